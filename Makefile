@@ -1,0 +1,73 @@
+# Conductor. `make demo` runs the main job, `make test` passes the tests; both install what they need.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help build unit test apiserver e2e e2e-long bench demo verify generate lint fuzz deps cluster-up cluster-down cluster-status
+
+GO ?= go
+VERSION ?= $(shell git describe --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+RUN ?= .
+FUZZTIME ?= 1m
+CLUSTER_TOOL = $(GO) -C test/cluster run .
+
+help: ## list the targets
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+build: ## the binary, in bin/
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/conductor ./cmd/conductor
+
+unit: ## quick tests; no cluster
+	$(GO) test ./cmd/... ./internal/... ./test/house/...
+
+deps: ## what the tests need of Debian and npm
+	@test/deps.sh
+
+test: deps ## every test but the long ones: unit, contract, API server, end to end
+	$(GO) test ./cmd/... ./internal/... ./test/house/... ./test/github/...
+	$(GO) -C test/cluster test ./...
+	$(MAKE) --no-print-directory cluster-up
+	eval "$$($(CLUSTER_TOOL) env)" && $(GO) test -count=1 -timeout 10m -tags apiserver ./test/apiserver
+	$(GO) test -count=1 -timeout 40m -tags e2e ./test/e2e
+
+apiserver: cluster-up ## the controllers against a real API server, without a kubelet; RUN=Regexp picks
+	eval "$$($(CLUSTER_TOOL) env)" && $(GO) test -count=1 -v -timeout 10m -tags apiserver -run '$(RUN)' ./test/apiserver
+
+e2e: deps cluster-up ## end to end on the cluster; RUN=Regexp picks
+	$(GO) test -count=1 -v -timeout 60m -tags e2e -run '$(RUN)' ./test/e2e
+
+e2e-long: deps cluster-up ## the long forms: a second cluster, killed half-way, an existing cluster
+	$(GO) -C test/cluster test -count=1 -v -timeout 60m -tags cluster .
+	$(GO) test -count=1 -v -timeout 60m -tags 'e2e long' -run '$(RUN)' ./test/e2e
+
+bench: deps cluster-up ## overhead over bare pods, webhook latency, memory
+	$(GO) run ./test/bench $(BENCH)
+
+demo: deps ## one run from a pushed tag to the comment; REPO=DIR takes a repository of yours
+	@echo "compiling the demo and Conductor (the first time about two minutes)"
+	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/demo ./test/demo # with the flags of Conductor, to compile what both import once
+	@bin/demo $(if $(REPO),-repo '$(REPO)')
+
+fuzz: ## every fuzz test for FUZZTIME
+	@set -e; $(GO) list ./internal/... ./test/github/... | while read -r p; do \
+	  for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz' || true); do echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 5x $$p; done; done
+
+generate: ## everything that is made from something else
+	$(GO) tool controller-gen object paths=./internal/api/... crd:crdVersions=v1 output:crd:dir=charts/conductor/crds
+	$(GO) generate ./internal/...
+
+lint: ## vet, format, imports
+	$(GO) vet ./... && $(GO) vet -tags 'e2e long apiserver' ./test/... && $(GO) -C test/cluster vet -tags cluster ./...
+	@test -z "$$(gofmt -l cmd internal test)" || { gofmt -l cmd internal test; echo "run gofmt -w"; exit 1; }
+	$(GO) test ./test/house/...
+
+verify: generate lint ## what is generated is fresh, what is written is clean
+	@git diff --exit-code -- charts schemas docs internal examples || { echo "generated files are stale: commit what make generate wrote"; exit 1; }
+
+cluster-up: ## a real Kubernetes on this machine
+	$(CLUSTER_TOOL) up
+
+cluster-down: ## end it
+	$(CLUSTER_TOOL) down
+
+cluster-status: ## how it stands
+	$(CLUSTER_TOOL) status

@@ -1,0 +1,157 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+	"k8s.io/client-go/kubernetes"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/runs"
+)
+
+// runsCommand is `conductor runs`: the same door that webhooks go through, for people with a kubeconfig.
+func runsCommand() *cobra.Command {
+	var namespace string
+	cmd := &cobra.Command{Use: "runs", Short: "List, watch, cancel and read runs"}
+	cmd.PersistentFlags().StringVarP(&namespace, "namespace", "n", "conductor", "Conductor's namespace")
+	open := func() (*runs.Service, error) {
+		c, err := newClient()
+		if err != nil {
+			return nil, err
+		}
+		return &runs.Service{Client: c, Namespace: namespace}, nil
+	}
+	cmd.AddCommand(listCommand(open), getCommand(open), watchCommand(open), cancelCommand(open), logsCommand(&namespace))
+	return cmd
+}
+
+type opener func() (*runs.Service, error)
+
+func listCommand(open opener) *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: "List the runs, newest first", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, err := open()
+			if err != nil {
+				return err
+			}
+			list, err := s.List(cmd.Context(), 0)
+			if err != nil {
+				return err
+			}
+			return runs.Table(cmd.OutOrStdout(), list, time.Now())
+		},
+	}
+}
+
+func getCommand(open opener) *cobra.Command {
+	return &cobra.Command{
+		Use: "get RUN", Short: "Show one run with its timeline", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := open()
+			if err != nil {
+				return err
+			}
+			run, err := s.Get(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			return runs.Describe(cmd.OutOrStdout(), run, time.Now())
+		},
+	}
+}
+
+func watchCommand(open opener) *cobra.Command {
+	return &cobra.Command{
+		Use: "watch RUN", Short: "Follow a run until its outcome is known; exit status 0 when it passed", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := open()
+			if err != nil {
+				return err
+			}
+			last := ""
+			run, err := s.Watch(cmd.Context(), args[0], func(run *v1alpha1.Run) {
+				if line := progress(run); line != last {
+					fmt.Fprintln(cmd.OutOrStdout(), line)
+					last = line
+				}
+			})
+			if err != nil {
+				return err
+			}
+			if run.Status.Outcome != v1alpha1.OutcomePassed {
+				return exitCode(1)
+			}
+			return nil
+		},
+	}
+}
+
+// progress is a Run's state in one line.
+func progress(run *v1alpha1.Run) string {
+	line := string(run.Status.Phase)
+	if run.Status.Outcome != "" {
+		return line + " " + string(run.Status.Outcome) + ": " + run.Status.Message
+	}
+	for _, c := range run.Status.Conditions {
+		if c.Reason == v1alpha1.ReasonInProgress {
+			line += " | " + c.Message
+		}
+	}
+	return line
+}
+
+func cancelCommand(open opener) *cobra.Command {
+	var by, reason string
+	cmd := &cobra.Command{
+		Use: "cancel RUN", Short: "End a run and remove what it made", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := open()
+			if err != nil {
+				return err
+			}
+			return s.Cancel(cmd.Context(), args[0], by, reason)
+		},
+	}
+	cmd.Flags().StringVar(&by, "by", "kubectl", "who cancels")
+	cmd.Flags().StringVar(&reason, "reason", "", "why")
+	return cmd
+}
+
+func logsCommand(namespace *string) *cobra.Command {
+	var what string
+	cmd := &cobra.Command{
+		Use: "logs RUN [NAME]", Short: "Print the log of a run's tests, of a service or of a build", Args: cobra.RangeArgs(1, 2),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := newClient()
+			if err != nil {
+				return err
+			}
+			config, err := clusterConfig()
+			if err != nil {
+				return err
+			}
+			kube, err := kubernetes.NewForConfig(config)
+			if err != nil {
+				return fmt.Errorf("connect to the cluster: %w", err)
+			}
+			s := &runs.Service{Client: c, Namespace: *namespace, Builds: *namespace + "-builds", Logs: runs.PodLogs(kube)}
+			name := ""
+			if len(args) > 1 {
+				name = args[1]
+			}
+			stream, err := s.Log(cmd.Context(), args[0], what, name)
+			if err != nil {
+				return err
+			}
+			defer stream.Close()
+			_, err = io.Copy(cmd.OutOrStdout(), stream)
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&what, "of", "test", "what kind of log: test, service or build")
+	return cmd
+}

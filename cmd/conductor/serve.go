@@ -1,0 +1,186 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/settings"
+)
+
+// serveFlags are the flags of `conductor serve`; everything else is in the settings.
+type serveFlags struct {
+	config, listen, metrics, dir string
+}
+
+func serveCommand() *cobra.Command {
+	var f serveFlags
+	cmd := &cobra.Command{
+		Use: "serve", Short: "Receive webhooks and run what they ask for", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return serve(cmd.Context(), f) },
+	}
+	cmd.Flags().StringVar(&f.config, "config", "/etc/conductor/config.yaml", "the operator's settings")
+	cmd.Flags().StringVar(&f.listen, "listen", ":8080", "address of /webhook, /healthz and /readyz")
+	cmd.Flags().StringVar(&f.metrics, "metrics", ":9090", "address of /metrics; 0 turns it off")
+	cmd.Flags().StringVar(&f.dir, "dir", os.TempDir(), "where checkouts are kept while their runs are under way")
+	return cmd
+}
+
+// scheme knows Kubernetes' kinds and Conductor's.
+func scheme() (*runtime.Scheme, error) {
+	s := runtime.NewScheme()
+	return s, errors.Join(clientgoscheme.AddToScheme(s), v1alpha1.AddToScheme(s))
+}
+
+// serve runs Conductor until the context ends.
+func serve(ctx context.Context, f serveFlags) error {
+	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{ReplaceAttr: redactAttr}))
+	ctrl.SetLogger(logr.FromSlogHandler(log.Handler()))
+	set, err := settings.Read(f.config)
+	if err != nil {
+		return err
+	}
+	config, err := ctrl.GetConfig()
+	if err != nil {
+		return fmt.Errorf("find the cluster: %w", err)
+	}
+	mgr, err := newManager(config, set, f)
+	if err != nil {
+		return err
+	}
+	if err := wire(mgr, set, f, log); err != nil {
+		return err
+	}
+	log.Info("conductor serves", "version", version, "listen", f.listen, "namespace", set.Namespace)
+	if err := mgr.Start(ctx); err != nil {
+		return fmt.Errorf("serve: %w", err)
+	}
+	return nil
+}
+
+// newManager makes the manager whose cache sees no more than Conductor may: its own namespace, the builds' pods, and
+// the namespaces that it made.
+func newManager(config *rest.Config, set settings.Settings, f serveFlags) (manager.Manager, error) {
+	s, err := scheme()
+	if err != nil {
+		return nil, fmt.Errorf("register the kinds: %w", err)
+	}
+	// The API server's own fairness bounds a client better than a rate of ours, which webhooks and the leader would share.
+	config.QPS = -1
+	// Stacks are warned about what Pod Security's restricted level would refuse; that is for their owners, not for this log.
+	config.WarningHandler = rest.NoWarnings{}
+	own := map[string]cache.Config{set.Namespace: {}}
+	managed := labels.SelectorFromSet(labels.Set{v1alpha1.LabelManaged: v1alpha1.ManagedValue})
+	second := 30 * time.Second
+	mgr, err := ctrl.NewManager(config, ctrl.Options{
+		Scheme: s,
+		Cache: cache.Options{ByObject: map[client.Object]cache.ByObject{
+			&v1alpha1.Run{}:      {Namespaces: own},
+			&v1alpha1.Delivery{}: {Namespaces: own},
+			&corev1.Pod{}:        {Namespaces: map[string]cache.Config{set.Builds.Namespace: {LabelSelector: managed}}},
+		}},
+		Metrics:                       server.Options{BindAddress: f.metrics},
+		HealthProbeBindAddress:        "0",
+		LeaderElection:                true,
+		LeaderElectionID:              "conductor",
+		LeaderElectionNamespace:       set.Namespace,
+		LeaderElectionReleaseOnCancel: true,
+		GracefulShutdownTimeout:       &second,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make the manager: %w", err)
+	}
+	return mgr, nil
+}
+
+// httpServer serves handlers on every replica, leader or not.
+type httpServer struct {
+	listen  string
+	handler http.Handler
+}
+
+// NeedLeaderElection says that every replica receives webhooks.
+func (*httpServer) NeedLeaderElection() bool { return false }
+
+// Start serves until the context ends, then lets requests under way finish.
+func (h *httpServer) Start(ctx context.Context) error {
+	srv := &http.Server{
+		Handler: h.handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second,
+		WriteTimeout: 40 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+	}
+	l, err := net.Listen("tcp", h.listen)
+	if err != nil {
+		return fmt.Errorf("listen for webhooks: %w", err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- srv.Serve(l) }()
+	select {
+	case err := <-done:
+		return fmt.Errorf("serve webhooks: %w", err)
+	case <-ctx.Done():
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		return srv.Shutdown(ctx)
+	}
+}
+
+// routes are the paths of the HTTP server.
+func routes(webhook http.Handler, ready healthz.Checker) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/webhook", webhook)
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		if err := ready(r); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	})
+	return mux
+}
+
+// readSecrets reads the webhook secrets anew at each call, so that a rotated one holds at once. A file that is not there is passed
+// over: the second one exists only while the first is being replaced.
+func readSecrets(files []string) func() ([][]byte, error) {
+	return func() ([][]byte, error) {
+		var secrets [][]byte
+		for _, f := range files {
+			b, err := os.ReadFile(f)
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			} else if err != nil {
+				return nil, fmt.Errorf("read the webhook secret %s: %w", filepath.Base(f), err)
+			}
+			if s := strings.TrimSpace(string(b)); s != "" {
+				secrets = append(secrets, []byte(s))
+			}
+		}
+		if len(secrets) == 0 {
+			return nil, errors.New("there is no webhook secret")
+		}
+		return secrets, nil
+	}
+}

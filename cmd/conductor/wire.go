@@ -1,0 +1,177 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/command"
+	"github.com/w3evolutionsllc/conductor/internal/controller/delivery"
+	"github.com/w3evolutionsllc/conductor/internal/controller/run"
+	"github.com/w3evolutionsllc/conductor/internal/githubapp"
+	"github.com/w3evolutionsllc/conductor/internal/redact"
+	"github.com/w3evolutionsllc/conductor/internal/registry"
+	"github.com/w3evolutionsllc/conductor/internal/runs"
+	"github.com/w3evolutionsllc/conductor/internal/settings"
+	"github.com/w3evolutionsllc/conductor/internal/trigger"
+	"github.com/w3evolutionsllc/conductor/internal/webhook"
+)
+
+// The adapters are what the controllers ask for.
+var (
+	_ run.GitHub      = (*githubapp.Client)(nil)
+	_ delivery.GitHub = (*githubapp.Client)(nil)
+	_ run.Registry    = (*registry.Registry)(nil)
+	_ delivery.Runs   = (*runs.Service)(nil)
+)
+
+// redactAttr masks tokens in every log line.
+func redactAttr(_ []string, a slog.Attr) slog.Attr {
+	switch v := a.Value.Resolve(); v.Kind() {
+	case slog.KindString:
+		return slog.String(a.Key, redact.Token(v.String()))
+	case slog.KindAny:
+		if err, ok := v.Any().(error); ok {
+			return slog.String(a.Key, redact.Token(err.Error()))
+		}
+	}
+	return a
+}
+
+// clusterConfig finds the cluster: the kubeconfig's, or that of the pod it runs in.
+func clusterConfig() (*rest.Config, error) {
+	config, err := ctrl.GetConfig()
+	if err != nil {
+		return nil, fmt.Errorf("find the cluster: %w", err)
+	}
+	return config, nil
+}
+
+// wire connects the adapters, the controllers and the HTTP server to a manager.
+func wire(mgr manager.Manager, set settings.Settings, f serveFlags, log *slog.Logger) error {
+	gh, err := githubapp.New(githubapp.Options{
+		BaseURL: set.GitHub.APIURL, AppID: set.GitHub.AppID, UserAgent: "conductor/" + version, Logger: log,
+		PrivateKey: func() ([]byte, error) { return os.ReadFile(set.GitHub.PrivateKeyFile) },
+	})
+	if err != nil {
+		return fmt.Errorf("connect to GitHub: %w", err)
+	}
+	images, err := registry.New(registry.Options{
+		Host: set.Registry.Host, Prefix: set.Registry.Prefix, Insecure: set.Registry.Insecure,
+		PushConfigFile: set.Registry.PushConfigFile, PullConfigFile: set.Registry.PullConfigFile,
+	})
+	if err != nil {
+		return fmt.Errorf("connect to the registry: %w", err)
+	}
+	kube, err := kubernetes.NewForConfig(mgr.GetConfig())
+	if err != nil {
+		return fmt.Errorf("connect to the cluster: %w", err)
+	}
+	if err := clearCheckouts(f.dir); err != nil {
+		return err
+	}
+	runner := &run.Reconciler{
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Kube: kube, GitHub: gh, Registry: images, Settings: set, Dir: f.dir, Log: log,
+	}
+	reporter := &run.Reporter{Client: mgr.GetClient(), GitHub: gh, Log: log}
+	if err := run.Setup(mgr, runner, reporter); err != nil {
+		return err
+	}
+	rules := trigger.Rules{Tags: set.Triggers.Tags, Parse: parseCommand}
+	if err := wireDeliveries(mgr, set, gh, rules, log); err != nil {
+		return err
+	}
+	return wireHTTP(mgr, set, f, rules, log)
+}
+
+// wireDeliveries sets up what acts on deliveries and looks for lost ones.
+func wireDeliveries(mgr manager.Manager, set settings.Settings, gh *githubapp.Client, rules trigger.Rules, log *slog.Logger) error {
+	door := &runs.Service{Client: mgr.GetClient(), Namespace: set.Namespace}
+	acts := &delivery.Reconciler{
+		Client: mgr.GetClient(), GitHub: gh, Runs: door, Rules: rules, Ceilings: set.Ceilings, Help: command.Help, Log: log,
+	}
+	poll := &delivery.Poller{
+		Reconciler: acts, Live: mgr.GetAPIReader(), Namespace: set.Namespace,
+		Every: set.Triggers.PollInterval.Duration, Settle: set.Triggers.PollInterval.Duration / 2, Log: log,
+	}
+	prune := &delivery.Pruner{Client: mgr.GetClient(), Namespace: set.Namespace, Log: log, Now: time.Now}
+	return delivery.Setup(mgr, acts, poll, prune)
+}
+
+// wireHTTP sets up the webhook on every replica.
+func wireHTTP(mgr manager.Manager, set settings.Settings, f serveFlags, rules trigger.Rules, log *slog.Logger) error {
+	secrets := readSecrets(set.GitHub.WebhookSecretFiles)
+	hook, err := webhook.New(webhook.Options{
+		Secrets: secrets, Inbox: inbox{mgr.GetClient(), set.Namespace}, Log: log, Metrics: metrics.Registry,
+		Relevant: func(e v1alpha1.Event) (bool, string) {
+			d := trigger.Decide(e, rules)
+			return d.Action != trigger.Ignore, d.Reason
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("set up the webhook: %w", err)
+	}
+	ready := func(r *http.Request) error {
+		if _, err := secrets(); err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+		defer cancel()
+		if !mgr.GetCache().WaitForCacheSync(ctx) {
+			return fmt.Errorf("the cache is not filled yet")
+		}
+		return nil
+	}
+	return mgr.Add(&httpServer{listen: f.listen, handler: routes(hook, ready)})
+}
+
+// inbox keeps deliveries as custom resources.
+type inbox struct {
+	client    client.Client
+	namespace string
+}
+
+// Put keeps a delivery; one that is there already is success.
+func (i inbox) Put(ctx context.Context, d *v1alpha1.Delivery) error {
+	d.Namespace = i.namespace
+	if err := i.client.Create(ctx, d); err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("keep the delivery: %w", err)
+	}
+	return nil
+}
+
+// parseCommand finds the command in a comment for the trigger's rules.
+func parseCommand(body string) (trigger.Ask, bool) {
+	c, ok := command.First(body)
+	if !ok {
+		return trigger.Ask{}, false
+	}
+	return trigger.Ask{Name: c.Name, Suites: c.Args, Problem: c.Problem}, true
+}
+
+// clearCheckouts removes what an earlier process left behind.
+func clearCheckouts(dir string) error {
+	left, err := filepath.Glob(filepath.Join(dir, "checkout-*"))
+	if err != nil {
+		return fmt.Errorf("look for old checkouts: %w", err)
+	}
+	for _, d := range left {
+		if err := os.RemoveAll(d); err != nil {
+			return fmt.Errorf("remove an old checkout: %w", err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,84 @@
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// Delivery is the durable inbox: one relevant GitHub webhook delivery, named by its GUID. It exists before GitHub
+// gets its 202, so what was answered is never lost, and a redelivery (same GUID) is the same object.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=dlv
+// +kubebuilder:selectablefield:JSONPath=`.status.outcome`
+// +kubebuilder:printcolumn:name="Event",type=string,JSONPath=`.spec.event.name`
+// +kubebuilder:printcolumn:name="Owner",type=string,JSONPath=`.spec.event.repository.owner`
+// +kubebuilder:printcolumn:name="Repository",type=string,JSONPath=`.spec.event.repository.name`
+// +kubebuilder:printcolumn:name="Sender",type=string,JSONPath=`.spec.event.sender.login`
+// +kubebuilder:printcolumn:name="Outcome",type=string,JSONPath=`.status.outcome`
+// +kubebuilder:printcolumn:name="Run",type=string,JSONPath=`.status.run`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="Reason",type=string,priority=1,JSONPath=`.status.reason`
+type Delivery struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	Spec DeliverySpec `json:"spec"`
+	// +optional
+	Status DeliveryStatus `json:"status,omitempty"`
+}
+
+// DeliverySpec is what GitHub said. It never changes.
+//
+// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="a delivery is what GitHub said and cannot be changed"
+type DeliverySpec struct {
+	// GUID is the X-GitHub-Delivery header.
+	// +kubebuilder:validation:MinLength=1
+	GUID string `json:"guid"`
+	// Event is the decoded event.
+	Event Event `json:"event"`
+}
+
+// DeliveryOutcome says what a delivery became.
+//
+// +kubebuilder:validation:Enum=Started;Canceled;Answered;Refused;Ignored;Failed
+type DeliveryOutcome string
+
+// What a delivery can become.
+const (
+	// DeliveryStarted: a Run exists for it.
+	DeliveryStarted DeliveryOutcome = "Started"
+	// DeliveryCanceled: it asked for a Run to end.
+	DeliveryCanceled DeliveryOutcome = "Canceled"
+	// DeliveryAnswered: it was answered in words, such as help.
+	DeliveryAnswered DeliveryOutcome = "Answered"
+	// DeliveryRefused: whoever asked may not.
+	DeliveryRefused DeliveryOutcome = "Refused"
+	// DeliveryIgnored: nothing was asked after all.
+	DeliveryIgnored DeliveryOutcome = "Ignored"
+	// DeliveryFailed: it cannot be acted on; Reason says why.
+	DeliveryFailed DeliveryOutcome = "Failed"
+)
+
+// DeliveryStatus says what became of it.
+type DeliveryStatus struct {
+	// ProcessedAt is when Conductor had acted on it; unset while it has not.
+	// +optional
+	ProcessedAt *metav1.Time `json:"processedAt,omitempty"`
+	// +optional
+	Outcome DeliveryOutcome `json:"outcome,omitempty"`
+	// Run is the name of the Run that was started, cancelled or answered about.
+	// +optional
+	Run string `json:"run,omitempty"`
+	// Reason is a sentence for people.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Reason string `json:"reason,omitempty"`
+}
+
+// DeliveryList is a list of Deliveries.
+//
+// +kubebuilder:object:root=true
+type DeliveryList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []Delivery `json:"items"`
+}

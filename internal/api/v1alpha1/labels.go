@@ -1,0 +1,30 @@
+package v1alpha1
+
+// Labels and annotations that Conductor sets. Nothing without LabelManaged is ever changed or deleted.
+const (
+	// LabelManaged marks every object that Conductor made; its value is ManagedValue.
+	LabelManaged = "conductor.digitalservic.es/managed"
+	// ManagedValue is the value of LabelManaged.
+	ManagedValue = "true"
+	// LabelRun is the name of the Run that an object belongs to.
+	LabelRun = "conductor.digitalservic.es/run"
+	// LabelRunUID is the UID of that Run; a namespace cannot have an owner reference, so it is looked up by this.
+	LabelRunUID = "conductor.digitalservic.es/run-uid"
+	// LabelConductor is the namespace of the Conductor that made an object: two in one cluster leave each other's alone.
+	LabelConductor = "conductor.digitalservic.es/conductor"
+	// LabelStage is the stage that made an object: build, stack or test.
+	LabelStage = "conductor.digitalservic.es/stage"
+	// LabelService is the compose service that an object was converted from.
+	LabelService = "conductor.digitalservic.es/service"
+	// LabelSuite is the test suite of a test Job.
+	LabelSuite = "conductor.digitalservic.es/suite"
+	// LabelImage is the image (key of build.images or compose service) of a build Job.
+	LabelImage = "conductor.digitalservic.es/image"
+	// LabelRepository is the repository's numeric id, which survives renames.
+	LabelRepository = "conductor.digitalservic.es/repository-id"
+	// Finalizer holds a Run until its namespace and build Jobs are gone or its deadline has passed.
+	Finalizer = "conductor.digitalservic.es/run"
+)
+
+// AnnotationReceivedAt is when the first byte of a delivery was read, as RFC 3339 with nanoseconds.
+const AnnotationReceivedAt = "conductor.digitalservic.es/received-at"

@@ -1,0 +1,357 @@
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// Run is one integration-test run of one commit.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:printcolumn:name="Owner",type=string,JSONPath=`.spec.repository.owner`
+// +kubebuilder:printcolumn:name="Repository",type=string,JSONPath=`.spec.repository.name`
+// +kubebuilder:printcolumn:name="Ref",type=string,JSONPath=`.spec.ref`
+// +kubebuilder:printcolumn:name="Phase",type=string,JSONPath=`.status.phase`
+// +kubebuilder:printcolumn:name="Outcome",type=string,JSONPath=`.status.outcome`
+// +kubebuilder:printcolumn:name="Issue",type=integer,JSONPath=`.status.issue`
+// +kubebuilder:printcolumn:name="Stack",type=string,JSONPath=`.status.namespace`
+// +kubebuilder:printcolumn:name="Expires",type=string,JSONPath=`.status.expiresAt`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:printcolumn:name="SHA",type=string,priority=1,JSONPath=`.spec.sha`
+// +kubebuilder:printcolumn:name="Trust",type=string,priority=1,JSONPath=`.spec.trust`
+// +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.message`
+type Run struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	Spec RunSpec `json:"spec"`
+	// +optional
+	Status RunStatus `json:"status,omitempty"`
+}
+
+// TrustLevel says how far a Run's code is trusted. It is decided once, from where the code comes.
+//
+// +kubebuilder:validation:Enum=protected;unprotected;fork
+type TrustLevel string
+
+// The trust levels, from most to least.
+const (
+	TrustProtected   TrustLevel = "protected"
+	TrustUnprotected TrustLevel = "unprotected"
+	TrustFork        TrustLevel = "fork"
+)
+
+// RunSpec says what is to be run. Only Cancel may be set later, once.
+//
+// +kubebuilder:validation:XValidation:rule="self.repository == oldSelf.repository && self.sha == oldSelf.sha && self.ref == oldSelf.ref && self.trust == oldSelf.trust && self.trigger == oldSelf.trigger",message="what a run runs cannot be changed; start another run"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.cancel) || has(self.cancel)",message="a cancel cannot be taken back; start another run"
+type RunSpec struct {
+	Repository     Repository `json:"repository"`
+	InstallationID int64      `json:"installationID"`
+	// Ref is the full ref that was pushed or that the SHA was taken from.
+	Ref string `json:"ref"`
+	// SHA is the commit that is run, from first to last.
+	// +kubebuilder:validation:Pattern=`^[0-9a-f]{40}([0-9a-f]{24})?$`
+	SHA string `json:"sha"`
+	// Object is what the ref pointed to: the tag object of an annotated tag, else the SHA.
+	// +optional
+	Object string     `json:"object,omitempty"`
+	Trust  TrustLevel `json:"trust"`
+	// Trigger says what started the Run.
+	Trigger Trigger `json:"trigger"`
+	// Actor is who started it.
+	Actor Actor `json:"actor"`
+	// Issue is the issue that asked; 0 lets checkout find it.
+	// +optional
+	Issue int `json:"issue,omitempty"`
+	// IssueHints are texts that may name the issue, in order of precedence; see docs/issues.md.
+	// +optional
+	// +kubebuilder:validation:MaxItems=8
+	IssueHints []string `json:"issueHints,omitempty"`
+	// Suites are the suites to run; none means all.
+	// +optional
+	// +kubebuilder:validation:MaxItems=64
+	Suites []string `json:"suites,omitempty"`
+	// Ceilings are the operator's limits when the Run began.
+	Ceilings Ceilings `json:"ceilings"`
+	// Cancel asks for the Run to end.
+	// +optional
+	Cancel *Cancel `json:"cancel,omitempty"`
+}
+
+// TriggerKind is what can start a Run.
+//
+// +kubebuilder:validation:Enum=tag;comment;poll;api
+type TriggerKind string
+
+// The kinds of trigger.
+const (
+	TriggerTag     TriggerKind = "tag"
+	TriggerComment TriggerKind = "comment"
+	// TriggerPoll: a matching tag was found by comparing refs, because its push made no event.
+	TriggerPoll TriggerKind = "poll"
+	TriggerAPI  TriggerKind = "api"
+)
+
+// Trigger is what started a Run.
+type Trigger struct {
+	Kind TriggerKind `json:"kind"`
+	// Delivery is the GUID of the delivery, where there was one.
+	// +optional
+	Delivery string `json:"delivery,omitempty"`
+	// Comment is the id of the comment, where there was one.
+	// +optional
+	Comment int64 `json:"comment,omitempty"`
+	// ReceivedAt is when Conductor heard of it, to the microsecond.
+	// +optional
+	ReceivedAt *metav1.MicroTime `json:"receivedAt,omitempty"`
+}
+
+// Cancel says who wants a Run to end, and why.
+type Cancel struct {
+	By string `json:"by"`
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Reason string      `json:"reason,omitempty"`
+	At     metav1.Time `json:"at"`
+}
+
+// Ceilings are what the operator allows; a repository's file may only tighten them.
+type Ceilings struct {
+	// RunTimeout is the longest a Run may take until its result is known.
+	RunTimeout metav1.Duration `json:"runTimeout"`
+	// Keep is how long a stack stays when the repository does not say.
+	Keep metav1.Duration `json:"keep"`
+	// KeepMax is the longest a stack may stay.
+	KeepMax metav1.Duration `json:"keepMax"`
+	// KeepForever allows `keep: forever`; without it forever means KeepMax.
+	// +optional
+	KeepForever bool `json:"keepForever,omitempty"`
+	// Registries are host or host/path prefixes that images may come from; none means any.
+	// +optional
+	// +kubebuilder:validation:MaxItems=64
+	Registries []string `json:"registries,omitempty"`
+	// Pods, CPU and Memory bound the stack's namespace (ResourceQuota); CPU and Memory are Kubernetes quantities.
+	// +optional
+	Pods int32 `json:"pods,omitempty"`
+	// +optional
+	CPU string `json:"cpu,omitempty"`
+	// +optional
+	Memory string `json:"memory,omitempty"`
+}
+
+// RunPhase is where a Run stands, in one word.
+//
+// +kubebuilder:validation:Enum=Pending;Preparing;Building;Starting;Testing;Reporting;Finished;Deleting
+type RunPhase string
+
+// The phases.
+const (
+	PhasePending   RunPhase = "Pending"
+	PhasePreparing RunPhase = "Preparing"
+	PhaseBuilding  RunPhase = "Building"
+	PhaseStarting  RunPhase = "Starting"
+	PhaseTesting   RunPhase = "Testing"
+	PhaseReporting RunPhase = "Reporting"
+	PhaseFinished  RunPhase = "Finished"
+	PhaseDeleting  RunPhase = "Deleting"
+)
+
+// Outcome is how a Run or a suite ended.
+//
+// +kubebuilder:validation:Enum=passed;failed;error;canceled
+type Outcome string
+
+// The outcomes: failed means that tests failed; error that they could not be run.
+const (
+	OutcomePassed   Outcome = "passed"
+	OutcomeFailed   Outcome = "failed"
+	OutcomeError    Outcome = "error"
+	OutcomeCanceled Outcome = "canceled"
+)
+
+// RunStatus is what is known of a Run.
+type RunStatus struct {
+	// +optional
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+	// +optional
+	Phase RunPhase `json:"phase,omitempty"`
+	// Outcome is set once, when the result is known.
+	// +optional
+	Outcome Outcome `json:"outcome,omitempty"`
+	// Message is the sentence that explains the phase or the outcome.
+	// +optional
+	// +kubebuilder:validation:MaxLength=4096
+	Message string `json:"message,omitempty"`
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+	// Stages are the times of the stages, for the timeline.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=16
+	Stages []StageTime `json:"stages,omitempty"`
+	// Issue is the issue that the result goes to; 0 when there is none. The reporter alone writes it.
+	// +optional
+	Issue int `json:"issue,omitempty"`
+	// IssueSource says where the number was found.
+	// +optional
+	IssueSource string `json:"issueSource,omitempty"`
+	// Namespace is the stack's namespace.
+	// +optional
+	Namespace string `json:"namespace,omitempty"`
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=64
+	Images []ImageStatus `json:"images,omitempty"`
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=256
+	Services []ServiceStatus `json:"services,omitempty"`
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=64
+	Suites []SuiteStatus `json:"suites,omitempty"`
+	// Report is what was told on GitHub. The reporter alone writes it.
+	// +optional
+	Report *ReportStatus `json:"report,omitempty"`
+	// StartedAt is when the first stage began, FinishedAt when the outcome was known.
+	// +optional
+	StartedAt *metav1.MicroTime `json:"startedAt,omitempty"`
+	// +optional
+	FinishedAt *metav1.MicroTime `json:"finishedAt,omitempty"`
+	// Keep is how long the stack stays, after the file and the ceilings: a duration, or forever.
+	// +optional
+	Keep string `json:"keep,omitempty"`
+	// ExpiresAt is when the stack is taken down; unset when it is kept forever or is gone.
+	// +optional
+	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
+	// Notes are the conversion's approximations and what else a reader should know, at most 20.
+	// +optional
+	// +kubebuilder:validation:MaxItems=20
+	Notes []string `json:"notes,omitempty"`
+}
+
+// StageTime is when a stage began and ended.
+type StageTime struct {
+	Name string `json:"name"`
+	// +optional
+	StartedAt *metav1.MicroTime `json:"startedAt,omitempty"`
+	// +optional
+	FinishedAt *metav1.MicroTime `json:"finishedAt,omitempty"`
+}
+
+// ImageStatus is an image that the Run builds.
+type ImageStatus struct {
+	// Name is the key in build.images or the compose service.
+	Name string `json:"name"`
+	// Repository is where it is pushed, without tag or digest.
+	// +optional
+	Repository string `json:"repository,omitempty"`
+	// Digest is what was pushed; from here on the image has no other name.
+	// +optional
+	Digest string `json:"digest,omitempty"`
+	// Job is the build Job in the builds namespace.
+	// +optional
+	Job string `json:"job,omitempty"`
+	// +optional
+	StartedAt *metav1.MicroTime `json:"startedAt,omitempty"`
+	// +optional
+	FinishedAt *metav1.MicroTime `json:"finishedAt,omitempty"`
+	// Log is the end of the build's log when it failed, at most 30 lines and 4 KiB.
+	// +optional
+	// +kubebuilder:validation:MaxLength=8192
+	Log string `json:"log,omitempty"`
+}
+
+// Reference is repository@digest, or empty while the digest is not known.
+func (i ImageStatus) Reference() string {
+	if i.Digest == "" {
+		return ""
+	}
+	return i.Repository + "@" + i.Digest
+}
+
+// ServiceState is where a service of the stack stands.
+//
+// +kubebuilder:validation:Enum=Waiting;Starting;Ready;Completed;Failed
+type ServiceState string
+
+// The states of a service.
+const (
+	ServiceWaiting   ServiceState = "Waiting"
+	ServiceStarting  ServiceState = "Starting"
+	ServiceReady     ServiceState = "Ready"
+	ServiceCompleted ServiceState = "Completed"
+	ServiceFailed    ServiceState = "Failed"
+)
+
+// ServiceStatus is one service of the stack.
+type ServiceStatus struct {
+	Name  string       `json:"name"`
+	State ServiceState `json:"state"`
+	// Message says what it waits for or why it failed.
+	// +optional
+	// +kubebuilder:validation:MaxLength=2048
+	Message string `json:"message,omitempty"`
+	// URL is the public address, or empty.
+	// +optional
+	URL string `json:"url,omitempty"`
+	// PortForward is the command that reaches the service without a public address.
+	// +optional
+	PortForward string `json:"portForward,omitempty"`
+}
+
+// SuiteStatus is one suite of tests.
+type SuiteStatus struct {
+	Name string `json:"name"`
+	// +optional
+	Outcome Outcome `json:"outcome,omitempty"`
+	// ExitCode is the test process's own; unset while it runs or when it was never started.
+	// +optional
+	ExitCode *int32 `json:"exitCode,omitempty"`
+	// Message explains an outcome that is not the test's own.
+	// +optional
+	// +kubebuilder:validation:MaxLength=2048
+	Message string `json:"message,omitempty"`
+	// Log is the end of what the tests printed, at most 8 KiB.
+	// +optional
+	// +kubebuilder:validation:MaxLength=8192
+	Log string `json:"log,omitempty"`
+	// +optional
+	StartedAt *metav1.MicroTime `json:"startedAt,omitempty"`
+	// +optional
+	FinishedAt *metav1.MicroTime `json:"finishedAt,omitempty"`
+}
+
+// ReportStatus says what was last told on GitHub, and where.
+type ReportStatus struct {
+	// CommentID is the issue comment that is kept up to date; 0 where there is no issue.
+	// +optional
+	CommentID int64 `json:"commentID,omitempty"`
+	// CheckRuns are the ids of the check runs by their external ids.
+	// +optional
+	CheckRuns map[string]int64 `json:"checkRuns,omitempty"`
+	// Digest is a hash of what was told last.
+	// +optional
+	Digest string `json:"digest,omitempty"`
+	// Final says that the outcome was told.
+	// +optional
+	Final bool `json:"final,omitempty"`
+	// Message says why the report could not be brought to GitHub.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Message string `json:"message,omitempty"`
+}
+
+// RunList is a list of Runs.
+//
+// +kubebuilder:object:root=true
+type RunList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []Run `json:"items"`
+}

@@ -1,0 +1,311 @@
+package compose
+
+import (
+	"maps"
+	"math"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/compose-spec/compose-go/v2/types"
+	"github.com/distribution/reference"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
+)
+
+// image is the reference to run. What the file names must be in the operator's registries; what is built, is.
+func (u *unit) image() string {
+	named := u.s.Image
+	if named != "" && u.s.Build == nil {
+		ref, err := reference.ParseNormalizedNamed(named)
+		if err != nil {
+			u.refuse("image", "", "%q names no image: %v", named, err)
+		} else if !allowed(u.c.o.Ceilings.Registries, ref.Name()) {
+			u.refuse("image", "", "%s is not in the registries that the operator allows (stacks.registries): %s", ref.Name(), strings.Join(u.c.o.Ceilings.Registries, ", "))
+		}
+	}
+	switch given := u.c.o.Images[u.s.Name]; {
+	case given != "":
+		return given
+	case named != "":
+		return named
+	}
+	return u.c.compose.Name + "-" + u.s.Name
+}
+
+// allowed says whether an image's repository lies below one of the prefixes; none allow all.
+func allowed(prefixes []string, name string) bool {
+	return len(prefixes) == 0 || slices.ContainsFunc(prefixes, func(p string) bool {
+		p = strings.TrimSuffix(p, "/")
+		return name == p || strings.HasPrefix(name, p+"/")
+	})
+}
+
+// literal keeps Kubernetes from expanding $(NAME) in s; it reads $$ as $.
+// https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/
+func literal(s string) string {
+	if !strings.Contains(s, "$(") && !strings.Contains(s, "$$") {
+		return s
+	}
+	return strings.ReplaceAll(s, "$", "$$")
+}
+
+func literals(in []string) []string {
+	var out []string
+	for _, s := range in {
+		out = append(out, literal(s))
+	}
+	return out
+}
+
+// argv sets what is run: ENTRYPOINT is Kubernetes' command, CMD its args.
+func (u *unit) argv() {
+	cleared := u.s.Entrypoint != nil && len(u.s.Entrypoint) == 0
+	switch {
+	case cleared && len(u.s.Command) > 0:
+		// Without an entrypoint the command is run as it stands.
+		u.container.Command = literals(u.s.Command)
+	case cleared:
+		u.refuse("entrypoint", "", "an empty entrypoint needs a command: the image's own is not known")
+	default:
+		u.container.Command, u.container.Args = literals(u.s.Entrypoint), literals(u.s.Command)
+	}
+	u.container.WorkingDir = u.s.WorkingDir
+	u.container.TTY, u.container.Stdin = u.s.Tty, u.s.StdinOpen
+}
+
+func (u *unit) environment() {
+	for _, k := range slices.Sorted(maps.Keys(u.s.Environment)) {
+		v := u.s.Environment[k]
+		switch {
+		case len(validation.IsRelaxedEnvVarName(k)) > 0:
+			u.refuse("environment", k, "%q cannot be the name of a variable", k)
+		case v == nil:
+			u.say(LevelNote, Approximated, "environment", k, "%s has no value here and is set neither in the file of variables nor in stack.env: it is left out", k)
+		default:
+			u.container.Env = append(u.container.Env, corev1.EnvVar{Name: k, Value: literal(*v)})
+		}
+	}
+}
+
+// buildArgs notes arguments that have no value: a build goes on without them.
+func (u *unit) buildArgs() {
+	if u.s.Build == nil {
+		return
+	}
+	for _, k := range slices.Sorted(maps.Keys(u.s.Build.Args)) {
+		if u.s.Build.Args[k] == nil {
+			u.note("build.args", k, "%s has no value here and is set neither in the file of variables nor in stack.env: it is left out", k)
+		}
+	}
+}
+
+// baselineCaps are the capabilities that Pod Security's baseline lets a container add.
+// https://kubernetes.io/docs/concepts/security/pod-security-standards/#baseline
+var baselineCaps = strings.Fields("AUDIT_WRITE CHOWN DAC_OVERRIDE FOWNER FSETID KILL MKNOD NET_BIND_SERVICE SETFCAP SETGID SETPCAP SETUID SYS_CHROOT")
+
+// baselineSysctls are the kernel parameters that it lets a pod set.
+var baselineSysctls = strings.Fields(`kernel.shm_rmid_forced net.ipv4.ip_local_port_range net.ipv4.ip_unprivileged_port_start net.ipv4.tcp_syncookies
+	net.ipv4.ping_group_range net.ipv4.ip_local_reserved_ports net.ipv4.tcp_keepalive_time net.ipv4.tcp_fin_timeout
+	net.ipv4.tcp_keepalive_intvl net.ipv4.tcp_keepalive_probes`)
+
+// security sets user, capabilities and what else bounds the process.
+func (u *unit) security() {
+	sc := &corev1.SecurityContext{}
+	pod := &corev1.PodSecurityContext{SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}}
+	u.pod.SecurityContext = pod
+	if u.s.User != "" {
+		u.user(pod)
+	}
+	for _, g := range u.s.GroupAdd {
+		if id, ok := numeric(g); ok {
+			pod.SupplementalGroups = append(pod.SupplementalGroups, id)
+		} else {
+			u.refuse("group_add", g, "the group %s is given by name, and the image's /etc/group is not read yet: use its number", g)
+		}
+	}
+	u.capabilities(sc)
+	if u.s.ReadOnly {
+		sc.ReadOnlyRootFilesystem = new(true)
+	}
+	for _, o := range u.s.SecurityOpt {
+		u.securityOpt(sc, o)
+	}
+	for _, k := range slices.Sorted(maps.Keys(u.s.Sysctls)) {
+		if slices.Contains(baselineSysctls, k) {
+			pod.Sysctls = append(pod.Sysctls, corev1.Sysctl{Name: k, Value: u.s.Sysctls[k]})
+		} else {
+			u.refuse("sysctls", k, "%s is not allowed, and the operator has no setting for it yet (stacks.sysctls)", k)
+		}
+	}
+	if *sc != (corev1.SecurityContext{}) {
+		u.container.SecurityContext = sc
+	}
+}
+
+func (u *unit) user(pod *corev1.PodSecurityContext) {
+	name, group, hasGroup := strings.Cut(u.s.User, ":")
+	uid, ok := numeric(name)
+	gid, gok := numeric(group)
+	if !ok || hasGroup && !gok {
+		u.refuse("user", "", "%s is a name, and the image's /etc/passwd is not read yet: use numbers (uid:gid)", u.s.User)
+		return
+	}
+	pod.RunAsUser = &uid
+	if hasGroup {
+		pod.RunAsGroup = &gid
+	} else {
+		gid = uid
+	}
+	if uid != 0 {
+		// Docker gives a new volume the owner that the image's directory has; this lets the user write to it.
+		u.fsGroup = &gid
+	}
+}
+
+// numeric reads a user or group id. root is 0 in every image.
+func numeric(s string) (int64, bool) {
+	if s == "root" {
+		return 0, true
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	return n, err == nil && n >= 0 && n <= math.MaxInt32
+}
+
+func (u *unit) capabilities(sc *corev1.SecurityContext) {
+	caps := &corev1.Capabilities{}
+	for _, k := range u.s.CapAdd {
+		name := strings.TrimPrefix(strings.ToUpper(k), "CAP_")
+		if slices.Contains(baselineCaps, name) {
+			caps.Add = append(caps.Add, corev1.Capability(name))
+		} else {
+			u.refuse("cap_add", k, "the capability %s is not allowed, and the operator has no setting for it yet (stacks.capabilities)", name)
+		}
+	}
+	for _, k := range u.s.CapDrop {
+		caps.Drop = append(caps.Drop, corev1.Capability(strings.TrimPrefix(strings.ToUpper(k), "CAP_")))
+	}
+	if len(caps.Add)+len(caps.Drop) > 0 {
+		sc.Capabilities = caps
+	}
+}
+
+func (u *unit) securityOpt(sc *corev1.SecurityContext, o string) {
+	key, value, _ := strings.Cut(strings.Replace(o, "=", ":", 1), ":")
+	switch {
+	case key == "no-new-privileges" && value != "false":
+		sc.AllowPrivilegeEscalation = new(false)
+	case key == "no-new-privileges", key == "seccomp" && value == "builtin":
+	case key == "label":
+		u.say(LevelNote, Dropped, "security_opt", o, "the node decides about SELinux labels")
+	case value == "unconfined":
+		u.refuse("security_opt", o, "%s is not allowed, and the operator has no setting for it yet (stacks.unconfined)", o)
+	default:
+		u.refuse("security_opt", o, "%s cannot be converted", o)
+	}
+}
+
+// namespaces refuses what reaches out of the pod.
+func (u *unit) namespaces() {
+	const setting = "not allowed, and the operator has no setting for it yet (stacks.hostNamespaces)"
+	switch mode := u.s.NetworkMode; {
+	case mode == "", mode == "bridge", mode == "default":
+	case mode == "host":
+		u.refuse("network_mode", "", "the node's network is %s", setting)
+	case mode == "none":
+		u.refuse("network_mode", "", "a service without a network cannot be converted yet")
+	default:
+		u.refuse("network_mode", "", "%s: services cannot share a network yet; each has its own address and reaches the others by name", mode)
+	}
+	if ipc := u.s.Ipc; ipc == "host" {
+		u.refuse("ipc", "", "the node's shared memory is %s", setting)
+	} else if ipc != "" && ipc != "private" && ipc != "shareable" && ipc != "none" {
+		u.refuse("ipc", "", "%s: services cannot share memory yet", ipc)
+	}
+	if u.s.Cgroup == "host" {
+		u.refuse("cgroup", "", "the node's control groups are %s", setting)
+	}
+}
+
+// hosts sets /etc/hosts and DNS.
+func (u *unit) hosts() {
+	byIP := map[string][]string{}
+	for _, host := range slices.Sorted(maps.Keys(u.s.ExtraHosts)) {
+		for _, ip := range u.s.ExtraHosts[host] {
+			if ip == "host-gateway" {
+				u.refuse("extra_hosts", host, "host-gateway is the machine that Docker runs on: a stack does not reach its node. Put what runs there into a service")
+			} else if _, err := netip.ParseAddr(ip); err != nil {
+				u.refuse("extra_hosts", host, "%q is no address", ip)
+			} else if len(validation.IsDNS1123Subdomain(host)) > 0 {
+				u.refuse("extra_hosts", host, "Kubernetes does not take the host name %q", host)
+			} else {
+				byIP[ip] = append(byIP[ip], host)
+			}
+		}
+	}
+	for _, ip := range slices.Sorted(maps.Keys(byIP)) {
+		u.pod.HostAliases = append(u.pod.HostAliases, corev1.HostAlias{IP: ip, Hostnames: byIP[ip]})
+	}
+	u.dns()
+	if host, _, dotted := strings.Cut(u.s.Hostname, "."); host != "" {
+		if low := strings.ToLower(host); len(validation.IsDNS1123Label(low)) > 0 {
+			u.refuse("hostname", "", "%q cannot be a pod's host name", u.s.Hostname)
+		} else {
+			u.pod.Hostname = low
+		}
+		if dotted {
+			u.note("hostname", "", "pods have the cluster's domain: the host name is %s", u.pod.Hostname)
+		} else if u.pod.Hostname != host {
+			u.note("hostname", "", "a pod's host name has no capital letters: it is %s", u.pod.Hostname)
+		}
+	}
+}
+
+// dns adds to the cluster's own DNS, which names of services need.
+func (u *unit) dns() {
+	dns := &corev1.PodDNSConfig{}
+	for _, domain := range u.s.DNSSearch {
+		switch {
+		case domain == "" || domain == ".":
+			u.note("dns_search", "", "the cluster's own domains are searched, since services are found in them")
+		case len(validation.IsDNS1123SubdomainWithUnderscore(domain)) > 0:
+			u.refuse("dns_search", domain, "%q is no domain", domain)
+		default:
+			dns.Searches = append(dns.Searches, domain)
+		}
+	}
+	for _, s := range u.s.DNS {
+		if _, err := netip.ParseAddr(s); err != nil {
+			u.refuse("dns", s, "%q is no address", s)
+			continue
+		}
+		dns.Nameservers = append(dns.Nameservers, s)
+	}
+	if len(dns.Nameservers) > 2 {
+		u.note("dns", "", "Kubernetes takes three servers, the cluster's own is the first: only two of these are kept")
+		dns.Nameservers = dns.Nameservers[:2]
+	}
+	for _, o := range u.s.DNSOpts {
+		name, value, has := strings.Cut(o, ":")
+		if name == "" {
+			u.refuse("dns_opt", "", "%q is no option", o)
+			continue
+		}
+		opt := corev1.PodDNSConfigOption{Name: name}
+		if has {
+			opt.Value = &value
+		}
+		dns.Options = append(dns.Options, opt)
+	}
+	if len(dns.Nameservers)+len(dns.Searches)+len(dns.Options) > 0 {
+		u.pod.DNSConfig = dns
+	}
+}
+
+// ceilSeconds rounds up to whole seconds, of which there is at least one.
+func ceilSeconds(d types.Duration) int32 {
+	s := (time.Duration(d) + time.Second - 1) / time.Second
+	return int32(min(max(s, 1), math.MaxInt32))
+}

@@ -1,0 +1,231 @@
+package compose
+
+import (
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/compose-spec/compose-go/v2/types"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// converter holds what the conversion of one service needs to know of the others.
+type converter struct {
+	*Project
+	o        Options
+	findings []Finding
+	// names are the DNS names of services, oneShot those that others wait for the end of.
+	names   map[string]string
+	oneShot map[string]bool
+	// aliases maps every further name to the services that have it.
+	aliases map[string][]string
+	claims  map[string]*corev1.PersistentVolumeClaim
+	// claimUsers counts the pods that mount a claim.
+	claimUsers map[string]int
+	contents   map[string]*content
+	totals     totals
+}
+
+// Convert turns a loaded project into Kubernetes objects. Its error is an *Errors that holds all findings.
+func Convert(p *Project, o Options) (*Stack, error) {
+	stack := newConverter(p, o).convert()
+	if err := errorOf(stack.Findings); err != nil {
+		return nil, err
+	}
+	return stack, nil
+}
+
+func newConverter(p *Project, o Options) *converter {
+	return &converter{
+		Project: p, o: o, findings: slices.Clone(p.findings), names: map[string]string{}, oneShot: map[string]bool{}, aliases: map[string][]string{},
+		claims: map[string]*corev1.PersistentVolumeClaim{}, claimUsers: map[string]int{}, contents: map[string]*content{},
+	}
+}
+
+// convert makes what can be made, also when something is refused.
+func (c *converter) convert() *Stack {
+	c.checkTop()
+	c.survey()
+	stack := &Stack{}
+	for _, name := range c.order() {
+		stack.Services = append(stack.Services, c.service(c.compose.Services[name]))
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.claims)) {
+		stack.Shared = append(stack.Shared, c.claims[name])
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.contents)) {
+		if m := c.contents[name].object; m != nil {
+			stack.Shared = append(stack.Shared, m)
+		}
+	}
+	stack.Shared = append(stack.Shared, c.aliasServices()...)
+	c.checkTotals()
+	if c.o.Strict {
+		c.forbidDrops()
+	}
+	stack.Findings = tidy(c.findings)
+	return stack
+}
+
+// forbidDrops turns what was dropped with a note into a refusal.
+func (c *converter) forbidDrops() {
+	for i, f := range c.findings {
+		if f.Outcome == Dropped && f.Level == LevelNote {
+			c.findings[i].Level, c.findings[i].Outcome = LevelRefused, Refused
+			c.findings[i].Reason += " (stack.strict is set)"
+		}
+	}
+}
+
+// say makes a finding about a service's field. With a hint it points at the list item that has it.
+func (c *converter) say(level Level, outcome Outcome, service, field, hint, format string, args ...any) {
+	path := append([]string{"services", service}, strings.Split(field, ".")...)
+	c.sayAt(c.sources.find(hint, path...), level, outcome, service, field, format, args...)
+}
+
+func (c *converter) sayAt(at place, level Level, outcome Outcome, service, field, format string, args ...any) {
+	c.findings = append(c.findings, Finding{
+		File: at.file, Line: at.line, Level: level, Service: service, Field: field, Outcome: outcome, Reason: fmt.Sprintf(format, args...),
+	})
+}
+
+func (c *converter) refuse(service, field, hint, format string, args ...any) {
+	c.say(LevelRefused, Refused, service, field, hint, format, args...)
+}
+
+func (c *converter) note(service, field, hint, format string, args ...any) {
+	c.say(LevelNote, Approximated, service, field, hint, format, args...)
+}
+
+// unknown is the answer to a field that the Compose Specification has got after this table was written.
+var unknown = row{outcome: Refused, level: LevelRefused, text: "this field is not known to Conductor"}
+
+// checkService makes the findings of the table for every field of a service that is set.
+func (c *converter) checkService(s types.ServiceConfig) {
+	setFields(reflect.ValueOf(s), "", nil, func(table string, file []string) bool {
+		if table == "name" {
+			return false
+		}
+		r, ok := rowOf(serviceTable, table)
+		if !ok {
+			r = unknown
+		}
+		if r.level != "" && (r.path == table || r.path == "") {
+			at := c.sources.find("", append([]string{"services", s.Name}, file...)...)
+			// compose-go fills this one in for links and shared namespaces.
+			if at.whole || table != "depends_on.restart" {
+				c.sayAt(at, r.level, r.outcome, s.Name, strings.Join(file, "."), "%s", r.text)
+			}
+		}
+		return !r.ends()
+	})
+}
+
+// checkTop does the same for what stands beside the services, as far as an active service uses it.
+func (c *converter) checkTop() {
+	p := c.compose.WithoutUnnecessaryResources()
+	for name, v := range map[string]any{
+		"networks": p.Networks, "volumes": p.Volumes, "configs": p.Configs, "secrets": p.Secrets, "jobs": p.Jobs, "models": p.Models,
+	} {
+		m := reflect.ValueOf(v)
+		if r := topTable[name]; r.outcome == Refused && m.Len() > 0 {
+			c.sayAt(c.sources.find("", name), r.level, r.outcome, "", name, "%s", r.text)
+			continue
+		}
+		for _, k := range m.MapKeys() {
+			setFields(m.MapIndex(k), name, []string{name, k.String()}, func(table string, file []string) bool {
+				c.checkTopField(table, file)
+				return false
+			})
+		}
+	}
+	for name, n := range p.Networks {
+		if n.Driver != "" && n.Driver != "bridge" && n.Driver != "overlay" {
+			c.sayAt(c.sources.find("", "networks", name, "driver"), LevelNote, Dropped, "", "networks."+name+".driver", "a stack has one network, the cluster's")
+		}
+	}
+	for name, v := range p.Volumes {
+		if v.Driver != "" && v.Driver != "local" {
+			c.sayAt(c.sources.find("", "volumes", name, "driver"), LevelRefused, Refused, "", "volumes."+name+".driver", "the cluster's storage class decides how volumes are made")
+		}
+	}
+}
+
+func (c *converter) checkTopField(table string, file []string) {
+	r, ok := topTable[table]
+	if !ok {
+		r = unknown
+	}
+	at := c.sources.find("", file...)
+	// compose-go fills in names that nobody wrote.
+	if r.level == "" || strings.HasSuffix(table, ".name") && !at.whole {
+		return
+	}
+	c.sayAt(at, r.level, r.outcome, "", strings.Join(file, "."), "%s", r.text)
+}
+
+// survey finds names, one-shot services and aliases before any service is converted.
+func (c *converter) survey() {
+	taken := map[string]string{}
+	for _, name := range c.compose.ServiceNames() {
+		s := c.compose.Services[name]
+		dns := dnsName(name)
+		if other, ok := taken[dns]; ok {
+			c.refuse(name, "", "", "the service %s has the same DNS name, %s: rename one of them", other, dns)
+		}
+		taken[dns], c.names[name] = name, dns
+		for dep, d := range s.DependsOn {
+			if d.Condition == ConditionCompleted {
+				c.oneShot[dep] = true
+			}
+		}
+		for _, claim := range c.claimsOf(s) {
+			c.claimUsers[claim] += s.GetScale()
+		}
+	}
+	for _, name := range c.compose.ServiceNames() {
+		c.surveyNames(c.compose.Services[name])
+	}
+	c.checkNetworks()
+}
+
+// order lists the services so that each comes after what it depends on, by name where there is a choice.
+func (c *converter) order() []string {
+	names, done, out := c.compose.ServiceNames(), map[string]bool{}, []string(nil)
+	for len(out) < len(names) {
+		next := slices.IndexFunc(names, func(n string) bool {
+			if done[n] {
+				return false
+			}
+			for dep := range c.compose.Services[n].DependsOn {
+				if _, active := c.compose.Services[dep]; active && !done[dep] {
+					return false
+				}
+			}
+			return true
+		})
+		if next < 0 {
+			for _, n := range names {
+				if !done[n] {
+					c.refuse(n, "depends_on", "", "services depend on each other in a circle")
+					done[n], out = true, append(out, n)
+				}
+			}
+			break
+		}
+		done[names[next]], out = true, append(out, names[next])
+	}
+	return out
+}
+
+// meta is an object's metadata. Service is empty for what services share.
+func (c *converter) meta(name, service string) metav1.ObjectMeta {
+	return metav1.ObjectMeta{Name: name, Namespace: c.o.Namespace, Labels: c.labels(service)}
+}
+
+func typeMeta(version, kind string) metav1.TypeMeta {
+	return metav1.TypeMeta{APIVersion: version, Kind: kind}
+}

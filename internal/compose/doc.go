@@ -1,0 +1,79 @@
+// Package compose converts a compose project into Kubernetes objects and says, with file and line, what it could not
+// convert as it stands.
+//
+// Load reads the files below one directory and nothing else: no process environment, no remote resource, no path that
+// leads out of the directory. Convert is a pure function of what was loaded. Which field of the Compose Specification
+// becomes what is in one table, fields.go, that the converter obeys and docs/compose.md is made from; a field that is
+// set and has no row there is refused.
+package compose
+
+//go:generate go test -run ^TestReferencePage$ -update .
+
+import (
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+)
+
+// Conditions of depends_on, in compose's own words.
+const (
+	ConditionStarted   = "service_started"
+	ConditionHealthy   = "service_healthy"
+	ConditionCompleted = "service_completed_successfully"
+)
+
+// Options is what a conversion depends on besides the project.
+type Options struct {
+	// Namespace is put into every object; empty leaves it to whoever applies them.
+	Namespace string
+	// Images maps services to the references to run instead of what the file says: digests of what was built. A service
+	// that is built and not (yet) in it gets the name that `docker compose build` would give its image.
+	Images map[string]string
+	// PullSecret is the name of the Secret that images are pulled with; empty for none.
+	PullSecret string
+	// Labels are put on every object and pod template, never into selectors.
+	Labels map[string]string
+	// Ceilings are the operator's limits.
+	Ceilings v1alpha1.Ceilings
+	// Strict refuses what would otherwise be dropped with a note.
+	Strict bool
+}
+
+// Stack is a converted project. The same project and options give the same stack, byte for byte.
+type Stack struct {
+	// Shared are objects that belong to no one service: claims and file contents.
+	Shared []client.Object
+	// Services come in an order of start: each after what it depends on.
+	Services []Service
+	// Findings are sorted by file and line.
+	Findings []Finding
+}
+
+// Service is one converted service.
+type Service struct {
+	// Name is the service's name in the compose files. Pods carry it as the label v1alpha1.LabelService.
+	Name      string
+	DependsOn []Dependency
+	// OneShot services run to their end; others may wait for that.
+	OneShot bool
+	// Objects are those that no start waits for: the Services that names resolve to.
+	Objects []client.Object
+	// Workload is a Deployment, or a Job when the service is OneShot.
+	Workload client.Object
+	// Ports are the container's known TCP and UDP ports, sorted.
+	Ports []int32
+	// Image is the reference that the workload runs.
+	Image string
+	// Probe says in words what makes the service healthy; empty when nothing is asked.
+	Probe string
+	// Replicas is how many pods are wanted.
+	Replicas int32
+}
+
+// Dependency is one entry of depends_on.
+type Dependency struct {
+	Service   string
+	Condition string
+	// Required is false for a dependency that may be missing or fail.
+	Required bool
+}

@@ -1,0 +1,95 @@
+package compose
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Level says how much a finding matters to a reader.
+type Level string
+
+// The levels.
+const (
+	// LevelInfo: nothing is lost that a test could see.
+	LevelInfo Level = "info"
+	// LevelNote: something behaves otherwise than under compose.
+	LevelNote Level = "note"
+	// LevelRefused: the project cannot be converted.
+	LevelRefused Level = "refused"
+)
+
+// Outcome is what became of a field.
+type Outcome string
+
+// The outcomes.
+const (
+	Converted    Outcome = "converted"
+	Approximated Outcome = "approximated"
+	Dropped      Outcome = "dropped"
+	Refused      Outcome = "refused"
+)
+
+// Finding is one thing to know about a conversion.
+type Finding struct {
+	// File is relative to the directory that was loaded; Line is 0 where it is not known.
+	File  string `json:"file"`
+	Line  int    `json:"line,omitempty"`
+	Level Level  `json:"level"`
+	// Service is empty for what is not part of one.
+	Service string `json:"service,omitempty"`
+	// Field is the path below the service, or from the top.
+	Field   string  `json:"field,omitempty"`
+	Outcome Outcome `json:"outcome"`
+	// Reason is a sentence for the author of the file.
+	Reason string `json:"reason"`
+}
+
+// String is `file:line: level: service.field: reason`.
+func (f Finding) String() string {
+	where := f.File
+	if f.Line > 0 {
+		where = fmt.Sprintf("%s:%d", f.File, f.Line)
+	}
+	what := strings.Trim(f.Service+"."+f.Field, ".")
+	if what != "" {
+		what += ": "
+	}
+	return fmt.Sprintf("%s: %s: %s%s", where, f.Level, what, f.Reason)
+}
+
+// Errors says why a project cannot be loaded or converted.
+type Errors struct {
+	// Findings are all that were made; at least one is refused.
+	Findings []Finding
+}
+
+// Error lists what was refused, one finding per line.
+func (e *Errors) Error() string {
+	var lines []string
+	for _, f := range e.Findings {
+		if f.Level == LevelRefused {
+			lines = append(lines, f.String())
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+// errorOf is nil unless a finding is a refusal.
+func errorOf(findings []Finding) error {
+	if slices.ContainsFunc(findings, func(f Finding) bool { return f.Level == LevelRefused }) {
+		return &Errors{Findings: tidy(findings)}
+	}
+	return nil
+}
+
+// tidy sorts findings by place and drops repetitions.
+func tidy(findings []Finding) []Finding {
+	out := slices.Clone(findings)
+	slices.SortStableFunc(out, func(a, b Finding) int {
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Service, b.Service),
+			cmp.Compare(a.Field, b.Field), cmp.Compare(a.Reason, b.Reason))
+	})
+	return slices.Compact(out)
+}

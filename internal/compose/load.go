@@ -1,0 +1,291 @@
+package compose
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/compose-spec/compose-go/v2/loader"
+	"github.com/compose-spec/compose-go/v2/types"
+	"github.com/sirupsen/logrus"
+)
+
+// DefaultFile is loaded when no file is named.
+const DefaultFile = "docker-compose.qa.yml"
+
+// LoadOptions says what to load.
+type LoadOptions struct {
+	// Files are merged in this order, as `docker compose -f a -f b` does; none means DefaultFile. They are relative to
+	// the directory that is loaded; other paths in them are relative to the first file's directory.
+	Files []string
+	// Profiles are switched on; none means those of COMPOSE_PROFILES.
+	Profiles []string
+	// Env holds variables for interpolation; it wins over EnvFiles.
+	Env map[string]string
+	// EnvFiles are files of variables for interpolation, as of --env-file; none means .env where there is one.
+	EnvFiles []string
+}
+
+// Project is a loaded compose project.
+type Project struct {
+	dir      string
+	compose  *types.Project
+	sources  sources
+	findings []Finding
+}
+
+// Load reads a project below dir. Its error is an *Errors when the files are at fault.
+func Load(dir string, o LoadOptions) (*Project, error) {
+	abs, err := filepath.Abs(dir)
+	if err == nil {
+		abs, err = filepath.EvalSymlinks(abs)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("find the directory of the compose files: %w", err)
+	}
+	files := o.Files
+	if len(files) == 0 {
+		files = []string{DefaultFile}
+	}
+	r := &reader{dir: abs, sources: sources{dir: abs}, seen: map[string]bool{}}
+	base := filepath.Dir(join(abs, files[0]))
+	env := r.environment(base, o)
+	var paths []string
+	for _, f := range files {
+		p := join(abs, f)
+		paths = append(paths, p)
+		r.file(p, scope{base: base, env: env}, place{file: f, text: f}, "")
+	}
+	if err := errorOf(r.findings); err != nil {
+		return nil, err
+	}
+	profiles := o.Profiles
+	if len(profiles) == 0 && env["COMPOSE_PROFILES"] != "" {
+		profiles = strings.Split(env["COMPOSE_PROFILES"], ",")
+	}
+	project, err := parse(paths, base, env, profiles)
+	if err != nil {
+		r.blame(err)
+		return nil, errorOf(r.findings)
+	}
+	p := &Project{dir: abs, compose: project, sources: r.sources}
+	for _, f := range r.findings {
+		if _, ok := project.Services[f.Service]; ok || f.Service == "" {
+			p.findings = append(p.findings, f)
+		}
+	}
+	if err := p.resolve(r); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// environment is what variables are interpolated with. The process's own environment has no part in it.
+func (r *reader) environment(base string, o LoadOptions) map[string]string {
+	var files []string
+	for _, f := range o.EnvFiles {
+		files = append(files, join(r.dir, f))
+	}
+	if p := filepath.Join(base, ".env"); len(files) == 0 && isFile(p) {
+		files = append(files, p)
+	}
+	if len(files) == 0 {
+		return merged(nil, o.Env)
+	}
+	values, err := r.dotenv(files, o.Env, place{file: r.rel(files[0])}, "")
+	if err != nil {
+		return merged(nil, o.Env)
+	}
+	return merged(values, o.Env)
+}
+
+// quiet turns off the global logger of compose-go's choice: what it would warn of, a conversion says in its findings.
+var quiet = sync.OnceFunc(func() { logrus.SetOutput(io.Discard) })
+
+// parse has compose-go merge, interpolate and check the files, but read nothing besides.
+func parse(paths []string, base string, env map[string]string, profiles []string) (p *types.Project, err error) {
+	quiet()
+	// compose-go walks untyped trees of what users wrote; a slip of it must not end the process.
+	defer func() {
+		if v := recover(); v != nil {
+			p, err = nil, fmt.Errorf("the compose files cannot be understood: %v", v)
+		}
+	}()
+	details := types.ConfigDetails{WorkingDir: base, Environment: maps.Clone(env)}
+	for _, f := range paths {
+		details.ConfigFiles = append(details.ConfigFiles, types.ConfigFile{Filename: f})
+	}
+	return loader.LoadWithContext(context.Background(), details, func(o *loader.Options) {
+		o.SkipResolveEnvironment = true
+		o.SkipResolveLabels = true
+		o.Profiles = profiles
+		o.SetProjectName("stack", false)
+	})
+}
+
+// resolve reads env_file and label_file, after a look at where they lead, and checks where builds take their files from.
+func (p *Project) resolve(r *reader) error {
+	for _, name := range p.compose.ServiceNames() {
+		s := p.compose.Services[name]
+		for _, f := range s.EnvFiles {
+			if _, err := os.Lstat(f.Path); err != nil && !bool(f.Required) {
+				continue
+			}
+			p.mayRead(r, name, "env_file", f.Path)
+		}
+		for _, f := range s.LabelFiles {
+			p.mayRead(r, name, "label_file", f)
+		}
+		for _, h := range s.PreStart {
+			for _, f := range h.EnvFiles {
+				p.mayRead(r, name, "pre_start", f.Path)
+			}
+			for _, f := range h.LabelFiles {
+				p.mayRead(r, name, "pre_start", f)
+			}
+		}
+		p.checkBuild(r, name, s.Build)
+	}
+	if err := errorOf(r.findings); err != nil {
+		return err
+	}
+	project, err := p.compose.WithServicesEnvironmentResolved(false)
+	if err == nil {
+		project, err = project.WithServicesLabelsResolved(false)
+	}
+	if err != nil {
+		r.blame(err)
+		return errorOf(r.findings)
+	}
+	p.compose = project
+	return nil
+}
+
+func (p *Project) mayRead(r *reader, service, field, path string) {
+	r.count = 0
+	at := p.sources.find(filepath.Base(path), "services", service, field)
+	if _, ok := r.read(path, at, field); !ok {
+		r.findings[len(r.findings)-1].Service = service
+	}
+}
+
+func (p *Project) checkBuild(r *reader, service string, b *types.BuildConfig) {
+	if b == nil {
+		return
+	}
+	at := func(field string) place { return p.sources.find("", "services", service, "build", field) }
+	switch {
+	case remote.MatchString(b.Context):
+		r.refuse(at("context"), service, "build.context", "%s is remote: images are built from the repository alone", b.Context)
+		return
+	case r.inside(b.Context) != nil:
+		r.refuse(at("context"), service, "build.context", "the build context %v", r.inside(b.Context))
+		return
+	}
+	if st, err := os.Stat(b.Context); err != nil || !st.IsDir() {
+		r.refuse(at("context"), service, "build.context", "%s is not a directory of the repository", r.rel(b.Context))
+		return
+	}
+	if b.DockerfileInline == "" {
+		if err := r.inside(join(b.Context, b.Dockerfile)); err != nil {
+			r.refuse(at("dockerfile"), service, "build.dockerfile", "the Dockerfile %v", err)
+		}
+	}
+}
+
+var (
+	yamlLine = regexp.MustCompile(`(?s)^.*\bline (\d+): `)
+	noField  = regexp.MustCompile(`^\S+ false schema$`)
+	yamlPath = regexp.MustCompile(`\b(?:services|volumes|networks|secrets|configs|jobs|models)\.[A-Za-z0-9_.\[\]-]+`)
+	inQuotes = regexp.MustCompile(`service "([^"]+)"`)
+)
+
+// lineOf is the last line that a message of the YAML library begins with; 0 when it names none.
+func lineOf(message string) int {
+	if m := yamlLine.FindStringSubmatch(message); m != nil {
+		n, _ := strconv.Atoi(m[1])
+		return n
+	}
+	return 0
+}
+
+// blame turns an error of compose-go into a finding at the place that its text names.
+func (r *reader) blame(err error) {
+	text := strings.ReplaceAll(err.Error(), r.dir+string(filepath.Separator), "")
+	text = strings.ReplaceAll(text, r.dir, ".")
+	for _, s := range r.sources.files {
+		text = strings.TrimPrefix(text, "validating "+s.name+": ")
+	}
+	at, service, field := r.sources.find(""), "", ""
+	if m := yamlPath.FindString(text); m != "" {
+		path := strings.FieldsFunc(m, func(c rune) bool { return strings.ContainsRune(".[]", c) })
+		at = r.sources.find("", path...)
+		if field = strings.Join(path, "."); path[0] == "services" && len(path) > 1 {
+			service, field = path[1], strings.Join(path[2:], ".")
+		}
+	} else if m := inQuotes.FindStringSubmatch(text); m != nil {
+		service, at = m[1], r.sources.find("", "services", m[1])
+	}
+	if n := lineOf(text); n > 0 {
+		at.line = n
+		text = yamlLine.ReplaceAllString(text, "")
+	}
+	if noField.MatchString(text) {
+		text = "compose has no such field"
+	}
+	r.refuse(at, service, field, "%s", strings.Join(strings.Fields(text), " "))
+}
+
+// Build is one image that a service asks for.
+type Build struct {
+	Service string
+	// Context is relative to the loaded directory, Dockerfile to the context.
+	Context, Dockerfile, Target string
+	Args                        map[string]string
+}
+
+// Builds are the images that active services build, sorted by service.
+func (p *Project) Builds() []Build {
+	var out []Build
+	for _, name := range p.compose.ServiceNames() {
+		b := p.compose.Services[name].Build
+		if b == nil {
+			continue
+		}
+		context, err := filepath.Rel(p.dir, b.Context)
+		if err != nil {
+			context = b.Context
+		}
+		dockerfile := b.Dockerfile
+		if filepath.IsAbs(dockerfile) {
+			dockerfile, _ = filepath.Rel(b.Context, dockerfile)
+		}
+		args := map[string]string{}
+		for k, v := range b.Args {
+			if v != nil {
+				args[k] = *v
+			}
+		}
+		out = append(out, Build{
+			Service: name, Context: filepath.ToSlash(context), Dockerfile: filepath.ToSlash(dockerfile), Target: b.Target, Args: args,
+		})
+	}
+	return out
+}
+
+// Image is the image that an active service names; false when there is no such service or it names none.
+func (p *Project) Image(service string) (string, bool) {
+	s, ok := p.compose.Services[service]
+	return s.Image, ok && s.Image != ""
+}
+
+// Services are the names of the active services, sorted.
+func (p *Project) Services() []string { return slices.Clone(p.compose.ServiceNames()) }

@@ -1,0 +1,196 @@
+package compose
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/compose-spec/compose-go/v2/types"
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+)
+
+// Keys that the conversion puts on objects.
+const (
+	labelName = "app.kubernetes.io/name"
+	// labelAlias + alias selects the pods of a name that several services share.
+	labelAlias = "alias.conductor.digitalservic.es/"
+	// labelVolume + claim marks pods that must run where a claim is mounted.
+	labelVolume = "volume.conductor.digitalservic.es/"
+	// annotationLabel + key holds a compose label.
+	annotationLabel = "compose.conductor.digitalservic.es/"
+	// annotationDependsOn says in words what a service is started after.
+	annotationDependsOn = "conductor.digitalservic.es/depends-on"
+)
+
+const maxLabel = validation.DNS1035LabelMaxLength
+
+// dnsName is the name that a service's objects have: its own in lower case if that is a DNS label, which Kubernetes
+// wants to start with a letter, else the nearest one with a hash of the name.
+func dnsName(name string) string {
+	low := strings.ToLower(name)
+	if len(validation.IsDNS1035Label(low)) == 0 {
+		return low
+	}
+	s := slug(low)
+	if s == "" || s[0] < 'a' {
+		s = "s-" + s
+	}
+	if len(validation.IsDNS1035Label(s)) == 0 {
+		return s
+	}
+	return cut(s, hash(name))
+}
+
+// objectName is a name for an object made from raw: readable, and different for different raws.
+func objectName(prefix, raw string) string {
+	s := slug(raw)
+	if s == raw && len(prefix+s) <= maxLabel && s != "" {
+		return prefix + s
+	}
+	return cut(prefix+s, hash(raw))
+}
+
+// cut is as much of s as has room in a label, and an end.
+func cut(s, end string) string {
+	return strings.TrimLeft(cutTo(s, maxLabel-len(end)-1)+"-"+end, "-")
+}
+
+func cutTo(s string, n int) string { return strings.TrimRight(s[:min(len(s), n)], "-") }
+
+func hash(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(sum[:])[:8]
+}
+
+// slug is s with one dash for each run of characters that a DNS label cannot hold.
+func slug(s string) string {
+	var b strings.Builder
+	dash := true
+	for _, r := range strings.ToLower(s) {
+		switch {
+		case r >= 'a' && r <= 'z' || r >= '0' && r <= '9':
+			b.WriteRune(r)
+			dash = false
+		case r == '-' || !dash:
+			b.WriteByte('-')
+			dash = true
+		}
+	}
+	return strings.Trim(b.String(), "-")
+}
+
+// labelValue is a service's name as the value of a label.
+func (c *converter) labelValue(service string) string {
+	if len(validation.IsValidLabelValue(service)) == 0 {
+		return service
+	}
+	return c.names[service]
+}
+
+// labels are those of every object, and those of a service's.
+func (c *converter) labels(service string) map[string]string {
+	l := merged(nil, c.o.Labels)
+	if service != "" {
+		l[labelName], l[v1alpha1.LabelService] = c.names[service], c.labelValue(service)
+	}
+	return l
+}
+
+// surveyNames collects the further names of a service, and looks at its own.
+func (c *converter) surveyNames(s types.ServiceConfig) {
+	if c.reserved(c.names[s.Name]) {
+		c.refuse(s.Name, "", "", "the name %q is that of another service's published ports: use another", s.Name)
+	}
+	if strings.ToLower(s.Name) != c.names[s.Name] {
+		if by := c.referrer(s.Name); by != "" {
+			c.refuse(s.Name, "", "", "the service %s uses the name %q, which no Kubernetes Service can have: rename it to %s", by, s.Name, c.names[s.Name])
+		} else {
+			c.note(s.Name, "", "", "no Kubernetes Service can have this name: it is %s in the stack", c.names[s.Name])
+		}
+	}
+	c.alias(s.Name, s.ContainerName, "container_name")
+	host, _, _ := strings.Cut(s.Hostname, ".")
+	c.alias(s.Name, host, "hostname")
+	for _, n := range s.Networks {
+		if n != nil {
+			for _, a := range n.Aliases {
+				c.alias(s.Name, a, "networks")
+			}
+		}
+	}
+	for _, l := range s.Links {
+		if to, as, ok := strings.Cut(l, ":"); ok && to != as {
+			if _, active := c.compose.Services[to]; active {
+				c.alias(to, as, "links")
+			}
+		}
+	}
+}
+
+// reserved says whether a name belongs to the Service of a service's published ports.
+func (c *converter) reserved(name string) bool {
+	base, ok := strings.CutSuffix(name, publishedSuffix)
+	return ok && slices.ContainsFunc(c.compose.ServiceNames(), func(n string) bool {
+		return c.names[n] == base && slices.ContainsFunc(c.compose.Services[n].Ports, func(p types.ServicePortConfig) bool { return p.Published != "" })
+	})
+}
+
+// alias gives a service one more name.
+func (c *converter) alias(service, name, field string) {
+	low := strings.ToLower(name)
+	if name == "" || low == c.names[service] || slices.Contains(c.aliases[low], service) {
+		return
+	}
+	if c.reserved(low) {
+		c.refuse(service, field, name, "the name %q is that of another service's published ports: use another", name)
+		return
+	}
+	if len(validation.IsDNS1035Label(low)) > 0 {
+		switch by := c.referrer(name); {
+		case by != "":
+			c.refuse(service, field, name, "the service %s uses the name %q, which no Kubernetes Service can have", by, name)
+		case field != "container_name":
+			c.say(LevelNote, Dropped, service, field, name, "no Kubernetes Service can have the name %q", name)
+		default:
+			c.say(LevelInfo, Dropped, service, field, name, "no Kubernetes Service can have the name %q", name)
+		}
+		return
+	}
+	c.aliases[low] = append(c.aliases[low], service)
+}
+
+// referrer is a service whose settings seem to reach another by this name: as a host in an address, or as the whole value
+// of a variable that is named like one.
+func (c *converter) referrer(name string) string {
+	quoted := regexp.QuoteMeta(name)
+	address := regexp.MustCompile(`(^|[/@,\s=])` + quoted + `:\d|(://|@)` + quoted + `($|[/\s,])`)
+	for _, other := range c.compose.ServiceNames() {
+		s := c.compose.Services[other]
+		if other == name {
+			continue
+		}
+		texts := slices.Concat(s.Command, s.Entrypoint)
+		if s.HealthCheck != nil {
+			texts = append(texts, s.HealthCheck.Test...)
+		}
+		for k, v := range s.Environment {
+			if v == nil {
+				continue
+			}
+			if *v == name && hostLike.MatchString(k) {
+				return other
+			}
+			texts = append(texts, *v)
+		}
+		if slices.ContainsFunc(texts, address.MatchString) {
+			return other
+		}
+	}
+	return ""
+}
+
+var hostLike = regexp.MustCompile(`(?i)host|addr|server|endpoint|broker|upstream|url`)

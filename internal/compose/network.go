@@ -1,0 +1,207 @@
+package compose
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/compose-spec/compose-go/v2/types"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// port is one port of a container.
+type port struct {
+	number   int32
+	protocol corev1.Protocol
+	name     string
+	app      string
+}
+
+// publication is a port that is published under another number.
+type publication struct {
+	port
+	target int32
+}
+
+// publishedSuffix ends the name of the Service that has the published numbers.
+const publishedSuffix = "-published"
+
+// ports collects what the file says about a container's ports.
+func (u *unit) ports() {
+	for _, p := range u.s.Ports {
+		u.addPort(port{number: int32(p.Target), protocol: protocol(p.Protocol), name: p.Name, app: p.AppProtocol}, "ports")
+		u.publish(p)
+	}
+	for _, e := range u.s.Expose {
+		numbers, proto, _ := strings.Cut(e, "/")
+		first, last, ok := strings.Cut(numbers, "-")
+		if !ok {
+			last = first
+		}
+		from, err1 := strconv.Atoi(first)
+		to, err2 := strconv.Atoi(last)
+		if err1 != nil || err2 != nil || from < 1 || to > 65535 || to-from > 1000 {
+			u.refuse("expose", e, "%q is not a port or a range of at most 1000 ports", e)
+			continue
+		}
+		for n := from; n <= to; n++ {
+			u.addPort(port{number: int32(n), protocol: protocol(proto)}, "expose")
+		}
+	}
+	slices.SortFunc(u.open, func(a, b port) int {
+		if a.number != b.number {
+			return int(a.number - b.number)
+		}
+		return strings.Compare(string(a.protocol), string(b.protocol))
+	})
+	for _, p := range u.open {
+		u.container.Ports = append(u.container.Ports, corev1.ContainerPort{ContainerPort: p.number, Protocol: p.protocol})
+		if !slices.Contains(u.out.Ports, p.number) && p.protocol != corev1.ProtocolSCTP {
+			u.out.Ports = append(u.out.Ports, p.number)
+		}
+	}
+}
+
+// publish notes a port that the file publishes under another number.
+func (u *unit) publish(p types.ServicePortConfig) {
+	n, err := strconv.ParseUint(p.Published, 10, 16)
+	if err != nil || n == 0 || uint32(n) == p.Target {
+		return
+	}
+	pub := publication{port{number: int32(n), protocol: protocol(p.Protocol)}, int32(p.Target)}
+	if pub.protocol == "" || slices.Contains(u.published, pub) {
+		return
+	}
+	u.published = append(u.published, pub)
+	u.say(LevelInfo, Approximated, "ports", p.Published, "port %s is not published on a node: in the stack it is %s:%d, and %s:%s",
+		p.Published, u.name, p.Target, u.name+publishedSuffix, p.Published)
+}
+
+// publicationService gives the published numbers of ports an address, beside the service's own name.
+func (u *unit) publicationService() *corev1.Service {
+	name := cutTo(u.name, maxLabel-len(publishedSuffix)) + publishedSuffix
+	s := &corev1.Service{TypeMeta: typeMeta("v1", "Service"), ObjectMeta: u.c.meta(name, u.s.Name)}
+	s.Spec.Selector = map[string]string{labelName: u.name}
+	for _, p := range u.published {
+		s.Spec.Ports = append(s.Spec.Ports, corev1.ServicePort{
+			Name: fmt.Sprintf("%s-%d", strings.ToLower(string(p.protocol)), p.number), Port: p.number, Protocol: p.protocol, TargetPort: intstr.FromInt32(p.target),
+		})
+	}
+	return s
+}
+
+func (u *unit) addPort(p port, field string) {
+	if p.number < 1 || p.number > 65535 || p.protocol == "" {
+		u.refuse(field, "", "%d is not a port", p.number)
+		return
+	}
+	if !slices.ContainsFunc(u.open, func(o port) bool { return o.number == p.number && o.protocol == p.protocol }) {
+		u.open = append(u.open, p)
+	}
+}
+
+// protocol is empty for one that Kubernetes does not have.
+func protocol(s string) corev1.Protocol {
+	switch p := corev1.Protocol(strings.ToUpper(s)); p {
+	case "":
+		return corev1.ProtocolTCP
+	case corev1.ProtocolTCP, corev1.ProtocolUDP, corev1.ProtocolSCTP:
+		return p
+	}
+	return ""
+}
+
+// headless is the Service that a name resolves to. It leads to the pods themselves, so that every port can be reached, as
+// under compose, and to those that are not ready, too: compose hides nobody, and what waits for health waits elsewhere.
+func (c *converter) headless(name, service string, selector map[string]string, open []port) *corev1.Service {
+	s := &corev1.Service{TypeMeta: typeMeta("v1", "Service"), ObjectMeta: c.meta(name, service)}
+	s.Spec = corev1.ServiceSpec{ClusterIP: corev1.ClusterIPNone, PublishNotReadyAddresses: true, Selector: selector}
+	names := map[string]bool{}
+	for _, p := range open {
+		sp := corev1.ServicePort{Name: p.name, Port: p.number, Protocol: p.protocol, TargetPort: intstr.FromInt32(p.number)}
+		if len(validation.IsDNS1123Label(sp.Name)) > 0 || names[sp.Name] {
+			sp.Name = fmt.Sprintf("%s-%d", strings.ToLower(string(p.protocol)), p.number)
+		}
+		names[sp.Name] = true
+		if p.app != "" && len(validation.IsQualifiedName(p.app)) == 0 {
+			sp.AppProtocol = &p.app
+		}
+		s.Spec.Ports = append(s.Spec.Ports, sp)
+	}
+	return s
+}
+
+// services are the objects that a service's names resolve to. Names that several services share come from aliasServices.
+func (u *unit) services() []client.Object {
+	selector := map[string]string{labelName: u.name}
+	var out []client.Object
+	if _, shared := u.c.aliases[u.name]; !shared {
+		out = append(out, u.c.headless(u.name, u.s.Name, selector, u.open))
+	}
+	for _, alias := range slices.Sorted(maps.Keys(u.c.aliases)) {
+		users := u.c.aliases[alias]
+		if u.c.isShared(alias) {
+			if slices.Contains(users, u.s.Name) || alias == u.name {
+				u.labels[labelAlias+alias] = "true"
+			}
+		} else if users[0] == u.s.Name {
+			out = append(out, u.c.headless(alias, u.s.Name, selector, u.open))
+		}
+	}
+	if len(u.published) > 0 {
+		out = append(out, u.publicationService())
+	}
+	return out
+}
+
+// isShared says whether a name belongs to several services: Docker answers with the addresses of all.
+func (c *converter) isShared(alias string) bool {
+	if len(c.aliases[alias]) > 1 {
+		return true
+	}
+	for _, dns := range c.names {
+		if dns == alias {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *converter) aliasServices() []client.Object {
+	var out []client.Object
+	for _, alias := range slices.Sorted(maps.Keys(c.aliases)) {
+		if c.isShared(alias) {
+			out = append(out, c.headless(alias, "", map[string]string{labelAlias + alias: "true"}, nil))
+		}
+	}
+	return out
+}
+
+// checkNetworks says where a file keeps services apart that the stack does not.
+func (c *converter) checkNetworks() {
+	names := c.compose.ServiceNames()
+	for i, a := range names {
+		for _, b := range names[i+1:] {
+			x, y := c.compose.Services[a], c.compose.Services[b]
+			if x.NetworkMode != "" || y.NetworkMode != "" || meets(x, y) {
+				continue
+			}
+			c.say(LevelNote, Approximated, a, "networks", "", "%s and %s share no network in the file; in the stack all services reach each other", a, b)
+			return
+		}
+	}
+}
+
+func meets(a, b types.ServiceConfig) bool {
+	for n := range a.Networks {
+		if _, ok := b.Networks[n]; ok {
+			return true
+		}
+	}
+	return false
+}

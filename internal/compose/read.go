@@ -1,0 +1,351 @@
+package compose
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/compose-spec/compose-go/v2/dotenv"
+	"github.com/compose-spec/compose-go/v2/template"
+	"go.yaml.in/yaml/v4"
+)
+
+// Bounds on what is read. Files that people write are far below them.
+const (
+	maxFile  = 1 << 20
+	maxFiles = 200
+)
+
+// reader reads the compose files of a project before compose-go does. compose-go opens whatever include and extends name;
+// reader refuses what leads out of the directory, and keeps the YAML for finding places.
+type reader struct {
+	// dir is absolute and free of symbolic links.
+	dir      string
+	sources  sources
+	findings []Finding
+	seen     map[string]bool
+	count    int
+}
+
+// scope is what a file's relative paths and variables are resolved with.
+type scope struct {
+	base string
+	env  map[string]string
+	// included is set below an include, extended for what only extends reads.
+	included, extended bool
+}
+
+func (r *reader) refuse(at place, service, field, format string, args ...any) {
+	r.findings = append(r.findings, Finding{
+		File: at.file, Line: at.line, Level: LevelRefused, Service: service, Field: field, Outcome: Refused, Reason: fmt.Sprintf(format, args...),
+	})
+}
+
+// file reads one compose file and those that it names. From is where it was named.
+func (r *reader) file(path string, sc scope, from place, field string) {
+	key := fmt.Sprint(path, "\x00", sc.base, "\x00", sc.extended)
+	if r.seen[key] {
+		return
+	}
+	r.seen[key] = true
+	data, ok := r.read(path, from, field)
+	if !ok {
+		return
+	}
+	s := &source{name: r.rel(path), path: path, base: sc.base, extended: sc.extended}
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	for {
+		var doc yaml.Node
+		err := dec.Decode(&doc)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			r.refuse(place{file: s.name, line: lineOf(err.Error())}, "", "", "this is not valid YAML: %s", yamlLine.ReplaceAllString(err.Error(), ""))
+			return
+		}
+		if doc.Kind == yaml.DocumentNode && len(doc.Content) == 1 && doc.Content[0].Kind == yaml.MappingNode {
+			s.docs = append(s.docs, doc.Content[0])
+		}
+	}
+	for _, doc := range s.docs {
+		if !sc.extended {
+			r.includes(s, doc, sc)
+		}
+		r.extensions(s, doc, sc)
+		r.unset(s, doc, nil, sc.env, map[*yaml.Node]bool{})
+	}
+	r.sources.files = append(r.sources.files, s)
+}
+
+// read reads a file below the directory, or says why not.
+func (r *reader) read(path string, from place, field string) ([]byte, bool) {
+	if r.count++; r.count > maxFiles {
+		if r.count == maxFiles+1 {
+			r.refuse(from, "", field, "the project has more than %d compose files", maxFiles)
+		}
+		return nil, false
+	}
+	if err := r.inside(path); err != nil {
+		r.refuse(from, "", field, "%s %v", r.show(path, from), err)
+		return nil, false
+	}
+	st, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		r.refuse(from, "", field, "%s is not in the repository", r.rel(path))
+	case err != nil || !st.Mode().IsRegular():
+		r.refuse(from, "", field, "%s is not a file that can be read", r.rel(path))
+	case st.Size() > maxFile:
+		r.refuse(from, "", field, "%s is larger than %d KiB", r.rel(path), maxFile>>10)
+	default:
+		data, err := os.ReadFile(path)
+		if err != nil {
+			r.refuse(from, "", field, "%s is not a file that can be read", r.rel(path))
+		}
+		return data, err == nil
+	}
+	return nil, false
+}
+
+// includes reads what a file includes. https://github.com/compose-spec/compose-spec/blob/main/14-include.md
+func (r *reader) includes(s *source, doc *yaml.Node, sc scope) {
+	list := child(doc, "include")
+	if list == nil {
+		return
+	}
+	for _, n := range list.Content {
+		n = target(n)
+		if n == nil {
+			continue
+		}
+		paths, project, envFiles := []*yaml.Node{n}, (*yaml.Node)(nil), []*yaml.Node(nil)
+		if n.Kind == yaml.MappingNode {
+			paths, project, envFiles = scalars(child(n, "path")), child(n, "project_directory"), scalars(child(n, "env_file"))
+			if sc.included && (project != nil || envFiles != nil) {
+				r.refuse(s.at(n), "", "include", "an included file cannot include with project_directory or env_file; name the file in the main file instead")
+				continue
+			}
+		}
+		r.include(s, sc, paths, project, envFiles)
+	}
+}
+
+func (r *reader) include(s *source, sc scope, paths []*yaml.Node, project *yaml.Node, envFiles []*yaml.Node) {
+	inner := scope{env: sc.env, included: true}
+	var found []string
+	for i, n := range paths {
+		p, ok := r.local(s, n, sc, "", "include")
+		if !ok {
+			return
+		}
+		found = append(found, p)
+		if i == 0 {
+			inner.base = filepath.Dir(p)
+		}
+	}
+	if project != nil {
+		p, ok := r.local(s, project, sc, "", "include.project_directory")
+		if !ok {
+			return
+		}
+		inner.base = p
+	}
+	var env []string
+	for _, n := range envFiles {
+		p, ok := r.local(s, n, sc, "", "include.env_file")
+		if !ok {
+			return
+		}
+		env = append(env, p)
+	}
+	if envFiles == nil {
+		if p := filepath.Join(inner.base, ".env"); isFile(p) {
+			env = append(env, p)
+		}
+	}
+	values, err := r.dotenv(env, sc.env, place{file: s.name}, "include.env_file")
+	if err != nil {
+		return
+	}
+	inner.env = merged(values, sc.env)
+	for i, p := range found {
+		r.file(p, inner, s.at(paths[i]), "include")
+	}
+}
+
+// extensions reads the files that services extend from.
+func (r *reader) extensions(s *source, doc *yaml.Node, sc scope) {
+	services := child(doc, "services")
+	if services == nil || services.Kind != yaml.MappingNode {
+		return
+	}
+	for i := 0; i+1 < len(services.Content); i += 2 {
+		n := child(child(services.Content[i+1], "extends"), "file")
+		if n == nil {
+			continue
+		}
+		if p, ok := r.local(s, n, sc, services.Content[i].Value, "extends.file"); ok {
+			r.file(p, scope{base: filepath.Dir(p), env: sc.env, included: sc.included, extended: true}, s.at(n), "extends.file")
+		}
+	}
+}
+
+// remote matches what compose-go or Docker Compose take for a resource elsewhere.
+var remote = regexp.MustCompile(`^([a-z][a-z0-9+.-]*://|git@|oci:|github\.com/)`)
+
+// local makes the path in n absolute, or refuses it.
+func (r *reader) local(s *source, n *yaml.Node, sc scope, service, field string) (string, bool) {
+	value, err := template.Substitute(scalar(n), func(k string) (string, bool) { v, ok := sc.env[k]; return v, ok })
+	switch {
+	case err != nil:
+		r.refuse(s.at(n), service, field, "%v", err)
+	case n.Kind != yaml.ScalarNode || value == "":
+		r.refuse(s.at(n), service, field, "a path is expected here")
+	case remote.MatchString(value):
+		r.refuse(s.at(n), service, field, "%s is remote: only files of the repository are read", value)
+	case r.inside(join(sc.base, value)) != nil:
+		r.refuse(s.at(n), service, field, "%s %v", value, r.inside(join(sc.base, value)))
+	default:
+		return join(sc.base, value), true
+	}
+	return "", false
+}
+
+// dotenv reads files of variables; lookup has precedence when they refer to others.
+func (r *reader) dotenv(paths []string, lookup map[string]string, from place, field string) (map[string]string, error) {
+	for _, p := range paths {
+		if _, ok := r.read(p, from, field); !ok {
+			return nil, fs.ErrInvalid
+		}
+	}
+	values, err := dotenv.GetEnvFromFile(lookup, paths)
+	if err != nil {
+		r.refuse(from, "", field, "%s", strings.ReplaceAll(err.Error(), r.dir+string(filepath.Separator), ""))
+	}
+	return values, err
+}
+
+var errOutside = errors.New("leads out of the repository")
+
+// inside says whether an absolute path stays below the directory, also when its symbolic links are followed.
+func (r *reader) inside(path string) error {
+	return insideOf(r.dir, path)
+}
+
+func insideOf(dir, path string) error {
+	if !below(dir, path) {
+		return errOutside
+	}
+	// What does not exist cannot lead anywhere, but what it would lie in can.
+	for p := path; below(dir, p) && p != dir; p = filepath.Dir(p) {
+		real, err := filepath.EvalSymlinks(p)
+		if errors.Is(err, fs.ErrNotExist) {
+			if _, lerr := os.Lstat(p); lerr == nil {
+				return errors.New("is a symbolic link to something that is not in the repository")
+			}
+			continue
+		}
+		if err != nil || !below(dir, real) {
+			return errOutside
+		}
+		break
+	}
+	return nil
+}
+
+// below says whether path is dir or lies in it, by name.
+func below(dir, path string) bool {
+	rel, err := filepath.Rel(dir, path)
+	return err == nil && filepath.IsLocal(rel)
+}
+
+// rel is path as the repository's authors know it.
+func (r *reader) rel(path string) string {
+	if rel, err := filepath.Rel(r.dir, path); err == nil && filepath.IsLocal(rel) {
+		return filepath.ToSlash(rel)
+	}
+	return "the file"
+}
+
+// show is a path outside as it was written, so that nothing of this machine is shown.
+func (r *reader) show(path string, from place) string {
+	if from.text != "" {
+		return from.text
+	}
+	return r.rel(path)
+}
+
+// variable matches an escaped $, and variables that stand without a default.
+var variable = regexp.MustCompile(`\$\$|\$\{([A-Za-z_]\w*)\}|\$([A-Za-z_]\w*)`)
+
+// unset notes variables that become empty because nothing sets them.
+func (r *reader) unset(s *source, n *yaml.Node, path []string, env map[string]string, seen map[*yaml.Node]bool) {
+	if seen[n] {
+		return
+	}
+	seen[n] = true
+	switch n.Kind {
+	case yaml.MappingNode:
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			r.unset(s, n.Content[i+1], append(path[:len(path):len(path)], n.Content[i].Value), env, seen)
+		}
+	case yaml.SequenceNode:
+		for _, c := range n.Content {
+			r.unset(s, c, path, env, seen)
+		}
+	case yaml.ScalarNode:
+		for _, m := range variable.FindAllStringSubmatch(n.Value, -1) {
+			name := m[1] + m[2]
+			if _, ok := env[name]; ok || name == "" || name == "COMPOSE_PROJECT_NAME" {
+				continue
+			}
+			f := Finding{File: s.name, Line: n.Line, Level: LevelNote, Outcome: Approximated, Field: strings.Join(path, "."),
+				Reason: fmt.Sprintf("%s is set neither in the file of variables nor in stack.env: it is empty", name)}
+			if len(path) > 1 && path[0] == "services" {
+				f.Service, f.Field = path[1], strings.Join(path[2:], ".")
+			}
+			r.findings = append(r.findings, f)
+		}
+	}
+}
+
+// scalars is the list of n's items, or n itself.
+func scalars(n *yaml.Node) []*yaml.Node {
+	switch {
+	case n == nil:
+		return nil
+	case n.Kind == yaml.SequenceNode:
+		var out []*yaml.Node
+		for _, c := range n.Content {
+			if c = target(c); c != nil {
+				out = append(out, c)
+			}
+		}
+		return out
+	}
+	return []*yaml.Node{n}
+}
+
+func isFile(p string) bool {
+	st, err := os.Lstat(p)
+	return err == nil && !st.IsDir()
+}
+
+// merged is the union of two maps; the second wins.
+func merged(weak, strong map[string]string) map[string]string {
+	out := make(map[string]string, len(weak)+len(strong))
+	for k, v := range weak {
+		out[k] = v
+	}
+	for k, v := range strong {
+		out[k] = v
+	}
+	return out
+}

@@ -1,0 +1,53 @@
+package compose
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+)
+
+// referenceIntro opens the reference page.
+const referenceIntro = `# How compose files are converted
+
+<!-- Generated from internal/compose/fields.go by go generate ./internal/compose. -->
+
+Conductor reads the repository's compose files, ` + "`docker-compose.qa.yml`" + ` unless ` + "`stack.compose`" + ` names others, and
+makes Kubernetes objects of them. Every field is **converted**, **approximated** (it behaves a little otherwise),
+**dropped** or **refused**; all but the first are told with file and line. Nothing is dropped in silence: a field that is
+not in the tables below is refused. What is refused stops the run before any service is started.
+
+- Variables come from ` + "`stack.env`" + `, then from the file ` + "`.env`" + ` beside the first compose file or those of
+  ` + "`stack.env_file`" + `, and from nowhere else.
+- Files are read from the repository only: a path or a symbolic link that leads out of it is refused, and so is what is remote.
+- Each service is a Deployment, or a Job when others wait for it with ` + "`service_completed_successfully`" + `. Its name
+  resolves, in upper and lower case, to the addresses of its pods, on every port, whether they are ready or not.
+- Capital letters do not matter to DNS. A name that no Kubernetes Service can have, such as ` + "`my_db`" + `, is changed, and
+  refused where another service's settings use it.
+- A container that runs as root under Docker does so here. Pods hold Pod Security's *baseline*.
+- A directory that is mounted over what the image was built from (` + "`.:/app`" + `, and with it ` + "`/app/node_modules`" + `) is
+  left out: the image holds the files. Other files and directories are copied, at most 900 KiB for each mount.
+- ` + "`stack.strict: true`" + ` refuses what would be dropped with a note.
+
+`
+
+// page is the reference page docs/compose.md.
+func page() []byte {
+	var b bytes.Buffer
+	b.WriteString(referenceIntro)
+	table(&b, "Services", serviceRows)
+	table(&b, "Beside services", topRows)
+	return b.Bytes()
+}
+
+func table(b *bytes.Buffer, title string, rows []row) {
+	fmt.Fprintf(b, "## %s\n\n| field | outcome | |\n|---|---|---|\n", title)
+	for _, r := range rows {
+		text := r.text
+		if r.level != "" {
+			// What a finding says begins in lower case, after the field's name.
+			text = strings.ToUpper(text[:1]) + text[1:] + "."
+		}
+		fmt.Fprintf(b, "| `%s` | %s | %s |\n", r.path, r.outcome, strings.ReplaceAll(text, "|", "\\|"))
+	}
+	b.WriteString("\n")
+}

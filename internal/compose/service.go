@@ -1,0 +1,298 @@
+package compose
+
+import (
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/compose-spec/compose-go/v2/types"
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// defaultGrace is Docker's time between SIGTERM and SIGKILL.
+const defaultGrace = 10
+
+// jobRetries is how often a Job is tried again when the file sets no bound: Kubernetes' own default.
+const jobRetries = 6
+
+// maxReplicas is far above what a stack for tests has.
+const maxReplicas = 1000
+
+// unit is one service under conversion.
+type unit struct {
+	c         *converter
+	s         types.ServiceConfig
+	name      string
+	out       Service
+	pod       corev1.PodSpec
+	container corev1.Container
+	// labels are those of the pods.
+	labels map[string]string
+	open   []port
+	// published are the ports that the file publishes under another number.
+	published []publication
+	// claims are the volumes that outlive a pod.
+	claims  []string
+	fsGroup *int64
+	// kept are the targets of source mounts that were dropped because the image holds the files.
+	kept []string
+}
+
+func (u *unit) say(level Level, outcome Outcome, field, hint, format string, args ...any) {
+	u.c.say(level, outcome, u.s.Name, field, hint, format, args...)
+}
+
+func (u *unit) refuse(field, hint, format string, args ...any) {
+	u.c.refuse(u.s.Name, field, hint, format, args...)
+}
+
+func (u *unit) note(field, hint, format string, args ...any) {
+	u.c.note(u.s.Name, field, hint, format, args...)
+}
+
+// service converts one service.
+func (c *converter) service(s types.ServiceConfig) Service {
+	u := &unit{c: c, s: s, name: c.names[s.Name], labels: c.labels(s.Name)}
+	c.checkService(s)
+	u.out = Service{Name: s.Name, OneShot: c.oneShot[s.Name], Replicas: int32(min(max(s.GetScale(), 0), maxReplicas)), Image: u.image()}
+	u.container = corev1.Container{
+		Name: u.name, Image: u.out.Image, ImagePullPolicy: corev1.PullIfNotPresent,
+		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
+	}
+	u.pod = corev1.PodSpec{
+		EnableServiceLinks: new(false), AutomountServiceAccountToken: new(false), TerminationGracePeriodSeconds: new(int64(defaultGrace)),
+	}
+	if c.o.PullSecret != "" {
+		u.pod.ImagePullSecrets = []corev1.LocalObjectReference{{Name: c.o.PullSecret}}
+	}
+	u.argv()
+	u.buildArgs()
+	u.environment()
+	u.ports()
+	u.health()
+	u.resources()
+	u.security()
+	u.namespaces()
+	u.hosts()
+	u.mounts()
+	u.lifecycle()
+	u.out.DependsOn = u.dependencies()
+	u.out.Objects = u.services()
+	u.out.Workload = u.workload()
+	return u.out
+}
+
+func (u *unit) lifecycle() {
+	if d := u.s.StopGracePeriod; d != nil {
+		grace := int64(0)
+		if *d > 0 {
+			grace = int64(ceilSeconds(*d))
+		}
+		u.pod.TerminationGracePeriodSeconds = &grace
+	}
+	if u.s.Platform != "" {
+		u.platform(strings.Split(u.s.Platform, "/"))
+	}
+	if n := u.s.GetScale(); n < 0 || n > maxReplicas {
+		u.refuse("scale", "", "%d pods are not possible: at most %d", n, maxReplicas)
+	}
+	if d := u.s.Deploy; d != nil {
+		switch d.Mode {
+		case "", "replicated":
+		case "global":
+			u.note("deploy.mode", "", "there is one pod, not one for each node")
+		default:
+			u.refuse("deploy.mode", "", "%s is not converted: use a service with service_completed_successfully", d.Mode)
+		}
+	}
+}
+
+// architectures are the names that Docker knows besides Go's, which Kubernetes uses.
+var architectures = map[string]string{"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "i386": "386", "armhf": "arm", "armel": "arm"}
+
+// platform is OS, OS/ARCH, OS/ARCH/VARIANT or ARCH.
+func (u *unit) platform(parts []string) {
+	os, arch := parts[0], ""
+	if len(parts) > 1 {
+		arch = parts[1]
+	} else if os != "linux" && os != "windows" {
+		os, arch = "linux", parts[0]
+	}
+	if name, ok := architectures[arch]; ok {
+		arch = name
+	}
+	if os != "linux" || len(validation.IsValidLabelValue(arch)) > 0 {
+		u.refuse("platform", "", "stacks run on Linux, on architectures such as linux/amd64; %s is none", u.s.Platform)
+		return
+	}
+	u.pod.NodeSelector = map[string]string{corev1.LabelOSStable: os}
+	if arch != "" {
+		u.pod.NodeSelector[corev1.LabelArchStable] = arch
+	}
+	if len(parts) > 2 {
+		u.note("platform", "", "Kubernetes does not know the variant %s", parts[2])
+	}
+}
+
+// dependencies are those on active services, by name.
+func (u *unit) dependencies() []Dependency {
+	var out []Dependency
+	for _, name := range slices.Sorted(maps.Keys(u.s.DependsOn)) {
+		d := u.s.DependsOn[name]
+		dep, active := u.c.compose.Services[name]
+		if !active {
+			if d.Required {
+				u.refuse("depends_on", name, "%s is not among the services of these profiles", name)
+			}
+			continue
+		}
+		if d.Condition == ConditionHealthy && (dep.HealthCheck == nil || dep.HealthCheck.Disable || len(dep.HealthCheck.Test) == 0) {
+			u.note("depends_on", name, "%s has no healthcheck in the file, and that of its image is not read yet: it counts as healthy when it runs", name)
+		}
+		out = append(out, Dependency{Service: name, Condition: d.Condition, Required: d.Required})
+	}
+	return out
+}
+
+// workload is what runs the pod.
+func (u *unit) workload() client.Object {
+	u.affinity()
+	u.pod.Containers = []corev1.Container{u.container}
+	if u.fsGroup != nil && len(u.pod.Volumes) > 0 {
+		u.pod.SecurityContext.FSGroup = u.fsGroup
+		u.pod.SecurityContext.FSGroupChangePolicy = new(corev1.FSGroupChangeOnRootMismatch)
+	}
+	meta := u.c.meta(u.name, u.s.Name)
+	meta.Annotations = u.annotations()
+	if u.out.OneShot {
+		return u.job(meta)
+	}
+	return u.deployment(meta)
+}
+
+func (u *unit) template() corev1.PodTemplateSpec {
+	return corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: u.labels}, Spec: u.pod}
+}
+
+func (u *unit) deployment(meta metav1.ObjectMeta) *appsv1.Deployment {
+	switch policy, _, field := u.restart(); policy {
+	case types.RestartPolicyNo:
+		u.note(field, "", "the container is started again when it ends: only services that others wait for with service_completed_successfully run once")
+	case types.RestartPolicyOnFailure:
+		u.note(field, "", "the container is started again also when it ends without an error")
+	}
+	d := &appsv1.Deployment{TypeMeta: typeMeta("apps/v1", "Deployment"), ObjectMeta: meta}
+	d.Spec = appsv1.DeploymentSpec{
+		Replicas: &u.out.Replicas, Selector: &metav1.LabelSelector{MatchLabels: map[string]string{labelName: u.name}}, Template: u.template(),
+	}
+	if len(u.claims) > 0 {
+		// A claim can be mounted by one pod at a time on many storage classes.
+		d.Spec.Strategy.Type = appsv1.RecreateDeploymentStrategyType
+	}
+	return d
+}
+
+func (u *unit) job(meta metav1.ObjectMeta) *batchv1.Job {
+	u.pod.RestartPolicy = corev1.RestartPolicyNever
+	retries := int32(0)
+	policy, attempts, field := u.restart()
+	switch {
+	case policy == types.RestartPolicyOnFailure && attempts >= 0:
+		retries = attempts
+	case policy == types.RestartPolicyOnFailure:
+		retries = jobRetries
+		u.note(field, "", "on-failure without a number: it is tried again %d times", jobRetries)
+	case policy == types.RestartPolicyAlways || policy == types.RestartPolicyUnlessStopped:
+		u.note(field, "", "others wait for this service to complete: it runs once")
+	}
+	j := &batchv1.Job{TypeMeta: typeMeta("batch/v1", "Job"), ObjectMeta: meta}
+	j.Spec = batchv1.JobSpec{BackoffLimit: &retries, Template: u.template()}
+	if n := u.out.Replicas; n != 1 {
+		j.Spec.Completions, j.Spec.Parallelism = &n, &n
+	}
+	return j
+}
+
+// restart is the policy, the number of retries (-1 for no bound) and the field that says so. The field restart wins over
+// deploy.restart_policy.
+func (u *unit) restart() (policy string, attempts int32, field string) {
+	if u.s.Restart != "" {
+		policy, number, ok := strings.Cut(u.s.Restart, ":")
+		if !ok {
+			return policy, -1, "restart"
+		}
+		n, err := strconv.ParseInt(number, 10, 32)
+		if err != nil || n < 0 {
+			u.refuse("restart", "", "%q is not a number of retries", number)
+		}
+		return policy, int32(max(n, 0)), "restart"
+	}
+	field = "deploy.restart_policy"
+	if u.s.Deploy == nil || u.s.Deploy.RestartPolicy == nil {
+		return "", -1, field
+	}
+	p := u.s.Deploy.RestartPolicy
+	attempts = -1
+	if p.MaxAttempts != nil {
+		attempts = int32(min(*p.MaxAttempts, math.MaxInt32))
+	}
+	switch p.Condition {
+	case "none":
+		policy = types.RestartPolicyNo
+	case "on-failure":
+		policy = types.RestartPolicyOnFailure
+	default:
+		policy = types.RestartPolicyAlways
+	}
+	return policy, attempts, field
+}
+
+// annotations keep the file's labels where no controller looks for them, and say what the service is started after.
+func (u *unit) annotations() map[string]string {
+	out := map[string]string{}
+	for _, m := range []map[string]string{u.s.Annotations, u.s.Labels} {
+		for k, v := range m {
+			key := annotationLabel + k
+			if len(validation.IsQualifiedName(key)) > 0 {
+				key = annotationLabel + cut(slug(k), hash(k))
+			}
+			out[key] = v
+		}
+	}
+	var after []string
+	for _, d := range u.out.DependsOn {
+		after = append(after, d.Service+" ("+strings.TrimPrefix(d.Condition, "service_")+")")
+	}
+	if len(after) > 0 {
+		out[annotationDependsOn] = strings.Join(after, ", ")
+	}
+	if len(out) == 0 {
+		return nil
+	}
+	return out
+}
+
+// affinity keeps the pods that mount one claim on one node: a ReadWriteOnce volume is attached to one at a time.
+func (u *unit) affinity() {
+	var terms []corev1.PodAffinityTerm
+	for _, claim := range u.claims {
+		if u.c.claimUsers[claim] < 2 {
+			continue
+		}
+		u.labels[labelVolume+claim] = "true"
+		terms = append(terms, corev1.PodAffinityTerm{
+			TopologyKey:   corev1.LabelHostname,
+			LabelSelector: &metav1.LabelSelector{MatchLabels: map[string]string{labelVolume + claim: "true"}},
+		})
+	}
+	if len(terms) > 0 {
+		u.pod.Affinity = &corev1.Affinity{PodAffinity: &corev1.PodAffinity{RequiredDuringSchedulingIgnoredDuringExecution: terms}}
+	}
+}

@@ -1,0 +1,51 @@
+package compose
+
+// topRows is the table for what stands beside the services.
+var topRows = []row{
+	{"name", Converted, "", "The project's name, for interpolation and the names of images; no object is named by it."},
+	{"services", Converted, "", "See the table of services."},
+	{"jobs", Refused, LevelRefused, "jobs are not converted yet: use a service with service_completed_successfully"},
+	{"models", Refused, LevelRefused, "models cannot run in the stack"},
+	{"include", Converted, "", "Resolved when loading; the files must be in the repository."},
+
+	{"networks", Approximated, "", "All services of a stack share one network."},
+	{"networks.name", Dropped, LevelInfo, "a stack has one network"},
+	{"networks.driver", Approximated, "", "bridge and overlay change nothing; host and others are dropped with a note."},
+	{"networks.driver_opts", Dropped, LevelInfo, "the cluster's network has no such options"},
+	{"networks.ipam", Dropped, LevelNote, "pods get their addresses from the cluster"},
+	{"networks.external", Dropped, LevelNote, "nothing outside the stack is on this network"},
+	{"networks.internal", Approximated, LevelNote, "the operator's egress rules hold for all services alike"},
+	{"networks.attachable", Dropped, LevelInfo, "everything in the namespace can be reached"},
+	{"networks.labels", Dropped, LevelInfo, "a network is no object of its own"},
+	{"networks.enable_ipv4", Dropped, LevelInfo, "the cluster decides about address families"},
+	{"networks.enable_ipv6", Dropped, LevelInfo, "the cluster decides about address families"},
+
+	{"volumes", Converted, "", "One PersistentVolumeClaim each: ReadWriteOnce, 1Gi, the default storage class. It starts empty: Docker would copy in what the image has at the target."},
+	{"volumes.name", Dropped, LevelInfo, "claims are named by the key"},
+	{"volumes.driver", Converted, "", "local. Others are refused: the cluster's storage class decides how volumes are made."},
+	{"volumes.driver_opts", Refused, LevelRefused, "a volume with driver options is a mount of the host or of another machine: use a plain volume, a file of the repository or tmpfs"},
+	{"volumes.external", Approximated, LevelNote, "there is no such volume in a new stack: it starts empty"},
+	{"volumes.labels", Dropped, LevelInfo, "labels of volumes are dropped"},
+
+	{"configs", Converted, "", "A ConfigMap."},
+	{"configs.name", Dropped, LevelInfo, "objects are named by the key"},
+	{"configs.file", Converted, "", "A file of the repository."},
+	{"configs.content", Converted, "", "After interpolation."},
+	{"configs.environment", Converted, "", "From the variables of interpolation; refused when there is none."},
+	{"configs.external", Refused, LevelRefused, "there is nothing outside the stack to take it from"},
+	{"configs.labels", Dropped, LevelInfo, "labels of configs are dropped"},
+	{"configs.driver", Refused, LevelRefused, "drivers are Swarm's"},
+	{"configs.driver_opts", Refused, LevelRefused, "drivers are Swarm's"},
+	{"configs.template_driver", Refused, LevelRefused, "drivers are Swarm's"},
+
+	{"secrets", Converted, "", "What is in the repository is no secret any more: a ConfigMap. Real secrets are not available yet."},
+	{"secrets.name", Dropped, LevelInfo, "objects are named by the key"},
+	{"secrets.file", Approximated, LevelNote, "a file of the repository is no secret: it is mounted from a ConfigMap"},
+	{"secrets.content", Approximated, LevelNote, "what is written here is no secret: it is mounted from a ConfigMap"},
+	{"secrets.environment", Refused, LevelRefused, "secrets from the environment are not available yet: use a file of the repository with a value for tests"},
+	{"secrets.external", Refused, LevelRefused, "external secrets are not available yet: use a file of the repository with a value for tests"},
+	{"secrets.labels", Dropped, LevelInfo, "labels of secrets are dropped"},
+	{"secrets.driver", Refused, LevelRefused, "drivers are Swarm's"},
+	{"secrets.driver_opts", Refused, LevelRefused, "drivers are Swarm's"},
+	{"secrets.template_driver", Refused, LevelRefused, "drivers are Swarm's"},
+}

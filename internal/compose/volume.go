@@ -1,0 +1,255 @@
+package compose
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/compose-spec/compose-go/v2/types"
+	"github.com/docker/go-units"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+)
+
+// claimSize is what a named volume asks for: little, since a stack's data is made by its tests.
+var claimSize = resource.MustParse("1Gi")
+
+// mountKind is what a mount of the file becomes.
+type mountKind int
+
+const (
+	// mountClaim is a volume that outlives the pod.
+	mountClaim mountKind = iota
+	// mountScratch is a volume that lives as long as the pod.
+	mountScratch
+	// mountContent is a copy of files of the repository.
+	mountContent
+	// mountNone leaves the image's own files where they are.
+	mountNone
+	mountTmpfs
+	mountRefused
+)
+
+// mount is one entry of volumes and what becomes of it.
+type mount struct {
+	types.ServiceVolumeConfig
+	kind mountKind
+	// claim is the claim's name, rel the path in the repository.
+	claim, rel string
+	// level, outcome and reason are the finding to make; none without a level.
+	level   Level
+	outcome Outcome
+	reason  string
+}
+
+func (m mount) because(kind mountKind, level Level, outcome Outcome, reason string) mount {
+	m.kind, m.level, m.outcome, m.reason = kind, level, outcome, reason
+	return m
+}
+
+// sort decides what becomes of a mount.
+func (c *converter) sort(s types.ServiceConfig, v types.ServiceVolumeConfig) mount {
+	m := mount{ServiceVolumeConfig: v}
+	switch v.Type {
+	case types.VolumeTypeVolume:
+		if v.Source != "" {
+			m.kind, m.claim = mountClaim, objectName("", v.Source)
+			return m
+		}
+		if s.Build != nil && !s.ReadOnly {
+			return m.because(mountNone, LevelInfo, Approximated,
+				"the image's own files stay at "+v.Target+", as Docker would copy them into the volume; changes last as long as the container")
+		}
+		return m.because(mountScratch, LevelInfo, Approximated, "the volume lives as long as the pod and starts empty")
+	case types.VolumeTypeTmpfs:
+		m.kind = mountTmpfs
+		return m
+	case types.VolumeTypeBind:
+		return c.sortBind(s, m)
+	}
+	return m.because(mountRefused, LevelRefused, Refused, "volumes of type "+v.Type+" cannot be converted")
+}
+
+// hostClock are files that people mount to have the host's time zone.
+var hostClock = []string{"/etc/localtime", "/etc/timezone", "/usr/share/zoneinfo"}
+
+func (c *converter) sortBind(s types.ServiceConfig, m mount) mount {
+	if strings.HasSuffix(m.Source, "/docker.sock") || strings.HasSuffix(m.Source, "/podman.sock") {
+		return m.because(mountRefused, LevelRefused, Refused, "the container engine's socket is the whole node: it is never mounted")
+	}
+	if slices.Contains(hostClock, m.Source) {
+		return m.because(mountNone, LevelNote, Dropped, "the node's clock settings are not mounted: set the variable TZ")
+	}
+	if err := insideOf(c.dir, m.Source); err != nil {
+		if below(c.dir, m.Source) {
+			return m.because(mountRefused, LevelRefused, Refused, "the source "+err.Error())
+		}
+		return m.because(mountRefused, LevelRefused, Refused,
+			"the source lies outside the repository; paths of the host are not allowed, and the operator has no setting for it yet (stacks.hostPaths)")
+	}
+	rel, _ := filepath.Rel(c.dir, m.Source)
+	m.rel = filepath.ToSlash(rel)
+	st, err := os.Stat(m.Source)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && m.Bind != nil && !bool(m.Bind.CreateHostPath):
+		return m.because(mountRefused, LevelRefused, Refused, m.rel+" is not in the repository")
+	case errors.Is(err, fs.ErrNotExist):
+		m.claim = objectName("data-", m.rel)
+		return m.because(mountClaim, LevelNote, Approximated, m.rel+" is not in the repository: it is an empty directory, as Docker would make it, on a volume of its own")
+	case err != nil || !st.IsDir() && !st.Mode().IsRegular():
+		return m.because(mountRefused, LevelRefused, Refused, m.rel+" is neither a file nor a directory")
+	case st.IsDir() && c.holdsNothing(m.rel):
+		m.claim = objectName("data-", m.rel)
+		return m.because(mountClaim, LevelNote, Approximated, m.rel+" holds no files: it is an empty volume")
+	case st.IsDir() && c.imageHolds(s.Build, m):
+		return m.because(mountNone, LevelNote, Dropped, m.rel+" is not mounted at "+m.Target+": the image is built from these files and holds them")
+	}
+	m.kind = mountContent
+	return m
+}
+
+// claimsOf are the claims that a service mounts, each once.
+func (c *converter) claimsOf(s types.ServiceConfig) []string {
+	var out []string
+	for _, v := range s.Volumes {
+		if m := c.sort(s, v); m.kind == mountClaim && !slices.Contains(out, m.claim) {
+			out = append(out, m.claim)
+		}
+	}
+	return out
+}
+
+// mounts converts volumes, tmpfs, shm_size, configs and secrets.
+func (u *unit) mounts() {
+	var all []mount
+	for _, v := range u.s.Volumes {
+		m := u.c.sort(u.s, v)
+		if m.kind == mountNone && m.Type == types.VolumeTypeBind {
+			u.kept = append(u.kept, m.Target)
+		}
+		all = append(all, m)
+	}
+	for _, m := range all {
+		u.mount(m)
+	}
+	for _, t := range u.s.Tmpfs {
+		target, options, _ := strings.Cut(t, ":")
+		u.tmpfs("tmpfs", target, u.tmpfsSize(target, options), false)
+	}
+	if u.s.ShmSize > 0 {
+		u.tmpfs("shm_size", "/dev/shm", int64(u.s.ShmSize), false)
+	}
+	for _, x := range u.s.Configs {
+		u.file("configs", types.FileReferenceConfig(x), types.FileObjectConfig(u.c.compose.Configs[x.Source]), "/")
+	}
+	for _, x := range u.s.Secrets {
+		u.file("secrets", types.FileReferenceConfig(x), types.FileObjectConfig(u.c.compose.Secrets[x.Source]), "/run/secrets/")
+	}
+}
+
+func (u *unit) mount(m mount) {
+	if m.kind == mountScratch && slices.ContainsFunc(u.kept, func(k string) bool { return k == m.Target || strings.HasPrefix(m.Target, k+"/") }) {
+		m = m.because(mountNone, LevelInfo, Approximated, "the image's own files stay at "+m.Target)
+	}
+	if m.level != "" {
+		u.say(m.level, m.outcome, "volumes", m.Target, "%s", m.reason)
+	}
+	vm := corev1.VolumeMount{MountPath: m.Target, ReadOnly: m.ReadOnly}
+	switch m.kind {
+	case mountClaim:
+		u.c.claim(m.claim)
+		if !slices.Contains(u.claims, m.claim) {
+			u.claims = append(u.claims, m.claim)
+		}
+		if m.Volume != nil {
+			vm.SubPath = m.Volume.Subpath
+		}
+		u.attach("volumes", m.claim, corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: m.claim}}, vm)
+		if m.Type == types.VolumeTypeVolume && (m.Volume == nil || !m.Volume.NoCopy) {
+			u.say(LevelInfo, Approximated, "volumes", m.Target, "the volume starts empty: files that the image has at %s are not copied into it", m.Target)
+		}
+	case mountScratch:
+		u.attach("volumes", objectName("scratch-", m.Target), corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}, vm)
+	case mountTmpfs:
+		size := int64(0)
+		if m.Tmpfs != nil {
+			size = int64(m.Tmpfs.Size)
+		}
+		u.tmpfs("volumes", m.Target, size, m.ReadOnly)
+	case mountContent:
+		u.content(m)
+	}
+}
+
+// attach adds a volume, unless the pod has the same already, and mounts it.
+func (u *unit) attach(field, name string, source corev1.VolumeSource, vm corev1.VolumeMount) {
+	if !path.IsAbs(vm.MountPath) || strings.Contains(vm.MountPath, ":") || path.Clean(vm.MountPath) == "/" {
+		u.refuse(field, vm.MountPath, "%q is not an absolute path below /", vm.MountPath)
+		return
+	}
+	vm.MountPath = path.Clean(vm.MountPath)
+	if slices.ContainsFunc(u.container.VolumeMounts, func(o corev1.VolumeMount) bool { return o.MountPath == vm.MountPath }) {
+		u.refuse(field, vm.MountPath, "something is mounted at %s already", vm.MountPath)
+		return
+	}
+	if sub := vm.SubPath; path.IsAbs(sub) || sub != "" && !filepath.IsLocal(sub) {
+		u.refuse(field, vm.MountPath, "the subpath %s leads out of the volume", sub)
+		return
+	}
+	v := corev1.Volume{Name: name, VolumeSource: source}
+	for n := 2; ; n++ {
+		i := slices.IndexFunc(u.pod.Volumes, func(o corev1.Volume) bool { return o.Name == v.Name })
+		if i < 0 {
+			u.pod.Volumes = append(u.pod.Volumes, v)
+			break
+		}
+		if reflect.DeepEqual(u.pod.Volumes[i], v) {
+			break
+		}
+		v.Name = cut(name, string(rune('0'+n%10))+hash(vm.MountPath))
+	}
+	vm.Name = v.Name
+	u.container.VolumeMounts = append(u.container.VolumeMounts, vm)
+}
+
+func (u *unit) tmpfs(field, target string, size int64, readOnly bool) {
+	dir := &corev1.EmptyDirVolumeSource{Medium: corev1.StorageMediumMemory}
+	if size > 0 {
+		dir.SizeLimit = resource.NewQuantity(size, resource.BinarySI)
+	}
+	u.attach(field, objectName("tmpfs-", target), corev1.VolumeSource{EmptyDir: dir}, corev1.VolumeMount{MountPath: target, ReadOnly: readOnly})
+}
+
+// tmpfsSize reads the size out of mount options such as size=64m,mode=1777; 0 when there is none. Others are noted.
+func (u *unit) tmpfsSize(target, options string) int64 {
+	var size int64
+	for _, o := range strings.Split(options, ",") {
+		v, isSize := strings.CutPrefix(o, "size=")
+		n, err := units.RAMInBytes(v)
+		switch {
+		case isSize && err == nil:
+			size = n
+		case o != "" && o != "rw":
+			u.say(LevelNote, Dropped, "tmpfs", target, "the option %s is dropped: everyone may write to it", o)
+		}
+	}
+	return size
+}
+
+// claim adds a claim to the stack.
+func (c *converter) claim(name string) {
+	if c.claims[name] != nil {
+		return
+	}
+	pvc := &corev1.PersistentVolumeClaim{TypeMeta: typeMeta("v1", "PersistentVolumeClaim"), ObjectMeta: c.meta(name, "")}
+	pvc.Spec = corev1.PersistentVolumeClaimSpec{
+		AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
+		Resources:   corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: claimSize}},
+	}
+	c.claims[name] = pvc
+}

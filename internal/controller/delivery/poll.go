@@ -1,0 +1,199 @@
+package delivery
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/trigger"
+)
+
+// Poller compares the matching tags of every repository with those it saw last, because GitHub makes no event for more than
+// three tags pushed at once (docs.github.com, events that trigger workflows: push). What it saw is in one ConfigMap a repository.
+type Poller struct {
+	Reconciler *Reconciler
+	// Live reads ConfigMaps from the API server itself.
+	Live      client.Reader
+	Namespace string
+	Every     time.Duration
+	// Settle is how long a tag's own delivery is waited for before the comparison starts its Run.
+	Settle time.Duration
+	Log    *slog.Logger
+}
+
+// Start polls until the context ends. It runs on the leader only.
+func (p *Poller) Start(ctx context.Context) error {
+	tick := time.NewTicker(p.Every)
+	defer tick.Stop()
+	for {
+		if err := p.Poll(ctx); err != nil && ctx.Err() == nil {
+			p.Log.Warn("the tags could not all be compared", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// Poll looks at every repository once.
+func (p *Poller) Poll(ctx context.Context) error {
+	var errs []error
+	err := p.Reconciler.GitHub.Repositories(ctx, func(installation int64, repo v1alpha1.Repository) error {
+		if err := p.repository(ctx, installation, repo); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", repo.FullName(), err))
+		}
+		return ctx.Err()
+	})
+	return errors.Join(append(errs, err)...)
+}
+
+// prefixes are what the names that the patterns match begin with, each once and none within another.
+func prefixes(patterns []string) []string {
+	var all []string
+	for _, p := range patterns {
+		if i := strings.IndexAny(p, `*?[\`); i >= 0 {
+			p = p[:i]
+		}
+		all = append(all, p)
+	}
+	slices.Sort(all)
+	return slices.CompactFunc(all, func(a, b string) bool { return strings.HasPrefix(a, b) || strings.HasPrefix(b, a) })
+}
+
+// seen is what is remembered of a tag.
+type seen struct {
+	// Object is what the tag pointed to.
+	Object string `json:"object"`
+	// Since is when that was first seen.
+	Since time.Time `json:"since"`
+	// Done says that nothing is left to do for it.
+	Done bool `json:"done"`
+}
+
+// repository compares one repository's tags. Those that are there when it is first looked at are taken as run already.
+func (p *Poller) repository(ctx context.Context, installation int64, repo v1alpha1.Repository) error {
+	tags := map[string]string{}
+	for _, prefix := range prefixes(p.Reconciler.Rules.Tags) {
+		found, err := p.Reconciler.GitHub.Tags(ctx, installation, repo, prefix)
+		if err != nil {
+			return err
+		}
+		for ref, object := range found {
+			if _, ok := p.Reconciler.Rules.Tag(ref); ok {
+				tags[ref] = object
+			}
+		}
+	}
+	memory, known, err := p.recall(ctx, repo)
+	if err != nil {
+		return err
+	}
+	now := p.Reconciler.now()
+	next := map[string]seen{}
+	for ref, object := range tags {
+		was, ok := memory[ref]
+		if !ok || was.Object != object {
+			was = seen{Object: object, Since: now, Done: !known}
+		}
+		if !was.Done && now.Sub(was.Since) >= p.Settle {
+			if err := p.start(ctx, installation, repo, ref, object, was); err != nil {
+				return err
+			}
+			was.Done = true
+		}
+		next[ref] = was
+	}
+	return p.remember(ctx, repo, memory, next, known)
+}
+
+// start starts the Run of a tag whose delivery did not come, unless it did.
+func (p *Poller) start(ctx context.Context, installation int64, repo v1alpha1.Repository, ref, object string, was seen) error {
+	list, err := p.Reconciler.Runs.List(ctx, repo.ID)
+	if err != nil {
+		return err
+	}
+	for _, run := range list {
+		if run.Spec.Ref == ref && run.Spec.Object == object {
+			return nil
+		}
+	}
+	sha, err := p.Reconciler.GitHub.Commit(ctx, installation, repo, object)
+	if err != nil {
+		return fmt.Errorf("find the commit of %s: %w", ref, err)
+	}
+	trust, err := p.Reconciler.trust(ctx, installation, repo, sha)
+	if err != nil {
+		return err
+	}
+	at := metav1.NewMicroTime(p.Reconciler.now())
+	_, err = p.Reconciler.Runs.Start(ctx, trigger.PollName(repo.FullName(), ref, object, was.Since.UTC().Format(time.RFC3339)), v1alpha1.RunSpec{
+		Repository: repo, InstallationID: installation, Ref: ref, SHA: sha, Object: object, Trust: trust,
+		Trigger: v1alpha1.Trigger{Kind: v1alpha1.TriggerPoll, ReceivedAt: &at}, Actor: v1alpha1.Actor{Login: "unknown"},
+		Ceilings: p.Reconciler.Ceilings(),
+	})
+	if err == nil {
+		p.Log.Info("a tag was found whose push made no event", "repository", repo.FullName(), "ref", ref, "sha", sha)
+	}
+	return err
+}
+
+func (p *Poller) key(repo v1alpha1.Repository) client.ObjectKey {
+	return client.ObjectKey{Namespace: p.Namespace, Name: fmt.Sprintf("conductor-tags-%d", repo.ID)}
+}
+
+// recall reads what was seen last; known is false for a repository that was never looked at.
+func (p *Poller) recall(ctx context.Context, repo v1alpha1.Repository) (memory map[string]seen, known bool, err error) {
+	var cm corev1.ConfigMap
+	err = p.Live.Get(ctx, p.key(repo), &cm)
+	if apierrors.IsNotFound(err) {
+		return nil, false, nil
+	} else if err != nil {
+		return nil, false, fmt.Errorf("recall the tags: %w", err)
+	}
+	if err := json.Unmarshal([]byte(cm.Data["tags"]), &memory); err != nil {
+		p.Log.Error("the remembered tags of a repository are not readable and are taken anew", "repository", repo.FullName(), "error", err)
+		return nil, false, nil
+	}
+	return memory, true, nil
+}
+
+// remember writes what was seen, when it changed.
+func (p *Poller) remember(ctx context.Context, repo v1alpha1.Repository, memory, next map[string]seen, known bool) error {
+	was, err := json.Marshal(memory)
+	if err != nil {
+		return fmt.Errorf("remember the tags: %w", err)
+	}
+	now, err := json.Marshal(next)
+	if err != nil {
+		return fmt.Errorf("remember the tags: %w", err)
+	}
+	if known && string(was) == string(now) {
+		return nil
+	}
+	key := p.key(repo)
+	cm := &corev1.ConfigMap{
+		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"},
+		ObjectMeta: metav1.ObjectMeta{Name: key.Name, Namespace: key.Namespace, Labels: map[string]string{
+			v1alpha1.LabelManaged: v1alpha1.ManagedValue, v1alpha1.LabelRepository: fmt.Sprint(repo.ID),
+		}},
+		Data: map[string]string{"repository": repo.FullName(), "tags": string(now)},
+	}
+	//nolint:staticcheck // Patch with client.Apply takes typed objects; Client.Apply wants generated apply configurations.
+	if err := p.Reconciler.Client.Patch(ctx, cm, client.Apply, client.FieldOwner("conductor"), client.ForceOwnership); err != nil {
+		return fmt.Errorf("remember the tags: %w", err)
+	}
+	return nil
+}

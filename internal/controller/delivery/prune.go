@@ -1,0 +1,75 @@
+package delivery
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+)
+
+// keepProcessed is how long a processed Delivery stays: a day more than the three in which GitHub delivers one again under the
+// same GUID (docs.github.com, redelivering webhooks).
+const keepProcessed = 4 * 24 * time.Hour
+
+// Pruner deletes Deliveries that GitHub cannot deliver again.
+type Pruner struct {
+	Client    client.Client
+	Namespace string
+	Log       *slog.Logger
+	Now       func() time.Time
+}
+
+// Start prunes every hour until the context ends. It runs on the leader only.
+func (p *Pruner) Start(ctx context.Context) error {
+	tick := time.NewTicker(time.Hour)
+	defer tick.Stop()
+	for {
+		if err := p.Prune(ctx); err != nil && ctx.Err() == nil {
+			p.Log.Warn("old deliveries could not all be deleted", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// Prune looks once.
+func (p *Pruner) Prune(ctx context.Context) error {
+	var list v1alpha1.DeliveryList
+	if err := p.Client.List(ctx, &list, client.InNamespace(p.Namespace)); err != nil {
+		return fmt.Errorf("list deliveries: %w", err)
+	}
+	for i := range list.Items {
+		d := &list.Items[i]
+		if at := d.Status.ProcessedAt; at != nil && p.Now().Sub(at.Time) > keepProcessed {
+			if err := client.IgnoreNotFound(p.Client.Delete(ctx, d)); err != nil {
+				return fmt.Errorf("delete delivery %s: %w", d.Name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// Setup adds the controller of Deliveries to a manager.
+func Setup(mgr ctrl.Manager, r *Reconciler, p *Poller, prune *Pruner) error {
+	err := ctrl.NewControllerManagedBy(mgr).Named("delivery").For(&v1alpha1.Delivery{}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: 8}).Complete(r)
+	if err != nil {
+		return fmt.Errorf("set up the delivery controller: %w", err)
+	}
+	if err := mgr.Add(p); err != nil {
+		return fmt.Errorf("set up the comparison of tags: %w", err)
+	}
+	if err := mgr.Add(prune); err != nil {
+		return fmt.Errorf("set up the pruning of deliveries: %w", err)
+	}
+	return nil
+}

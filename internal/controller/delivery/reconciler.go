@@ -1,0 +1,187 @@
+// Package delivery acts on what GitHub said: it turns a Delivery into a Run, a cancel, or an answer. It also looks for what
+// GitHub did not say: tags whose push made no event.
+package delivery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/failure"
+	"github.com/w3evolutionsllc/conductor/internal/trigger"
+)
+
+// Runs is the door that Runs are started and ended through.
+type Runs interface {
+	// Start makes a Run, or finds the one of this name that is there already.
+	Start(ctx context.Context, name string, spec v1alpha1.RunSpec) (*v1alpha1.Run, error)
+	// Cancel asks a Run to end; asking again changes nothing.
+	Cancel(ctx context.Context, name, by, reason string) error
+	// List lists the Runs of a repository by its id, newest first; 0 means all.
+	List(ctx context.Context, repository int64) ([]v1alpha1.Run, error)
+}
+
+// Reconciler acts on Deliveries.
+type Reconciler struct {
+	Client   client.Client
+	GitHub   GitHub
+	Runs     Runs
+	Rules    trigger.Rules
+	Ceilings func() v1alpha1.Ceilings
+	// Help is the answer to a request for help.
+	Help func() string
+	Log  *slog.Logger
+	Now  func() time.Time
+}
+
+// deadline is how long a Delivery is tried; GitHub forgets deliveries after three days (docs.github.com, handling failed
+// webhook deliveries), and a run that starts so late helps nobody.
+const deadline = 6 * time.Hour
+
+// Reconcile acts on one Delivery and notes what it became. What it does can be done twice: Runs are named by what the
+// event means, and comments and reactions are looked for first.
+func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	d := &v1alpha1.Delivery{}
+	if err := r.Client.Get(ctx, req.NamespacedName, d); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if d.Status.ProcessedAt != nil || d.DeletionTimestamp != nil {
+		return ctrl.Result{}, nil
+	}
+	before := d.DeepCopy()
+	err := r.act(ctx, d)
+	if f := failure.Of(err); f != nil {
+		late := r.now().Sub(d.CreationTimestamp.Time) > deadline
+		switch {
+		case f.Kind == failure.Terminal || late:
+			r.Log.Error("a delivery cannot be acted on", "delivery", d.Name, "error", err)
+			d.Status.Outcome, d.Status.Reason = v1alpha1.DeliveryFailed, f.Sentence
+		case f.Kind == failure.Waiting:
+			return ctrl.Result{RequeueAfter: f.After}, nil
+		default:
+			return ctrl.Result{}, fmt.Errorf("act on delivery %s: %w", d.Name, err)
+		}
+	}
+	now := metav1.NewTime(r.now())
+	d.Status.ProcessedAt = &now
+	d.Status.Reason = cut(d.Status.Reason, 1024)
+	r.Log.Info("delivery", "delivery", d.Name, "event", d.Spec.Event.Name, "outcome", d.Status.Outcome, "run", d.Status.Run, "reason", d.Status.Reason)
+	return ctrl.Result{}, client.IgnoreNotFound(r.Client.Status().Patch(ctx, d, client.MergeFrom(before)))
+}
+
+// act does what the event asks for.
+func (r *Reconciler) act(ctx context.Context, d *v1alpha1.Delivery) error {
+	e := d.Spec.Event
+	decision := trigger.Decide(e, r.Rules)
+	d.Status.Reason = decision.Reason
+	if decision.Action == trigger.Ignore {
+		d.Status.Outcome = v1alpha1.DeliveryIgnored
+		return nil
+	}
+	if e.Comment != nil {
+		return r.comment(ctx, d, decision)
+	}
+	return r.push(ctx, d, decision)
+}
+
+// push starts the Run of a pushed tag.
+func (r *Reconciler) push(ctx context.Context, d *v1alpha1.Delivery, decision trigger.Decision) error {
+	e := d.Spec.Event
+	if run, err := r.polled(ctx, d); err != nil || run != "" {
+		d.Status.Outcome, d.Status.Run = v1alpha1.DeliveryStarted, run
+		return err
+	}
+	sha := e.Push.HeadSHA
+	if sha == "" {
+		var err error
+		if sha, err = r.GitHub.Commit(ctx, e.InstallationID, e.Repository, e.Push.After); err != nil {
+			return fmt.Errorf("find the commit of %s: %w", e.Push.Ref, err)
+		}
+	}
+	trust, err := r.trust(ctx, e.InstallationID, e.Repository, sha)
+	if err != nil {
+		return err
+	}
+	return r.start(ctx, d, trigger.RunName(e), v1alpha1.RunSpec{
+		Repository: e.Repository, InstallationID: e.InstallationID, Ref: e.Push.Ref, SHA: sha, Object: e.Push.After, Trust: trust,
+		Trigger: v1alpha1.Trigger{Kind: v1alpha1.TriggerTag, Delivery: d.Spec.GUID, ReceivedAt: receivedAt(d)},
+		Actor:   e.Sender, Suites: decision.Suites, Ceilings: r.Ceilings(),
+	})
+}
+
+// polled finds the Run that the comparison of refs has started for this very push, when the delivery came late.
+func (r *Reconciler) polled(ctx context.Context, d *v1alpha1.Delivery) (string, error) {
+	e := d.Spec.Event
+	list, err := r.Runs.List(ctx, e.Repository.ID)
+	if err != nil {
+		return "", fmt.Errorf("list runs: %w", err)
+	}
+	for _, run := range list {
+		if run.Spec.Trigger.Kind == v1alpha1.TriggerPoll && run.Spec.Ref == e.Push.Ref && run.Spec.Object == e.Push.After &&
+			e.Push.PushedAt <= run.CreationTimestamp.Unix() {
+			return run.Name, nil
+		}
+	}
+	return "", nil
+}
+
+func (r *Reconciler) trust(ctx context.Context, installation int64, repo v1alpha1.Repository, sha string) (v1alpha1.TrustLevel, error) {
+	protected, err := r.GitHub.Protected(ctx, installation, repo, sha)
+	if err != nil {
+		return "", fmt.Errorf("find out how far %s is trusted: %w", sha, err)
+	}
+	if protected {
+		return v1alpha1.TrustProtected, nil
+	}
+	return v1alpha1.TrustUnprotected, nil
+}
+
+// start makes the Run and notes it.
+func (r *Reconciler) start(ctx context.Context, d *v1alpha1.Delivery, name string, spec v1alpha1.RunSpec) error {
+	run, err := r.Runs.Start(ctx, name, spec)
+	if err != nil {
+		if apierrors.IsInvalid(err) {
+			return failure.Terminalf(v1alpha1.ReasonInvalidConfig, err, "The API server does not take the run")
+		}
+		return fmt.Errorf("start run %s: %w", name, err)
+	}
+	d.Status.Outcome, d.Status.Run = v1alpha1.DeliveryStarted, run.Name
+	return nil
+}
+
+func receivedAt(d *v1alpha1.Delivery) *metav1.MicroTime {
+	at := d.CreationTimestamp.Time
+	if t, err := time.Parse(time.RFC3339Nano, d.Annotations[v1alpha1.AnnotationReceivedAt]); err == nil {
+		at = t
+	}
+	m := metav1.NewMicroTime(at)
+	return &m
+}
+
+func (r *Reconciler) now() time.Time {
+	if r.Now != nil {
+		return r.Now()
+	}
+	return time.Now()
+}
+
+// cut shortens s to at most max bytes, at a character's boundary.
+func cut(s string, max int) string {
+	if len(s) <= max {
+		return s
+	}
+	for max > 0 && s[max]&0xC0 == 0x80 {
+		max--
+	}
+	return s[:max]
+}
+
+var errNoRun = errors.New("no run is under way")

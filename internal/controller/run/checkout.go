@@ -1,0 +1,101 @@
+package run
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/failure"
+)
+
+// checkout reads the repository's files at the Run's SHA and plans the Run. After a restart it reads them again: the
+// same commit makes the same plan.
+func (r *Reconciler) checkout(ctx context.Context, s *state) error {
+	if s.plan = r.plans.get(s.run.UID); s.plan != nil {
+		return nil
+	}
+	if s.open(v1alpha1.ConditionCheckedOut) {
+		s.begin(v1alpha1.ConditionCheckedOut, "Reading "+ConfigFile+" and the compose files at "+short(s.run.Spec.SHA))
+	}
+	plan, err := r.readPlan(ctx, s.run)
+	if err != nil {
+		return err
+	}
+	r.plans.put(s.run.UID, plan)
+	s.plan = plan
+	for _, b := range plan.Builds {
+		image(s.status(), b.Name)
+	}
+	for _, t := range plan.Suites {
+		suite(s.status(), t.Name)
+	}
+	if keep, forever := keepFor(plan.Config.Keep, s.run.Spec.Ceilings); forever {
+		s.status().Keep = "forever"
+	} else {
+		s.status().Keep = keep.String()
+	}
+	s.done(v1alpha1.ConditionCheckedOut, v1alpha1.ReasonDone, fmt.Sprintf("%s: %s to build, %s",
+		ConfigFile, count(len(plan.Builds), "image"), count(len(plan.Suites), "suite")))
+	return nil
+}
+
+func (r *Reconciler) readPlan(ctx context.Context, run *v1alpha1.Run) (*Plan, error) {
+	dir, err := os.MkdirTemp(r.Dir, "checkout-")
+	if err != nil {
+		return nil, failure.Transientf(v1alpha1.ReasonUnavailable, err, "Conductor has no room for the checkout")
+	}
+	err = r.GitHub.Checkout(ctx, run.Spec.InstallationID, run.Spec.Repository, run.Spec.SHA, dir)
+	if err != nil {
+		_ = os.RemoveAll(dir)
+		return nil, fmt.Errorf("check out %s at %s: %w", run.Spec.Repository.FullName(), run.Spec.SHA, err)
+	}
+	plan, err := NewPlan(dir, run.Spec.Suites, run.Spec.Ceilings)
+	if err != nil {
+		_ = os.RemoveAll(dir)
+		return nil, err
+	}
+	return plan, nil
+}
+
+// image finds or adds an image's status.
+func image(st *v1alpha1.RunStatus, name string) *v1alpha1.ImageStatus {
+	for i := range st.Images {
+		if st.Images[i].Name == name {
+			return &st.Images[i]
+		}
+	}
+	st.Images = append(st.Images, v1alpha1.ImageStatus{Name: name})
+	return &st.Images[len(st.Images)-1]
+}
+
+// suite finds or adds a suite's status.
+func suite(st *v1alpha1.RunStatus, name string) *v1alpha1.SuiteStatus {
+	for i := range st.Suites {
+		if st.Suites[i].Name == name {
+			return &st.Suites[i]
+		}
+	}
+	st.Suites = append(st.Suites, v1alpha1.SuiteStatus{Name: name})
+	return &st.Suites[len(st.Suites)-1]
+}
+
+// service finds or adds a service's status.
+func service(st *v1alpha1.RunStatus, name string) *v1alpha1.ServiceStatus {
+	for i := range st.Services {
+		if st.Services[i].Name == name {
+			return &st.Services[i]
+		}
+	}
+	st.Services = append(st.Services, v1alpha1.ServiceStatus{Name: name, State: v1alpha1.ServiceWaiting})
+	return &st.Services[len(st.Services)-1]
+}
+
+func short(sha string) string { return sha[:min(len(sha), 12)] }
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

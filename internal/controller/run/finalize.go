@@ -1,0 +1,61 @@
+package run
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/jobs"
+)
+
+// finalizeDeadline is how long a deleted Run waits for its namespace to go before it lets go of it and says so.
+const finalizeDeadline = 10 * time.Minute
+
+// finalize removes everything that a deleted Run made, then lets the Run go.
+func (r *Reconciler) finalize(ctx context.Context, run *v1alpha1.Run) (ctrl.Result, error) {
+	if !controllerutil.ContainsFinalizer(run, v1alpha1.Finalizer) {
+		return ctrl.Result{}, nil
+	}
+	r.release(run)
+	if err := r.deleteBuilds(ctx, run); err != nil {
+		return ctrl.Result{}, err
+	}
+	gone, err := r.deleteNamespace(ctx, run)
+	if err != nil && r.now().Sub(run.DeletionTimestamp.Time) < finalizeDeadline {
+		return ctrl.Result{}, err
+	}
+	if !gone {
+		if r.now().Sub(run.DeletionTimestamp.Time) < finalizeDeadline {
+			return ctrl.Result{RequeueAfter: time.Second}, nil
+		}
+		r.Log.Error("a deleted run lets go of its namespace, which did not go away", "run", run.Name, "after", finalizeDeadline, "why", r.whyStuck(ctx, run))
+	}
+	before := run.DeepCopy()
+	controllerutil.RemoveFinalizer(run, v1alpha1.Finalizer)
+	err = r.Client.Patch(ctx, run, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
+	if client.IgnoreNotFound(err) != nil {
+		return ctrl.Result{}, fmt.Errorf("remove the finalizer of %s: %w", run.Name, err)
+	}
+	return ctrl.Result{}, nil
+}
+
+// whyStuck says in the namespace's own words what keeps it from going.
+func (r *Reconciler) whyStuck(ctx context.Context, run *v1alpha1.Run) string {
+	ns, err := r.getNamespace(ctx, jobs.StackName(run))
+	if err != nil {
+		return err.Error()
+	}
+	why := "no reason is given"
+	for _, c := range ns.Status.Conditions {
+		if c.Status == corev1.ConditionTrue {
+			why = c.Message
+		}
+	}
+	return why
+}

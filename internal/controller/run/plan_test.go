@@ -1,0 +1,118 @@
+package run
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/failure"
+)
+
+// checkout writes files and returns their directory.
+func checkout(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, content := range files {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+const threeLines = "version: 1\ntests:\n  integration: yarn test\n"
+
+func TestThreeLinesAreEnough(t *testing.T) {
+	p, err := NewPlan(checkout(t, map[string]string{
+		".conductor.yaml":       threeLines,
+		"docker-compose.qa.yml": "services:\n  web:\n    build: ./web\n  again:\n    build: {context: web}\n  redis:\n    image: redis:7\n",
+		"web/Dockerfile":        "FROM scratch\n",
+		"Dockerfile.test":       "FROM scratch\n",
+	}), nil, v1alpha1.Ceilings{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(p.Builds) != 2 || p.ServiceBuilds["web"] != p.ServiceBuilds["again"] || p.ServiceBuilds["web"] == "" {
+		t.Errorf("builds %+v, services %v: equal builds are one image", p.Builds, p.ServiceBuilds)
+	}
+	if len(p.Suites) != 1 || p.Suites[0].Build != "tests" {
+		t.Errorf("suites %+v: Dockerfile.test holds the tests", p.Suites)
+	}
+}
+
+func TestTheImageOfASuiteIsFoundInOrder(t *testing.T) {
+	base := map[string]string{"Dockerfile": "FROM scratch\n", "Dockerfile.test": "FROM scratch\n"}
+	for _, tc := range []struct{ name, config, compose, build, image string }{
+		{"a compose service called sut", threeLines, "services: {sut: {build: .}}", "sut", ""},
+		{"the service called as the suite goes first", threeLines, "services: {sut: {build: .}, integration: {build: {context: ., target: x}}}", "integration", ""},
+		{"a build of the file", "version: 1\nbuild: {images: {e2e: {dockerfile: Dockerfile.test}}}\ntests: {integration: {image: e2e, command: x}}\n", "services: {a: {image: b}}", "e2e", ""},
+		{"a service's image", "version: 1\ntests: {integration: {image: a, command: x}}\n", "services: {a: {image: 'b:1'}}", "", "b:1"},
+		{"a reference", "version: 1\ntests: {integration: {image: 'node:20', command: x}}\n", "services: {a: {image: b}}", "", "node:20"},
+	} {
+		files := map[string]string{".conductor.yaml": tc.config, "docker-compose.qa.yml": tc.compose}
+		for k, v := range base {
+			files[k] = v
+		}
+		p, err := NewPlan(checkout(t, files), nil, v1alpha1.Ceilings{})
+		if err != nil {
+			t.Errorf("%s: %v", tc.name, err)
+			continue
+		}
+		if s := p.Suites[0]; s.Build != tc.build || s.Image != tc.image {
+			t.Errorf("%s: build %q, image %q", tc.name, s.Build, s.Image)
+		}
+	}
+}
+
+func TestWhatCannotRunIsRefusedBeforeAnythingIsBuilt(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		files  map[string]string
+		only   []string
+		reason string
+		say    []string
+	}{
+		{"no file", nil, nil, v1alpha1.ReasonNotFound, []string{"There is no .conductor.yaml"}},
+		{"an unknown key", map[string]string{".conductor.yaml": "version: 1\ntest:\n  a: b\n"}, nil, v1alpha1.ReasonInvalidConfig, []string{".conductor.yaml:2", "tests"}},
+		{"no compose file", map[string]string{".conductor.yaml": threeLines}, nil, v1alpha1.ReasonInvalidCompose, []string{"docker-compose.qa.yml"}},
+		{"a refused field", map[string]string{
+			".conductor.yaml": threeLines, "Dockerfile": "FROM scratch\n",
+			"docker-compose.qa.yml": "services:\n  a:\n    image: b\n    privileged: true\n",
+		}, nil, v1alpha1.ReasonInvalidCompose, []string{"docker-compose.qa.yml:4", "privileged"}},
+		{"no Dockerfile", map[string]string{"gone/readme": "x",
+			".conductor.yaml": threeLines, "Dockerfile": "FROM scratch\n", "docker-compose.qa.yml": "services: {a: {build: ./gone}}",
+		}, nil, v1alpha1.ReasonNotFound, []string{"gone/Dockerfile"}},
+		{"no image for the tests", map[string]string{
+			".conductor.yaml": threeLines, "docker-compose.qa.yml": "services: {a: {image: b}}",
+		}, nil, v1alpha1.ReasonInvalidConfig, []string{"tests.integration", "Dockerfile.test"}},
+		{"an unknown suite", map[string]string{
+			".conductor.yaml": threeLines, "Dockerfile": "FROM scratch\n", "docker-compose.qa.yml": "services: {a: {image: b}}",
+		}, []string{"smoke"}, v1alpha1.ReasonInvalidConfig, []string{`"smoke"`, "integration"}},
+		{"a public port that no Service has", map[string]string{
+			".conductor.yaml": threeLines + "stack: {public: [{service: a, port: 81}]}\n", "Dockerfile": "FROM scratch\n",
+			"docker-compose.qa.yml": "services: {a: {image: b, expose: [80]}}",
+		}, nil, v1alpha1.ReasonInvalidConfig, []string{"port 81 of a", "expose"}},
+		{"an unknown public service", map[string]string{
+			".conductor.yaml": threeLines + "stack: {public: [{service: web, port: 80}]}\n", "Dockerfile": "FROM scratch\n",
+			"docker-compose.qa.yml": "services: {a: {image: b}}",
+		}, nil, v1alpha1.ReasonInvalidConfig, []string{"web", "a"}},
+	} {
+		_, err := NewPlan(checkout(t, tc.files), tc.only, v1alpha1.Ceilings{})
+		f := failure.Of(err)
+		if f == nil || f.Kind != failure.Terminal || f.Reason != tc.reason {
+			t.Errorf("%s: %v", tc.name, err)
+			continue
+		}
+		for _, want := range tc.say {
+			if !strings.Contains(f.Sentence, want) {
+				t.Errorf("%s: %q does not say %q", tc.name, f.Sentence, want)
+			}
+		}
+	}
+}

@@ -1,0 +1,38 @@
+package run
+
+import (
+	"context"
+	"time"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+)
+
+// GitHub is what a Run needs of GitHub. Each call uses a token narrowed to the repository and to the permissions of
+// that call. Errors that only a person can mend are failure.Terminal.
+type GitHub interface {
+	// Checkout writes the files of a commit below dir, which exists and is empty. Files over 1 MiB are left out.
+	Checkout(ctx context.Context, installation int64, repo v1alpha1.Repository, sha, dir string) error
+	// CloneToken makes a token that can do nothing but read the repository's contents.
+	CloneToken(ctx context.Context, installation int64, repo v1alpha1.Repository) (token string, expires time.Time, err error)
+	// Hints finds texts that may name the issue of a commit: the message of an annotated tag (object is the tag object
+	// or the commit itself), names of branches whose head it is, and its own message.
+	Hints(ctx context.Context, installation int64, repo v1alpha1.Repository, object, sha string) (v1alpha1.CommitHints, error)
+	// UpsertCheckRun brings a check run to what c says and returns its id. With id 0 it looks for c.ExternalID before it creates one.
+	UpsertCheckRun(ctx context.Context, installation int64, repo v1alpha1.Repository, id int64, c v1alpha1.CheckRun) (int64, error)
+	// UpsertComment brings a comment of ours on an issue to body and returns its id. With id 0 it looks for a comment of
+	// ours that holds mark before it creates one.
+	UpsertComment(ctx context.Context, installation int64, repo v1alpha1.Repository, issue int, id int64, mark, body string) (int64, error)
+}
+
+// Registry is what a Run needs of the registry.
+type Registry interface {
+	// Repository names where an image of a repository is pushed: host/path without tag or digest.
+	Repository(repo v1alpha1.Repository, image string) string
+	// PushConfig is a Docker config.json that can push to the repository, for a build's Secret.
+	PushConfig(ctx context.Context, repository string) ([]byte, error)
+	// PullConfig is a Docker config.json that can pull the images of a repository, for a stack's Secret; nil when none is needed.
+	PullConfig(ctx context.Context, repo v1alpha1.Repository) ([]byte, error)
+	// Ping says whether the registry answers and takes the credential that builds push with. A build that cannot push would
+	// find out only at its end.
+	Ping(ctx context.Context) error
+}

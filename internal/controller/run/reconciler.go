@@ -1,0 +1,176 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/kubernetes"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/settings"
+)
+
+// stage is one step of a Run.
+type stage struct {
+	name      string
+	condition string
+	run       func(*Reconciler, context.Context, *state) error
+	// always says that the stage is looked at after the outcome is known, too.
+	always bool
+	// deadline bounds how long errors that may pass are tried again.
+	deadline time.Duration
+}
+
+// stages is the way of a Run, in order.
+var stages []stage
+
+func init() {
+	stages = []stage{
+		{name: "checkout", condition: v1alpha1.ConditionCheckedOut, run: (*Reconciler).checkout, deadline: 10 * time.Minute},
+		{name: "secrets", condition: v1alpha1.ConditionSecretsSynced, run: (*Reconciler).secrets, deadline: 10 * time.Minute},
+		{name: "builds", condition: v1alpha1.ConditionImagesBuilt, run: (*Reconciler).builds, deadline: 10 * time.Minute},
+		{name: "stack", condition: v1alpha1.ConditionStackReady, run: (*Reconciler).stack, deadline: 10 * time.Minute},
+		{name: "tests", condition: v1alpha1.ConditionTestsPassed, run: (*Reconciler).tests, deadline: 10 * time.Minute},
+		{name: "report", condition: v1alpha1.ConditionReported, run: (*Reconciler).reported, always: true},
+		{name: "keep", condition: v1alpha1.ConditionStackKept, run: (*Reconciler).keep, always: true},
+	}
+}
+
+func stageName(condition string) string {
+	for _, st := range stages {
+		if st.condition == condition {
+			return st.name
+		}
+	}
+	return condition
+}
+
+// Reconciler moves Runs through their stages.
+type Reconciler struct {
+	// Client reads Runs, namespaces and the builds namespace from its cache and writes anything.
+	Client client.Client
+	// Live reads Runs from the API server itself.
+	Live client.Reader
+	// Kube reads logs and what must not come from a cache.
+	Kube     kubernetes.Interface
+	GitHub   GitHub
+	Registry Registry
+	Settings settings.Settings
+	// Dir is where checkouts are kept while their Runs are under way.
+	Dir string
+	// Log is the operators' log.
+	Log *slog.Logger
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+
+	plans  planCache
+	stacks *stackPods
+}
+
+// Reconcile looks at every stage of one Run and writes its status once.
+func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	run := &v1alpha1.Run{}
+	if err := r.Client.Get(ctx, req.NamespacedName, run); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if run.DeletionTimestamp != nil {
+		return r.finalize(ctx, run)
+	}
+	if !controllerutil.ContainsFinalizer(run, v1alpha1.Finalizer) {
+		return ctrl.Result{}, r.addFinalizer(ctx, run)
+	}
+	before := run.DeepCopy()
+	s := &state{run: run, now: r.now(), clock: r.now}
+	err := r.walk(ctx, s)
+	if perr := r.patchStatus(ctx, before, s); perr != nil {
+		if apierrors.IsConflict(perr) {
+			return ctrl.Result{RequeueAfter: 10 * time.Millisecond}, nil
+		}
+		return ctrl.Result{}, errors.Join(err, perr)
+	}
+	if err != nil {
+		r.Log.Warn("a stage will be tried again", "run", run.Name, "error", err)
+		return ctrl.Result{}, err
+	}
+	return ctrl.Result{RequeueAfter: s.again}, nil
+}
+
+// walk looks at every stage in order. The error it returns is one that trying again may mend.
+func (r *Reconciler) walk(ctx context.Context, s *state) error {
+	if s.status().StartedAt == nil {
+		s.status().StartedAt = s.micro()
+	}
+	r.bound(s)
+	var errs []error
+	for _, st := range stages {
+		if s.over() && !st.always {
+			continue
+		}
+		if err := s.absorb(st, st.run(r, ctx, s)); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", st.name, err))
+		}
+	}
+	s.status().Phase = s.phase()
+	s.status().ObservedGeneration = s.run.Generation
+	return errors.Join(errs...)
+}
+
+// bound ends a Run that was cancelled or that took too long.
+func (r *Reconciler) bound(s *state) {
+	if s.over() {
+		return
+	}
+	if c := s.run.Spec.Cancel; c != nil {
+		message := "Canceled by " + c.By
+		if c.Reason != "" {
+			message += ": " + c.Reason
+		}
+		s.finish(v1alpha1.OutcomeCanceled, v1alpha1.ReasonCanceled, message)
+		return
+	}
+	limit := s.run.Spec.Ceilings.RunTimeout.Duration
+	left := s.status().StartedAt.Add(limit).Sub(s.now)
+	if limit > 0 && left <= 0 {
+		where := "it began"
+		for _, st := range stages {
+			if s.open(st.condition) {
+				where = "its stage " + st.name
+				break
+			}
+		}
+		s.finish(v1alpha1.OutcomeError, v1alpha1.ReasonTimeout, fmt.Sprintf("The run did not end within %s; it got to %s", limit, where))
+		return
+	}
+	s.lookAgain(left)
+}
+
+// patchStatus writes what the stages changed, and nothing when they changed nothing.
+func (r *Reconciler) patchStatus(ctx context.Context, before *v1alpha1.Run, s *state) error {
+	if equality.Semantic.DeepEqual(before.Status, s.run.Status) {
+		return nil
+	}
+	boundStatus(s.status())
+	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
+	return r.Client.Status().Patch(ctx, s.run, patch)
+}
+
+func (r *Reconciler) addFinalizer(ctx context.Context, run *v1alpha1.Run) error {
+	before := run.DeepCopy()
+	controllerutil.AddFinalizer(run, v1alpha1.Finalizer)
+	return r.Client.Patch(ctx, run, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
+}
+
+func (r *Reconciler) now() time.Time {
+	if r.Now != nil {
+		return r.Now()
+	}
+	return time.Now()
+}

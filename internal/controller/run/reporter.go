@@ -1,0 +1,179 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/failure"
+	"github.com/w3evolutionsllc/conductor/internal/report"
+	"github.com/w3evolutionsllc/conductor/internal/trigger"
+)
+
+const (
+	// reportPause is the least time between two reports of a Run that is under way: GitHub allows 80 writes of content a
+	// minute (docs.github.com, rate limits for the REST API).
+	reportPause = 3 * time.Second
+	// reportDeadline is how long the final report is tried; after that the Run says that it could not be told.
+	reportDeadline = 24 * time.Hour
+)
+
+// Reporter tells GitHub how Runs stand: check runs on the commit, one comment on the issue. It walks beside the stages, so that
+// no stage waits for GitHub, and it alone writes status.report, status.issue and status.issueSource.
+type Reporter struct {
+	Client client.Client
+	GitHub GitHub
+	Log    *slog.Logger
+	Now    func() time.Time
+
+	last lastTold
+}
+
+// Reconcile brings GitHub to what the Run's status says.
+func (r *Reporter) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	run := &v1alpha1.Run{}
+	if err := r.Client.Get(ctx, req.NamespacedName, run); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if run.DeletionTimestamp != nil || run.Status.StartedAt == nil {
+		return ctrl.Result{}, nil
+	}
+	digest := report.Digest(run)
+	if rep := run.Status.Report; rep != nil && rep.Digest == digest {
+		return ctrl.Result{}, nil
+	}
+	over := run.Status.Outcome != ""
+	if wait := r.last.wait(run.UID, r.now()); wait > 0 && !over {
+		return ctrl.Result{RequeueAfter: wait}, nil
+	}
+	before := run.DeepCopy()
+	if run.Status.Report == nil {
+		run.Status.Report = &v1alpha1.ReportStatus{}
+	}
+	err := r.tell(ctx, run)
+	r.last.told(run.UID, r.now(), over)
+	run.Status.Report.Message = ""
+	if err == nil {
+		run.Status.Report.Digest, run.Status.Report.Final = digest, over
+	} else if f := failure.Of(err); f != nil {
+		run.Status.Report.Message = cut(f.Sentence, 1024)
+		r.giveUp(run, f)
+	}
+	if perr := r.patch(ctx, before, run); perr != nil {
+		return ctrl.Result{}, errors.Join(err, perr)
+	}
+	return r.next(run, err)
+}
+
+// giveUp makes a report final that cannot be brought to GitHub: because only a person can mend it, or after a day.
+func (r *Reporter) giveUp(run *v1alpha1.Run, f *failure.Error) {
+	done := run.Status.FinishedAt
+	if done == nil {
+		return
+	}
+	if f.Kind == failure.Terminal || r.now().Sub(done.Time) > reportDeadline {
+		run.Status.Report.Final, run.Status.Report.Digest = true, report.Digest(run)
+	}
+}
+
+// next says when to come back after an error.
+func (r *Reporter) next(run *v1alpha1.Run, err error) (ctrl.Result, error) {
+	f := failure.Of(err)
+	if f == nil || run.Status.Report.Final {
+		return ctrl.Result{}, nil
+	}
+	switch f.Kind {
+	case failure.Waiting:
+		return ctrl.Result{RequeueAfter: f.After}, nil
+	case failure.Terminal:
+		r.Log.Error("a report cannot be brought to GitHub", "run", run.Name, "error", err)
+		return ctrl.Result{RequeueAfter: time.Minute}, nil
+	}
+	return ctrl.Result{}, fmt.Errorf("report run %s: %w", run.Name, err)
+}
+
+// tell brings the check runs, then the comment, to what the Run's status says. Both can fail by themselves.
+func (r *Reporter) tell(ctx context.Context, run *v1alpha1.Run) error {
+	spec := run.Spec
+	var errs []error
+	if run.Status.IssueSource == "" {
+		errs = append(errs, r.findIssue(ctx, run))
+	}
+	for _, c := range report.CheckRuns(run, suiteNames(run)) {
+		id, err := r.GitHub.UpsertCheckRun(ctx, spec.InstallationID, spec.Repository, run.Status.Report.CheckRuns[c.ExternalID], c)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("check run %s: %w", c.Name, err))
+			continue
+		}
+		if run.Status.Report.CheckRuns == nil {
+			run.Status.Report.CheckRuns = map[string]int64{}
+		}
+		run.Status.Report.CheckRuns[c.ExternalID] = id
+	}
+	if run.Status.Issue > 0 {
+		id, err := r.GitHub.UpsertComment(ctx, spec.InstallationID, spec.Repository, run.Status.Issue, run.Status.Report.CommentID, report.Mark(run), report.Comment(run, r.now()))
+		if err != nil {
+			errs = append(errs, fmt.Errorf("comment on #%d: %w", run.Status.Issue, err))
+		} else {
+			run.Status.Report.CommentID = id
+		}
+	}
+	// What only a person can mend must not keep the rest from being tried again.
+	for _, err := range errs {
+		if err != nil && !failure.IsTerminal(err) {
+			return err
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// findIssue finds the issue that the result goes to. Finding none is no failure: the check run tells all.
+func (r *Reporter) findIssue(ctx context.Context, run *v1alpha1.Run) error {
+	if run.Spec.Issue > 0 {
+		run.Status.Issue, run.Status.IssueSource = run.Spec.Issue, "comment"
+		return nil
+	}
+	hints, err := r.GitHub.Hints(ctx, run.Spec.InstallationID, run.Spec.Repository, run.Spec.Object, run.Spec.SHA)
+	if err != nil {
+		return fmt.Errorf("look for the issue: %w", err)
+	}
+	run.Status.Issue, run.Status.IssueSource = trigger.Issue(run.Spec.Ref, hints)
+	if run.Status.Issue == 0 {
+		run.Status.IssueSource = "none"
+	}
+	return nil
+}
+
+// patch writes the reporter's part of the status and nothing else, so that it never undoes what a stage wrote meanwhile.
+func (r *Reporter) patch(ctx context.Context, before, run *v1alpha1.Run) error {
+	if equality.Semantic.DeepEqual(before.Status, run.Status) {
+		return nil
+	}
+	if err := r.Client.Status().Patch(ctx, run, client.MergeFrom(before)); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("note the report of %s: %w", run.Name, err)
+	}
+	return nil
+}
+
+func (r *Reporter) now() time.Time {
+	if r.Now != nil {
+		return r.Now()
+	}
+	return time.Now()
+}
+
+// suiteNames are the suites that the Run is known to have.
+func suiteNames(run *v1alpha1.Run) []string {
+	names := make([]string, 0, len(run.Status.Suites))
+	for _, s := range run.Status.Suites {
+		names = append(names, s.Name)
+	}
+	return names
+}

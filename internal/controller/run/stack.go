@@ -1,0 +1,390 @@
+package run
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/compose"
+	"github.com/w3evolutionsllc/conductor/internal/failure"
+	"github.com/w3evolutionsllc/conductor/internal/jobs"
+)
+
+// owner is the field manager of everything that Conductor applies.
+const owner = "conductor"
+
+// stack brings the services up in dependency order: each as soon as its image is known and what it depends on is there.
+func (r *Reconciler) stack(ctx context.Context, s *state) error {
+	if s.plan == nil || !s.open(v1alpha1.ConditionStackReady) {
+		return nil
+	}
+	if s.time(v1alpha1.ConditionStackReady).StartedAt == nil {
+		s.begin(v1alpha1.ConditionStackReady, "Making the namespace")
+	}
+	stack, err := r.convert(s)
+	if err != nil {
+		return err
+	}
+	if err := r.namespace(ctx, s, stack); err != nil {
+		return err
+	}
+	pods, err := r.stacks.pods(ctx, s.run)
+	if err != nil {
+		return err
+	}
+	if len(pods) == 0 { // None yet, or somebody deleted the namespace.
+		if err := r.own(ctx, s.run, s.status().Namespace); err != nil {
+			return err
+		}
+	}
+	if err := r.services(ctx, s, stack, pods); err != nil {
+		return err
+	}
+	return r.gate(s, stack)
+}
+
+// convert turns the compose project into objects, with the images known so far.
+func (r *Reconciler) convert(s *state) (*compose.Stack, error) {
+	images := map[string]string{}
+	for service, build := range s.plan.ServiceBuilds {
+		images[service] = image(s.status(), build).Reference()
+	}
+	opts := compose.Options{
+		Namespace: jobs.StackName(s.run), Images: images, Ceilings: s.run.Spec.Ceilings,
+		Labels: jobs.Labels(s.run, jobs.StageStack), PullSecret: r.pullSecret(s.run), Strict: s.plan.Config.Stack.Strict,
+	}
+	stack, err := compose.Convert(s.plan.Project, opts)
+	if err != nil {
+		return nil, failure.Terminalf(v1alpha1.ReasonInvalidCompose, nil, "%v", err)
+	}
+	return stack, nil
+}
+
+// namespace makes the stack's namespace and everything in it that no service waits for.
+func (r *Reconciler) namespace(ctx context.Context, s *state, stack *compose.Stack) error {
+	if s.status().Namespace != "" {
+		return nil
+	}
+	ns := jobs.Namespace(s.run)
+	if err := r.Client.Create(ctx, ns); err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("create namespace %s: %w", ns.Name, err)
+	}
+	if err := r.own(ctx, s.run, ns.Name); err != nil {
+		return err
+	}
+	if err := r.Client.Create(ctx, jobs.RoleBinding(s.run, r.Settings.ServiceAccount, r.Settings.Namespace)); err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("bind Conductor's role in %s: %w", ns.Name, err)
+	}
+	fences, err := r.fences(s.run)
+	if err != nil {
+		return err
+	}
+	if err := r.applyFirst(ctx, fences); err != nil {
+		return err
+	}
+	if err := r.createPullSecret(ctx, s.run); err != nil {
+		return err
+	}
+	objects := append(slices.Clone(stack.Shared), r.public(s)...)
+	for _, svc := range stack.Services {
+		objects = append(objects, svc.Objects...)
+		service(s.status(), svc.Name)
+	}
+	if err := r.applyFirst(ctx, objects); err != nil {
+		return err
+	}
+	for _, f := range stack.Findings {
+		if note := f.String(); len(s.status().Notes) < 20 && f.Level != compose.LevelInfo {
+			s.status().Notes = append(s.status().Notes, cut(note, 512))
+		}
+	}
+	s.status().Namespace = ns.Name
+	return nil
+}
+
+// fences are the objects that must be there before the first pod.
+func (r *Reconciler) fences(run *v1alpha1.Run) ([]client.Object, error) {
+	policy, err := jobs.Fence(run, r.Settings.Stacks.Egress)
+	if err != nil {
+		return nil, failure.Terminalf(v1alpha1.ReasonInvalidConfig, err, "The operator's egress list is not valid")
+	}
+	limits, err := jobs.Limits(run)
+	if err != nil {
+		return nil, failure.Terminalf(v1alpha1.ReasonInvalidConfig, err, "The operator's ceilings are not valid")
+	}
+	return append(limits, policy), nil
+}
+
+// pullSecret is the name of the stack's pull Secret; empty when the operator gives none.
+func (r *Reconciler) pullSecret(run *v1alpha1.Run) string {
+	if r.Settings.Registry.PullConfigFile == "" {
+		return ""
+	}
+	return jobs.PullSecretName(run)
+}
+
+func (r *Reconciler) createPullSecret(ctx context.Context, run *v1alpha1.Run) error {
+	if r.pullSecret(run) == "" {
+		return nil
+	}
+	config, err := r.Registry.PullConfig(ctx, run.Spec.Repository)
+	if err != nil {
+		return fmt.Errorf("make a pull credential: %w", err)
+	}
+	if err := r.Client.Create(ctx, jobs.PullSecret(run, config)); err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("create the pull secret: %w", err)
+	}
+	return nil
+}
+
+// own makes sure that a namespace of this name is this Run's: a name alone is no proof.
+func (r *Reconciler) own(ctx context.Context, run *v1alpha1.Run, name string) error {
+	ns, err := r.getNamespace(ctx, name)
+	if apierrors.IsNotFound(err) {
+		return failure.Terminalf(v1alpha1.ReasonDeleted, err, "The namespace %s was deleted", name)
+	} else if err != nil {
+		return err
+	}
+	if ns.Labels[v1alpha1.LabelRunUID] != string(run.UID) {
+		return failure.Terminalf(v1alpha1.ReasonRefused, nil, "The namespace %s exists and does not belong to this run", name)
+	}
+	if ns.DeletionTimestamp != nil {
+		return failure.Terminalf(v1alpha1.ReasonDeleted, nil, "The namespace %s is being deleted", name)
+	}
+	return nil
+}
+
+// applyFirst applies the first objects in a new namespace. The API server learns of a new RoleBinding, and counts under a new quota,
+// a moment after it said that it has them, so a refusal is tried again for a while.
+func (r *Reconciler) applyFirst(ctx context.Context, objects []client.Object) error {
+	pause := 5 * time.Millisecond
+	for {
+		err := r.apply(ctx, objects)
+		if !apierrors.IsForbidden(err) || pause > time.Second {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(pause):
+		}
+		pause *= 2
+	}
+}
+
+// apply brings objects to what they should be, several at a time.
+func (r *Reconciler) apply(ctx context.Context, objects []client.Object) error {
+	return each(objects, func(o client.Object) error {
+		//nolint:staticcheck // Patch with client.Apply takes typed objects; Client.Apply wants generated apply configurations.
+		if err := r.Client.Patch(ctx, o, client.Apply, client.FieldOwner(owner), client.ForceOwnership); err != nil {
+			return fmt.Errorf("apply %s %s: %w", o.GetObjectKind().GroupVersionKind().Kind, o.GetName(), err)
+		}
+		return nil
+	})
+}
+
+// public makes the public addresses, or says how to reach a service without one.
+func (r *Reconciler) public(s *state) []client.Object {
+	var objects []client.Object
+	for _, p := range s.plan.Config.Stack.Public {
+		st := service(s.status(), p.Service)
+		address := jobs.Public{Run: s.run, Service: p.Service, Port: int32(p.Port), Host: r.Settings.Stacks.Host}
+		switch {
+		case address.Host == "":
+			st.PortForward = fmt.Sprintf("kubectl -n %s port-forward service/%s %d:%d", jobs.StackName(s.run), p.Service, p.Port, p.Port)
+			continue
+		case r.Settings.Stacks.Gateway != "":
+			objects = append(objects, jobs.HTTPRoute(address, r.Settings.Stacks.Gateway))
+		default:
+			objects = append(objects, jobs.Ingress(address, r.Settings.Stacks.IngressClass))
+		}
+		st.URL = r.Settings.Stacks.Scheme + "://" + address.Hostname()
+	}
+	return objects
+}
+
+// services starts what may start and notes how every service stands.
+func (r *Reconciler) services(ctx context.Context, s *state, stack *compose.Stack, pods map[string][]*corev1.Pod) error {
+	var start []client.Object
+	for i := range stack.Services {
+		svc := &stack.Services[i]
+		st := service(s.status(), svc.Name)
+		if st.State == v1alpha1.ServiceWaiting {
+			if why := r.waitsFor(s, stack, svc, pods); why != "" {
+				st.Message = why
+				continue
+			}
+			start = append(start, svc.Workload)
+			st.State, st.Message = v1alpha1.ServiceStarting, "Starting"
+		}
+		if st.State != v1alpha1.ServiceCompleted {
+			if err := r.observe(ctx, s, svc, st, pods[svc.Name]); err != nil {
+				return err
+			}
+		}
+	}
+	return r.apply(ctx, start)
+}
+
+// waitsFor says what keeps a service from being started; it is empty when nothing does.
+func (r *Reconciler) waitsFor(s *state, stack *compose.Stack, svc *compose.Service, pods map[string][]*corev1.Pod) string {
+	var waits []string
+	if b, ok := s.plan.ServiceBuilds[svc.Name]; ok && image(s.status(), b).Digest == "" {
+		waits = append(waits, "the image "+b)
+	}
+	for _, d := range svc.DependsOn {
+		i := slices.IndexFunc(stack.Services, func(o compose.Service) bool { return o.Name == d.Service })
+		if i < 0 {
+			continue
+		}
+		dep := service(s.status(), d.Service)
+		if !met(d.Condition, dep.State, slices.ContainsFunc(pods[d.Service], hasStarted)) && (d.Required || dep.State != v1alpha1.ServiceFailed) {
+			waits = append(waits, d.Service+" ("+strings.TrimPrefix(d.Condition, "service_")+")")
+		}
+	}
+	if len(waits) == 0 {
+		return ""
+	}
+	return "Waits for " + strings.Join(waits, ", ")
+}
+
+// met says whether a dependency fulfils a condition of depends_on; started says that a container of it has been started.
+func met(condition string, state v1alpha1.ServiceState, started bool) bool {
+	switch condition {
+	case compose.ConditionHealthy:
+		return state == v1alpha1.ServiceReady
+	case compose.ConditionCompleted:
+		return state == v1alpha1.ServiceCompleted
+	}
+	return started || state == v1alpha1.ServiceReady || state == v1alpha1.ServiceCompleted
+}
+
+// hasStarted says whether a pod's main container was ever started.
+func hasStarted(p *corev1.Pod) bool {
+	for _, c := range p.Status.ContainerStatuses {
+		if c.State.Running != nil || c.State.Terminated != nil || c.LastTerminationState.Terminated != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// observe notes how a started service stands, from its pods.
+func (r *Reconciler) observe(ctx context.Context, s *state, svc *compose.Service, st *v1alpha1.ServiceStatus, pods []*corev1.Pod) error {
+	if svc.OneShot {
+		return r.observeJob(ctx, s, svc, st, pods)
+	}
+	ready := 0
+	for _, p := range pods {
+		if isReady(p) {
+			ready++
+		} else if reason, message, after := blocked(p, s.now); message != "" {
+			if after == 0 {
+				st.State, st.Message = v1alpha1.ServiceFailed, message
+				return failure.Terminalf(reason, nil, "The service %s cannot start: %s", svc.Name, message)
+			}
+			st.Message = message
+			s.lookAgain(after)
+		} else {
+			st.Message = waitSentence(p, svc)
+		}
+	}
+	switch want := max(1, int(svc.Replicas)); {
+	case svc.Replicas == 0 || ready >= want:
+		st.State, st.Message = v1alpha1.ServiceReady, ""
+	case st.State == v1alpha1.ServiceReady:
+		st.State = v1alpha1.ServiceStarting
+	}
+	return nil
+}
+
+// observeJob notes how a service that runs to its end stands.
+func (r *Reconciler) observeJob(ctx context.Context, s *state, svc *compose.Service, st *v1alpha1.ServiceStatus, pods []*corev1.Pod) error {
+	failed := 0
+	for _, p := range pods {
+		t := terminated(p)
+		switch {
+		case p.Status.Phase == corev1.PodSucceeded || t != nil && t.ExitCode == 0:
+			st.State, st.Message = v1alpha1.ServiceCompleted, ""
+			return nil
+		case t != nil:
+			failed++
+			st.Message = "It ended with " + exitSentence(t)
+			job := svc.Workload.(*batchv1.Job)
+			if job.Spec.BackoffLimit == nil || failed > int(*job.Spec.BackoffLimit) {
+				st.State = v1alpha1.ServiceFailed
+				st.Message += "\n" + r.tail(ctx, p, 20, 1500)
+				return failure.Terminalf(v1alpha1.ReasonCrashed, nil, "The service %s, which must end before others start, ended with %s", svc.Name, exitSentence(t))
+			}
+		default:
+			if reason, message, after := blocked(p, s.now); message != "" {
+				if after == 0 {
+					st.State, st.Message = v1alpha1.ServiceFailed, message
+					return failure.Terminalf(reason, nil, "The service %s cannot start: %s", svc.Name, message)
+				}
+				s.lookAgain(after)
+			}
+		}
+	}
+	return nil
+}
+
+func isReady(p *corev1.Pod) bool {
+	if p.DeletionTimestamp != nil {
+		return false
+	}
+	for _, c := range p.Status.Conditions {
+		if c.Type == corev1.PodReady {
+			return c.Status == corev1.ConditionTrue
+		}
+	}
+	return false
+}
+
+// waitSentence says what a service that was started is still waiting for.
+func waitSentence(p *corev1.Pod, svc *compose.Service) string {
+	for _, c := range p.Status.ContainerStatuses {
+		if t := c.LastTerminationState.Terminated; t != nil && c.State.Running == nil {
+			return fmt.Sprintf("It crashed %d times, last with %s", c.RestartCount, exitSentence(t))
+		}
+		if c.State.Running != nil && svc.Probe != "" {
+			return "It runs, but its health check has not passed yet: " + svc.Probe
+		}
+	}
+	return "Starting"
+}
+
+// gate opens when every service is there, and says which is not when its time is up.
+func (r *Reconciler) gate(s *state, stack *compose.Stack) error {
+	var not []string
+	for _, svc := range stack.Services {
+		st := service(s.status(), svc.Name)
+		if st.State != v1alpha1.ServiceReady && st.State != v1alpha1.ServiceCompleted {
+			not = append(not, svc.Name+": "+strings.SplitN(st.Message, "\n", 2)[0])
+		}
+	}
+	if len(not) == 0 {
+		s.done(v1alpha1.ConditionStackReady, v1alpha1.ReasonDone, count(len(stack.Services), "service")+" up")
+		return nil
+	}
+	if s.open(v1alpha1.ConditionImagesBuilt) {
+		s.begin(v1alpha1.ConditionStackReady, "Not up yet: "+strings.Join(not, "; "))
+		return nil
+	}
+	limit := s.plan.Config.Stack.Ready.Timeout.Duration
+	began := s.time(v1alpha1.ConditionImagesBuilt).FinishedAt
+	if t := timeLeft(began, limit, s.now); t > 0 {
+		s.lookAgain(t)
+		s.begin(v1alpha1.ConditionStackReady, "Not up yet: "+strings.Join(not, "; "))
+		return nil
+	}
+	return failure.Terminalf(v1alpha1.ReasonUnhealthy, nil, "The stack was not up %s after its images were built (stack.ready.timeout). %s", limit, strings.Join(not, "; "))
+}

@@ -1,0 +1,189 @@
+package run
+
+import (
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/failure"
+)
+
+// state is one reconcile's view of a Run. Stages change it in memory; Reconcile alone writes it.
+type state struct {
+	run  *v1alpha1.Run
+	plan *Plan
+	now  time.Time
+	// clock is looked at for the timeline; a stage may take longer than a moment. nil means now.
+	clock func() time.Time
+	// again is the shortest time after which a stage wants to look again; 0 when none does.
+	again time.Duration
+}
+
+// status is the Run's status.
+func (s *state) status() *v1alpha1.RunStatus { return &s.run.Status }
+
+// over says whether the outcome is known.
+func (s *state) over() bool { return s.run.Status.Outcome != "" }
+
+// lookAgain asks for another reconcile after at most d.
+func (s *state) lookAgain(d time.Duration) {
+	if d > 0 && (s.again == 0 || d < s.again) {
+		s.again = d
+	}
+}
+
+// is says whether a condition is True.
+func (s *state) is(condition string) bool {
+	return meta.IsStatusConditionTrue(s.run.Status.Conditions, condition)
+}
+
+// open says whether a condition is neither True nor False yet.
+func (s *state) open(condition string) bool {
+	c := meta.FindStatusCondition(s.run.Status.Conditions, condition)
+	return c == nil || c.Status == metav1.ConditionUnknown
+}
+
+// begin marks a stage as under way; the first call starts its clock.
+func (s *state) begin(condition, message string) {
+	s.set(condition, metav1.ConditionUnknown, v1alpha1.ReasonInProgress, message)
+	if t := s.time(condition); t.StartedAt == nil {
+		t.StartedAt = s.micro()
+	}
+}
+
+// done marks a stage as done.
+func (s *state) done(condition, reason, message string) {
+	s.end(condition, metav1.ConditionTrue, reason, message)
+}
+
+// fail marks a stage as failed.
+func (s *state) fail(condition, reason, message string) {
+	s.end(condition, metav1.ConditionFalse, reason, message)
+}
+
+func (s *state) end(condition string, status metav1.ConditionStatus, reason, message string) {
+	s.set(condition, status, reason, message)
+	t := s.time(condition)
+	if t.StartedAt == nil {
+		t.StartedAt = s.micro()
+	}
+	if t.FinishedAt == nil {
+		t.FinishedAt = s.micro()
+	}
+}
+
+func (s *state) set(condition string, status metav1.ConditionStatus, reason, message string) {
+	meta.SetStatusCondition(&s.run.Status.Conditions, metav1.Condition{
+		Type: condition, Status: status, Reason: reason, Message: cut(message, 2048),
+		ObservedGeneration: s.run.Generation, LastTransitionTime: metav1.NewTime(s.now),
+	})
+}
+
+// time is the timeline's entry for the stage of a condition.
+func (s *state) time(condition string) *v1alpha1.StageTime {
+	name := stageName(condition)
+	for i := range s.run.Status.Stages {
+		if s.run.Status.Stages[i].Name == name {
+			return &s.run.Status.Stages[i]
+		}
+	}
+	s.run.Status.Stages = append(s.run.Status.Stages, v1alpha1.StageTime{Name: name})
+	return &s.run.Status.Stages[len(s.run.Status.Stages)-1]
+}
+
+// micro is this moment, for the timeline.
+func (s *state) micro() *metav1.MicroTime {
+	t := metav1.NewMicroTime(s.now)
+	if s.clock != nil {
+		t = metav1.NewMicroTime(s.clock())
+	}
+	return &t
+}
+
+// finish sets the outcome, once, and closes what is still open.
+func (s *state) finish(outcome v1alpha1.Outcome, reason, message string) {
+	if s.over() {
+		return
+	}
+	s.run.Status.Outcome, s.run.Status.Message, s.run.Status.FinishedAt = outcome, cut(message, 4096), s.micro()
+	for _, st := range stages {
+		if !st.always && s.open(st.condition) {
+			s.set(st.condition, metav1.ConditionFalse, reason, "Not finished: "+message)
+			if t := s.time(st.condition); t.StartedAt != nil && t.FinishedAt == nil {
+				t.FinishedAt = s.micro()
+			}
+		}
+	}
+}
+
+// absorb turns a stage's error into what happens next. It returns the error when the queue has to back off.
+func (s *state) absorb(st stage, err error) error {
+	f := failure.Of(err)
+	if f == nil {
+		return nil
+	}
+	if f.Kind != failure.Terminal && !s.over() && s.late(st) {
+		f = failure.Terminalf(v1alpha1.ReasonTimeout, err, "%s (tried for %s)", f.Sentence, st.deadline)
+	}
+	switch f.Kind {
+	case failure.Terminal:
+		s.fail(st.condition, f.Reason, f.Sentence)
+		if !st.always {
+			s.finish(v1alpha1.OutcomeError, v1alpha1.ReasonSkipped, f.Sentence)
+		}
+		return nil
+	case failure.Waiting:
+		if s.open(st.condition) {
+			s.begin(st.condition, f.Sentence)
+		}
+		s.lookAgain(f.After)
+		return nil
+	default:
+		if s.open(st.condition) {
+			s.begin(st.condition, f.Sentence)
+		}
+		return err
+	}
+}
+
+// late says whether a stage that keeps failing has used up its time.
+func (s *state) late(st stage) bool {
+	t := s.time(st.condition)
+	return st.deadline > 0 && t.StartedAt != nil && s.now.Sub(t.StartedAt.Time) > st.deadline
+}
+
+// phase derives the one word that `kubectl get runs` shows.
+func (s *state) phase() v1alpha1.RunPhase {
+	switch {
+	case s.run.DeletionTimestamp != nil:
+		return v1alpha1.PhaseDeleting
+	case s.over() && !s.open(v1alpha1.ConditionReported):
+		return v1alpha1.PhaseFinished
+	case s.over():
+		return v1alpha1.PhaseReporting
+	case s.is(v1alpha1.ConditionStackReady) && s.is(v1alpha1.ConditionImagesBuilt):
+		return v1alpha1.PhaseTesting
+	case s.is(v1alpha1.ConditionImagesBuilt):
+		return v1alpha1.PhaseStarting
+	case s.is(v1alpha1.ConditionCheckedOut):
+		return v1alpha1.PhaseBuilding
+	case s.run.Status.StartedAt != nil:
+		return v1alpha1.PhasePreparing
+	}
+	return v1alpha1.PhasePending
+}
+
+// cut shortens s to at most max bytes, at a character's boundary.
+func cut(s string, max int) string {
+	if len(s) <= max {
+		return s
+	}
+	const dots = "…"
+	n := max - len(dots)
+	for n > 0 && s[n]&0xC0 == 0x80 {
+		n--
+	}
+	return s[:n] + dots
+}

@@ -1,0 +1,174 @@
+package run
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/failure"
+	"github.com/w3evolutionsllc/conductor/internal/repoconfig"
+)
+
+var noon = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+
+func newState() *state {
+	start := metav1.NewMicroTime(noon)
+	return &state{now: noon, run: &v1alpha1.Run{Status: v1alpha1.RunStatus{StartedAt: &start}}}
+}
+
+func condition(s *state, name string) metav1.Condition {
+	if c := meta.FindStatusCondition(s.run.Status.Conditions, name); c != nil {
+		return *c
+	}
+	return metav1.Condition{}
+}
+
+func TestATerminalFailureEndsTheRunAndClosesWhatIsOpen(t *testing.T) {
+	s := newState()
+	s.done(v1alpha1.ConditionCheckedOut, v1alpha1.ReasonDone, "read")
+	err := s.absorb(stages[2], failure.Terminalf(v1alpha1.ReasonBuildFailed, errors.New("cause"), "The image backend could not be built"))
+	if err != nil {
+		t.Fatalf("a terminal failure is tried again: %v", err)
+	}
+	if s.run.Status.Outcome != v1alpha1.OutcomeError || s.run.Status.Message != "The image backend could not be built" {
+		t.Errorf("outcome %q, message %q", s.run.Status.Outcome, s.run.Status.Message)
+	}
+	if c := condition(s, v1alpha1.ConditionImagesBuilt); c.Status != metav1.ConditionFalse || c.Reason != v1alpha1.ReasonBuildFailed {
+		t.Errorf("ImagesBuilt = %+v", c)
+	}
+	if c := condition(s, v1alpha1.ConditionTestsPassed); c.Status != metav1.ConditionFalse || c.Reason != v1alpha1.ReasonSkipped {
+		t.Errorf("TestsPassed = %+v", c)
+	}
+	if c := condition(s, v1alpha1.ConditionCheckedOut); c.Status != metav1.ConditionTrue {
+		t.Errorf("CheckedOut was changed: %+v", c)
+	}
+	if c := condition(s, v1alpha1.ConditionReported); c.Type != "" {
+		t.Errorf("the report was closed before it was made: %+v", c)
+	}
+}
+
+func TestATransientErrorIsTriedUntilTheStagesDeadline(t *testing.T) {
+	s, st := newState(), stages[0]
+	cause := errors.New("connection refused")
+	if err := s.absorb(st, cause); !errors.Is(err, cause) {
+		t.Errorf("absorb = %v, want the cause for the queue", err)
+	}
+	if s.over() {
+		t.Fatal("one error that may pass ended the run")
+	}
+	if m := condition(s, st.condition).Message; strings.Contains(m, "refused") {
+		t.Errorf("the cause reached the user: %q", m)
+	}
+	s.now = noon.Add(st.deadline + time.Second)
+	if err := s.absorb(st, cause); err != nil || s.run.Status.Outcome != v1alpha1.OutcomeError {
+		t.Errorf("after the deadline: %v, outcome %q", err, s.run.Status.Outcome)
+	}
+}
+
+func TestAWaitIsLookedAtAgainAndTheShortestWins(t *testing.T) {
+	s := newState()
+	s.lookAgain(time.Minute)
+	if err := s.absorb(stages[1], failure.Waitingf(v1alpha1.ReasonPending, 5*time.Second, "waits")); err != nil {
+		t.Fatal(err)
+	}
+	s.lookAgain(0)
+	if s.again != 5*time.Second {
+		t.Errorf("again = %s, want 5s", s.again)
+	}
+}
+
+func TestTheOutcomeIsSetOnce(t *testing.T) {
+	s := newState()
+	s.finish(v1alpha1.OutcomePassed, v1alpha1.ReasonDone, "All tests passed")
+	s.finish(v1alpha1.OutcomeError, v1alpha1.ReasonTimeout, "late")
+	if s.run.Status.Outcome != v1alpha1.OutcomePassed || s.run.Status.Message != "All tests passed" {
+		t.Errorf("outcome %q, message %q", s.run.Status.Outcome, s.run.Status.Message)
+	}
+}
+
+func TestBoundEndsCanceledAndLateRuns(t *testing.T) {
+	s := newState()
+	s.run.Spec.Cancel = &v1alpha1.Cancel{By: "ada", Reason: "wrong tag"}
+	(&Reconciler{}).bound(s)
+	if s.run.Status.Outcome != v1alpha1.OutcomeCanceled || s.run.Status.Message != "Canceled by ada: wrong tag" {
+		t.Errorf("canceled: %q, %q", s.run.Status.Outcome, s.run.Status.Message)
+	}
+	s = newState()
+	s.run.Spec.Ceilings.RunTimeout.Duration = time.Hour
+	(&Reconciler{}).bound(s)
+	if s.over() || s.again != time.Hour {
+		t.Errorf("a run in time: over %t, again %s", s.over(), s.again)
+	}
+	s.now = noon.Add(time.Hour)
+	(&Reconciler{}).bound(s)
+	if s.run.Status.Outcome != v1alpha1.OutcomeError || !strings.Contains(s.run.Status.Message, "stage checkout") {
+		t.Errorf("late: %q, %q", s.run.Status.Outcome, s.run.Status.Message)
+	}
+}
+
+func TestThePhaseFollowsTheConditions(t *testing.T) {
+	s := newState()
+	want := func(p v1alpha1.RunPhase) {
+		t.Helper()
+		if got := s.phase(); got != p {
+			t.Errorf("phase = %s, want %s", got, p)
+		}
+	}
+	want(v1alpha1.PhasePreparing)
+	for _, step := range []struct {
+		condition string
+		phase     v1alpha1.RunPhase
+	}{
+		{v1alpha1.ConditionCheckedOut, v1alpha1.PhaseBuilding}, {v1alpha1.ConditionImagesBuilt, v1alpha1.PhaseStarting},
+		{v1alpha1.ConditionStackReady, v1alpha1.PhaseTesting},
+	} {
+		s.done(step.condition, v1alpha1.ReasonDone, "")
+		want(step.phase)
+	}
+	s.finish(v1alpha1.OutcomePassed, v1alpha1.ReasonDone, "")
+	want(v1alpha1.PhaseReporting)
+	s.done(v1alpha1.ConditionReported, v1alpha1.ReasonDone, "")
+	want(v1alpha1.PhaseFinished)
+}
+
+func TestKeepForStaysWithinTheCeilings(t *testing.T) {
+	hours := func(h int) metav1.Duration { return metav1.Duration{Duration: time.Duration(h) * time.Hour} }
+	c := v1alpha1.Ceilings{Keep: hours(24), KeepMax: hours(72)}
+	var long, short repoconfig.Keep
+	long.TTL.Duration, short.TTL.Duration = 100*time.Hour, time.Hour
+	for _, tc := range []struct {
+		name    string
+		keep    repoconfig.Keep
+		forever bool
+		want    time.Duration
+	}{
+		{"the operator's default", repoconfig.Keep{}, false, 24 * time.Hour},
+		{"shorter", short, false, time.Hour},
+		{"longer than allowed", long, false, 72 * time.Hour},
+		{"forever where it is not allowed", repoconfig.Keep{Forever: true}, false, 72 * time.Hour},
+		{"forever where it is allowed", repoconfig.Keep{Forever: true}, true, 0},
+	} {
+		c.KeepForever = tc.forever
+		got, forever := keepFor(tc.keep, c)
+		if got != tc.want || forever != (tc.forever && tc.keep.Forever) {
+			t.Errorf("%s: %s, %t", tc.name, got, forever)
+		}
+	}
+}
+
+func TestCutAndLastKeepWholeCharacters(t *testing.T) {
+	if got := cut("grüße", 4); got != "…" && got != "g…" {
+		t.Errorf("cut = %q", got)
+	}
+	if got := cut("abc", 3); got != "abc" {
+		t.Errorf("cut = %q", got)
+	}
+	if got := last("grüße", 4); got != "ße" {
+		t.Errorf("last = %q", got)
+	}
+}

@@ -1,0 +1,175 @@
+package run
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+)
+
+// sweepAge spares what is younger: its Run may have been made a moment ago.
+const sweepAge = time.Minute
+
+// Sweeper deletes what belongs to no Run any more, and Runs that are too old to keep. It never touches what does not carry
+// Conductor's label.
+type Sweeper struct {
+	*Reconciler
+	// Every is the time between two sweeps.
+	Every time.Duration
+}
+
+// Start sweeps until the context ends. It runs on the leader only.
+func (s *Sweeper) Start(ctx context.Context) error {
+	tick := time.NewTicker(s.Every)
+	defer tick.Stop()
+	for {
+		if err := s.Sweep(ctx); err != nil && ctx.Err() == nil {
+			s.Log.Warn("a sweep was not complete", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+// Sweep looks once.
+func (s *Sweeper) Sweep(ctx context.Context) error {
+	spaces, err := s.Kube.CoreV1().Namespaces().List(ctx, metav1.ListOptions{LabelSelector: s.managed()})
+	if err != nil {
+		return fmt.Errorf("list namespaces: %w", err)
+	}
+	for i := range spaces.Items {
+		if err := s.orphan(ctx, &spaces.Items[i]); err != nil {
+			return err
+		}
+	}
+	if err := s.orphanBuilds(ctx); err != nil {
+		return err
+	}
+	if err := s.widows(ctx, spaces.Items); err != nil {
+		return err
+	}
+	return s.retire(ctx)
+}
+
+// orphan deletes a stack's namespace whose Run is gone.
+func (s *Sweeper) orphan(ctx context.Context, ns *corev1.Namespace) error {
+	name, uid := ns.Labels[v1alpha1.LabelRun], ns.Labels[v1alpha1.LabelRunUID]
+	if uid == "" || ns.DeletionTimestamp != nil || s.now().Sub(ns.CreationTimestamp.Time) < sweepAge {
+		return nil
+	}
+	alive, err := s.alive(ctx, name, uid)
+	if err != nil || alive {
+		return err
+	}
+	s.Log.Info("a stack without a run is deleted", "namespace", ns.Name, "run", name)
+	err = s.Client.Delete(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ns.Name}}, client.Preconditions{UID: &ns.UID})
+	return client.IgnoreNotFound(err)
+}
+
+// widows wakes the Runs that say their stack is kept while its namespace is gone, so that they say otherwise.
+func (s *Sweeper) widows(ctx context.Context, spaces []corev1.Namespace) error {
+	var list v1alpha1.RunList
+	if err := s.Client.List(ctx, &list, client.InNamespace(s.Settings.Namespace)); err != nil {
+		return fmt.Errorf("list runs: %w", err)
+	}
+	for i := range list.Items {
+		run := &list.Items[i]
+		kept := meta.IsStatusConditionTrue(run.Status.Conditions, v1alpha1.ConditionStackKept)
+		if kept && !slices.ContainsFunc(spaces, func(ns corev1.Namespace) bool { return ns.Name == run.Status.Namespace }) {
+			s.stacks.wakeUp(run)
+		}
+	}
+	return nil
+}
+
+// orphanBuilds deletes build Jobs whose Run is gone.
+func (s *Sweeper) orphanBuilds(ctx context.Context) error {
+	jobs, err := s.Kube.BatchV1().Jobs(s.Settings.Builds.Namespace).List(ctx, metav1.ListOptions{LabelSelector: s.managed()})
+	if err != nil {
+		return fmt.Errorf("list build jobs: %w", err)
+	}
+	background := metav1.DeletePropagationBackground
+	for _, job := range jobs.Items {
+		if s.now().Sub(job.CreationTimestamp.Time) < sweepAge {
+			continue
+		}
+		name := job.Labels[v1alpha1.LabelRun]
+		alive, err := s.alive(ctx, name, job.Labels[v1alpha1.LabelRunUID])
+		if err != nil {
+			return err
+		}
+		if alive {
+			continue
+		}
+		err = s.Kube.BatchV1().Jobs(job.Namespace).Delete(ctx, job.Name, metav1.DeleteOptions{PropagationPolicy: &background})
+		if ignoreNotFound(err) != nil {
+			return fmt.Errorf("delete build job %s: %w", job.Name, err)
+		}
+		gone := &v1alpha1.Run{ObjectMeta: metav1.ObjectMeta{Name: name}}
+		if err := s.deleteBuildSecret(ctx, gone); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// alive says whether the Run with this name and UID exists. It asks the API server itself: a Run that a cache does not know
+// yet would lose its stack.
+func (s *Sweeper) alive(ctx context.Context, name, uid string) (bool, error) {
+	run := &v1alpha1.Run{}
+	err := s.Live.Get(ctx, client.ObjectKey{Namespace: s.Settings.Namespace, Name: name}, run)
+	if apierrors.IsNotFound(err) {
+		return false, nil
+	} else if err != nil {
+		return false, fmt.Errorf("get run %s: %w", name, err)
+	}
+	return string(run.UID) == uid, nil
+}
+
+// retire deletes finished Runs without a stack that are older than the retention or not among the newest of their repository.
+func (s *Sweeper) retire(ctx context.Context) error {
+	var list v1alpha1.RunList
+	if err := s.Client.List(ctx, &list, client.InNamespace(s.Settings.Namespace)); err != nil {
+		return fmt.Errorf("list runs: %w", err)
+	}
+	slices.SortFunc(list.Items, func(a, b v1alpha1.Run) int {
+		return cmp.Compare(b.CreationTimestamp.Unix(), a.CreationTimestamp.Unix())
+	})
+	seen := map[int64]int{}
+	for i := range list.Items {
+		run := &list.Items[i]
+		seen[run.Spec.Repository.ID]++
+		old := s.now().Sub(run.CreationTimestamp.Time) > s.Settings.Retention.Age.Duration
+		if !old && seen[run.Spec.Repository.ID] <= s.Settings.Retention.PerRepository {
+			continue
+		}
+		if run.DeletionTimestamp == nil && finished(run) {
+			if err := client.IgnoreNotFound(s.Client.Delete(ctx, run)); err != nil {
+				return fmt.Errorf("delete run %s: %w", run.Name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// finished says whether a Run is told, or given up to be, and its stack is gone.
+func finished(run *v1alpha1.Run) bool {
+	reported, gone := false, false
+	for _, c := range run.Status.Conditions {
+		reported = reported || c.Type == v1alpha1.ConditionReported && c.Status != metav1.ConditionUnknown
+		gone = gone || c.Type == v1alpha1.ConditionStackKept && c.Status == metav1.ConditionFalse
+	}
+	return run.Status.Outcome != "" && reported && gone
+}

@@ -1,0 +1,143 @@
+package run
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/informers"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/tools/cache"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/jobs"
+)
+
+// stackPods watches the pods of the stacks that are under way, each namespace by itself: Conductor may read pods only in
+// namespaces that it made.
+type stackPods struct {
+	kube kubernetes.Interface
+	// wake gets an event for the Run whose pods changed.
+	wake chan event.TypedGenericEvent[*v1alpha1.Run]
+
+	mu      sync.Mutex
+	watches map[types.UID]*podWatch
+}
+
+type podWatch struct {
+	factory informers.SharedInformerFactory
+	pods    cache.SharedIndexInformer
+	stop    chan struct{}
+}
+
+func newStackPods(kube kubernetes.Interface) *stackPods {
+	return &stackPods{kube: kube, wake: make(chan event.TypedGenericEvent[*v1alpha1.Run], 1024), watches: map[types.UID]*podWatch{}}
+}
+
+// pods are the pods of a Run's stack by service; test pods are under the empty name.
+func (s *stackPods) pods(ctx context.Context, run *v1alpha1.Run) (map[string][]*corev1.Pod, error) {
+	w, err := s.watch(ctx, run)
+	if err != nil {
+		return nil, err
+	}
+	by := map[string][]*corev1.Pod{}
+	for _, o := range w.pods.GetStore().List() {
+		if p, ok := o.(*corev1.Pod); ok {
+			name := p.Labels[v1alpha1.LabelService]
+			by[name] = append(by[name], p)
+		}
+	}
+	return by, nil
+}
+
+// watch starts to watch a Run's namespace, or finds the watch that is there.
+func (s *stackPods) watch(ctx context.Context, run *v1alpha1.Run) (*podWatch, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if w := s.watches[run.UID]; w != nil {
+		return w, nil
+	}
+	ns := jobs.StackName(run)
+	// One list first: the informer itself would hide that it may not, or that the namespace is gone.
+	if _, err := s.kube.CoreV1().Pods(ns).List(ctx, metav1.ListOptions{Limit: 1}); err != nil {
+		return nil, fmt.Errorf("list the pods of %s: %w", ns, err)
+	}
+	w := &podWatch{factory: informers.NewSharedInformerFactoryWithOptions(s.kube, 0, informers.WithNamespace(ns)), stop: make(chan struct{})}
+	w.pods = w.factory.Core().V1().Pods().Informer()
+	key := run.DeepCopy()
+	wake := func() { s.wakeUp(key) }
+	_, err := w.pods.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc: func(any) { wake() }, UpdateFunc: func(any, any) { wake() }, DeleteFunc: func(any) { wake() },
+	})
+	if err != nil {
+		return nil, fmt.Errorf("watch the pods of %s: %w", ns, err)
+	}
+	w.factory.Start(w.stop)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if !cache.WaitForCacheSync(ctx.Done(), w.pods.HasSynced) {
+		close(w.stop)
+		return nil, fmt.Errorf("the pods of %s could not be listed in 10s", ns)
+	}
+	s.watches[run.UID] = w
+	return w, nil
+}
+
+// wakeUp has a Run looked at.
+func (s *stackPods) wakeUp(run *v1alpha1.Run) {
+	select {
+	case s.wake <- event.TypedGenericEvent[*v1alpha1.Run]{Object: run}:
+	default: // The Run is looked at again soon in any case: a thousand wakes are waiting already.
+	}
+}
+
+// forget ends a Run's watch.
+func (s *stackPods) forget(uid types.UID) {
+	s.mu.Lock()
+	w := s.watches[uid]
+	delete(s.watches, uid)
+	s.mu.Unlock()
+	if w != nil {
+		close(w.stop)
+	}
+}
+
+// close ends every watch.
+func (s *stackPods) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for uid, w := range s.watches {
+		close(w.stop)
+		delete(s.watches, uid)
+	}
+}
+
+// getNamespace reads a namespace from the API server itself.
+func (r *Reconciler) getNamespace(ctx context.Context, name string) (*corev1.Namespace, error) {
+	ns, err := r.Kube.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("get namespace %s: %w", name, err)
+	}
+	return ns, nil
+}
+
+// managed selects what this Conductor made.
+func (r *Reconciler) managed() string {
+	return labels.SelectorFromSet(labels.Set{
+		v1alpha1.LabelManaged: v1alpha1.ManagedValue, v1alpha1.LabelConductor: r.Settings.Namespace,
+	}).String()
+}
+
+func ignoreNotFound(err error) error {
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,80 @@
+package githubapp
+
+import (
+	"sort"
+	"strings"
+
+	"github.com/google/go-github/v62/github"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+)
+
+// grant is a set of permissions that a token has: GitHub's name of the permission to read or write.
+type grant map[string]string
+
+// The permissions of each kind of call, as GitHub lists them for its REST API
+// (https://docs.github.com/en/rest/authentication/permissions-required-for-github-apps). The App's manifest is the
+// union of these, and a test holds it to that.
+var (
+	// readContents: tarball, git refs and tags, commits, branches. It is also what git needs to fetch.
+	readContents = grant{"contents": "read"}
+	// readHistory: the above, and the pull requests of a commit or one by its number.
+	readHistory = grant{"contents": "read", "pull_requests": "read"}
+	// writeChecks: check runs.
+	writeChecks = grant{"checks": "write"}
+	// converse: comments and reactions. GitHub asks for the first on an issue and for the second on a pull request;
+	// the number alone does not tell which of them it is.
+	converse = grant{"issues": "write", "pull_requests": "write"}
+	// readMetadata: who may do what in a repository, and which repositories an installation has.
+	readMetadata = grant{"metadata": "read"}
+)
+
+// String is the permissions in a fixed order, such as "contents:read, pull_requests:read".
+func (g grant) String() string {
+	names := make([]string, 0, len(g))
+	for name, level := range g {
+		names = append(names, name+":"+level)
+	}
+	sort.Strings(names)
+	return strings.Join(names, ", ")
+}
+
+// options narrow a token to one repository, or to all of the installation's when id is 0, and to the grant.
+func (g grant) options(repo v1alpha1.Repository) *github.InstallationTokenOptions {
+	o := &github.InstallationTokenOptions{Permissions: g.permissions()}
+	switch {
+	case repo.ID != 0:
+		o.RepositoryIDs = []int64{repo.ID}
+	case repo.Name != "":
+		o.Repositories = []string{repo.Name}
+	}
+	return o
+}
+
+func (g grant) permissions() *github.InstallationPermissions {
+	level := func(name string) *string {
+		if l, ok := g[name]; ok {
+			return &l
+		}
+		return nil
+	}
+	return &github.InstallationPermissions{
+		Metadata: level("metadata"), Contents: level("contents"), Checks: level("checks"),
+		Issues: level("issues"), PullRequests: level("pull_requests"),
+	}
+}
+
+// missing is the part of the grant that an installation does not have.
+func (g grant) missing(has *github.InstallationPermissions) grant {
+	got := map[string]string{
+		"metadata": has.GetMetadata(), "contents": has.GetContents(), "checks": has.GetChecks(),
+		"issues": has.GetIssues(), "pull_requests": has.GetPullRequests(),
+	}
+	lacks := grant{}
+	for name, level := range g {
+		if got[name] != level && got[name] != "write" {
+			lacks[name] = level
+		}
+	}
+	return lacks
+}

@@ -1,0 +1,210 @@
+package jobs
+
+import (
+	"fmt"
+	"maps"
+	"net/url"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/failure"
+)
+
+// Keys of the Secret that BuildSecret makes.
+const (
+	keyGitToken     = "git-token"
+	keyDockerConfig = "config.json"
+)
+
+// backstop is how long a Job outlives its pod's deadline. The pod's deadline ends the pod and leaves its log; the Job's
+// deletes the pod, and is there for a pod that never starts.
+const backstop = 2 * time.Minute
+
+// KanikoInput says what one build builds, and where.
+type KanikoInput struct {
+	Run *v1alpha1.Run
+	// Image is the name of the image within the Run.
+	Image string
+	// Namespace is the builds namespace, Executor the Kaniko image.
+	Namespace, Executor string
+	// CloneURL is the http(s) address that git fetches the repository from; credentials in it are ignored.
+	CloneURL *url.URL
+	// Context is a directory of the repository; Dockerfile is relative to it; Target is a stage of it, or empty.
+	Context, Dockerfile, Target string
+	// Args are the build arguments.
+	Args map[string]string
+	// Repository is where the image is pushed, host/path without tag.
+	Repository string
+	// Insecure allows plain HTTP to the repository's host, and to no other.
+	Insecure bool
+	// Mirrors are registries that are asked before Docker Hub.
+	Mirrors []string
+	// Cache is a repository for cached layers; empty turns the cache off.
+	Cache string
+	// Secret is the name of what BuildSecret made.
+	Secret string
+	// Timeout bounds the build from its pod's start.
+	Timeout time.Duration
+	// CPU and Memory are requests, MemoryLimit a limit: Kubernetes quantities, each may be empty.
+	CPU, Memory, MemoryLimit string
+}
+
+// Kaniko is the Job that builds one image and pushes it. The image's digest is the termination message of its pod, and
+// the end of the log is when it fails. An error is a terminal failure: what is asked for cannot be built.
+func Kaniko(in KanikoInput) (*batchv1.Job, error) {
+	args, err := kanikoArgs(in)
+	if err != nil {
+		return nil, err
+	}
+	resources, err := requirements(in)
+	if err != nil {
+		return nil, err
+	}
+	labels := Labels(in.Run, StageBuild)
+	labels[v1alpha1.LabelImage] = LabelValue(in.Image)
+	pod := podSpec(in.Timeout, corev1.Container{
+		Name:                     "kaniko",
+		Image:                    in.Executor,
+		Args:                     literal(args),
+		Env:                      kanikoEnv(in),
+		Resources:                resources,
+		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
+		VolumeMounts:             []corev1.VolumeMount{{Name: "docker", MountPath: "/kaniko/.docker", ReadOnly: true}},
+	})
+	pod.ServiceAccountName = "build"
+	pod.Volumes = []corev1.Volume{{Name: "docker", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{
+		SecretName: in.Secret,
+		Items:      []corev1.KeyToPath{{Key: keyDockerConfig, Path: keyDockerConfig}},
+	}}}}
+	return job(BuildName(in.Run, in.Image), in.Namespace, labels, in.Timeout, pod), nil
+}
+
+// kanikoArgs are the executor's flags, as cmd/executor/cmd/root.go of Kaniko v1.24.0 knows them.
+func kanikoArgs(in KanikoInput) ([]string, error) {
+	context, dockerfile, err := kanikoPaths(in)
+	if err != nil {
+		return nil, err
+	}
+	if len(in.Run.Spec.SHA) != 40 {
+		return nil, failure.Terminalf(v1alpha1.ReasonRefused, nil, "Images can be built of SHA-1 repositories only, and %s is no SHA-1", in.Run.Spec.SHA)
+	}
+	args := []string{
+		// A hash makes Kaniko clone HEAD and then fetch and check out that commit by its hash (pkg/buildcontext/git.go),
+		// so that a tag moved or deleted meanwhile changes nothing. The other branches are not needed for that.
+		"--context=git://" + in.CloneURL.Host + in.CloneURL.Path + "#" + in.Run.Spec.SHA,
+		"--git=single-branch=true",
+		"--dockerfile=" + dockerfile,
+		"--destination=" + in.Repository + ":" + BuildTag(in.Run),
+		"--digest-file=/dev/termination-log",
+		// Files are compared by time, size, mode and owner instead of by content: node_modules would be read whole after
+		// every RUN otherwise.
+		"--snapshot-mode=redo",
+		"--push-retry=3",
+		"--image-download-retry=3",
+		// --skip-unused-stages stays off: it drops a stage without a name that COPY --from=0 needs (pkg/dockerfile/dockerfile.go).
+	}
+	if context != "." {
+		args = append(args, "--context-sub-path="+context)
+	}
+	if in.Target != "" {
+		args = append(args, "--target="+in.Target)
+	}
+	for _, k := range slices.Sorted(maps.Keys(in.Args)) {
+		// Always with its "=": Kaniko would fill a bare name from its own environment, which holds the git token.
+		args = append(args, "--build-arg="+k+"="+in.Args[k])
+	}
+	if in.Insecure {
+		host, _, _ := strings.Cut(in.Repository, "/")
+		args = append(args, "--insecure-registry="+host)
+	}
+	for _, m := range in.Mirrors {
+		args = append(args, "--registry-mirror="+m)
+	}
+	if in.Cache != "" {
+		args = append(args, "--cache=true", "--cache-repo="+in.Cache)
+	}
+	return args, nil
+}
+
+// kanikoPaths are the context and the Dockerfile relative to it, both inside the repository.
+func kanikoPaths(in KanikoInput) (context, dockerfile string, err error) {
+	context, dockerfile = path.Clean(in.Context), in.Dockerfile
+	if dockerfile == "" {
+		dockerfile = "Dockerfile"
+	}
+	if outside(context) {
+		return "", "", failure.Terminalf(v1alpha1.ReasonInvalidConfig, nil, "The context of the image %s is not inside the repository", in.Image)
+	}
+	if path.IsAbs(dockerfile) || strings.Contains(dockerfile, "://") || outside(path.Join(context, dockerfile)) {
+		return "", "", failure.Terminalf(v1alpha1.ReasonInvalidConfig, nil, "The Dockerfile of the image %s is not inside the repository", in.Image)
+	}
+	return context, path.Clean(dockerfile), nil
+}
+
+// outside says whether a clean path leads out of the directory that it begins in.
+func outside(p string) bool { return path.IsAbs(p) || p == ".." || strings.HasPrefix(p, "../") }
+
+func kanikoEnv(in KanikoInput) []corev1.EnvVar {
+	method := "https"
+	if in.CloneURL.Scheme == "http" {
+		method = "http"
+	}
+	return []corev1.EnvVar{
+		{Name: "GIT_PULL_METHOD", Value: method},
+		// The user name that GitHub takes with an installation token:
+		// https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app/authenticating-as-a-github-app-installation
+		{Name: "GIT_USERNAME", Value: "x-access-token"},
+		{Name: "GIT_PASSWORD", ValueFrom: &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{
+			LocalObjectReference: corev1.LocalObjectReference{Name: in.Secret}, Key: keyGitToken,
+		}}},
+	}
+}
+
+func requirements(in KanikoInput) (corev1.ResourceRequirements, error) {
+	var r corev1.ResourceRequirements
+	for _, q := range []struct {
+		list  *corev1.ResourceList
+		name  corev1.ResourceName
+		value string
+	}{
+		{&r.Requests, corev1.ResourceCPU, in.CPU}, {&r.Requests, corev1.ResourceMemory, in.Memory}, {&r.Limits, corev1.ResourceMemory, in.MemoryLimit},
+	} {
+		if q.value == "" {
+			continue
+		}
+		quantity, err := resource.ParseQuantity(q.value)
+		if err != nil {
+			return r, fmt.Errorf("%s of builds %q: %w", q.name, q.value, err)
+		}
+		if *q.list == nil {
+			*q.list = corev1.ResourceList{}
+		}
+		(*q.list)[q.name] = quantity
+	}
+	return r, nil
+}
+
+// BuildSecret holds the credentials of one Run's builds: a token that reads the repository and a Docker config.json that
+// pushes its images. An empty config lets builds push without a credential.
+func BuildSecret(run *v1alpha1.Run, namespace, name, token string, dockerConfig []byte) *corev1.Secret {
+	if len(dockerConfig) == 0 {
+		dockerConfig = []byte("{}")
+	}
+	return &corev1.Secret{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace, Labels: Labels(run, StageBuild)},
+		Type:       corev1.SecretTypeOpaque,
+		Data:       map[string][]byte{keyGitToken: []byte(token), keyDockerConfig: dockerConfig},
+	}
+}
+
+func decimal(n int64) string { return strconv.FormatInt(n, 10) }

@@ -1,0 +1,104 @@
+// Package repoconfig reads .conductor.yaml, the file that a repository steers Conductor with. The types in this file
+// are all there is: the parser, the JSON Schema and the reference are made of them and their tags, so that none knows
+// a key that another does not.
+package repoconfig
+
+import (
+	"slices"
+	"time"
+)
+
+// Tags of the fields below. yaml is the key. doc is a sentence for editors and the reference. default is the value when
+// the key is left out, in YAML's words. is names a format of formats.go that the value holds to, and keys one that the
+// keys of a mapping hold to; of a list, is says what each item holds to. need:"true" says that the key must be there,
+// and for a list or a mapping that it may not be empty.
+
+// Config is a .conductor.yaml.
+type Config struct {
+	Version int             `yaml:"version" need:"true" is:"version" doc:"The version of this file's format. It is 1."`
+	Tests   map[string]Test `yaml:"tests" need:"true" keys:"label" doc:"The suites, by name. They run one after the other against the same stack. A string instead of a mapping is the command."`
+	Stack   Stack           `yaml:"stack" doc:"The services that the tests run against."`
+	Build   Build           `yaml:"build" doc:"Images to build besides those that the compose files build."`
+	Keep    Keep            `yaml:"keep" doc:"How long the stack stays after the run: a duration such as 24h, or forever. The operator sets the default and the longest."`
+	// Path is the file's name.
+	Path string `yaml:"-"`
+}
+
+// Suites are the names of the suites, sorted.
+func (c *Config) Suites() []string {
+	names := make([]string, 0, len(c.Tests))
+	for name := range c.Tests {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Test is one suite.
+type Test struct {
+	Command Command           `yaml:"command" need:"true" doc:"What runs the tests: a string for /bin/sh -c, or a list of the program and its arguments, run as it stands. Exit code 0 means passed."`
+	Image   string            `yaml:"image" is:"image" doc:"Where the command runs: a key of build.images, a compose service, or an image reference. Left out, it is the compose service with the suite's name, or tests, test or sut; else Dockerfile.test is built; else Dockerfile."`
+	Env     map[string]string `yaml:"env" keys:"env" is:"value" doc:"Environment variables of the tests."`
+	Timeout Duration          `yaml:"timeout" default:"30m" doc:"The longest the suite may take."`
+}
+
+// Command is how a suite is run: a line for a shell, or a program and its arguments.
+type Command struct {
+	// Shell is a line for /bin/sh -c; empty when Args is set.
+	Shell string
+	// Args are the program and its arguments; empty when Shell is set.
+	Args []string
+}
+
+// Argv is what to execute.
+func (c Command) Argv() []string {
+	if c.Shell != "" {
+		return []string{"/bin/sh", "-c", c.Shell}
+	}
+	return c.Args
+}
+
+// Stack says how the stack is made of compose files.
+type Stack struct {
+	Compose  []string          `yaml:"compose" default:"docker-compose.qa.yml" is:"path" doc:"The compose files, merged in this order as docker compose -f does."`
+	Profiles []string          `yaml:"profiles" is:"profile" doc:"The compose profiles that are on."`
+	Env      map[string]string `yaml:"env" keys:"env" is:"value" doc:"Values for variables in the compose files. Nothing is taken from anyone's environment."`
+	EnvFile  []string          `yaml:"env_file" is:"path" doc:"Files with values for variables in the compose files; stack.env goes before them. Left out, it is .env where there is one."`
+	Ready    Ready             `yaml:"ready" doc:"When the stack counts as up."`
+	Public   []Public          `yaml:"public" doc:"Services that get an address outside the cluster, where the operator offers that."`
+	Strict   bool              `yaml:"strict" default:"false" doc:"Whether a compose field that is only approximated or left out fails the run."`
+}
+
+// Ready says when the stack counts as up.
+type Ready struct {
+	Timeout Duration `yaml:"timeout" default:"10m" doc:"The longest the services may take until all are healthy."`
+}
+
+// Public is a service with an address outside the cluster.
+type Public struct {
+	Service string `yaml:"service" need:"true" is:"service" doc:"The compose service."`
+	Port    int    `yaml:"port" need:"true" is:"port" doc:"The port that it listens on in its container."`
+}
+
+// Build says what to build besides what the compose files build.
+type Build struct {
+	Images map[string]Image `yaml:"images" keys:"label" doc:"Images by name; tests.SUITE.image may name one."`
+}
+
+// Image is one image to build.
+type Image struct {
+	Context    string            `yaml:"context" default:"." is:"path" doc:"The directory that is built."`
+	Dockerfile string            `yaml:"dockerfile" default:"Dockerfile" is:"path" doc:"The Dockerfile, below the context."`
+	Target     string            `yaml:"target" is:"target" doc:"The stage to build; left out, the last one."`
+	Args       map[string]string `yaml:"args" keys:"env" is:"value" doc:"Build arguments. They end up in the image's history: no place for secrets."`
+}
+
+// Keep says how long a stack stays. Its zero value leaves that to the operator.
+type Keep struct {
+	TTL Duration `yaml:"ttl" doc:"A duration such as 24h, or forever."`
+	// Forever is set by the word in TTL's place; TTL is zero then.
+	Forever bool `yaml:"-"`
+}
+
+// Duration is a time.Duration, written as Go does: 90s, 30m, 1h30m.
+type Duration struct{ time.Duration }

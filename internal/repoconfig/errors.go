@@ -1,0 +1,81 @@
+package repoconfig
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// maxErrors is how many problems are told at once; they end up in a comment.
+const maxErrors = 50
+
+// Error is one problem of a file.
+type Error struct {
+	// File is the name that Parse was given. Line and Column begin at 1; Column counts characters.
+	File         string
+	Line, Column int
+	// Path is where in the document, such as tests.e2e.command; empty for the document itself.
+	Path string
+	// Message is a sentence without its full stop.
+	Message string
+}
+
+// Error is file:line:column: path: message.
+func (e Error) Error() string {
+	at := fmt.Sprintf("%s:%d:%d: ", e.File, e.Line, e.Column)
+	if e.Path != "" {
+		at += e.Path + ": "
+	}
+	return at + e.Message
+}
+
+// Errors are the problems of a file, by line; no more than 50.
+type Errors struct {
+	List []Error
+	// More is how many are not in List.
+	More int
+}
+
+// Error is one problem a line.
+func (e *Errors) Error() string {
+	lines := make([]string, 0, len(e.List)+1)
+	for _, one := range e.List {
+		lines = append(lines, one.Error())
+	}
+	if e.More > 0 {
+		lines = append(lines, fmt.Sprintf("and %d more", e.More))
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Unwrap makes each problem visible to errors.As.
+func (e *Errors) Unwrap() []error {
+	out := make([]error, len(e.List))
+	for i, one := range e.List {
+		out[i] = one
+	}
+	return out
+}
+
+// sorted is the error of a list of problems: nil when it is empty.
+func sorted(list []Error) error {
+	if len(list) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(list, func(a, b Error) int {
+		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column), cmp.Compare(a.Path, b.Path), cmp.Compare(a.Message, b.Message))
+	})
+	list = slices.Compact(list)
+	most := min(len(list), maxErrors)
+	return &Errors{List: list[:most], More: len(list) - most}
+}
+
+// show quotes a text of the file, cut so that a message stays a sentence.
+func show(s string) string {
+	const most = 60
+	if r := []rune(s); len(r) > most {
+		s = string(r[:most]) + "…"
+	}
+	return fmt.Sprintf("%q", s)
+}

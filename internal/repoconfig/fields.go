@@ -1,0 +1,76 @@
+package repoconfig
+
+import (
+	"reflect"
+	"time"
+)
+
+// field is one key of a struct, as its tags say.
+type field struct {
+	index                         int
+	key, doc, byDefault, is, keys string
+	need                          bool
+}
+
+// fieldsOf are the keys of a struct type in the order of its fields.
+func fieldsOf(t reflect.Type) []field {
+	var out []field
+	for i := range t.NumField() {
+		tag := t.Field(i).Tag
+		if key := tag.Get("yaml"); key != "-" {
+			out = append(out, field{
+				index: i, key: key, doc: tag.Get("doc"), byDefault: tag.Get("default"), is: tag.Get("is"), keys: tag.Get("keys"), need: tag.Get("need") == "true",
+			})
+		}
+	}
+	return out
+}
+
+func names(fields []field) []string {
+	out := make([]string, len(fields))
+	for i, f := range fields {
+		out[i] = f.key
+	}
+	return out
+}
+
+// place is where the field's value is. A list or mapping that is needed or has a default makes no sense when empty.
+func (f field) place(parent place) place {
+	p := parent.at(f.key)
+	p.is, p.keys, p.full = f.is, f.keys, f.need || f.byDefault != ""
+	return p
+}
+
+// fill sets what was left out to its default, which for a struct is that of its fields.
+func fill(v reflect.Value, text string) {
+	switch x := v.Addr().Interface().(type) {
+	case *Duration:
+		if text != "" {
+			x.Duration = mustDuration(text)
+		}
+		return
+	case reader:
+		return
+	}
+	switch v.Kind() {
+	case reflect.Struct:
+		for _, f := range fieldsOf(v.Type()) {
+			fill(v.Field(f.index), f.byDefault)
+		}
+	case reflect.Slice:
+		if text != "" {
+			v.Set(reflect.ValueOf([]string{text}))
+		}
+	case reflect.String:
+		v.SetString(text)
+	}
+}
+
+// mustDuration reads the default of a tag.
+func mustDuration(text string) time.Duration {
+	d, problem := duration(text)
+	if problem != "" {
+		panic("a default " + problem)
+	}
+	return d
+}

@@ -1,0 +1,286 @@
+package repoconfig
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const least = "version: 1\ntests:\n  integration: yarn test:integration:nc\n"
+
+func TestThreeLinesAreEnough(t *testing.T) {
+	got, err := Parse(".conductor.yaml", []byte(least))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &Config{
+		Version: 1, Path: ".conductor.yaml",
+		Tests: map[string]Test{"integration": {Command: Command{Shell: "yarn test:integration:nc"}, Timeout: Duration{30 * time.Minute}}},
+		Stack: Stack{Compose: []string{"docker-compose.qa.yml"}, Ready: Ready{Timeout: Duration{10 * time.Minute}}},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if got := got.Tests["integration"].Command.Argv(); !slices.Equal(got, []string{"/bin/sh", "-c", "yarn test:integration:nc"}) {
+		t.Errorf("argv %q", got)
+	}
+}
+
+func TestParse(t *testing.T) {
+	got, err := Parse("f", []byte(`
+version: 1
+tests:
+  b: {command: [yarn, test, 3], env: {A: 1.10, B: true, C: 2026-01-01, D: "", E: 0x1F}, image: "ghcr.io/acme/tests@sha256:00"}
+  a: {command: "make test", timeout: 1h30m}
+stack:
+  compose: compose.yml
+  env_file: [a.env, qa/b.env]
+  profiles: ["*", qa]
+  public: [{service: my_web.1, port: 8080}]
+  strict: true
+build:
+  images:
+    base: {}
+    tests: {context: ./services/api/, dockerfile: ..dev/Dockerfile, target: e2e, args: {V: 24}}
+keep: {ttl: forever}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &Config{
+		Version: 1, Path: "f",
+		Tests: map[string]Test{
+			"a": {Command: Command{Shell: "make test"}, Timeout: Duration{90 * time.Minute}},
+			"b": {
+				Command: Command{Args: []string{"yarn", "test", "3"}}, Timeout: Duration{30 * time.Minute}, Image: "ghcr.io/acme/tests@sha256:00",
+				Env: map[string]string{"A": "1.10", "B": "true", "C": "2026-01-01", "D": "", "E": "0x1F"},
+			},
+		},
+		Stack: Stack{
+			Compose: []string{"compose.yml"}, EnvFile: []string{"a.env", "qa/b.env"}, Profiles: []string{"*", "qa"},
+			Public: []Public{{"my_web.1", 8080}}, Strict: true, Ready: Ready{Timeout: Duration{10 * time.Minute}},
+		},
+		Build: Build{Images: map[string]Image{
+			"base":  {Context: ".", Dockerfile: "Dockerfile"},
+			"tests": {Context: "./services/api/", Dockerfile: "..dev/Dockerfile", Target: "e2e", Args: map[string]string{"V": "24"}},
+		}},
+		Keep: Keep{Forever: true},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if !slices.Equal(got.Suites(), []string{"a", "b"}) {
+		t.Errorf("suites %q", got.Suites())
+	}
+	if argv := got.Tests["b"].Command.Argv(); !slices.Equal(argv, []string{"yarn", "test", "3"}) {
+		t.Errorf("argv %q", argv)
+	}
+}
+
+func TestAnchorsAndMerges(t *testing.T) {
+	got, err := Parse("f", []byte(`
+version: 1
+tests:
+  a: &a {command: a, env: &env {X: 1, Y: 2}, timeout: 5m}
+  b: {<<: *a, command: b}
+  c: {command: c, env: {X: 9, <<: [*env, {X: 7, Z: 3}]}}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b := got.Tests["b"]; b.Command.Shell != "b" || b.Timeout.Duration != 5*time.Minute || b.Env["Y"] != "2" {
+		t.Errorf("b = %+v", b)
+	}
+	if diff := cmp.Diff(map[string]string{"X": "9", "Y": "2", "Z": "3"}, got.Tests["c"].Env); diff != "" {
+		t.Errorf("c's env (-want +got):\n%s", diff)
+	}
+}
+
+func TestKeep(t *testing.T) {
+	for text, want := range map[string]Keep{
+		"24h": {TTL: Duration{24 * time.Hour}}, "forever": {Forever: true}, "{ttl: 90s}": {TTL: Duration{90 * time.Second}}, "{}": {},
+	} {
+		got, err := Parse("f", []byte(least+"keep: "+text+"\n"))
+		if err != nil || got.Keep != want {
+			t.Errorf("keep: %s is %+v, %v", text, got, err)
+		}
+	}
+}
+
+// TestErrors holds every kind of mistake to its line, column and words. A case's text follows the least file, whose
+// three lines have to be counted.
+func TestErrors(t *testing.T) {
+	for _, tc := range []struct{ name, text, want string }{
+		{"unknown key", "stak: {}\n", `f:4:1: stak: There is no such key; did you mean stack?`},
+		{"unknown key, none near", "secrets: []\n", `f:4:1: secrets: There is no such key; there is version, tests, stack, build, keep`},
+		{"unknown key inside", "stack:\n  redy: {timeout: 1m}\n", `f:5:3: stack.redy: There is no such key; did you mean ready?`},
+		{"unknown key in keep", "keep: {tll: 1h}\n", `f:4:8: keep.tll: There is no such key; did you mean ttl?`},
+		{"odd key", "\"a\\nb\": 1\n", `f:4:1: "a\nb": There is no such key; there is version, tests, stack, build, keep`},
+		{"twice", "version: 1\n", `f:4:1: version: The key is there twice, first in line 1`},
+		{"twice inside", "keep: {ttl: 1h, ttl: 2h}\n", `f:4:17: keep.ttl: The key is there twice, first in line 4`},
+		{"no value", "stack:\n", `f:4:7: stack: must be a mapping, but is left empty`},
+		{"wrong type", "stack: [1]\n", `f:4:8: stack: must be a mapping, but is a list`},
+		{"wrong type for a list", "stack: {compose: {a: b}}\n", `f:4:18: stack.compose: must be a list, but is a mapping`},
+		{"wrong type for a bool", "stack: {strict: \"yes\"}\n", `f:4:17: stack.strict: must be true or false, but is the text "yes"`},
+		{"wrong type for a text", "build: {images: {a: {target: 5}}}\n", `f:4:30: build.images.a.target: must be a text, but YAML reads a number here; write it in quotes`},
+		{"wrong item", "stack:\n  compose:\n  - a.yml\n  - [b.yml]\n", `f:7:5: stack.compose[1]: must be a path inside the repository: relative, with slashes, without .., but is a list`},
+		{"empty list", "stack: {compose: []}\n", `f:4:18: stack.compose: is empty`},
+		{"port", "stack: {public: [{service: web, port: 70000}]}\n", `f:4:39: stack.public[0].port: must be a port between 1 and 65535, but is "70000"`},
+		{"port in quotes", "stack: {public: [{service: web, port: \"80\"}]}\n", `f:4:39: stack.public[0].port: must be a number; write 80 without quotes`},
+		{"no port", "stack: {public: [{service: web}]}\n", `f:4:18: stack.public[0]: needs the key port`},
+		{"image name", "build: {images: {My_Image: {}}}\n", `f:4:18: build.images.My_Image: The name must be small letters, digits and dashes, at most 63, beginning and ending with a letter or digit, but is "My_Image"`},
+		{"env name", "stack: {env: {1A: x}}\n", `f:4:15: stack.env.1A: The name must be the name of an environment variable: letters, digits and underscores, not beginning with a digit, but is "1A"`},
+		{"env value", "stack: {env: {A: }}\n", `f:4:18: stack.env.A: must be a text without NUL characters, of at most 64 KiB, but is left empty`},
+		{"NUL", "stack: {env: {A: \"x\\0\"}}\n", `f:4:18: stack.env.A: must be a text without NUL characters, of at most 64 KiB, but is "x\x00"`},
+		{"duration", "stack: {ready: {timeout: soon}}\n", `f:4:26: stack.ready.timeout: must be a duration such as 90s, 30m or 24h, but is "soon"`},
+		{"number for a duration", "stack: {ready: {timeout: 30}}\n", `f:4:26: stack.ready.timeout: must be a duration such as 90s, 30m or 24h, but is "30"`},
+		{"days", "keep: 7d\n", `f:4:7: keep: must be a duration such as 90s, 30m or 24h, and no unit is longer than h: write 168h`},
+		{"weeks", "keep: {ttl: 2w}\n", `f:4:13: keep.ttl: must be a duration such as 90s, 30m or 24h, and no unit is longer than h: write 336h`},
+		{"too short", "keep: 1ms\n", `f:4:7: keep: must be between 1s and 8784h, but is "1ms"`},
+		{"too long", "keep: 9999999h\n", `f:4:7: keep: must be between 1s and 8784h, but is "9999999h"`},
+		{"far too long", "keep: 99999999999999999h\n", `f:4:7: keep: must be between 1s and 8784h, but is "99999999999999999h"`},
+		{"negative", "keep: -1h\n", `f:4:7: keep: must be a duration such as 90s, 30m or 24h, but is "-1h"`},
+		{"keep empty", "keep:\n", `f:4:6: keep: must be forever or a duration such as 24h, but is left empty`},
+		{"tag", "keep: !x 1h\n", `f:4:7: keep: Tags such as "!x" are not read`},
+		{"merge of a text", "stack: {<<: x}\n", `f:4:13: stack: << must have a mapping behind it, but has the text "x"`},
+		{"key that is a list", "? [a]\n: b\n", `f:4:3: A key must be a text, but is a list`},
+	} {
+		if _, err := Parse("f", []byte(least+tc.text)); err == nil || err.Error() != tc.want {
+			t.Errorf("%s:\n got %v\nwant %s", tc.name, err, tc.want)
+		}
+	}
+}
+
+func TestErrorsOfTests(t *testing.T) {
+	for text, want := range map[string]string{
+		"{}":                     `f:2:8: tests: is empty`,
+		"{a: }":                  `f:2:12: tests.a: must be a command or a mapping, but is left empty`,
+		"{a: []}":                `f:2:12: tests.a: must be a command or a mapping, but is a list`,
+		"{a: \" \"}":             `f:2:12: tests.a: must be a command that is not empty, without NUL characters, but is " "`,
+		"{a: true}":              `f:2:12: tests.a: must be a text, but YAML reads true or false here; write it in quotes`,
+		"{a: {image: x}}":        `f:2:12: tests.a: needs the key command`,
+		"{a: {command: []}}":     `f:2:22: tests.a.command: is empty`,
+		"{a: {command: [\"\"]}}": `f:2:23: tests.a.command[0]: must be a command that is not empty, without NUL characters, but is ""`,
+		"{a: {command: {x: y}}}": `f:2:22: tests.a.command: must be a text or a list of texts, but is a mapping`,
+		"{a: {comand: x}}":       "f:2:12: tests.a: needs the key command\nf:2:13: tests.a.comand: There is no such key; did you mean command?",
+		"{A: x}":                 `f:2:9: tests.A: The name must be small letters, digits and dashes, at most 63, beginning and ending with a letter or digit, but is "A"`,
+		"x":                      `f:2:8: tests: must be a mapping, but is the text "x"`,
+	} {
+		if _, err := Parse("f", []byte("version: 1\ntests: "+text)); err == nil || err.Error() != want {
+			t.Errorf("tests: %s\n got %v\nwant %s", text, err, want)
+		}
+	}
+}
+
+func TestPathsStayInside(t *testing.T) {
+	for _, p := range []string{"..", "../x", "a/../../x", "a/..", "/etc/passwd", "", "a//b", `a\b`, `..\x`, "https://x/y", "a\x00b", "a\nb", strings.Repeat("a", 2000)} {
+		for _, where := range []string{"stack: {compose: [%q]}", "stack: {env_file: %q}", "build: {images: {a: {context: %q}}}", "build: {images: {a: {dockerfile: %q}}}"} {
+			text := fmt.Sprintf(where, p)
+			if _, err := Parse("f", []byte(least+text)); err == nil || !strings.Contains(err.Error(), "must be a path inside the repository") {
+				t.Errorf("%.60s: %.200v", text, err)
+			}
+		}
+	}
+}
+
+func TestNotYAML(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                             "f:1:1: The file is empty; the least is a version and a test",
+		"version 1\n":                  `f:1:1: must be a mapping, but is the text "version 1"`,
+		"tests: {a: x}\n":              "f:1:1: needs the key version",
+		"# nothing\n---\n":             "f:1:1: The file is empty; the least is a version and a test",
+		"a: [1, 2\n":                   "f:1:9: This is not YAML: did not find expected ',' or ']'",
+		"a: b: c\n":                    "f:1:5: This is not YAML: mapping values are not allowed in this context",
+		"a: 1\n\tb: 2\n":               "f:2:1: This is not YAML: found a tab character that violates indentation",
+		"a:\n  b: c\n d: e\n":          "f:3:2: This is not YAML: did not find expected key",
+		"é: 'x'y\n":                    "f:1:7: This is not YAML: did not find expected key",
+		"a: 1\r\nb: @\r\n":             "f:2:4: This is not YAML: found character that cannot start any token",
+		"a: 1\nb: *x\n":                "f:2:4: This is not YAML: unknown anchor 'x' referenced",
+		"a: 1\n---\nb: 2\n":            "f:2:1: A second document begins here; a file has one",
+		"a: é\xff\n":                   "f:1:5: This byte is not UTF-8",
+		"a: 1\nb: \x00\n":              "f:2:4: The control character U+0000 cannot be here",
+		strings.Repeat("#", MaxSize+1): "f:1:1: The file has 257 KiB; at most 256 KiB are read",
+		strings.Repeat("x", 10<<20):    "f:1:1: The file has 10240 KiB; at most 256 KiB are read",
+	} {
+		if _, err := Parse("f", []byte(text)); err == nil || err.Error() != want {
+			t.Errorf("%.40q:\n got %v\nwant %s", text, err, want)
+		}
+	}
+	if _, err := Parse("f", []byte("\ufeff"+strings.ReplaceAll(least, "\n", "\r\n"))); err != nil {
+		t.Errorf("with a byte order mark and CRLF: %v", err)
+	}
+}
+
+// TestHostileFiles ends in time, with a sentence.
+func TestHostileFiles(t *testing.T) {
+	var merges, wide strings.Builder
+	merges.WriteString("version: 1\ntests:\n  a: {command: x, env: &m0 {A: b}}\n")
+	for i := range 30 {
+		fmt.Fprintf(&merges, "  t%d: {command: x, env: &m%d {<<: [*m%d, *m%d, *m%d]}}\n", i, i+1, i, i, i)
+	}
+	fmt.Fprint(&wide, "version: 1\ntests:\n  a: {command: x, env: &e {")
+	for i := range 10000 {
+		fmt.Fprintf(&wide, "A%d: b, ", i)
+	}
+	fmt.Fprint(&wide, "}}\n")
+	for i := range 10000 {
+		fmt.Fprintf(&wide, "  t%d: {command: x, env: *e}\n", i)
+	}
+	for name, tc := range map[string]struct{ text, want string }{
+		"merges of merges":      {merges.String(), "The merges << go more than 16 deep"},
+		"many aliases":          {wide.String()[:MaxSize-MaxSize%29], ""},
+		"itself":                {"version: 1\ntests: &t {a: *t}\n", "needs the key command"},
+		"a merge of itself":     {"version: 1\ntests: &t {<<: *t, a: x}\n", "The merges << go more than 16 deep"},
+		"open brackets":         {strings.Repeat("[", MaxSize), "This is not YAML"},
+		"dashes":                {strings.Repeat("- ", MaxSize/2), "This is not YAML"},
+		"nested lists":          {strings.Repeat("[", 9000) + strings.Repeat("]", 9000), "must be a mapping"},
+		"many unknown keys":     {least + strings.Join(unknown(5000), ""), "and 950 more"},
+		"a key of a whole file": {least + strings.Repeat("k", 100<<10) + ": 1\n", "There is no such key"},
+	} {
+		begin := time.Now()
+		_, err := Parse("f", []byte(tc.text))
+		if err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: %.300v", name, err)
+		} else if len(err.Error()) > 20_000 {
+			t.Errorf("%s: an error of %d bytes", name, len(err.Error()))
+		}
+		if d := time.Since(begin); d > 10*time.Second {
+			t.Errorf("%s: took %s", name, d)
+		}
+	}
+}
+
+func unknown(n int) []string {
+	out := make([]string, n)
+	for i := range out {
+		out[i] = fmt.Sprintf("unknown%d: 1\n", i)
+	}
+	return out
+}
+
+func TestErrorsAreAllTold(t *testing.T) {
+	_, err := Parse("f", []byte("version: 2\ntests: {a: {command: x, timeout: 5}}\nstack: {ports: 1}\nkeep: never\n"))
+	var all *Errors
+	if !errors.As(err, &all) {
+		t.Fatalf("error %T %v", err, err)
+	}
+	var lines []int
+	for _, e := range all.List {
+		if e.File != "f" || e.Column < 1 || e.Message == "" {
+			t.Errorf("%+v", e)
+		}
+		lines = append(lines, e.Line)
+	}
+	if !slices.Equal(lines, []int{1, 2, 3, 4}) || all.More != 0 {
+		t.Errorf("lines %v, %d more:\n%v", lines, all.More, err)
+	}
+	var one Error
+	if !errors.As(err, &one) || one.Path != "version" {
+		t.Errorf("errors.As finds %+v", one)
+	}
+}

@@ -1,0 +1,125 @@
+// Package report says in words how a Run stands: the one comment on the issue, which is kept up to date, and the check runs
+// on the commit. It is pure, and nothing that a repository, a log or a person wrote can become a mention, a link or HTML in it.
+package report
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"strings"
+	"time"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+)
+
+// maxBody is the longest text that is sent, in bytes. GitHub takes 65,536 characters in a comment and 65,535 in a check run's
+// summary and text: https://docs.github.com/en/rest/checks/runs
+const maxBody = 60_000
+
+// Mark is the hidden line that a Run's comment is found by.
+func Mark(run *v1alpha1.Run) string { return "<!-- conductor:run=" + run.Name + " -->" }
+
+// Comment is the Run's comment in GitHub's Markdown, at most 60,000 bytes. The clock tells whether the stack's time is up and
+// dates the comment; all else depends on the Run alone.
+func Comment(run *v1alpha1.Run, now time.Time) string {
+	body := fitted(func(s size) string {
+		d := document{size: s}
+		d.line(Mark(run))
+		d.para("### " + headline(run))
+		d.para(origin(run))
+		d.para(explanation(run, s))
+		d.stages(run)
+		d.suites(run)
+		d.images(run)
+		d.services(run)
+		d.para(expiry(run, now))
+		d.notes(run)
+		d.para(next(run))
+		return d.String()
+	})
+	if now.IsZero() {
+		return body
+	}
+	return body + "\n<sub>Updated " + now.UTC().Format("2006-01-02 15:04:05") + " UTC</sub>\n"
+}
+
+// Digest is a hash of everything that is told about a Run. It does not depend on the clock nor on what was told before, so
+// an equal digest means that there is nothing to send.
+func Digest(run *v1alpha1.Run) string {
+	h := sha256.New()
+	h.Write([]byte(Comment(run, time.Time{})))
+	// Plain strings and times always marshal.
+	checks, _ := json.Marshal(CheckRuns(run, nil))
+	h.Write(checks)
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// size bounds what a document shows.
+type size struct {
+	// log is the bytes of one log, rows the rows of one table, text the characters of one message.
+	log, rows, text int
+}
+
+// sizes are tried from the most to the least, which always fits.
+var sizes = []size{
+	{log: 8192, rows: 64, text: 2000}, {log: 4096, rows: 64, text: 600}, {log: 1024, rows: 64, text: 300},
+	{log: 512, rows: 32, text: 120}, {rows: 10, text: 80},
+}
+
+// fitted renders at the largest size that is not too long.
+func fitted(render func(size) string) string {
+	var body string
+	for _, s := range sizes {
+		if body = render(s); len(body) <= maxBody-100 {
+			break
+		}
+	}
+	return body
+}
+
+// document is Markdown under construction: paragraphs with an empty line between them.
+type document struct {
+	strings.Builder
+	size
+}
+
+func (d *document) line(s string) { d.WriteString(s + "\n") }
+
+// para adds a paragraph; an empty one is left out.
+func (d *document) para(s string) {
+	if s != "" {
+		d.WriteString("\n" + s + "\n")
+	}
+}
+
+// table adds a table of at most as many rows as the size allows. Cells are Markdown already.
+func (d *document) table(head []string, rows [][]string) {
+	if len(rows) == 0 {
+		return
+	}
+	more := len(rows) - d.rows
+	if more > 0 {
+		rows = rows[:d.rows]
+	}
+	d.WriteString("\n| " + strings.Join(head, " | ") + " |\n|" + strings.Repeat(" --- |", len(head)) + "\n")
+	for _, r := range rows {
+		d.line("| " + strings.Join(r, " | ") + " |")
+	}
+	if more > 0 {
+		d.para("and " + plural(more, "more row"))
+	}
+}
+
+// log adds the end of a log, folded unless it is what the reader came for.
+func (d *document) log(label, name, log string, open bool) {
+	if d.size.log == 0 || strings.TrimSpace(log) == "" {
+		return
+	}
+	tag := "<details>"
+	if open {
+		tag = "<details open>"
+	}
+	d.para(tag + "<summary>" + label + " <code>" + escapeHTML(name) + "</code></summary>")
+	d.para(fence(log, d.size.log))
+	d.para("</details>")
+}

@@ -1,0 +1,290 @@
+package report
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/yuin/goldmark"
+	"github.com/yuin/goldmark/ast"
+	"github.com/yuin/goldmark/extension"
+	extensionast "github.com/yuin/goldmark/extension/ast"
+	gmtext "github.com/yuin/goldmark/text"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+)
+
+// hostile is a Run in which everything that somebody else wrote is s.
+func hostile(base *v1alpha1.Run, s string) *v1alpha1.Run {
+	r := base.DeepCopy()
+	r.Spec.Ref, r.Spec.Actor.Login, r.Spec.Repository.HTMLURL = s, s, s
+	r.Status.Message, r.Status.Keep, r.Status.Namespace = s, s, s
+	r.Spec.Cancel = &v1alpha1.Cancel{By: s, Reason: s}
+	for i := range r.Status.Conditions {
+		r.Status.Conditions[i].Message = s
+	}
+	r.Status.Conditions = append(r.Status.Conditions, metav1.Condition{Type: v1alpha1.ConditionStackKept, Status: no, Reason: v1alpha1.ReasonStuck, Message: s})
+	r.Status.Images = []v1alpha1.ImageStatus{{Name: s, Repository: s, Digest: s, Log: s}}
+	r.Status.Services = []v1alpha1.ServiceStatus{
+		{Name: s, State: v1alpha1.ServiceFailed, Message: "It ended\n" + s, URL: s, PortForward: s}, {Name: s, Message: s, URL: "https://" + s},
+	}
+	r.Status.Suites = []v1alpha1.SuiteStatus{{Name: s, Message: s, Log: s, Outcome: v1alpha1.OutcomeFailed, ExitCode: new(int32(1))}, {Name: s, Log: s}}
+	r.Status.Notes = []string{s, s}
+	return r
+}
+
+// allowedHTML is the HTML that is ours: nothing of a user's text is in it but inside <code>, escaped.
+var allowedHTML = regexp.MustCompile(`^(<!-- conductor:run=[a-z0-9.-]+ -->|<details( open)?><summary>[A-Za-z0-9 ]*( <code>[^<>]*</code>)?[a-z ]*</summary>|</details>|</?sub>)$`)
+
+// mention is what GitHub looks for in text outside code: @name, #1 and GH-1.
+var mention = regexp.MustCompile(`(?i)@[a-z0-9]|#[0-9]|\bgh-[0-9]`)
+
+// allowedURL is where links of ours may lead; a service's address comes from the operator's pattern.
+var allowedURL = regexp.MustCompile(`^https?://[A-Za-z0-9]`)
+
+// escaped is an escaped character.
+var escaped = regexp.MustCompile(`\\([!-/:-@\[-` + "`" + `{-~])`)
+
+// inspector reports what a user's text could have become.
+type inspector struct {
+	t      *testing.T
+	what   string
+	source []byte
+	said   strings.Builder
+	// columns are those of the table at hand, rows those seen, open the details that have not ended.
+	columns, rows, open int
+}
+
+// inspect parses Markdown as GitHub does.
+func inspect(t *testing.T, what, markdown string) {
+	t.Helper()
+	i := &inspector{t: t, what: what, source: []byte(markdown)}
+	root := goldmark.New(goldmark.WithExtensions(extension.GFM)).Parser().Parse(gmtext.NewReader(i.source))
+	_ = ast.Walk(root, func(n ast.Node, entering bool) (ast.WalkStatus, error) {
+		switch n.(type) {
+		case *ast.CodeSpan, *ast.FencedCodeBlock:
+			return ast.WalkSkipChildren, nil
+		}
+		if entering {
+			i.structure(n)
+			i.text(n)
+		} else if n.Type() == ast.TypeBlock {
+			check(t, what, i.said.String())
+			i.said.Reset()
+		}
+		return ast.WalkContinue, nil
+	})
+	if i.rows == 0 && strings.Contains(markdown, "| --- |") {
+		t.Errorf("%s: no table is recognised", what)
+	}
+	if i.open != 0 {
+		t.Errorf("%s: details that do not end", what)
+	}
+}
+
+// structure allows what is ours alone.
+func (i *inspector) structure(n ast.Node) {
+	switch n := n.(type) {
+	case *ast.HTMLBlock:
+		i.html(n)
+	case *ast.RawHTML:
+		if html := string(n.Segments.Value(i.source)); !allowedHTML.MatchString(html) {
+			i.t.Errorf("%s: HTML %q", i.what, html)
+		}
+	case *ast.Link:
+		if !allowedURL.Match(n.Destination) {
+			i.t.Errorf("%s: a link to %q", i.what, n.Destination)
+		}
+	case *ast.Heading:
+		if n.Level != 3 {
+			i.t.Errorf("%s: a heading of level %d", i.what, n.Level)
+		}
+	case *ast.AutoLink, *ast.Image, *ast.CodeBlock, *ast.Blockquote, *ast.ThematicBreak, *extensionast.TaskCheckBox, *extensionast.Strikethrough:
+		i.t.Errorf("%s: %s", i.what, n.Kind())
+	case *extensionast.Table:
+		i.columns = len(n.Alignments)
+	case *extensionast.TableRow:
+		// The parser drops the cells that are too many, and so the bars that end one are counted.
+		line, _, _ := strings.Cut(string(i.source[n.Pos():]), "\n")
+		if bars := strings.Count(escaped.ReplaceAllString(line, ""), "|"); bars != i.columns+1 {
+			i.t.Errorf("%s: a row of %d cells in a table of %d: %s", i.what, bars-1, i.columns, line)
+		}
+		i.rows++
+	}
+}
+
+func (i *inspector) html(n *ast.HTMLBlock) {
+	html := string(n.Lines().Value(i.source))
+	if n.HasClosure() {
+		html += string(n.ClosureLine.Value(i.source))
+	}
+	if !allowedHTML.MatchString(strings.TrimSpace(html)) {
+		i.t.Errorf("%s: HTML block %q", i.what, html)
+	}
+	if i.open += strings.Count(html, "<details") - strings.Count(html, "</details>"); i.open < 0 || i.open > 1 {
+		i.t.Errorf("%s: details in details, or ended twice", i.what)
+	}
+}
+
+// text collects what is said outside code.
+func (i *inspector) text(n ast.Node) {
+	switch n := n.(type) {
+	case *ast.Text:
+		i.said.Write(n.Segment.Value(i.source))
+		if n.SoftLineBreak() || n.HardLineBreak() {
+			i.said.WriteByte('\n')
+		}
+	case *ast.String:
+		i.said.Write(n.Value)
+	}
+}
+
+// check resolves what Markdown leaves in text, and looks for what GitHub would act on.
+func check(t *testing.T, what, said string) {
+	t.Helper()
+	said = escaped.ReplaceAllString(said, "$1")
+	said = strings.ReplaceAll(said, "&#8203;", "\u200b")
+	if m := mention.FindString(said); m != "" {
+		t.Errorf("%s: GitHub sees %q in %q", what, m, said)
+	}
+}
+
+// examine looks at everything that is told about a Run.
+func examine(t *testing.T, run *v1alpha1.Run) {
+	t.Helper()
+	texts := map[string]string{"comment": Comment(run, start)}
+	for _, c := range CheckRuns(run, nil) {
+		texts["summary of "+c.Name], texts["text of "+c.Name] = c.Summary, c.Text
+		if strings.ContainsAny(c.Title+c.Name, "\n\r\x1b") || utf8.RuneCountInString(c.Title) > 200 {
+			t.Errorf("the title of %q is no single line: %q", c.Name, c.Title)
+		}
+	}
+	for what, s := range texts {
+		if len(s) > maxBody {
+			t.Errorf("%s has %d bytes", what, len(s))
+		}
+		if !utf8.ValidString(s) {
+			t.Errorf("%s is not UTF-8", what)
+		}
+		if strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' || r == 0x202E }) {
+			t.Errorf("%s holds control characters", what)
+		}
+		inspect(t, what, s)
+	}
+}
+
+var nasty = []string{
+	"", "@octocat", "a@octocat", "\\@octocat", "`@octocat", "``` @octocat\n```\n@octocat", "~~~\n@octocat", "````````\n</details>@octocat",
+	"<script>alert(1)</script>", "</details></code>@octocat", "<!-- x", "-->", "<img src=x onerror=y>", "&lt;b&gt; &#64;octocat &commat;octocat",
+	"| a | b |", "\\|", "a\\|b", "a\\\\|b", "`|`", "\n\n# heading\n\n> quote\n\n- [ ] task", "[x](javascript:alert(1))", "![x](https://e.example/x.png)",
+	"https://example.com/@octocat", "www.example.com", "WWW.example.com", "mailto:a@b.example", "a.b@c.example", "xmpp:a@b.example/c", "ftp://x.example", "#1 GH-1 gh-2 acme/shop#3",
+	"1. one", "1) one", "+ x", "- x", "===", "---", "***", "___", "    code", "\tcode", "$x$ $$y$$", "~~gone~~", "__b__ *i*",
+	"\x1b[31mred\x1b[0m \x1b]8;;https://e.example\x07link\x1b]8;;\x07", "\x00\x01\x7f\u0085\u009b31m", "\xff\xfe\xc0", "a\rb\r\nc", "\u202Etxt.exe", "[ref]: https://e.example \"x\"\n[ref]",
+	"evil.example/x)[y](z", "a\u00a0b\u2003c", "<https://e.example>", "^[", ":+1:", "//e.example", "e.example\\x", "[^1]\n[^1]: note",
+}
+
+func TestNothingThatAUserWroteActs(t *testing.T) {
+	for name, base := range cases {
+		for _, s := range nasty {
+			t.Run(name, func(t *testing.T) { examine(t, hostile(base, s)) })
+		}
+	}
+}
+
+func FuzzNothingThatAUserWroteActs(f *testing.F) {
+	for _, s := range nasty {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		examine(t, hostile(cases["running-tests"], s))
+		examine(t, hostile(cases["failed"], s))
+	})
+}
+
+func TestTheLongestRunStillFits(t *testing.T) {
+	for _, s := range []string{"@", "|", "\U0001F600", "x\n"} {
+		r := hostile(cases["failed"], strings.Repeat(s, 8192/len(s)))
+		one := *r
+		for range 64 {
+			r.Status.Suites = append(r.Status.Suites, one.Status.Suites[0])
+			r.Status.Images = append(r.Status.Images, one.Status.Images[0])
+		}
+		for range 256 {
+			r.Status.Services = append(r.Status.Services, one.Status.Services[0])
+		}
+		for range 18 {
+			r.Status.Notes = append(r.Status.Notes, one.Status.Notes[0])
+		}
+		for i, c := range append([]v1alpha1.CheckRun{{Summary: Comment(r, start)}}, CheckRuns(r, nil)...) {
+			if len(c.Summary) > maxBody || len(c.Text) > maxBody {
+				t.Errorf("%q: text %d has %d and %d bytes", s, i, len(c.Summary), len(c.Text))
+			}
+		}
+		inspect(t, "long "+s, Comment(r, start))
+	}
+}
+
+func TestALogKeepsItsEnd(t *testing.T) {
+	got := fence(strings.Repeat("é line\n", 100)+"the last line\n", 64)
+	if !strings.HasSuffix(got, "the last line\n```") || !strings.Contains(got, "left out") || !utf8.ValidString(got) || len(got) > 64+60 {
+		t.Errorf("fence = %q", got)
+	}
+	if got := fence("a\n```\nb", 100); got != "````text\na\n```\nb\n````" {
+		t.Errorf("fence = %q", got)
+	}
+}
+
+func TestDigestFollowsWhatIsTold(t *testing.T) {
+	seen := map[string]string{}
+	for name, run := range cases {
+		d := Digest(run)
+		if other, ok := seen[d]; ok {
+			t.Errorf("%s and %s have one digest", name, other)
+		}
+		seen[d] = name
+		told := run.DeepCopy()
+		told.Status.Report = &v1alpha1.ReportStatus{CommentID: 1, Digest: d, Final: true, CheckRuns: map[string]int64{}}
+		for _, c := range CheckRuns(run, nil) {
+			told.Status.Report.CheckRuns[c.ExternalID] = 7
+		}
+		told.Status.Phase, told.ResourceVersion = v1alpha1.PhaseFinished, "99"
+		told.Status.Conditions = append(told.Status.Conditions, metav1.Condition{Type: v1alpha1.ConditionReported, Status: yes, Reason: v1alpha1.ReasonDone})
+		if Digest(told) != d {
+			t.Errorf("%s: telling it changes what there is to tell", name)
+		}
+	}
+	late := passed()
+	if Comment(late, start.Add(48*time.Hour)) == Comment(late, start.Add(time.Hour)) {
+		t.Error("the comment does not say that the stack's time is up")
+	}
+}
+
+func TestChecksAreMarkedAndClosed(t *testing.T) {
+	early := cases["running-checkout"]
+	checks := CheckRuns(early, nil)
+	if len(checks) != 1 || checks[0].ExternalID != early.Name || checks[0].Status != "in_progress" || checks[0].Conclusion != "" {
+		t.Fatalf("before the suites are known: %+v", checks)
+	}
+	run := passed()
+	run.Status.Report = &v1alpha1.ReportStatus{CheckRuns: map[string]int64{run.Name: 5}}
+	var got []string
+	for _, c := range CheckRuns(run, []string{"e2e", "unit"}) {
+		got = append(got, c.ExternalID+" "+c.Status+" "+c.Conclusion)
+		if c.CompletedAt.IsZero() || c.CompletedAt.Before(c.StartedAt) || c.HeadSHA != run.Spec.SHA {
+			t.Errorf("%s: %+v", c.ExternalID, c)
+		}
+	}
+	want := run.Name + " completed success, " + run.Name + "/e2e completed success, " + run.Name + "/unit completed success"
+	if strings.Join(got, ", ") != want {
+		t.Errorf("checks = %v", got)
+	}
+	for name, want := range map[string]string{"canceled": "cancelled", "timeout": "timed_out", "no-config": "failure", "build-failed": "failure", "failed": "failure", "passed": "success"} {
+		if c := CheckRuns(cases[name], nil)[0]; c.Conclusion != want {
+			t.Errorf("%s concludes %q, want %q", name, c.Conclusion, want)
+		}
+	}
+}

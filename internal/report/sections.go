@@ -1,0 +1,194 @@
+package report
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+)
+
+// stages adds the table of the stages. Times are given for what is known for good, so that the comment changes only when
+// the Run does.
+func (d *document) stages(run *v1alpha1.Run) {
+	var rows [][]string
+	for _, st := range stages {
+		c := meta.FindStatusCondition(run.Status.Conditions, st.condition)
+		var t v1alpha1.StageTime
+		for _, have := range run.Status.Stages {
+			if have.Name == st.name {
+				t = have
+			}
+		}
+		rows = append(rows, []string{st.title, state(c, t), began(t.StartedAt), took(t.StartedAt, t.FinishedAt), remark(c)})
+	}
+	d.table([]string{"Stage", "State", "Began (UTC)", "Took", ""}, rows)
+}
+
+// state is a condition in a word or two.
+func state(c *metav1.Condition, t v1alpha1.StageTime) string {
+	switch {
+	case c == nil || c.Reason == v1alpha1.ReasonPending:
+		return "waiting"
+	case c.Status == metav1.ConditionUnknown:
+		return "⏳ under way"
+	case c.Status == metav1.ConditionTrue && c.Reason == v1alpha1.ReasonNothingToDo:
+		return "✅ nothing to do"
+	case c.Status == metav1.ConditionTrue:
+		return "✅ done"
+	case t.StartedAt == nil:
+		return "➖ not reached"
+	case c.Reason == v1alpha1.ReasonSkipped:
+		return "➖ not finished"
+	case c.Reason == v1alpha1.ReasonCanceled:
+		return "⏹️ canceled"
+	case c.Reason == v1alpha1.ReasonTimeout:
+		return "⌛ timed out"
+	}
+	return "❌ failed"
+}
+
+// remark is a condition's message, where it says more than the comment's explanation does.
+func remark(c *metav1.Condition) string {
+	if c == nil || c.Status == metav1.ConditionFalse {
+		return ""
+	}
+	line, _, _ := strings.Cut(c.Message, "\n")
+	return text(line, 120)
+}
+
+// suites adds the table of the suites and the end of what each printed: open for those that failed.
+func (d *document) suites(run *v1alpha1.Run) {
+	var rows [][]string
+	for _, s := range run.Status.Suites {
+		rows = append(rows, []string{code(s.Name), suiteState(run, s), exitCode(s), took(s.StartedAt, s.FinishedAt), text(s.Message, min(d.text, 300))})
+	}
+	d.table([]string{"Suite", "Result", "Exit code", "Took", ""}, rows)
+	for _, s := range run.Status.Suites {
+		d.log("The end of the log of", s.Name, s.Log, false)
+	}
+}
+
+func suiteState(run *v1alpha1.Run, s v1alpha1.SuiteStatus) string {
+	switch s.Outcome {
+	case v1alpha1.OutcomePassed:
+		return "✅ passed"
+	case v1alpha1.OutcomeFailed:
+		return "❌ failed"
+	case v1alpha1.OutcomeError:
+		return "⚠️ no result"
+	case v1alpha1.OutcomeCanceled:
+		return "⏹️ canceled"
+	}
+	switch {
+	case run.Status.Outcome != "":
+		return "➖ not run"
+	case s.StartedAt != nil:
+		return "⏳ running"
+	}
+	return "waiting"
+}
+
+func exitCode(s v1alpha1.SuiteStatus) string {
+	if s.ExitCode == nil {
+		return ""
+	}
+	return strconv.Itoa(int(*s.ExitCode))
+}
+
+// images adds the table of what was built, and the end of a failed build's log.
+func (d *document) images(run *v1alpha1.Run) {
+	var rows [][]string
+	for _, i := range run.Status.Images {
+		rows = append(rows, []string{code(i.Name), imageState(run, i), took(i.StartedAt, i.FinishedAt)})
+	}
+	d.table([]string{"Image", "Digest", "Took"}, rows)
+	for _, i := range run.Status.Images {
+		d.log("The end of the log of the build of", i.Name, i.Log, true)
+	}
+}
+
+func imageState(run *v1alpha1.Run, i v1alpha1.ImageStatus) string {
+	switch {
+	case i.Digest != "":
+		algorithm, hash, _ := strings.Cut(i.Digest, ":")
+		return code(i.Repository + "@" + algorithm + ":" + hash[:min(len(hash), 12)])
+	case i.Log != "" || i.FinishedAt != nil:
+		return "❌ failed"
+	case run.Status.Outcome != "":
+		return "➖ not built"
+	case i.StartedAt != nil:
+		return "⏳ building"
+	}
+	return "waiting"
+}
+
+// services adds the table of the stack's services and how to reach them while they are there. The first line of a
+// service's message is a sentence, and what follows is the end of its log.
+func (d *document) services(run *v1alpha1.Run) {
+	gone := meta.IsStatusConditionFalse(run.Status.Conditions, v1alpha1.ConditionStackKept)
+	var rows [][]string
+	for _, s := range run.Status.Services {
+		var reach string
+		switch {
+		case gone:
+		case s.URL != "":
+			reach = link(code(s.URL), s.URL)
+		case s.PortForward != "":
+			reach = code(s.PortForward)
+		}
+		message, _, _ := strings.Cut(s.Message, "\n")
+		rows = append(rows, []string{code(s.Name), serviceState(s.State), reach, text(message, min(d.text, 300))})
+	}
+	d.table([]string{"Service", "State", "Reach it", ""}, rows)
+	for _, s := range run.Status.Services {
+		if _, log, ok := strings.Cut(s.Message, "\n"); ok {
+			d.log("The end of the log of", s.Name, log, s.State == v1alpha1.ServiceFailed)
+		}
+	}
+}
+
+func serviceState(s v1alpha1.ServiceState) string {
+	switch s {
+	case v1alpha1.ServiceStarting:
+		return "⏳ starting"
+	case v1alpha1.ServiceReady:
+		return "✅ ready"
+	case v1alpha1.ServiceCompleted:
+		return "✅ completed"
+	case v1alpha1.ServiceFailed:
+		return "❌ failed"
+	}
+	return "waiting"
+}
+
+// notes adds what the conversion changed, folded.
+func (d *document) notes(run *v1alpha1.Run) {
+	if len(run.Status.Notes) == 0 {
+		return
+	}
+	var items strings.Builder
+	for _, n := range run.Status.Notes[:min(len(run.Status.Notes), 20)] {
+		items.WriteString("- " + text(n, min(d.text, 500)) + "\n")
+	}
+	d.para("<details><summary>" + plural(len(run.Status.Notes), "note") + " on the conversion of the compose files</summary>")
+	d.para(strings.TrimRight(items.String(), "\n"))
+	d.para("</details>")
+}
+
+func began(t *metav1.MicroTime) string {
+	if t == nil {
+		return ""
+	}
+	return t.UTC().Format("15:04:05")
+}
+
+func took(from, to *metav1.MicroTime) string {
+	if from == nil || to == nil {
+		return ""
+	}
+	return text(brief(max(0, to.Time.Sub(from.Time).Round(time.Millisecond))), 20)
+}

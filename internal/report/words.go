@@ -1,0 +1,239 @@
+package report
+
+import (
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+)
+
+// stage is what the comment says about one of a Run's stages.
+type stage struct {
+	// name is that of v1alpha1.StageTime.
+	condition, name string
+	// title heads its row; doing and failed are headlines.
+	title, doing, failed string
+}
+
+// stages are those whose way a reader follows. The report and the keeping of the stack have their own places.
+var stages = []stage{
+	{v1alpha1.ConditionCheckedOut, "checkout", "Checkout", "Reading the repository", "the run could not be prepared"},
+	{v1alpha1.ConditionSecretsSynced, "secrets", "Secrets", "Waiting for secrets", "the secrets could not be synced"},
+	{v1alpha1.ConditionImagesBuilt, "builds", "Images", "Building images", "an image could not be built"},
+	{v1alpha1.ConditionStackReady, "stack", "Stack", "Starting the stack", "the stack did not come up"},
+	{v1alpha1.ConditionTestsPassed, "tests", "Tests", "Running the tests", "the tests could not be run"},
+}
+
+// headline is the Run in one line, without a Markdown block of its own.
+func headline(run *v1alpha1.Run) string {
+	switch run.Status.Outcome {
+	case v1alpha1.OutcomePassed:
+		return "✅ Integration tests passed"
+	case v1alpha1.OutcomeFailed:
+		return "❌ Integration tests failed" + inSuites(run)
+	case v1alpha1.OutcomeCanceled:
+		return "⏹️ Integration tests canceled"
+	case v1alpha1.OutcomeError:
+		st, reason := culprit(run)
+		switch {
+		case reason == v1alpha1.ReasonTimeout:
+			return "⚠️ No test result: it took too long"
+		case st == nil:
+			return "⚠️ No test result"
+		}
+		return "⚠️ No test result: " + st.failed
+	}
+	if st := current(run); st != nil {
+		return "⏳ " + st.doing
+	}
+	return "⏳ Waiting to start"
+}
+
+func inSuites(run *v1alpha1.Run) string {
+	names := failedSuites(run)
+	if len(names) == 0 || len(names) > 4 {
+		return ""
+	}
+	for i, n := range names {
+		names[i] = code(n)
+	}
+	return ": " + strings.Join(names, ", ")
+}
+
+func failedSuites(run *v1alpha1.Run) []string {
+	var names []string
+	for _, s := range run.Status.Suites {
+		if s.Outcome == v1alpha1.OutcomeFailed || s.Outcome == v1alpha1.OutcomeError {
+			names = append(names, s.Name)
+		}
+	}
+	return names
+}
+
+// culprit is the stage that ended the Run, and its reason: the first that failed by itself.
+func culprit(run *v1alpha1.Run) (*stage, string) {
+	for i := range stages {
+		c := meta.FindStatusCondition(run.Status.Conditions, stages[i].condition)
+		if c != nil && c.Status == metav1.ConditionFalse && c.Reason != v1alpha1.ReasonSkipped && c.Reason != v1alpha1.ReasonCanceled {
+			return &stages[i], c.Reason
+		}
+	}
+	return nil, ""
+}
+
+// current is the last stage under way: stages overlap, and the one furthest on is what the reader waits for.
+func current(run *v1alpha1.Run) *stage {
+	for i := len(stages) - 1; i >= 0; i-- {
+		c := meta.FindStatusCondition(run.Status.Conditions, stages[i].condition)
+		if c != nil && c.Status == metav1.ConditionUnknown && c.Reason == v1alpha1.ReasonInProgress {
+			return &stages[i]
+		}
+	}
+	return nil
+}
+
+// explanation is why the Run ended as it did, or what goes on now.
+func explanation(run *v1alpha1.Run, s size) string {
+	if run.Status.Outcome != "" {
+		if run.Status.Outcome == v1alpha1.OutcomePassed {
+			return ""
+		}
+		return labelled("Why", run.Status.Message, s.text)
+	}
+	if c := run.Spec.Cancel; c != nil {
+		return "**Now:** being canceled, as " + code(c.By) + " asked"
+	}
+	if st := current(run); st != nil {
+		return labelled("Now", meta.FindStatusCondition(run.Status.Conditions, st.condition).Message, s.text)
+	}
+	return labelled("Now", run.Status.Message, s.text)
+}
+
+// labelled is a paragraph with a label. A message of several lines, such as a list of mistakes in a file, keeps them.
+func labelled(label, message string, max int) string {
+	message = strings.TrimSpace(clean(message))
+	if message == "" {
+		return ""
+	}
+	first, rest, _ := strings.Cut(message, "\n")
+	p := "**" + label + ":** " + text(first, max)
+	if rest != "" {
+		p += "\n\n" + fence(cut(rest, max), 4*max)
+	}
+	return p
+}
+
+// origin says what was run, for whom and how far it is trusted.
+func origin(run *v1alpha1.Run) string {
+	sp := run.Spec
+	commit := code(sp.SHA[:min(len(sp.SHA), 12)])
+	if sp.Repository.HTMLURL != "" {
+		commit = link(commit, sp.Repository.HTMLURL+"/commit/"+sp.SHA)
+	}
+	parts := []string{"Commit " + commit}
+	if sp.Ref != "" {
+		parts = append(parts, refName(sp.Ref))
+	}
+	if sp.Actor.Login != "" {
+		parts = append(parts, "asked for by "+code(sp.Actor.Login))
+	}
+	return strings.Join(append(parts, "trust level: "+trust(sp.Trust), "run "+code(run.Name)), " · ")
+}
+
+func refName(ref string) string {
+	for prefix, what := range map[string]string{"refs/tags/": "tag ", "refs/heads/": "branch "} {
+		if name, ok := strings.CutPrefix(ref, prefix); ok {
+			return what + code(name)
+		}
+	}
+	if n, ok := strings.CutPrefix(ref, "refs/pull/"); ok {
+		n, _, _ = strings.Cut(n, "/")
+		return "pull request " + code(n)
+	}
+	return code(ref)
+}
+
+func trust(t v1alpha1.TrustLevel) string {
+	switch t {
+	case v1alpha1.TrustProtected:
+		return "protected ref"
+	case v1alpha1.TrustUnprotected:
+		return "other ref"
+	case v1alpha1.TrustFork:
+		return "fork"
+	}
+	return "unknown"
+}
+
+// expiry says how long the stack is there.
+func expiry(run *v1alpha1.Run, now time.Time) string {
+	st := run.Status
+	if st.Namespace == "" {
+		return ""
+	}
+	if c := meta.FindStatusCondition(st.Conditions, v1alpha1.ConditionStackKept); c != nil && c.Status == metav1.ConditionFalse {
+		switch c.Reason {
+		case v1alpha1.ReasonExpired:
+			return "The stack was deleted when its time was up" + kept(st.Keep) + "."
+		case v1alpha1.ReasonDeleted:
+			return "The stack was deleted."
+		}
+		return labelled("Stack", c.Message, 600)
+	}
+	if st.Outcome == "" {
+		return ""
+	}
+	look := " Look around: " + code("kubectl -n "+st.Namespace+" get pods")
+	switch {
+	case run.DeletionTimestamp != nil:
+		return "The stack is being deleted."
+	case st.ExpiresAt != nil && !now.IsZero() && !now.Before(st.ExpiresAt.Time):
+		return "The stack's time is up" + kept(st.Keep) + "; it is being deleted."
+	case st.ExpiresAt != nil:
+		return "The stack is kept until " + st.ExpiresAt.UTC().Format("2006-01-02 15:04") + " UTC" + kept(st.Keep) + ", then deleted." + look
+	case st.Keep == "forever":
+		return "The stack is kept until someone deletes it (" + code("keep: forever") + ")." + look
+	}
+	return ""
+}
+
+func kept(keep string) string {
+	if keep == "" {
+		return ""
+	}
+	if d, err := time.ParseDuration(keep); err == nil {
+		keep = brief(d)
+	}
+	return " (" + text(keep, 40) + ")"
+}
+
+// next says what can be typed now.
+func next(run *v1alpha1.Run) string {
+	help := code("/conductor help") + " lists what else there is."
+	if run.Status.Outcome == "" {
+		return "Type " + code("/conductor cancel") + " to end this run. " + help
+	}
+	again := "Type " + code("/conductor test") + " to run it again"
+	if f := failedSuites(run); len(f) > 0 && len(f) < len(run.Status.Suites) && len(f) <= 4 {
+		again += ", or " + code("/conductor test "+strings.Join(f, " ")) + " to run what failed"
+	}
+	return again + ". " + help
+}
+
+// brief writes a duration in whole seconds without the units that are zero.
+func brief(d time.Duration) string {
+	if d < time.Second {
+		return "<1s"
+	}
+	s := d.Round(time.Second).String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}

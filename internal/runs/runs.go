@@ -1,0 +1,155 @@
+// Package runs is the one door that Runs are started, looked at and ended through, for webhooks, people and agents alike.
+package runs
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/util/retry"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+)
+
+var (
+	// ErrNotFound says that there is no such Run.
+	ErrNotFound = errors.New("there is no such run")
+	// ErrNoLog says that there is no log of what was asked for.
+	ErrNoLog = errors.New("there is no log")
+)
+
+// Service is the door to the Runs of one Conductor.
+type Service struct {
+	// Client may read from a cache.
+	Client client.Client
+	// Namespace is Conductor's own, Builds the one that builds run in; Builds is needed for the logs of builds alone.
+	Namespace, Builds string
+	// Logs reads the logs of pods; nil leaves what the Runs themselves keep of them.
+	Logs Logs
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
+}
+
+// Start makes a Run. Where one of this name is there already, it was started before, and that one is returned as it is.
+func (s *Service) Start(ctx context.Context, name string, spec v1alpha1.RunSpec) (*v1alpha1.Run, error) {
+	run := &v1alpha1.Run{
+		ObjectMeta: metav1.ObjectMeta{
+			Name: name, Namespace: s.Namespace,
+			Labels: map[string]string{v1alpha1.LabelRepository: strconv.FormatInt(spec.Repository.ID, 10)},
+		},
+		Spec: spec,
+	}
+	err := s.Client.Create(ctx, run)
+	switch {
+	case err == nil:
+		return run, nil
+	case apierrors.IsAlreadyExists(err):
+		return s.Get(ctx, name)
+	}
+	return nil, fmt.Errorf("create run %s: %w", name, err)
+}
+
+// Get returns a Run, or ErrNotFound.
+func (s *Service) Get(ctx context.Context, name string) (*v1alpha1.Run, error) {
+	run := &v1alpha1.Run{}
+	err := s.Client.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: name}, run)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, fmt.Errorf("run %s: %w", name, ErrNotFound)
+	case err != nil:
+		return nil, fmt.Errorf("get run %s: %w", name, err)
+	}
+	return run, nil
+}
+
+// List returns the Runs of a repository by its id, newest first; 0 means all.
+func (s *Service) List(ctx context.Context, repository int64) ([]v1alpha1.Run, error) {
+	var list v1alpha1.RunList
+	if err := s.Client.List(ctx, &list, client.InNamespace(s.Namespace)); err != nil {
+		return nil, fmt.Errorf("list runs: %w", err)
+	}
+	// By the id in the spec and not by the label, which a Run made with kubectl does not have.
+	runs := slices.DeleteFunc(list.Items, func(r v1alpha1.Run) bool { return repository != 0 && r.Spec.Repository.ID != repository })
+	slices.SortFunc(runs, func(a, b v1alpha1.Run) int {
+		return cmp.Or(b.CreationTimestamp.Compare(a.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name))
+	})
+	return runs, nil
+}
+
+// Cancel asks a Run to end and what it made to be removed; of a Run whose outcome is known, its stack. The first to ask is who
+// canceled it; asking again, or when nothing is left, changes nothing.
+func (s *Service) Cancel(ctx context.Context, name, by, reason string) error {
+	return retry.RetryOnConflict(retry.DefaultBackoff, func() error {
+		run, err := s.Get(ctx, name)
+		if err != nil {
+			return err
+		}
+		if run.Spec.Cancel != nil || run.Status.Outcome != "" && meta.IsStatusConditionFalse(run.Status.Conditions, v1alpha1.ConditionStackKept) {
+			return nil
+		}
+		before := run.DeepCopy()
+		run.Spec.Cancel = &v1alpha1.Cancel{By: by, Reason: cut(reason, 1024), At: metav1.NewTime(s.now())}
+		err = s.Client.Patch(ctx, run, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
+		if apierrors.IsNotFound(err) {
+			return fmt.Errorf("run %s: %w", name, ErrNotFound)
+		}
+		if err != nil && !apierrors.IsConflict(err) {
+			return fmt.Errorf("cancel run %s: %w", name, err)
+		}
+		return err
+	})
+}
+
+// watchPause is the time between two looks of Watch.
+const watchPause = 500 * time.Millisecond
+
+// Watch calls each with the Run whenever it changed, and returns it once its outcome is known. It looks twice a second: that needs
+// no right but get, and a connection that breaks costs nothing.
+func (s *Service) Watch(ctx context.Context, name string, each func(*v1alpha1.Run)) (*v1alpha1.Run, error) {
+	tick := time.NewTicker(watchPause)
+	defer tick.Stop()
+	for version := ""; ; {
+		run, err := s.Get(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		if run.ResourceVersion != version {
+			version = run.ResourceVersion
+			each(run)
+		}
+		if run.Status.Outcome != "" {
+			return run, nil
+		}
+		select {
+		case <-ctx.Done():
+			return run, ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+func (s *Service) now() time.Time {
+	if s.Now != nil {
+		return s.Now()
+	}
+	return time.Now()
+}
+
+// cut shortens s to at most max bytes, at a character's boundary.
+func cut(s string, max int) string {
+	if len(s) <= max {
+		return s
+	}
+	for max > 0 && s[max]&0xC0 == 0x80 {
+		max--
+	}
+	return s[:max]
+}

@@ -1,0 +1,274 @@
+// Package settings reads the operator's configuration: one YAML file, which the chart renders from its values.
+// Unknown keys are errors, and so is everything that could not work; nothing is taken from the environment.
+package settings
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"net/url"
+	"os"
+	"path"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/util/yaml"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+)
+
+// Settings is the operator's configuration.
+type Settings struct {
+	// Namespace is where Conductor's own objects live.
+	Namespace string `json:"namespace"`
+	// ServiceAccount is Conductor's own account in Namespace; stacks' RoleBindings name it.
+	ServiceAccount string   `json:"serviceAccount"`
+	GitHub         GitHub   `json:"github"`
+	Registry       Registry `json:"registry"`
+	Builds         Builds   `json:"builds"`
+	Stacks         Stacks   `json:"stacks"`
+	Keep           Keep     `json:"keep"`
+	Triggers       Triggers `json:"triggers"`
+	// RunTimeout is the longest a run may take until its result is known.
+	RunTimeout metav1.Duration `json:"runTimeout"`
+	// Retention says which finished Runs are kept.
+	Retention Retention `json:"retention"`
+}
+
+// GitHub is the GitHub that the App is installed on.
+type GitHub struct {
+	// APIURL is https://api.github.com, or https://HOST/api/v3 of a GitHub Enterprise Server.
+	APIURL string `json:"apiURL"`
+	// AppID is the App's numeric id.
+	AppID int64 `json:"appID"`
+	// PrivateKeyFile holds the App's PEM key; it is read again whenever a token is made.
+	PrivateKeyFile string `json:"privateKeyFile"`
+	// WebhookSecretFiles hold the webhook secrets; more than one while a secret is being replaced.
+	WebhookSecretFiles []string `json:"webhookSecretFiles"`
+}
+
+// RegistryType is what kind of registry images are pushed to.
+type RegistryType string
+
+// RegistryOCI is any registry that speaks the OCI distribution protocol.
+const RegistryOCI RegistryType = "oci"
+
+// Registry is where built images go.
+type Registry struct {
+	Type RegistryType `json:"type"`
+	// Host is host or host:port.
+	Host string `json:"host"`
+	// Prefix is put before owner/name; it may be empty.
+	Prefix string `json:"prefix,omitempty"`
+	// Insecure allows plain HTTP.
+	Insecure bool `json:"insecure,omitempty"`
+	// PushConfigFile and PullConfigFile are Docker config.json files. Without the first, pushes are anonymous; without
+	// the second the stacks get no pull credential.
+	PushConfigFile string `json:"pushConfigFile,omitempty"`
+	PullConfigFile string `json:"pullConfigFile,omitempty"`
+	// Mirrors are registries that builds ask before Docker Hub.
+	Mirrors []string `json:"mirrors,omitempty"`
+}
+
+// Builds says how images are built.
+type Builds struct {
+	// Namespace is the one that all build Jobs run in.
+	Namespace string `json:"namespace"`
+	// Image is the Kaniko executor.
+	Image string `json:"image"`
+	// Timeout is the longest one build may take.
+	Timeout metav1.Duration `json:"timeout"`
+	// CPU and Memory are requests, MemoryLimit a limit; Kubernetes quantities, each may be empty.
+	CPU         string `json:"cpu,omitempty"`
+	Memory      string `json:"memory,omitempty"`
+	MemoryLimit string `json:"memoryLimit,omitempty"`
+}
+
+// Stacks says what stacks may be and reach.
+type Stacks struct {
+	// Host is the public host name of a service, with {service} and {run}; empty means no public addresses.
+	Host string `json:"host,omitempty"`
+	// Scheme is https, or http where nothing terminates TLS.
+	Scheme string `json:"scheme,omitempty"`
+	// IngressClass is used when Host is set and Gateway is not.
+	IngressClass string `json:"ingressClass,omitempty"`
+	// Gateway is namespace/name of the Gateway that HTTPRoutes attach to.
+	Gateway string `json:"gateway,omitempty"`
+	// IngressNamespaces are namespaces whose pods may reach a stack: those of the ingress controllers.
+	IngressNamespaces []string `json:"ingressNamespaces,omitempty"`
+	// Egress are the addresses outside that stacks and builds may reach, as CIDR or CIDR:port.
+	Egress []string `json:"egress,omitempty"`
+	// Registries are host or host/path prefixes that images may come from; none means any.
+	Registries []string `json:"registries,omitempty"`
+	// Pods, CPU and Memory bound each stack; zero or empty means unbounded.
+	Pods   int32  `json:"pods,omitempty"`
+	CPU    string `json:"cpu,omitempty"`
+	Memory string `json:"memory,omitempty"`
+}
+
+// Keep says how long stacks stay.
+type Keep struct {
+	// Default holds when the repository does not say, Max whatever it says.
+	Default metav1.Duration `json:"default"`
+	Max     metav1.Duration `json:"max"`
+	// Forever allows `keep: forever`.
+	Forever bool `json:"forever,omitempty"`
+}
+
+// Triggers says what starts a run.
+type Triggers struct {
+	// Tags are patterns of short tag names, as in path.Match, where a trailing /* matches one further element.
+	Tags []string `json:"tags"`
+	// PollInterval is how often the matching tags are compared with what was seen.
+	PollInterval metav1.Duration `json:"pollInterval"`
+}
+
+// Retention says which finished Runs are kept: those younger than Age and the newest PerRepository.
+type Retention struct {
+	Age           metav1.Duration `json:"age"`
+	PerRepository int             `json:"perRepository"`
+}
+
+// Default is the configuration before the operator's file is read over it.
+func Default() Settings {
+	d := func(t time.Duration) metav1.Duration { return metav1.Duration{Duration: t} }
+	return Settings{
+		Namespace: "conductor", ServiceAccount: "conductor",
+		GitHub:   GitHub{APIURL: "https://api.github.com"},
+		Registry: Registry{Type: RegistryOCI},
+		Builds: Builds{
+			Namespace: "conductor-builds", Image: "ghcr.io/osscontainertools/kaniko:v1.28.3",
+			Timeout: d(30 * time.Minute), CPU: "500m", Memory: "512Mi",
+		},
+		Stacks:     Stacks{Scheme: "https"},
+		Keep:       Keep{Default: d(24 * time.Hour), Max: d(7 * 24 * time.Hour)},
+		Triggers:   Triggers{Tags: []string{"run-integration-tests", "run-integration-tests/*"}, PollInterval: d(3 * time.Minute)},
+		RunTimeout: d(2 * time.Hour),
+		Retention:  Retention{Age: d(30 * 24 * time.Hour), PerRepository: 200},
+	}
+}
+
+// Read reads and checks a file. The error names every problem, one in a line.
+func Read(file string) (Settings, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return Settings{}, fmt.Errorf("read the settings: %w", err)
+	}
+	s, err := Parse(data)
+	if err != nil {
+		return s, fmt.Errorf("settings %s: %w", file, err)
+	}
+	return s, nil
+}
+
+// Parse reads and checks settings.
+func Parse(data []byte) (Settings, error) {
+	s := Default()
+	raw, err := yaml.ToJSON(data)
+	if err != nil {
+		return s, fmt.Errorf("not YAML: %w", err)
+	}
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&s); err != nil && !errors.Is(err, io.EOF) {
+		return s, err
+	}
+	return s, s.check()
+}
+
+func (s Settings) check() error {
+	var errs []error
+	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	required := func(key, value string) {
+		if value == "" {
+			bad("%s is empty", key)
+		}
+	}
+	required("namespace", s.Namespace)
+	required("serviceAccount", s.ServiceAccount)
+	required("registry.host", s.Registry.Host)
+	required("builds.namespace", s.Builds.Namespace)
+	required("builds.image", s.Builds.Image)
+	required("github.privateKeyFile", s.GitHub.PrivateKeyFile)
+	if u, err := url.Parse(s.GitHub.APIURL); err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
+		bad("github.apiURL %q is not an http(s) URL", s.GitHub.APIURL)
+	}
+	if s.GitHub.AppID <= 0 {
+		bad("github.appID is not set")
+	}
+	if len(s.GitHub.WebhookSecretFiles) == 0 {
+		bad("github.webhookSecretFiles is empty: deliveries could not be verified")
+	}
+	if s.Registry.Type != RegistryOCI {
+		bad("registry.type %q is unknown; it is oci", s.Registry.Type)
+	}
+	for key, d := range map[string]metav1.Duration{
+		"runTimeout": s.RunTimeout, "builds.timeout": s.Builds.Timeout, "keep.default": s.Keep.Default, "keep.max": s.Keep.Max,
+		"triggers.pollInterval": s.Triggers.PollInterval, "retention.age": s.Retention.Age,
+	} {
+		if d.Duration <= 0 {
+			bad("%s must be longer than nothing", key)
+		}
+	}
+	if s.Keep.Default.Duration > s.Keep.Max.Duration {
+		bad("keep.default (%s) is longer than keep.max (%s)", s.Keep.Default.Duration, s.Keep.Max.Duration)
+	}
+	for key, q := range map[string]string{
+		"builds.cpu": s.Builds.CPU, "builds.memory": s.Builds.Memory, "builds.memoryLimit": s.Builds.MemoryLimit,
+		"stacks.cpu": s.Stacks.CPU, "stacks.memory": s.Stacks.Memory,
+	} {
+		if _, err := resource.ParseQuantity(q); q != "" && err != nil {
+			bad("%s %q is not a Kubernetes quantity", key, q)
+		}
+	}
+	for _, t := range s.Triggers.Tags {
+		if _, err := path.Match(t, ""); err != nil || t == "" {
+			bad("triggers.tags: %q is not a pattern", t)
+		}
+	}
+	for _, e := range s.Stacks.Egress {
+		if _, _, err := SplitEgress(e); err != nil {
+			bad("stacks.egress: %v", err)
+		}
+	}
+	if s.Stacks.Scheme != "https" && s.Stacks.Scheme != "http" {
+		bad("stacks.scheme %q is neither https nor http", s.Stacks.Scheme)
+	}
+	if h := s.Stacks.Host; h != "" && (!strings.Contains(h, "{service}") || !strings.Contains(h, "{run}")) {
+		bad("stacks.host %q must hold {service} and {run}, or two stacks would share an address", h)
+	}
+	return errors.Join(errs...)
+}
+
+// SplitEgress splits CIDR or CIDR:port; port 0 means every port.
+func SplitEgress(s string) (netip.Prefix, int32, error) {
+	cidr, port := s, int32(0)
+	if i := strings.LastIndexByte(s, ':'); i > strings.LastIndexByte(s, '/') {
+		if _, err := fmt.Sscanf(s[i+1:], "%d", &port); err != nil || port < 1 || port > 65535 || fmt.Sprint(port) != s[i+1:] {
+			return netip.Prefix{}, 0, fmt.Errorf("%q has no port between 1 and 65535 after its colon", s)
+		}
+		cidr = s[:i]
+	}
+	p, err := netip.ParsePrefix(cidr)
+	if err != nil {
+		return p, 0, fmt.Errorf("%q is not CIDR or CIDR:port", s)
+	}
+	if m := p.Masked(); m != p {
+		return p, 0, fmt.Errorf("%q has bits beyond its mask; the range is %s", s, m)
+	}
+	return p, port, nil
+}
+
+// Ceilings are what a new Run keeps of the settings.
+func (s Settings) Ceilings() v1alpha1.Ceilings {
+	return v1alpha1.Ceilings{
+		RunTimeout: s.RunTimeout, Keep: s.Keep.Default, KeepMax: s.Keep.Max, KeepForever: s.Keep.Forever,
+		Registries: s.Stacks.Registries, Pods: s.Stacks.Pods, CPU: s.Stacks.CPU, Memory: s.Stacks.Memory,
+	}
+}

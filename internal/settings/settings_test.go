@@ -1,0 +1,65 @@
+package settings
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+const least = `
+github: {appID: 1, privateKeyFile: /key, webhookSecretFiles: [/secret]}
+registry: {host: registry.example.com}
+`
+
+func TestTheLeastFileGetsTheDefaults(t *testing.T) {
+	s, err := Parse([]byte(least))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Keep.Default.Duration != 24*time.Hour || s.Builds.Namespace != "conductor-builds" || s.GitHub.APIURL != "https://api.github.com" {
+		t.Errorf("defaults are lost: %+v", s)
+	}
+	if c := s.Ceilings(); c.KeepMax != s.Keep.Max || c.KeepForever {
+		t.Errorf("ceilings = %+v", c)
+	}
+}
+
+func TestEveryProblemIsNamed(t *testing.T) {
+	for _, tc := range []struct{ name, add, want string }{
+		{"unknown key", "colour: red", `unknown field "colour"`},
+		{"not YAML", "a: [", "not YAML"},
+		{"keep", "keep: {default: 48h, max: 24h}", "longer than keep.max"},
+		{"quantity", "stacks: {cpu: lots}", `stacks.cpu "lots"`},
+		{"host", "stacks: {host: qa.example.com}", "{service} and {run}"},
+		{"egress", "stacks: {egress: [10.0.0.1]}", "CIDR"},
+		{"egress beyond its mask", "stacks: {egress: [10.1.2.3/8]}", "the range is 10.0.0.0/8"},
+		{"egress port", "stacks: {egress: ['10.0.0.0/8:99999']}", "65535"},
+		{"tags", "triggers: {tags: ['[']}", "not a pattern"},
+		{"registry type", "registry: {type: ftp, host: x}", "registry.type"},
+		{"duration", "runTimeout: 0s", "runTimeout"},
+	} {
+		text := least
+		if strings.HasPrefix(tc.add, "registry") {
+			text = strings.ReplaceAll(text, "registry: {host: registry.example.com}\n", "")
+		}
+		if _, err := Parse([]byte(text + tc.add + "\n")); err == nil || !strings.Contains(err.Error(), tc.want) {
+			t.Errorf("%s: error %v does not say %q", tc.name, err, tc.want)
+		}
+	}
+	_, err := Parse(nil)
+	for _, want := range []string{"github.appID", "github.privateKeyFile", "webhookSecretFiles", "registry.host"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("an empty file: %v does not name %s", err, want)
+		}
+	}
+}
+
+func TestSplitEgress(t *testing.T) {
+	p, port, err := SplitEgress("10.245.0.254/32:5000")
+	if err != nil || p.String() != "10.245.0.254/32" || port != 5000 {
+		t.Errorf("got %v %v %v", p, port, err)
+	}
+	if p, port, err = SplitEgress("2001:db8::/32"); err != nil || port != 0 || p.Bits() != 32 {
+		t.Errorf("got %v %v %v", p, port, err)
+	}
+}

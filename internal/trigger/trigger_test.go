@@ -1,0 +1,153 @@
+package trigger
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+)
+
+var (
+	none   = strings.Repeat("0", 40)
+	commit = strings.Repeat("a1", 20)
+	other  = strings.Repeat("b2", 20)
+	object = strings.Repeat("c3", 20)
+)
+
+var rules = Rules{
+	Tags: []string{"[", "run-integration-tests", "run-integration-tests/*"},
+	Parse: func(body string) (Ask, bool) {
+		name, args, _ := strings.Cut(strings.TrimPrefix(body, "/conductor "), " ")
+		ask := Ask{Name: name}
+		if args != "" {
+			ask.Suites = strings.Fields(args)
+		}
+		if name == "bad" {
+			ask.Problem = "That is bad."
+		}
+		return ask, strings.HasPrefix(body, "/conductor ")
+	},
+}
+
+func push(p v1alpha1.PushEvent) v1alpha1.Event {
+	return v1alpha1.Event{
+		Name: "push", Repository: v1alpha1.Repository{ID: 7, Owner: "acme", Name: "shop"},
+		Sender: v1alpha1.Actor{Login: "ann", Type: "User"}, Push: &p,
+	}
+}
+
+func comment(body string) v1alpha1.Event {
+	return v1alpha1.Event{
+		Name: "issue_comment", Action: "created", Repository: v1alpha1.Repository{ID: 7, Owner: "acme", Name: "shop"},
+		Sender: v1alpha1.Actor{Login: "ann", Type: "User"}, Comment: &v1alpha1.CommentEvent{ID: 99, Issue: 12, Body: body},
+	}
+}
+
+func TestDecidePush(t *testing.T) {
+	const tag = "refs/tags/run-integration-tests"
+	for _, tc := range []struct {
+		name   string
+		push   v1alpha1.PushEvent
+		action Action
+		reason string
+	}{
+		{"pushed", v1alpha1.PushEvent{Ref: tag, Before: none, After: commit, Created: true, HeadSHA: commit}, Start, "was pushed"},
+		{"moved by force", v1alpha1.PushEvent{Ref: tag, Before: other, After: commit, Forced: true, HeadSHA: commit}, Start, "was moved"},
+		{"pushed again", v1alpha1.PushEvent{Ref: tag, Before: commit, After: commit, HeadSHA: commit}, Start, "was pushed again"},
+		{"annotated", v1alpha1.PushEvent{Ref: tag, Before: none, After: object, Created: true, HeadSHA: commit}, Start, "was pushed"},
+		{"without a head commit", v1alpha1.PushEvent{Ref: tag, Before: none, After: object}, Start, "was pushed"},
+		{"with an issue", v1alpha1.PushEvent{Ref: tag + "/123", Before: none, After: commit}, Start, "run-integration-tests/123 was pushed"},
+		{"deleted", v1alpha1.PushEvent{Ref: tag, Before: commit, After: none, Deleted: true}, Ignore, "was deleted"},
+		{"deleted, told by the zeros", v1alpha1.PushEvent{Ref: tag, Before: commit, After: strings.Repeat("0", 64)}, Ignore, "was deleted"},
+		{"another tag", v1alpha1.PushEvent{Ref: "refs/tags/v1.0", After: commit}, Ignore, "starts no run"},
+		{"a longer tag", v1alpha1.PushEvent{Ref: tag + "-now", After: commit}, Ignore, "starts no run"},
+		{"too deep a tag", v1alpha1.PushEvent{Ref: tag + "/1/2", After: commit}, Ignore, "starts no run"},
+		{"a branch", v1alpha1.PushEvent{Ref: "refs/heads/main", After: commit}, Ignore, "is not a tag"},
+		{"a branch called so", v1alpha1.PushEvent{Ref: "refs/heads/run-integration-tests", After: commit}, Ignore, "is not a tag"},
+	} {
+		got := Decide(push(tc.push), rules)
+		if got.Action != tc.action || !strings.Contains(got.Reason, tc.reason) {
+			t.Errorf("%s: %+v", tc.name, got)
+		}
+	}
+}
+
+func TestDecideComment(t *testing.T) {
+	with := func(change func(*v1alpha1.Event)) v1alpha1.Event {
+		e := comment("/conductor test")
+		change(&e)
+		return e
+	}
+	for _, tc := range []struct {
+		name  string
+		event v1alpha1.Event
+		want  Decision
+	}{
+		{"test", comment("/conductor test"), Decision{Action: Start, Reason: "ann commented on #12: test"}},
+		{"suites", comment("/conductor test a b"), Decision{Action: Start, Reason: "ann commented on #12: test", Suites: []string{"a", "b"}}},
+		{"cancel", comment("/conductor cancel"), Decision{Action: Cancel, Reason: "ann commented on #12: cancel"}},
+		{"help", comment("/conductor help"), Decision{Action: Help, Reason: "ann commented on #12: help"}},
+		{"a problem", comment("/conductor bad"), Decision{
+			Action: Help, Reason: "ann commented on #12 with a command that cannot be followed", Unknown: "That is bad.",
+		}},
+		{"a command of another version", comment("/conductor dance"), Decision{
+			Action: Help, Reason: "ann commented on #12 with an unknown command", Unknown: "That command is not known.",
+		}},
+		{"talk", comment("nice"), Decision{Action: Ignore, Reason: "The comment holds no command"}},
+		{"edited", with(func(e *v1alpha1.Event) { e.Action = "edited" }), Decision{Action: Ignore, Reason: "A comment was edited; only new ones are read"}},
+		{"deleted", with(func(e *v1alpha1.Event) { e.Action = "deleted" }), Decision{Action: Ignore, Reason: "A comment was deleted; only new ones are read"}},
+		{"a bot", with(func(e *v1alpha1.Event) { e.Sender = v1alpha1.Actor{Login: "x[bot]", Type: "Bot"} }),
+			Decision{Action: Ignore, Reason: "x[bot] is a bot; the comments of bots are not read"}},
+		{"another event", with(func(e *v1alpha1.Event) { e.Name = "pull_request_review_comment" }),
+			Decision{Action: Ignore, Reason: `The event "pull_request_review_comment" asks for nothing`}},
+		{"nothing inside", v1alpha1.Event{Name: "issue_comment", Action: "created"}, Decision{Action: Ignore, Reason: `The event "issue_comment" asks for nothing`}},
+		{"a push with nothing inside", v1alpha1.Event{Name: "push"}, Decision{Action: Ignore, Reason: `The event "push" asks for nothing`}},
+	} {
+		if diff := cmp.Diff(tc.want, Decide(tc.event, rules)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", tc.name, diff)
+		}
+	}
+	if got := Decide(comment("/conductor test"), Rules{}); got.Action != Ignore {
+		t.Errorf("without a parser: %+v", got)
+	}
+}
+
+func TestTag(t *testing.T) {
+	for ref, want := range map[string]bool{
+		"refs/tags/run-integration-tests": true, "refs/tags/run-integration-tests/9": true, "refs/tags/v1": false, "refs/heads/run-integration-tests": false,
+	} {
+		if _, got := rules.Tag(ref); got != want {
+			t.Errorf("Tag(%s) = %t", ref, got)
+		}
+	}
+}
+
+func FuzzDecide(f *testing.F) {
+	f.Add("push", "", "refs/tags/run-integration-tests", commit, "ann", "User", "")
+	f.Add("issue_comment", "created", "", "", "ann", "User", "/conductor test a")
+	f.Fuzz(func(t *testing.T, event, action, ref, after, login, kind, body string) {
+		e := v1alpha1.Event{Name: event, Action: action, Sender: v1alpha1.Actor{Login: login, Type: kind}}
+		if ref != "" {
+			e.Push = &v1alpha1.PushEvent{Ref: ref, After: after}
+		} else {
+			e.Comment = &v1alpha1.CommentEvent{Body: body}
+		}
+		d := Decide(e, rules)
+		if d.Reason == "" {
+			t.Errorf("no reason for %+v", d)
+		}
+		switch d.Action {
+		case Start, Cancel, Help, Ignore:
+		default:
+			t.Errorf("action %q", d.Action)
+		}
+		if d.Action != Ignore && e.Comment != nil && (kind == "Bot" || action != "created") {
+			t.Errorf("%+v was not ignored", e)
+		}
+		if d.Action != Ignore && e.Push != nil && !strings.HasPrefix(ref, "refs/tags/run-integration-tests") {
+			t.Errorf("%s was not ignored", ref)
+		}
+	})
+}

@@ -1,0 +1,73 @@
+//go:build apiserver
+
+// Package apiserver tests what only a real API server can show: the custom resources' rules, and the controllers' way through
+// cancels, restarts and expiries, with pods that the tests move by hand where a kubelet would.
+package apiserver
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+)
+
+const namespace = "conductor"
+
+var (
+	config *rest.Config
+	admin  client.WithWatch
+	scheme = runtime.NewScheme()
+)
+
+func TestMain(m *testing.M) { os.Exit(runTests(m)) }
+
+// runTests starts etcd and the API server. Their binaries are those of test/cluster: KUBEBUILDER_ASSETS names the directory.
+func runTests(m *testing.M) int {
+	env := &envtest.Environment{
+		CRDDirectoryPaths:     []string{filepath.Join("..", "..", "charts", "conductor", "crds")},
+		ErrorIfCRDPathMissing: true,
+	}
+	var err error
+	if config, err = env.Start(); err != nil {
+		fmt.Fprintln(os.Stderr, "start the API server (KUBEBUILDER_ASSETS is the directory of etcd and kube-apiserver):", err)
+		return 1
+	}
+	defer env.Stop()
+	if err := clientgoscheme.AddToScheme(scheme); err != nil {
+		panic(err)
+	}
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		panic(err)
+	}
+	if admin, err = client.NewWithWatch(config, client.Options{Scheme: scheme}); err != nil {
+		panic(err)
+	}
+	for _, name := range []string{namespace, namespace + "-builds"} {
+		ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
+		if err := admin.Create(context.Background(), ns); err != nil {
+			panic(err)
+		}
+	}
+	ctrl.SetLogger(logr.Discard())
+	klog.SetLogger(logr.Discard())
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	if err := record.start(ctx, admin); err != nil {
+		panic(err)
+	}
+	return m.Run()
+}

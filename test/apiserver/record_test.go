@@ -1,0 +1,89 @@
+//go:build apiserver
+
+package apiserver
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/watch"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+)
+
+// record counts how often each object was made, for the whole test process.
+var record = &ledger{made: map[string]int{}}
+
+// ledger counts creations as the API server tells them: a second one of the same name is seen even if the first is gone.
+type ledger struct {
+	mu   sync.Mutex
+	made map[string]int
+}
+
+// start watches the kinds that Conductor makes.
+func (l *ledger) start(ctx context.Context, c client.WithWatch) error {
+	for kind, list := range map[string]client.ObjectList{
+		"Namespace": &corev1.NamespaceList{}, "Job": &batchv1.JobList{}, "Deployment": &appsv1.DeploymentList{}, "Run": &v1alpha1.RunList{},
+	} {
+		w, err := c.Watch(ctx, list)
+		if err != nil {
+			return fmt.Errorf("watch %s: %w", kind, err)
+		}
+		go func() {
+			for e := range w.ResultChan() {
+				if o, ok := e.Object.(client.Object); ok && e.Type == watch.Added {
+					l.mu.Lock()
+					l.made[kind+" "+o.GetNamespace()+"/"+o.GetName()]++
+					l.mu.Unlock()
+				}
+			}
+		}()
+	}
+	return nil
+}
+
+// times is how often an object was made.
+func (l *ledger) times(kind, namespace, name string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.made[kind+" "+namespace+"/"+name]
+}
+
+// twice are the objects with a text in their names or namespaces' names that were made more than once.
+func (l *ledger) twice(text string) []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var names []string
+	for name, n := range l.made {
+		if n > 1 && strings.Contains(name, text) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// buildThings are what a Run has in the builds namespace.
+func (w *world) buildThings(run *v1alpha1.Run) []string {
+	w.t.Helper()
+	mine := client.MatchingLabels{v1alpha1.LabelRunUID: string(run.UID)}
+	var jobs batchv1.JobList
+	var secrets corev1.SecretList
+	w.must(admin.List(w.t.Context(), &jobs, client.InNamespace(w.set.Builds.Namespace), mine))
+	w.must(admin.List(w.t.Context(), &secrets, client.InNamespace(w.set.Builds.Namespace), mine))
+	var names []string
+	for _, j := range jobs.Items {
+		names = append(names, "Job "+j.Name)
+	}
+	for _, s := range secrets.Items {
+		names = append(names, "Secret "+s.Name)
+	}
+	return names
+}

@@ -1,0 +1,148 @@
+//go:build apiserver
+
+package apiserver
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/failure"
+)
+
+// An answer that is lost after its effect leads to no second comment and no second check run.
+func TestALostAnswerOfGitHubMakesNothingTwice(t *testing.T) {
+	w := newWorld(t)
+	for _, op := range []string{"UpsertCheckRun", "UpsertComment"} {
+		w.github.fail(op, fault{errDown, true}, fault{errDown, true}, fault{}, fault{errDown, true})
+	}
+	w.process()
+	w.once(w.until(w.start(), "the run passes", kept))
+}
+
+func TestReportsOfARunUnderWayAreThreeSecondsApart(t *testing.T) {
+	w := newWorld(t)
+	w.node.set("build", running)
+	w.process()
+	run := w.until(w.start(), "the run gets to building", halts[1].reached)
+	for _, release := range []func(){
+		func() { w.node.set("build/backend", exits(0, digest("build/backend"))) },
+		func() { w.node.set("service/backend", running) },
+		func() { w.node.set("service/backend", ready) },
+		func() { w.node.set("build/frontend", exits(0, digest("build/frontend"))) },
+		func() { w.node.set("service/redis", running) },
+		func() { w.node.set("service/redis", ready) },
+	} {
+		before := w.get(run).ResourceVersion
+		release()
+		w.until(run, "the run takes notice", func(r *v1alpha1.Run) bool { return r.ResourceVersion != before })
+		w.later(1200*time.Millisecond, run)
+	}
+	w.node.set("build/tests", exits(0, digest("build/tests")))
+	w.until(run, "the run passes", kept)
+	times := w.github.times("UpsertComment")
+	if len(times) < 4 {
+		t.Fatalf("only %d reports", len(times))
+	}
+	for i := 1; i < len(times)-1; i++ {
+		if gap := times[i].Sub(times[i-1]); gap < 3*time.Second {
+			t.Errorf("reports %d and %d are %s apart", i, i+1, gap)
+		}
+	}
+}
+
+func TestNothingIsSentWhenNothingChanged(t *testing.T) {
+	w := newWorld(t)
+	w.process()
+	run := w.until(w.start(), "the run passes", kept)
+	w.eventually("the last word is said", func() bool {
+		return strings.Contains(w.github.commentsOn(issueNumber)[0], "The stack is kept until")
+	})
+	w.until(run, "and noted", func(r *v1alpha1.Run) bool { return r.Status.Report.Final })
+	before := w.github.count("UpsertComment") + w.github.count("UpsertCheckRun")
+	for range 5 {
+		w.poke(run)
+		w.later(time.Second, run)
+	}
+	p := w.process() // A new process looks at every Run.
+	w.eventually("everybody has looked", func() bool { return w.looked(p, run) })
+	if after := w.github.count("UpsertComment") + w.github.count("UpsertCheckRun"); after != before {
+		t.Errorf("%d more calls", after-before)
+	}
+}
+
+// A day after the outcome GitHub is given up, and the Run says so.
+func TestAReportIsGivenUpAfterADay(t *testing.T) {
+	w := newWorld(t)
+	w.ceilings.Keep.Duration = 100 * time.Hour
+	w.github.failAlways("UpsertComment", errDown)
+	w.process()
+	run := w.until(w.start(), "the outcome is known", reporting.reached)
+	w.later(23*time.Hour, run)
+	before := w.github.count("UpsertComment")
+	w.eventually("it is still tried after 23 hours", func() bool { return w.github.count("UpsertComment") > before })
+	if run = w.get(run); !is(run, v1alpha1.ConditionReported, metav1.ConditionUnknown) {
+		t.Errorf("Reported is %s", reason(run, v1alpha1.ConditionReported))
+	}
+	w.later(2*time.Hour, run)
+	run = w.until(run, "it is given up", func(r *v1alpha1.Run) bool { return is(r, v1alpha1.ConditionReported, metav1.ConditionFalse) })
+	if run.Status.Phase != v1alpha1.PhaseFinished || run.Status.Outcome != v1alpha1.OutcomePassed || run.Status.Report.Message == "" {
+		t.Errorf("phase %s, outcome %s, report %+v", run.Status.Phase, run.Status.Outcome, run.Status.Report)
+	}
+}
+
+// A comment that cannot be written, on a locked issue, say, keeps neither the check run from being told nor the Run from ending.
+func TestALockedIssueLeavesTheCheckRun(t *testing.T) {
+	w := newWorld(t)
+	w.github.failAlways("UpsertComment", failure.Terminalf(v1alpha1.ReasonRefused, errDown, "Issue #12 is locked"))
+	w.github.fail("UpsertCheckRun", fault{err: errDown})
+	w.process()
+	run := w.until(w.start(), "the run is done with the report", func(r *v1alpha1.Run) bool {
+		return r.Status.Outcome != "" && !is(r, v1alpha1.ConditionReported, metav1.ConditionUnknown) && r.Status.Report.Final
+	})
+	if !is(run, v1alpha1.ConditionReported, metav1.ConditionFalse) || !strings.Contains(run.Status.Report.Message, "locked") {
+		t.Errorf("Reported %s, message %q", reason(run, v1alpha1.ConditionReported), run.Status.Report.Message)
+	}
+	checks := w.github.checkRuns()
+	if len(checks) == 0 {
+		t.Error("no check run")
+	}
+	for name, c := range checks {
+		if c.Conclusion != "success" {
+			t.Errorf("check run %s: %s %s", name, c.Status, c.Conclusion)
+		}
+	}
+}
+
+// The last call of a check run may be the one that fails, beside a comment that never can be written.
+func TestAPermanentFailureDoesNotHideOneThatMayPass(t *testing.T) {
+	w := newWorld(t)
+	w.github.failAlways("UpsertComment", failure.Terminalf(v1alpha1.ReasonRefused, errDown, "Issue #12 is locked"))
+	w.node.set("test", running)
+	w.process()
+	run := w.until(w.start(), "the tests run", halts[3].reached)
+	w.github.fail("UpsertCheckRun", fault{err: errDown}, fault{err: errDown}, fault{err: errDown})
+	w.node.set("test", exits(0, ""))
+	w.until(run, "the outcome is known", func(r *v1alpha1.Run) bool { return r.Status.Outcome != "" })
+	w.eventually("the check runs are told in the end", func() bool {
+		for _, c := range w.github.checkRuns() {
+			if c.Conclusion != "success" {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+func TestWhereNoIssueIsNamedTheCheckRunTellsAll(t *testing.T) {
+	w := newWorld(t)
+	w.github.hints = v1alpha1.CommitHints{Message: "Sell more"}
+	w.process()
+	run := w.until(w.start(), "the run passes", kept)
+	if run.Status.Issue != 0 || w.github.count("UpsertComment") != 0 || len(w.github.checkRuns()) == 0 {
+		t.Errorf("issue %d, %d comments, %d check runs", run.Status.Issue, w.github.count("UpsertComment"), len(w.github.checkRuns()))
+	}
+}

@@ -1,0 +1,300 @@
+//go:build apiserver
+
+package apiserver
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/jobs"
+	"github.com/w3evolutionsllc/conductor/internal/runs"
+	"github.com/w3evolutionsllc/conductor/internal/settings"
+)
+
+const (
+	installation = 7
+	issueNumber  = 12
+	// patience is the longest a test waits for anything; a good run takes a second or two.
+	patience = 30 * time.Second
+)
+
+// shop is a repository whose services wait for one another in every way that compose knows.
+var shop = map[string]string{
+	".conductor.yaml": "version: 1\ntests:\n  integration: yarn test:integration:nc\n",
+	"docker-compose.qa.yml": `services:
+  redis:
+    image: redis:7
+    healthcheck: {test: [CMD, redis-cli, ping]}
+  migrate:
+    build: ./backend
+    command: [migrate]
+    depends_on:
+      redis: {condition: service_started}
+  backend:
+    build: ./backend
+    healthcheck: {test: [CMD, "true"]}
+    depends_on:
+      redis: {condition: service_healthy}
+      migrate: {condition: service_completed_successfully}
+  frontend:
+    build: ./frontend
+    depends_on:
+      backend: {condition: service_healthy}
+`,
+	"backend/Dockerfile":  "FROM busybox\n",
+	"frontend/Dockerfile": "FROM busybox\n",
+	"Dockerfile.test":     "FROM busybox\n",
+}
+
+var worlds atomic.Int64
+
+// world is all that is outside Conductor's processes: a part of the API server with its own namespaces, a node that runs
+// pods, GitHub, a registry, a clock.
+type world struct {
+	t        *testing.T
+	set      settings.Settings
+	github   *github
+	clock    *clock
+	node     *node
+	log      *logbook
+	made     int
+	ceilings v1alpha1.Ceilings
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	n := worlds.Add(1)
+	w := &world{t: t, set: settings.Default(), github: newGitHub(), clock: &clock{}, log: &logbook{}}
+	w.github.files, w.github.now = shop, w.clock.now
+	w.github.hints = v1alpha1.CommitHints{Message: fmt.Sprintf("Sell more (#%d)", issueNumber)}
+	w.set.Namespace, w.set.Builds.Namespace = fmt.Sprintf("conductor-%d", n), fmt.Sprintf("conductor-%d-builds", n)
+	w.set.Registry.Host = "registry.example"
+	w.ceilings = w.set.Ceilings()
+	for _, name := range []string{w.set.Namespace, w.set.Builds.Namespace} {
+		w.must(admin.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}))
+	}
+	w.node = startNode(t, w.set.Namespace, w.set.Builds.Namespace)
+	t.Cleanup(func() { w.sweepUp() })
+	return w
+}
+
+// sweepUp lets nothing of this world reach the next, and prints what a failed test needs to know.
+func (w *world) sweepUp() {
+	if w.t.Failed() {
+		w.t.Logf("Conductor's log:\n%s", w.log.String())
+	}
+	ctx := context.Background()
+	spaces, _, _ := w.node.stacks(ctx)
+	var list v1alpha1.RunList
+	_ = admin.List(ctx, &list, client.InNamespace(w.set.Namespace))
+	for i := range list.Items {
+		before := list.Items[i].DeepCopy()
+		list.Items[i].Finalizers = nil
+		_ = admin.Patch(ctx, &list.Items[i], client.MergeFrom(before))
+		_ = admin.Delete(ctx, &list.Items[i])
+	}
+	for i := range spaces {
+		_ = admin.Delete(ctx, &spaces[i])
+		end(ctx, &spaces[i])
+	}
+	_ = admin.DeleteAllOf(ctx, &v1alpha1.Delivery{}, client.InNamespace(w.set.Namespace))
+}
+
+func (w *world) must(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// door is the way in for people and deliveries.
+func (w *world) door() *runs.Service {
+	return &runs.Service{Client: admin, Namespace: w.set.Namespace, Now: w.clock.now}
+}
+
+// start makes a Run of the shop.
+func (w *world) start(change ...func(*v1alpha1.RunSpec)) *v1alpha1.Run {
+	w.t.Helper()
+	w.made++
+	spec := newRun("x").Spec
+	spec.InstallationID, spec.Ceilings = installation, w.ceilings
+	for _, c := range change {
+		c(&spec)
+	}
+	run, err := w.door().Start(w.t.Context(), fmt.Sprintf("shop-%s-%d", w.set.Namespace, w.made), spec)
+	w.must(err)
+	return run
+}
+
+// get reads a Run as it is now.
+func (w *world) get(run *v1alpha1.Run) *v1alpha1.Run {
+	w.t.Helper()
+	now := &v1alpha1.Run{}
+	w.must(admin.Get(w.t.Context(), client.ObjectKeyFromObject(run), now))
+	return now
+}
+
+// until waits for a Run to be as a test wants it.
+func (w *world) until(run *v1alpha1.Run, what string, ok func(*v1alpha1.Run) bool) *v1alpha1.Run {
+	w.t.Helper()
+	var now *v1alpha1.Run
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(15 * time.Millisecond) {
+		if now = w.get(run); ok(now) {
+			return now
+		}
+	}
+	status, _ := yaml.Marshal(now.Status)
+	w.t.Fatalf("%s: not within %s\n%s\nnode: %s", what, patience, status, w.node.say())
+	return nil
+}
+
+// eventually waits for anything else.
+func (w *world) eventually(what string, ok func() bool) {
+	w.t.Helper()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(15 * time.Millisecond) {
+		if ok() {
+			return
+		}
+	}
+	w.t.Fatalf("%s: not within %s; node: %s", what, patience, w.node.say())
+}
+
+// poke has Conductor look at a Run at once, as the passing of time would.
+func (w *world) poke(run *v1alpha1.Run) {
+	w.t.Helper()
+	patch := fmt.Sprintf(`{"metadata":{"annotations":{"poke":"%d"}}}`, time.Now().UnixNano())
+	err := admin.Patch(w.t.Context(), run.DeepCopy(), client.RawPatch("application/merge-patch+json", []byte(patch)))
+	if client.IgnoreNotFound(err) != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// later moves the clock and has Conductor look.
+func (w *world) later(d time.Duration, run *v1alpha1.Run) {
+	w.t.Helper()
+	w.clock.advance(d)
+	w.poke(run)
+}
+
+// is says whether a condition of a Run has a status.
+func is(run *v1alpha1.Run, condition string, status metav1.ConditionStatus) bool {
+	return meta.IsStatusConditionPresentAndEqual(run.Status.Conditions, condition, status)
+}
+
+func reason(run *v1alpha1.Run, condition string) string {
+	if c := meta.FindStatusCondition(run.Status.Conditions, condition); c != nil {
+		return c.Reason
+	}
+	return ""
+}
+
+func state(run *v1alpha1.Run, service string) v1alpha1.ServiceState {
+	for _, s := range run.Status.Services {
+		if s.Name == service {
+			return s.State
+		}
+	}
+	return ""
+}
+
+// told says that a Run is over and that GitHub knows.
+func told(run *v1alpha1.Run) bool {
+	return run.Status.Outcome != "" && is(run, v1alpha1.ConditionReported, metav1.ConditionTrue)
+}
+
+// kept says that a Run is told and its stack is there to look at.
+func kept(run *v1alpha1.Run) bool {
+	return told(run) && is(run, v1alpha1.ConditionStackKept, metav1.ConditionTrue)
+}
+
+// over says that a Run is told and nothing of it is left.
+func over(run *v1alpha1.Run) bool {
+	return told(run) && is(run, v1alpha1.ConditionStackKept, metav1.ConditionFalse)
+}
+
+// gone says whether an object is not there.
+func (w *world) gone(o client.Object, namespace, name string) bool {
+	w.t.Helper()
+	err := admin.Get(w.t.Context(), client.ObjectKey{Namespace: namespace, Name: name}, o)
+	if err != nil && !apierrors.IsNotFound(err) {
+		w.t.Fatal(err)
+	}
+	return err != nil
+}
+
+// nothingLeft fails the test when something that a Run made is still there.
+func (w *world) nothingLeft(run *v1alpha1.Run) {
+	w.t.Helper()
+	if !w.gone(&corev1.Namespace{}, "", jobs.StackName(run)) {
+		w.t.Errorf("the namespace %s is left", jobs.StackName(run))
+	}
+	if left := w.buildThings(run); len(left) > 0 {
+		w.t.Errorf("left in the builds namespace: %s", strings.Join(left, ", "))
+	}
+}
+
+// logbook is Conductor's log.
+type logbook struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *logbook) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *logbook) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
+func (l *logbook) logger(process int64) *slog.Logger {
+	return slog.New(slog.NewTextHandler(l, nil)).With("process", process)
+}
+
+// cancelByHand sets spec.cancel, as anybody with kubectl can.
+func (w *world) cancelByHand(run *v1alpha1.Run) {
+	w.t.Helper()
+	patch := `{"spec":{"cancel":{"by":"ada","at":"2026-01-01T00:00:00Z"}}}`
+	w.must(admin.Patch(w.t.Context(), run.DeepCopy(), client.RawPatch("application/merge-patch+json", []byte(patch))))
+}
+
+// said waits for a line of Conductor's log that holds all words.
+func (w *world) said(words ...string) {
+	w.t.Helper()
+	w.eventually("the log says "+strings.Join(words, ", "), func() bool {
+		for line := range strings.Lines(w.log.String()) {
+			if !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(line, word) }) {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// looked says whether a process has nothing more to do with a Run: it changed it after its cache had the latest.
+func (w *world) looked(p *process, run *v1alpha1.Run) bool {
+	w.t.Helper()
+	cached := &v1alpha1.Run{}
+	err := p.runner.Client.Get(w.t.Context(), client.ObjectKeyFromObject(run), cached)
+	return err == nil && cached.ResourceVersion == w.get(run).ResourceVersion
+}

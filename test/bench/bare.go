@@ -1,0 +1,279 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/compose"
+	"github.com/w3evolutionsllc/conductor/internal/controller/run"
+	"github.com/w3evolutionsllc/conductor/internal/jobs"
+)
+
+// bare does what a Run does without Conductor: a plain program that clones, starts Kaniko's pods, applies the same converted
+// objects in the order of their dependencies, starts the test pod and watches. No step of it waits longer than it must, and it makes
+// pods where Conductor makes Jobs. It keeps nothing, checks nothing and would survive nothing.
+type bare struct {
+	kube   kubernetes.Interface
+	client client.Client
+	spec   bareSpec
+	plan   *run.Plan
+
+	mu     sync.Mutex
+	images map[string]string
+	// built wakes the stack when an image is there.
+	built chan struct{}
+	// began is when it started, ends how long after that each stage ended.
+	began time.Time
+	ends  map[string]time.Duration
+}
+
+// do runs every step and returns the test's exit code.
+func (b *bare) do(ctx context.Context) (int32, error) {
+	b.began, b.ends, b.images, b.built = time.Now(), map[string]time.Duration{}, map[string]string{}, make(chan struct{}, 1)
+	dir, err := os.MkdirTemp("", "bare-")
+	if err != nil {
+		return 0, fmt.Errorf("make a directory: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	if err := b.step("checkout", func() error { return b.clone(ctx, filepath.Join(dir, "checkout")) }); err != nil {
+		return 0, err
+	}
+	builds := func() error { return b.step("builds", func() error { return b.build(ctx) }) }
+	stack := func() error { return b.step("stack", func() error { return b.stack(ctx) }) }
+	if b.spec.Overlap {
+		err = both(builds, stack)
+	} else if err = builds(); err == nil {
+		err = stack()
+	}
+	if err != nil {
+		return 0, err
+	}
+	code := int32(-1)
+	err = b.step("tests", func() (err error) { code, err = b.test(ctx); return err })
+	if err != nil {
+		return code, err
+	}
+	return code, b.step("report", func() error { return b.report(ctx, code) })
+}
+
+// step notes when a stage ended.
+func (b *bare) step(name string, do func() error) error {
+	if err := do(); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.ends[name] = time.Since(b.began)
+	return nil
+}
+
+func both(a, b func() error) error {
+	failed := make(chan error, 2)
+	go func() { failed <- a() }()
+	go func() { failed <- b() }()
+	return errors.Join(<-failed, <-failed)
+}
+
+func (b *bare) clone(ctx context.Context, dir string) error {
+	from, err := url.Parse(b.spec.Run.Spec.Repository.CloneURL)
+	if err != nil {
+		return fmt.Errorf("the clone address: %w", err)
+	}
+	from.User = url.UserPassword("x-access-token", b.spec.Token)
+	out, err := exec.CommandContext(ctx, "git", "clone", "-q", "--depth", "1", "--branch", "main", from.String(), dir).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("git clone: %w: %s", err, out)
+	}
+	b.plan, err = run.NewPlan(dir, nil, v1alpha1.Ceilings{})
+	return err
+}
+
+var digest = regexp.MustCompile(`sha256:[0-9a-f]{64}`)
+
+// build starts a Kaniko pod for each image and waits for all of them.
+func (b *bare) build(ctx context.Context) error {
+	r, ns := b.spec.Run, b.spec.BuildsNamespace
+	secret := jobs.BuildSecret(r, ns, jobs.BuildSecretName(r), b.spec.Token, b.spec.Push)
+	if err := b.create(ctx, secret); err != nil {
+		return err
+	}
+	waiting := map[string]string{}
+	for _, i := range b.plan.Builds {
+		in, err := b.spec.kaniko(i)
+		if err != nil {
+			return err
+		}
+		job, err := jobs.Kaniko(in)
+		if err != nil {
+			return fmt.Errorf("plan the build of %s: %w", i.Name, err)
+		}
+		pod := podOf(job.Name, ns, job.Spec.Template)
+		if err := b.create(ctx, pod); err != nil {
+			return err
+		}
+		waiting[pod.Name] = i.Name
+	}
+	return b.watch(ctx, ns, nil, func(p *corev1.Pod) (bool, error) {
+		if p == nil {
+			return len(waiting) == 0, nil
+		}
+		name, ok := waiting[p.Name]
+		t := ended(p)
+		if !ok || t == nil {
+			return false, nil
+		}
+		if t.ExitCode != 0 {
+			return false, fmt.Errorf("the build of %s ended with %d: %s", name, t.ExitCode, t.Message)
+		}
+		delete(waiting, p.Name)
+		b.have(name, b.spec.repository(name)+"@"+digest.FindString(t.Message))
+		return len(waiting) == 0, nil
+	})
+}
+
+// have notes an image and wakes the stack.
+func (b *bare) have(name, reference string) {
+	b.mu.Lock()
+	b.images[name] = reference
+	b.mu.Unlock()
+	select {
+	case b.built <- struct{}{}:
+	default:
+	}
+}
+
+// image is the reference of a build; empty while there is none.
+func (b *bare) image(build string) string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.images[build]
+}
+
+// convert turns the compose project into objects, with the images known so far.
+func (b *bare) convert() (*compose.Stack, error) {
+	r, images := b.spec.Run, map[string]string{}
+	for service, build := range b.plan.ServiceBuilds {
+		images[service] = b.image(build)
+	}
+	stack, err := compose.Convert(b.plan.Project, compose.Options{
+		Namespace: jobs.StackName(r), Images: images, Ceilings: r.Spec.Ceilings,
+		Labels: jobs.Labels(r, jobs.StageStack), PullSecret: jobs.PullSecretName(r), Strict: b.plan.Config.Stack.Strict,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("convert the stack: %w", err)
+	}
+	return stack, nil
+}
+
+// stack makes the namespace and brings the services up in the order of their dependencies.
+func (b *bare) stack(ctx context.Context) error {
+	stack, err := b.convert()
+	if err != nil {
+		return err
+	}
+	policy, err := jobs.Fence(b.spec.Run, b.spec.Egress)
+	if err != nil {
+		return fmt.Errorf("plan the fence: %w", err)
+	}
+	limits, err := jobs.Limits(b.spec.Run)
+	if err != nil {
+		return fmt.Errorf("plan the limits: %w", err)
+	}
+	objects := append([]client.Object{jobs.Namespace(b.spec.Run), policy, jobs.PullSecret(b.spec.Run, b.spec.Pull)}, limits...)
+	objects = append(objects, stack.Shared...)
+	for _, s := range stack.Services {
+		objects = append(objects, s.Objects...)
+	}
+	for _, o := range objects {
+		if err := b.create(ctx, o); err != nil {
+			return err
+		}
+	}
+	up := progress{applied: map[string]bool{}, started: map[string]bool{}, ready: map[string]bool{}}
+	return b.watch(ctx, jobs.StackName(b.spec.Run), b.built, func(p *corev1.Pod) (bool, error) {
+		if p != nil {
+			up.see(p)
+		}
+		return len(up.ready) == len(stack.Services), b.start(ctx, up)
+	})
+}
+
+// start starts the services that may start.
+func (b *bare) start(ctx context.Context, up progress) error {
+	stack, err := b.convert()
+	if err != nil {
+		return err
+	}
+	for _, s := range stack.Services {
+		build, ok := b.plan.ServiceBuilds[s.Name]
+		if up.applied[s.Name] || ok && b.image(build) == "" || slices.ContainsFunc(s.DependsOn, up.lacks) {
+			continue
+		}
+		if err := b.create(ctx, s.Workload); err != nil {
+			return err
+		}
+		up.applied[s.Name] = true
+	}
+	return nil
+}
+
+// test starts the first suite's pod and returns its exit code.
+func (b *bare) test(ctx context.Context) (int32, error) {
+	if len(b.plan.Suites) != 1 {
+		return 0, fmt.Errorf("the bare program runs one suite, and there are %d", len(b.plan.Suites))
+	}
+	t := b.plan.Suites[0]
+	ref := t.Image
+	if t.Build != "" {
+		ref = b.image(t.Build)
+	}
+	job := jobs.Test(jobs.TestInput{
+		Run: b.spec.Run, Suite: t.Name, Image: ref, Command: t.Test.Command.Args, Shell: t.Test.Command.Shell, Env: t.Test.Env,
+		Timeout: t.Test.Timeout.Duration, PullSecret: jobs.PullSecretName(b.spec.Run),
+	})
+	pod := podOf(job.Name, job.Namespace, job.Spec.Template)
+	if err := b.create(ctx, pod); err != nil {
+		return 0, err
+	}
+	code := int32(-1)
+	err := b.watch(ctx, pod.Namespace, nil, func(p *corev1.Pod) (bool, error) {
+		if p == nil || p.Name != pod.Name || ended(p) == nil {
+			return false, nil
+		}
+		code = ended(p).ExitCode
+		return true, nil
+	})
+	return code, err
+}
+
+// create creates an object under another manager's mark, so that Conductor, on the same cluster, sees none of its own in it.
+func (b *bare) create(ctx context.Context, o client.Object) error {
+	l := o.GetLabels()
+	if l[v1alpha1.LabelManaged] != "" {
+		l[v1alpha1.LabelManaged] = "bench"
+	}
+	if err := b.client.Create(ctx, o); err != nil {
+		return fmt.Errorf("create %s: %w", o.GetName(), err)
+	}
+	return nil
+}
+
+// podOf is the pod that a Job's controller would make.
+func podOf(name, namespace string, t corev1.PodTemplateSpec) *corev1.Pod {
+	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace, Labels: t.Labels}, Spec: t.Spec}
+}

@@ -1,0 +1,202 @@
+package github_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"testing"
+	"time"
+
+	gh "github.com/google/go-github/v62/github"
+
+	"github.com/w3evolutionsllc/conductor/test/github"
+)
+
+func TestPagination(t *testing.T) {
+	w := newWorld(t, github.Options{})
+	n := one(w.CreateIssue("acme/shop", "ada", "t", ""))(t)
+	for range 65 {
+		one(w.Comment("acme/shop", "ada", n, "c"))(t)
+	}
+	ctx, c := context.Background(), w.asInstallation()
+	seen := map[int64]bool{}
+	sizes := []int{}
+	for o := (&gh.IssueListCommentsOptions{}); ; {
+		page, resp, err := c.Issues.ListComments(ctx, "acme", "shop", n, o)
+		must(t, err)
+		sizes = append(sizes, len(page))
+		for _, k := range page {
+			seen[k.GetID()] = true
+		}
+		if o.Page = resp.NextPage; o.Page == 0 {
+			break
+		}
+	}
+	if len(seen) != 65 || len(sizes) != 3 || sizes[0] != 30 || sizes[2] != 5 {
+		t.Errorf("%d comments in pages of %v", len(seen), sizes)
+	}
+	page, resp, err := c.Issues.ListComments(ctx, "acme", "shop", n, &gh.IssueListCommentsOptions{ListOptions: gh.ListOptions{PerPage: 200}})
+	must(t, err)
+	if len(page) != 65 || resp.LastPage != 0 {
+		t.Errorf("%d comments; want all 65, per_page is cut to 100", len(page))
+	}
+	_, resp, err = c.Issues.ListComments(ctx, "acme", "shop", n, &gh.IssueListCommentsOptions{ListOptions: gh.ListOptions{PerPage: 10, Page: 3}})
+	must(t, err)
+	if resp.PrevPage != 2 || resp.NextPage != 4 || resp.LastPage != 7 || resp.FirstPage != 1 {
+		t.Errorf("links %+v", resp)
+	}
+}
+
+func TestConditionalRequestsCostNothing(t *testing.T) {
+	w := newWorld(t, github.Options{})
+	token := one(w.InstallationToken(w.installation))(t)
+	_, _, first := w.call("GET", "/repos/acme/shop/git/matching-refs/tags/", token, "")
+	status, body, second := w.call("GET", "/repos/acme/shop/git/matching-refs/tags/", token, "", "If-None-Match", first.Get("ETag"))
+	if status != http.StatusNotModified || len(body) != 0 || second.Get("X-RateLimit-Remaining") != first.Get("X-RateLimit-Remaining") {
+		t.Errorf("%d, remaining %s then %s", status, first.Get("X-RateLimit-Remaining"), second.Get("X-RateLimit-Remaining"))
+	}
+	must(t, w.PushTag("acme/shop", "ada", "x", "", ""))
+	status, _, third := w.call("GET", "/repos/acme/shop/git/matching-refs/tags/", token, "", "If-None-Match", first.Get("ETag"))
+	if status != http.StatusOK || third.Get("ETag") == first.Get("ETag") {
+		t.Errorf("after a change: %d", status)
+	}
+}
+
+func TestPrimaryLimit(t *testing.T) {
+	w := newWorld(t, github.Options{RateLimit: 3})
+	ctx := context.Background()
+	token := one(w.InstallationToken(w.installation))(t)
+	c := w.client(nil).WithAuthToken(token)
+	var limit *gh.RateLimitError
+	for n := 1; n <= 3; n++ {
+		_, _, err := c.Repositories.Get(ctx, "acme", "shop")
+		must(t, err)
+	}
+	status, body, header := w.call("GET", "/repos/acme/shop", token, "")
+	if status != http.StatusForbidden || header.Get("X-RateLimit-Remaining") != "0" {
+		t.Errorf("%d %s", status, body)
+	}
+	if _, _, err := c.Repositories.Get(ctx, "acme", "shop"); !errors.As(err, &limit) {
+		t.Errorf("error %v", err)
+	}
+	w.Advance(time.Hour)
+	if status, body, _ := w.call("GET", "/repos/acme/shop", token, ""); status != http.StatusUnauthorized { // the token has expired too
+		t.Errorf("%d %s", status, body)
+	}
+	token = one(w.InstallationToken(w.installation))(t)
+	if status, body, _ := w.call("GET", "/repos/acme/shop", token, ""); status != http.StatusOK {
+		t.Errorf("an hour later: %d %s", status, body)
+	}
+}
+
+func TestSecondaryLimitOnContent(t *testing.T) {
+	w := newWorld(t, github.Options{ContentLimit: 2})
+	ctx, c := context.Background(), w.asInstallation()
+	n := one(w.CreateIssue("acme/shop", "ada", "t", ""))(t)
+	say := func() error {
+		_, _, err := c.Issues.CreateComment(ctx, "acme", "shop", n, &gh.IssueComment{Body: gh.String("x")})
+		return err
+	}
+	must(t, say())
+	must(t, say())
+	var abuse *gh.AbuseRateLimitError
+	if err := say(); !errors.As(err, &abuse) || abuse.GetRetryAfter() <= 0 || abuse.GetRetryAfter() > time.Minute {
+		t.Fatalf("error %v", err)
+	}
+	w.Advance(time.Minute)
+	if status, body, _ := w.call("POST", "/repos/acme/shop/issues/1/comments", one(w.InstallationToken(w.installation))(t), `{"body":"x"}`); status != http.StatusCreated {
+		t.Errorf("a minute later: %d %s", status, body)
+	}
+}
+
+func TestFaults(t *testing.T) {
+	w := newWorld(t, github.Options{})
+	token := one(w.InstallationToken(w.installation))(t)
+	n := one(w.CreateIssue("acme/shop", "ada", "t", ""))(t)
+	comments := "/repos/acme/shop/issues/" + num(n) + "/comments"
+	post := func() (int, http.Header) {
+		status, _, header := w.call("POST", comments, token, `{"body":"x"}`)
+		return status, header
+	}
+	count := func() int { return len(one(w.Issue("acme/shop", n))(t).Comments) }
+
+	t.Run("bad gateway twice, then well", func(t *testing.T) {
+		w.Inject(github.Fault{Method: "POST", Path: "/repos/*/*/issues/*/comments", Status: 502, Times: 2})
+		for _, want := range []int{502, 502, 201} {
+			if got, _ := post(); got != want {
+				t.Errorf("%d; want %d", got, want)
+			}
+		}
+		if count() != 1 {
+			t.Errorf("%d comments", count())
+		}
+	})
+	t.Run("other requests are not touched", func(t *testing.T) {
+		w.Inject(github.Fault{Method: "POST", Path: comments, Status: 502})
+		defer w.Heal()
+		if status, _, _ := w.call("GET", comments, token, ""); status != 200 {
+			t.Errorf("%d", status)
+		}
+	})
+	t.Run("secondary limit", func(t *testing.T) {
+		w.Inject(github.Fault{Status: 403, Secondary: true, RetryAfter: time.Minute, Times: 1})
+		if status, header := post(); status != 403 || header.Get("Retry-After") != "60" {
+			t.Errorf("%d, Retry-After %q", status, header.Get("Retry-After"))
+		}
+	})
+	t.Run("the answer is lost, the effect stays", func(t *testing.T) {
+		before := count()
+		w.Inject(github.Fault{Status: 502, After: true, Times: 1})
+		if status, _ := post(); status != 502 || count() != before+1 {
+			t.Errorf("%d, %d comments; want one more than %d", status, count(), before)
+		}
+	})
+	t.Run("slow", func(t *testing.T) {
+		w.Inject(github.Fault{Delay: 50 * time.Millisecond, Times: 1})
+		started := time.Now()
+		if status, _ := post(); status != 201 || time.Since(started) < 50*time.Millisecond {
+			t.Errorf("%d after %v", status, time.Since(started))
+		}
+	})
+}
+
+func TestFaultsOfConnectionsAndGit(t *testing.T) {
+	w := newWorld(t, github.Options{})
+	token := one(w.InstallationToken(w.installation))(t)
+	t.Run("connection dropped", func(t *testing.T) {
+		w.Inject(github.Fault{Drop: true, Times: 1, Match: func(r *http.Request) bool { return r.Header.Get("X-Drop") != "" }})
+		req := one(http.NewRequest("GET", w.APIURL()+"/meta", nil))(t)
+		req.Header.Set("X-Drop", "1")
+		// A fresh connection: on a reused one the client would try again by itself.
+		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+		if resp, err := client.Do(req); err == nil {
+			resp.Body.Close()
+			t.Errorf("answered %d", resp.StatusCode)
+		}
+	})
+	t.Run("git", func(t *testing.T) {
+		w.Inject(github.Fault{Path: "/acme/shop.git/info/refs", Status: 503, Times: 1})
+		if out, err := w.git(token, "", "ls-remote", w.repo.CloneURL); err == nil {
+			t.Errorf("worked: %s", out)
+		}
+		w.mustGit(token, "", "ls-remote", w.repo.CloneURL)
+	})
+}
+
+func TestRequestLog(t *testing.T) {
+	w := newWorld(t, github.Options{})
+	_, answer, _ := w.call("POST", "/app/installations/"+num(w.installation)+"/access_tokens", w.goodJWT(), `{"repositories":["shop"],"permissions":{"contents":"read"}}`)
+	token := field(t, answer, "token")
+	w.ResetRequests()
+	w.call("GET", "/repos/acme/shop/contents/README.md", token, "")
+	w.mustGit(token, "", "ls-remote", w.repo.CloneURL)
+	all := w.Requests()
+	r := all[0]
+	if r.Operation != "GET /repos/{owner}/{repo}/contents/{path}" || r.Caller != "installation" || r.Granted["contents"] != "read" ||
+		len(r.Granted) != 2 || len(r.Repositories) != 1 || r.Needed[0]["contents"] != "read" || r.Status != 200 {
+		t.Errorf("%+v", r)
+	}
+	if last := all[len(all)-1]; last.Operation != "git-upload-pack" || last.Caller != "installation" {
+		t.Errorf("%+v", last)
+	}
+}

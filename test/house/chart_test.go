@@ -1,0 +1,365 @@
+package house
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	networkingv1 "k8s.io/api/networking/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/yaml"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/jobs"
+	"github.com/w3evolutionsllc/conductor/internal/settings"
+)
+
+// valuesSchema is the chart's schema, and the chart's values with others laid over them.
+func valuesSchema(t *testing.T) (*jsonschema.Schema, func(string) any) {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(chartDir, "values.schema.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(data))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := jsonschema.NewCompiler()
+	if err := c.AddResource("values.json", doc); err != nil {
+		t.Fatal(err)
+	}
+	s, err := c.Compile("values.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, func(over string) any {
+		values, mine := map[string]any{}, map[string]any{}
+		parse(t, filepath.Join(chartDir, "values.yaml"), &values)
+		if err := yaml.Unmarshal([]byte(over), &mine); err != nil {
+			t.Fatal(err)
+		}
+		merge(values, mine)
+		return values
+	}
+}
+
+func TestValuesAreChecked(t *testing.T) {
+	schema, with := valuesSchema(t)
+	for _, good := range []string{leastValues, manyValues} {
+		if err := schema.Validate(with(good)); err != nil {
+			t.Errorf("%s: %v", good, err)
+		}
+	}
+	for _, bad := range []string{
+		`{}`, // no registry, no App
+		`{registry: {hots: x}}`, `{conductor: {}}`, `{stacks: {egres: []}}`, `{drain: {on: true}}`, `{builds: {retries: 3}}`,
+		`{github: {appID: 0}}`, `{github: {appID: "1"}}`, `{github: {apiURL: github.com}}`, `{github: {existingSecret: ""}}`,
+		`{registry: {host: "https://registry.example.com"}}`, `{registry: {type: harbour}}`,
+		`{image: {digest: latest}}`, `{image: {pullPolicy: Sometimes}}`, `{replicas: 0}`, `{imagePullSecrets: [a]}`,
+		`{builds: {timeout: 30}}`, `{builds: {timeout: soon}}`, `{builds: {timeout: 0s}}`, `{builds: {cpu: 2}}`, `{builds: {memory: lots}}`,
+		`{stacks: {host: "{service}.example.com"}}`, `{stacks: {scheme: ftp}}`, `{stacks: {gateway: public}}`, `{stacks: {pods: -1}}`,
+		`{stacks: {egress: [example.com]}}`, `{stacks: {egress: ["10.0.0.0"]}}`, `{stacks: {egress: ["10.0.0.0/33"]}}`,
+		`{ingress: {enabled: true}}`, `{service: {type: ExternalName}}`, `{triggers: {tags: [""]}}`, `{drain: {timeout: 90s}}`,
+	} {
+		over := map[string]any{}
+		if err := yaml.Unmarshal([]byte(leastValues), &over); err != nil {
+			t.Fatal(err)
+		}
+		mine := map[string]any{}
+		if err := yaml.Unmarshal([]byte(bad), &mine); err != nil {
+			t.Fatal(err)
+		}
+		merge(over, mine)
+		if bad == `{}` {
+			over = mine
+		}
+		text, err := yaml.Marshal(over)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if schema.Validate(with(string(text))) == nil {
+			t.Errorf("%s passes", bad)
+		}
+	}
+}
+
+// TestEveryObjectOfTheSchemaIsClosed finds places where an unknown key would pass.
+func TestEveryObjectOfTheSchemaIsClosed(t *testing.T) {
+	var schema map[string]any
+	parse(t, filepath.Join(chartDir, "values.schema.json"), &schema)
+	// Kubernetes' own, which it checks itself.
+	open := []string{"/properties/global", "/properties/tolerations/items"}
+	var walk func(where string, v any)
+	walk = func(where string, v any) {
+		m, ok := v.(map[string]any)
+		if !ok {
+			return
+		}
+		if _, closed := m["additionalProperties"]; m["type"] == "object" && !closed && !slices.Contains(open, where) {
+			t.Errorf("%s takes any key", where)
+		}
+		for k, v := range m {
+			walk(where+"/"+k, v)
+		}
+	}
+	walk("", schema)
+}
+
+// TestTheConfigIsWhatConductorReads reads the rendered config with Conductor's own parser, and finds in it all that a value says.
+func TestTheConfigIsWhatConductorReads(t *testing.T) {
+	for name, values := range map[string]string{"least": leastValues, "many": manyValues} {
+		text, _, _ := unstructured.NestedString(render(t, values).of("ConfigMap")[0].Object, "data", "config.yaml")
+		set, err := settings.Parse([]byte(text))
+		if err != nil {
+			t.Errorf("%s: %v\n%s", name, err, text)
+			continue
+		}
+		if set.Namespace != "conductor" || set.ServiceAccount != "conductor" {
+			t.Errorf("%s: namespace %s, account %s", name, set.Namespace, set.ServiceAccount)
+		}
+		if name == "least" {
+			want := settings.Default()
+			set.GitHub, set.Registry = want.GitHub, want.Registry
+			if d := cmp.Diff(want, set, cmpopts.EquateEmpty()); d != "" {
+				t.Errorf("the chart's defaults are not Conductor's (-Conductor +chart):\n%s", d)
+			}
+		} else if set.GitHub.AppID != 123456789 || set.Stacks.Pods != 20 || !set.Keep.Forever || set.Registry.PullConfigFile == "" || len(set.Stacks.Egress) != 7 {
+			t.Errorf("%s: values are lost: %+v", name, set)
+		}
+	}
+}
+
+// TestEverySettingIsAValue finds settings that the chart forgot, and values that would be unknown settings.
+func TestEverySettingIsAValue(t *testing.T) {
+	values := map[string]map[string]any{}
+	all := map[string]any{}
+	parse(t, filepath.Join(chartDir, "values.yaml"), &all)
+	for k, v := range all {
+		if m, ok := v.(map[string]any); ok {
+			values[k] = m
+		}
+	}
+	for key, group := range map[string]any{
+		"builds": settings.Builds{}, "stacks": settings.Stacks{}, "keep": settings.Keep{}, "triggers": settings.Triggers{}, "retention": settings.Retention{},
+	} {
+		keys := map[string]bool{}
+		for i := range reflect.TypeOf(group).NumField() {
+			name, _, _ := strings.Cut(reflect.TypeOf(group).Field(i).Tag.Get("json"), ",")
+			keys[name] = true
+			if _, ok := values[key][name]; !ok {
+				t.Errorf("the setting %s.%s is no value of the chart", key, name)
+			}
+		}
+		for name := range values[key] {
+			if !keys[name] {
+				t.Errorf("the value %s.%s is no setting", key, name)
+			}
+		}
+	}
+}
+
+// grants are the rules of every role that the chart makes.
+func grants(t *testing.T, r release) map[string][]rbacv1.PolicyRule {
+	t.Helper()
+	all := map[string][]rbacv1.PolicyRule{}
+	for _, kind := range []string{"Role", "ClusterRole"} {
+		for _, o := range r.of(kind) {
+			var role rbacv1.Role
+			if err := runtime.DefaultUnstructuredConverter.FromUnstructured(o.Object, &role); err != nil {
+				t.Fatal(err)
+			}
+			all[kind+" "+o.GetNamespace()+"/"+o.GetName()] = role.Rules
+		}
+	}
+	return all
+}
+
+// wrongs are what no role of the chart may grant.
+func wrongs(r rbacv1.PolicyRule) []string {
+	var found []string
+	never := []string{
+		"pods/exec", "pods/attach", "pods/portforward", "pods/proxy", "pods/ephemeralcontainers", "pods/eviction", "serviceaccounts", "serviceaccounts/token",
+		"users", "groups", "nodes", "nodes/proxy", "services/proxy", "clusterrolebindings", "roles", "customresourcedefinitions",
+		"validatingadmissionpolicies", "validatingadmissionpolicybindings", "mutatingwebhookconfigurations", "certificatesigningrequests",
+	}
+	for _, s := range slices.Concat(r.APIGroups, r.Resources, r.Verbs) {
+		if strings.Contains(s, "*") {
+			found = append(found, "a wildcard")
+		}
+	}
+	for _, res := range r.Resources {
+		if slices.Contains(never, res) {
+			found = append(found, res)
+		}
+	}
+	for _, v := range r.Verbs {
+		switch {
+		case slices.Contains([]string{"impersonate", "escalate", "deletecollection"}, v):
+			found = append(found, v)
+		case slices.Contains(r.Resources, "secrets") && v != "create" && v != "delete":
+			found = append(found, v+" secrets")
+		case v == "bind" && !cmp.Equal(r.ResourceNames, []string{"conductor-stack"}):
+			found = append(found, "bind any role")
+		case slices.Contains(r.Resources, "clusterroles") && v != "bind":
+			found = append(found, v+" cluster roles")
+		case slices.Contains(r.Resources, "rolebindings") && v != "create":
+			found = append(found, v+" role bindings")
+		case slices.Contains(r.Resources, "namespaces") && (v == "update" || v == "patch"):
+			found = append(found, v+" namespaces")
+		case slices.Contains(r.Resources, "pods") && !slices.Contains([]string{"get", "list", "watch"}, v):
+			found = append(found, v+" pods")
+		}
+	}
+	return found
+}
+
+func TestRightsAreNarrow(t *testing.T) {
+	for _, values := range []string{leastValues, manyValues} {
+		roles := grants(t, render(t, values))
+		if len(roles) != 4 {
+			t.Errorf("%d roles, want those of its own namespace, of builds, of the cluster and of stacks", len(roles))
+		}
+		for name, rules := range roles {
+			for _, rule := range rules {
+				for _, w := range wrongs(rule) {
+					t.Errorf("%s grants %s: %v", name, w, rule)
+				}
+			}
+		}
+	}
+}
+
+func TestWideRightsAreFound(t *testing.T) {
+	for _, rule := range []rbacv1.PolicyRule{
+		{APIGroups: []string{""}, Resources: []string{"secrets"}, Verbs: []string{"create", "patch"}},
+		{APIGroups: []string{""}, Resources: []string{"secrets"}, Verbs: []string{"*"}},
+		{APIGroups: []string{"*"}, Resources: []string{"pods"}, Verbs: []string{"get"}},
+		{APIGroups: []string{""}, Resources: []string{"pods/exec"}, Verbs: []string{"create"}},
+		{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"create"}},
+		{APIGroups: []string{""}, Resources: []string{"namespaces"}, Verbs: []string{"patch"}},
+		{APIGroups: []string{rbacv1.GroupName}, Resources: []string{"clusterroles"}, Verbs: []string{"bind"}},
+		{APIGroups: []string{rbacv1.GroupName}, Resources: []string{"clusterroles"}, Verbs: []string{"bind"}, ResourceNames: []string{"conductor-stack", "admin"}},
+		{APIGroups: []string{""}, Resources: []string{"users"}, Verbs: []string{"impersonate"}},
+	} {
+		if len(wrongs(rule)) == 0 {
+			t.Errorf("%v passes", rule)
+		}
+	}
+}
+
+// TestConductorsOwnPodsAreRestricted holds the pods of the chart to Pod Security's restricted level where it says more than the
+// default: https://kubernetes.io/docs/concepts/security/pod-security-standards/
+func TestConductorsOwnPodsAreRestricted(t *testing.T) {
+	r := render(t, manyValues)
+	for _, o := range append(r.of("Deployment"), r.of("Job")...) {
+		spec, _, _ := unstructured.NestedMap(o.Object, "spec", "template", "spec")
+		at := func(from map[string]any, path ...string) any {
+			v, _, _ := unstructured.NestedFieldNoCopy(from, path...)
+			return v
+		}
+		if at(spec, "securityContext", "runAsNonRoot") != true || at(spec, "securityContext", "seccompProfile", "type") != "RuntimeDefault" {
+			t.Errorf("%s %s: %v", o.GetKind(), o.GetName(), spec["securityContext"])
+		}
+		containers, _, _ := unstructured.NestedSlice(spec, "containers")
+		for _, c := range containers {
+			sec, _ := c.(map[string]any)["securityContext"].(map[string]any)
+			if sec["allowPrivilegeEscalation"] != false || sec["readOnlyRootFilesystem"] != true || !cmp.Equal(at(sec, "capabilities", "drop"), []any{"ALL"}) {
+				t.Errorf("%s %s: %v", o.GetKind(), o.GetName(), sec)
+			}
+		}
+		if len(containers) != 1 {
+			t.Errorf("%s %s has %d containers", o.GetKind(), o.GetName(), len(containers))
+		}
+	}
+}
+
+// TestPoliciesHoldConductorAlone checks what the API server does not: that each policy is bound, denies, fails closed, and is
+// about Conductor's account. Whether they refuse what they should is asked of a real one in test/e2e.
+func TestPoliciesHoldConductorAlone(t *testing.T) {
+	r := render(t, leastValues)
+	bound := map[string]bool{}
+	for _, b := range r.of("ValidatingAdmissionPolicyBinding") {
+		name, _, _ := unstructured.NestedString(b.Object, "spec", "policyName")
+		actions, _, _ := unstructured.NestedStringSlice(b.Object, "spec", "validationActions")
+		bound[name] = cmp.Equal(actions, []string{"Deny"})
+	}
+	policies := r.of("ValidatingAdmissionPolicy")
+	if len(policies) < 3 {
+		t.Errorf("%d policies", len(policies))
+	}
+	for _, p := range policies {
+		fail, _, _ := unstructured.NestedString(p.Object, "spec", "failurePolicy")
+		conditions, _, _ := unstructured.NestedSlice(p.Object, "spec", "matchConditions")
+		if !bound[p.GetName()] || fail != "Fail" || !strings.Contains(fmt.Sprint(conditions), "'system:serviceaccount:conductor:conductor'") {
+			t.Errorf("%s: bound and denying %v, failurePolicy %s, conditions %v", p.GetName(), bound[p.GetName()], fail, conditions)
+		}
+	}
+	if text := r.text["admission.yaml"]; !strings.Contains(text, "request.name.startsWith('conductor-tags-')") {
+		t.Error("no policy keeps Conductor from writing its own configuration")
+	}
+}
+
+// TestBuildsAreFencedInAsStacksAre compares what the chart lets builds reach with what Conductor lets stacks reach.
+func TestBuildsAreFencedInAsStacksAre(t *testing.T) {
+	r := render(t, manyValues)
+	builds := networkPolicy(t, r.of("NetworkPolicy"), "builds")
+	var egress []string
+	parsed := struct{ Stacks struct{ Egress []string } }{}
+	if err := yaml.Unmarshal([]byte(manyValues), &parsed); err != nil {
+		t.Fatal(err)
+	}
+	egress = parsed.Stacks.Egress
+	stack, err := jobs.Fence(&v1alpha1.Run{}, egress)
+	if err != nil {
+		t.Fatal(err)
+	}
+	outside := func(p *networkingv1.NetworkPolicy) []string {
+		var all []string
+		for _, rule := range p.Spec.Egress {
+			for _, to := range rule.To {
+				if to.IPBlock != nil {
+					text, err := json.Marshal([]any{to.IPBlock, rule.Ports})
+					if err != nil {
+						t.Fatal(err)
+					}
+					all = append(all, string(text))
+				}
+			}
+		}
+		slices.Sort(all)
+		return all
+	}
+	if d := cmp.Diff(outside(stack), outside(builds)); d != "" || len(outside(stack)) < len(egress) {
+		t.Errorf("builds reach something else outside than stacks (-stacks +builds):\n%s", d)
+	}
+	if len(builds.Spec.Ingress) != 0 || len(builds.Spec.PolicyTypes) != 2 || len(builds.Spec.PodSelector.MatchLabels) != 0 {
+		t.Errorf("builds are not closed: %+v", builds.Spec)
+	}
+}
+
+func networkPolicy(t *testing.T, all []unstructured.Unstructured, name string) *networkingv1.NetworkPolicy {
+	t.Helper()
+	for _, o := range all {
+		if o.GetName() == name {
+			var p networkingv1.NetworkPolicy
+			if err := runtime.DefaultUnstructuredConverter.FromUnstructured(o.Object, &p); err != nil {
+				t.Fatal(err)
+			}
+			return &p
+		}
+	}
+	t.Fatalf("no NetworkPolicy %s", name)
+	return nil
+}

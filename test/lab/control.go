@@ -1,0 +1,129 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// Command is a program that the cluster brought along, such as kubectl or helm, for the cluster's administrator.
+func (c *Cluster) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
+	return c.tool(ctx, name, args...)
+}
+
+// Signal sends a signal to one of the cluster's daemons, such as kube-apiserver. Only clusters of test/cluster can do that.
+func (c *Cluster) Signal(daemon string, s syscall.Signal) error {
+	logs := c.env["CONDUCTOR_CLUSTER_LOGS"]
+	if logs == "" {
+		return fmt.Errorf("the daemons of this cluster cannot be reached")
+	}
+	// The file holds /proc/PID/stat as it was when the daemon began; what may be a space in it comes after the pid.
+	data, err := os.ReadFile(filepath.Join(filepath.Dir(logs), "pids", daemon+".stat"))
+	if err != nil {
+		return fmt.Errorf("find %s: %w", daemon, err)
+	}
+	field, _, _ := strings.Cut(string(data), " ")
+	pid, err := strconv.Atoi(field)
+	if err != nil {
+		return fmt.Errorf("find %s: %w", daemon, err)
+	}
+	name, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	if err != nil || !strings.Contains(string(name), daemon) {
+		return fmt.Errorf("%s does not run: process %d is %q", daemon, pid, name)
+	}
+	if err := syscall.Kill(pid, s); err != nil {
+		return fmt.Errorf("signal %s: %w", daemon, err)
+	}
+	return nil
+}
+
+// Kill ends the processes of a pod's container at this instant, by SIGKILL. The kubelet starts it again. Only pods on this machine
+// can be killed like that.
+func (c *Cluster) Kill(pod types.UID, program string) error {
+	found, err := filepath.Glob("/proc/[0-9]*/cgroup")
+	if err != nil {
+		return fmt.Errorf("find the processes of pod %s: %w", pod, err)
+	}
+	killed := 0
+	for _, file := range found {
+		// A process may end while it is looked at.
+		group, _ := os.ReadFile(file)
+		if !strings.Contains(string(group), "/pod"+string(pod)+"/") {
+			continue
+		}
+		dir := filepath.Dir(file)
+		line, _ := os.ReadFile(filepath.Join(dir, "cmdline"))
+		if name, _, _ := strings.Cut(string(line), "\x00"); name != program {
+			continue
+		}
+		pid, err := strconv.Atoi(filepath.Base(dir))
+		if err != nil {
+			return fmt.Errorf("find the processes of pod %s: %w", pod, err)
+		}
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			return fmt.Errorf("kill %s of pod %s: %w", program, pod, err)
+		}
+		killed++
+	}
+	if killed == 0 {
+		return fmt.Errorf("pod %s has no process %s on this machine", pod, program)
+	}
+	return nil
+}
+
+// Reinstall installs Conductor anew with other values laid over the chart's, and waits until it is ready.
+func (l *Lab) Reinstall(ctx context.Context, values map[string]any) error {
+	in := l.Install
+	in.Values = values
+	return l.Cluster.Install(ctx, in, os.Stderr)
+}
+
+// settled waits until the replicas of an earlier installation are gone, which may still lead or be routed to for some seconds, and
+// until the webhook's address leads to those that are left.
+func (c *Cluster) settled(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	// Each request has a connection of its own, so that it is routed by itself.
+	fresh := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 2 * time.Second}
+	for good := 0; good < 10; {
+		leaving, err := c.Kubectl(ctx, "-n", Namespace, "get", "pods", "-l", "app.kubernetes.io/name=conductor", "-o", "jsonpath={.items[*].metadata.deletionTimestamp}")
+		if err == nil && leaving == "" {
+			err = c.ready(ctx, fresh)
+		}
+		if good++; err != nil || leaving != "" {
+			good = 0
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("conductor does not settle: %w (%v)", ctx.Err(), err)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	return nil
+}
+
+// ready asks whatever replica the webhook's address leads to.
+func (c *Cluster) ready(ctx context.Context, with *http.Client) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(c.WebhookURL(), "/webhook")+"/readyz", nil)
+	if err != nil {
+		return fmt.Errorf("ask for readiness: %w", err)
+	}
+	res, err := with.Do(req)
+	if err != nil {
+		return fmt.Errorf("ask for readiness: %w", err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("not ready: %s", res.Status)
+	}
+	return nil
+}

@@ -1,0 +1,145 @@
+package lab
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/go-logr/logr"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/test/github"
+)
+
+// Lab is a cluster with Conductor on it, and the GitHub that it is installed on.
+type Lab struct {
+	*Cluster
+	GitHub *github.Server
+	App    github.App
+	// Config, Client and Kube are the administrator's.
+	Config *rest.Config
+	Client client.Client
+	Kube   kubernetes.Interface
+	// Install is what Conductor was installed with.
+	Install Install
+
+	dir string
+}
+
+// Options say how a lab is made.
+type Options struct {
+	// Values are laid over the chart's values.
+	Values map[string]any
+	// Out gets what is being done.
+	Out io.Writer
+}
+
+// New brings everything up: the cluster, a GitHub, an image of this source, and Conductor by its chart.
+func New(ctx context.Context, o Options) (*Lab, error) {
+	say := func(format string, args ...any) { fmt.Fprintf(o.Out, format+"\n", args...) }
+	cluster, err := Up(ctx, o.Out)
+	if err != nil {
+		return nil, err
+	}
+	start := time.Now()
+	bin, err := Build(ctx, o.Out)
+	if err != nil {
+		return nil, err
+	}
+	image, err := cluster.Push(ctx, bin)
+	if err != nil {
+		return nil, err
+	}
+	say("%6.1fs  conductor built from this source: %s", time.Since(start).Seconds(), image)
+	l := &Lab{Cluster: cluster}
+	if err := l.connect(); err != nil {
+		return nil, err
+	}
+	if err := l.startGitHub(); err != nil {
+		return nil, err
+	}
+	if err := cluster.Forget(ctx); err != nil {
+		return nil, err
+	}
+	start = time.Now()
+	l.Install = Install{Image: image, APIURL: l.GitHub.APIURL(), AppID: l.App.ID, Key: []byte(l.App.PrivateKey), Secret: l.App.WebhookSecret, Values: o.Values}
+	if err := cluster.Install(ctx, l.Install, io.Discard); err != nil {
+		l.Close()
+		return nil, err
+	}
+	say("%6.1fs  conductor installed by its chart, two replicas ready", time.Since(start).Seconds())
+	return l, nil
+}
+
+func (l *Lab) connect() error {
+	log.SetLogger(logr.Discard()) // The client has nothing to say that an error does not.
+	var err error
+	if l.Config, err = clientcmd.BuildConfigFromFlags("", l.Kubeconfig); err != nil {
+		return fmt.Errorf("read the kubeconfig: %w", err)
+	}
+	l.Config.QPS, l.Config.Burst = 200, 400
+	scheme := runtime.NewScheme()
+	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
+		return fmt.Errorf("register the kinds: %w", err)
+	}
+	if l.Client, err = client.New(l.Config, client.Options{Scheme: scheme}); err != nil {
+		return fmt.Errorf("connect to the cluster: %w", err)
+	}
+	if l.Kube, err = kubernetes.NewForConfig(l.Config); err != nil {
+		return fmt.Errorf("connect to the cluster: %w", err)
+	}
+	l.dir, err = os.MkdirTemp("", "lab-")
+	return err
+}
+
+// startGitHub starts a GitHub that pods reach, with the App of the manifest and the organization acme.
+func (l *Lab) startGitHub() error {
+	var manifest struct {
+		Permissions github.Permissions `json:"default_permissions"`
+		Events      []string           `json:"default_events"`
+	}
+	data, err := os.ReadFile(filepath.Join(root(), "charts", "conductor", "files", "app-manifest.json"))
+	if err != nil {
+		return fmt.Errorf("read the App's manifest: %w", err)
+	}
+	if err := json.Unmarshal(data, &manifest); err != nil {
+		return fmt.Errorf("read the App's manifest: %w", err)
+	}
+	if l.GitHub, err = github.New(github.Options{Address: l.HostIP + ":0"}); err != nil {
+		return fmt.Errorf("start GitHub: %w", err)
+	}
+	if err := l.GitHub.CreateOrg("acme"); err != nil {
+		return fmt.Errorf("make an organization: %w", err)
+	}
+	l.App, err = l.GitHub.CreateApp(github.AppOptions{
+		Slug: "conductor", Owner: "acme", Permissions: manifest.Permissions, Events: manifest.Events,
+		WebhookURL: l.WebhookURL(), WebhookSecret: newSecret(),
+	})
+	if err != nil {
+		return fmt.Errorf("register the App: %w", err)
+	}
+	if _, err := l.GitHub.InstallApp(l.App.ID, "acme", github.InstallOptions{}); err != nil {
+		return fmt.Errorf("install the App: %w", err)
+	}
+	return nil
+}
+
+// Close ends the GitHub. Conductor and its stacks stay.
+func (l *Lab) Close() {
+	if l.GitHub != nil {
+		l.GitHub.Close()
+	}
+	_ = os.RemoveAll(l.dir)
+}
