@@ -22,6 +22,22 @@ type CheckRun struct {
 	DetailsURL string
 	// StartedAt and CompletedAt are zero when unknown.
 	StartedAt, CompletedAt time.Time
+	// Annotations are shown beside the lines that they are about. The adapter sends them in batches of 50, each once.
+	Annotations []Annotation
+}
+
+// Annotation is a note on lines of a file in a check run.
+//
+// +kubebuilder:object:generate=false
+type Annotation struct {
+	// Path is relative to the repository's root.
+	Path string
+	// StartLine and EndLine count from 1.
+	StartLine, EndLine int
+	// Level is notice, warning or failure.
+	Level string
+	// Title has at most 255 characters, Message and RawDetails at most 64 KiB each.
+	Title, Message, RawDetails string
 }
 
 // Permission is a user's right on a repository, as GitHub's role names: read, triage, write, maintain, admin or none.

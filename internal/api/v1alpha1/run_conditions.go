@@ -15,6 +15,10 @@ const (
 	ConditionTestsPassed = "TestsPassed"
 	// ConditionReported: the check run and the comment say how it ended.
 	ConditionReported = "Reported"
+	// ConditionRecorded: the result, the JUnit files and the logs are in the registry.
+	ConditionRecorded = "Recorded"
+	// ConditionStackHealthy: the services of a kept stack are still up; set once the outcome is known.
+	ConditionStackHealthy = "StackHealthy"
 	// ConditionStackKept: the stack is still there; False with ReasonExpired or ReasonDeleted once it is gone.
 	ConditionStackKept = "StackKept"
 )
@@ -22,7 +26,7 @@ const (
 // StageConditions are the conditions in the order of the stages.
 var StageConditions = []string{
 	ConditionCheckedOut, ConditionSecretsSynced, ConditionImagesBuilt, ConditionStackReady,
-	ConditionTestsPassed, ConditionReported, ConditionStackKept,
+	ConditionTestsPassed, ConditionRecorded, ConditionReported, ConditionStackKept,
 }
 
 // Reasons of conditions. A reason is one of these and never free text, so that scripts can rely on it.
@@ -48,4 +52,10 @@ const (
 	ReasonExpired          = "Expired"
 	ReasonDeleted          = "Deleted"
 	ReasonStuck            = "Stuck"
+	ReasonOutOfMemory      = "OutOfMemory"
+	ReasonEvicted          = "Evicted"
+	ReasonNodeLost         = "NodeLost"
+	ReasonQuotaExceeded    = "QuotaExceeded"
+	ReasonDiskFull         = "DiskFull"
+	ReasonDegraded         = "Degraded"
 )

@@ -229,6 +229,9 @@ type RunStatus struct {
 	// ExpiresAt is when the stack is taken down; unset when it is kept forever or is gone.
 	// +optional
 	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
+	// Record is the artifact that outlives the Run.
+	// +optional
+	Record *RecordStatus `json:"record,omitempty"`
 	// Notes are the conversion's approximations and what else a reader should know, at most 20.
 	// +optional
 	// +kubebuilder:validation:MaxItems=20
@@ -321,10 +324,92 @@ type SuiteStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=8192
 	Log string `json:"log,omitempty"`
+	// StartedAt is when the first test process was started, or let go where it waited for the stack.
 	// +optional
 	StartedAt *metav1.MicroTime `json:"startedAt,omitempty"`
 	// +optional
 	FinishedAt *metav1.MicroTime `json:"finishedAt,omitempty"`
+	// Shards is how many shards the suite has; each is an attempt of its own at a time.
+	// +optional
+	Shards int32 `json:"shards,omitempty"`
+	// Attempts are the executions: one for each shard, and one more for each that was tried again.
+	// +optional
+	// +kubebuilder:validation:MaxItems=256
+	Attempts []AttemptStatus `json:"attempts,omitempty"`
+	// Totals count the test cases of the JUnit files; unset where there were none.
+	// +optional
+	Totals *TestTotals `json:"totals,omitempty"`
+	// Failures are the first failing test cases, at most 10; the record holds them all.
+	// +optional
+	// +kubebuilder:validation:MaxItems=10
+	Failures []TestFailure `json:"failures,omitempty"`
+	// NewlyFailing and NewlyFixed count against the last run of the suite on the branch; unset where there was none.
+	// +optional
+	NewlyFailing *int32 `json:"newlyFailing,omitempty"`
+	// +optional
+	NewlyFixed *int32 `json:"newlyFixed,omitempty"`
+	// Problems are what went wrong around the tests, such as a JUnit pattern that matched nothing.
+	// +optional
+	// +kubebuilder:validation:MaxItems=10
+	Problems []string `json:"problems,omitempty"`
+}
+
+// AttemptStatus is one execution of one shard of a suite.
+type AttemptStatus struct {
+	// Shard counts from 0, Number from 1.
+	Shard  int32 `json:"shard"`
+	Number int32 `json:"number"`
+	// +optional
+	Outcome Outcome `json:"outcome,omitempty"`
+	// +optional
+	ExitCode *int32 `json:"exitCode,omitempty"`
+	// Message explains an outcome that is not the test's own.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Message string `json:"message,omitempty"`
+	// CreatedAt is when its Job was made, StartedAt when its test was let go.
+	// +optional
+	CreatedAt *metav1.MicroTime `json:"createdAt,omitempty"`
+	// +optional
+	StartedAt *metav1.MicroTime `json:"startedAt,omitempty"`
+	// +optional
+	FinishedAt *metav1.MicroTime `json:"finishedAt,omitempty"`
+}
+
+// TestTotals count test cases. Tests is the sum of the others but Flaky, which are among the passed.
+type TestTotals struct {
+	Tests   int32 `json:"tests"`
+	Passed  int32 `json:"passed"`
+	Failed  int32 `json:"failed"`
+	Errors  int32 `json:"errors"`
+	Skipped int32 `json:"skipped"`
+	Flaky   int32 `json:"flaky"`
+}
+
+// TestFailure is one failing test case.
+type TestFailure struct {
+	// +kubebuilder:validation:MaxLength=512
+	Name string `json:"name"`
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	File string `json:"file,omitempty"`
+	// +optional
+	Line int32 `json:"line,omitempty"`
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Message string `json:"message,omitempty"`
+}
+
+// RecordStatus is where the record of a Run is.
+type RecordStatus struct {
+	// Reference is repository:tag, Digest that of its manifest.
+	// +optional
+	Reference string `json:"reference,omitempty"`
+	// +optional
+	Digest string `json:"digest,omitempty"`
+	// Size is the sum of its layers, in bytes.
+	// +optional
+	Size int64 `json:"size,omitempty"`
 }
 
 // ReportStatus says what was last told on GitHub, and where.
