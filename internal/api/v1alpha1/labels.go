@@ -18,6 +18,10 @@ const (
 	LabelService = "conductor.digitalservic.es/service"
 	// LabelSuite is the test suite of a test Job.
 	LabelSuite = "conductor.digitalservic.es/suite"
+	// LabelShard is the index of a test Job's shard, from 0.
+	LabelShard = "conductor.digitalservic.es/shard"
+	// LabelAttempt is the number of a test Job's attempt, from 1.
+	LabelAttempt = "conductor.digitalservic.es/attempt"
 	// LabelImage is the image (key of build.images or compose service) of a build Job.
 	LabelImage = "conductor.digitalservic.es/image"
 	// LabelRepository is the repository's numeric id, which survives renames.

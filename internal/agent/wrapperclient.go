@@ -1,0 +1,71 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/w3evolutionsllc/conductor/internal/evidence"
+)
+
+// ErrRefused is in the chain of an error when the attempt has ended or may never start: to ask again is of no use.
+var ErrRefused = errors.New("the agent refuses the attempt")
+
+// WrapperClient is the wrapper's side of the protocol. It tries nothing twice.
+type WrapperClient struct{ caller }
+
+// NewWrapperClient makes a client for the agent at a base URL such as http://conductor-agent.shop.svc:7070. The token is read
+// from the file before each request, so that the file may come later than the wrapper.
+func NewWrapperClient(baseURL, tokenFile string) *WrapperClient {
+	token := func() (string, error) {
+		data, err := os.ReadFile(tokenFile)
+		if err != nil {
+			return "", fmt.Errorf("read the agent's token: %w", err)
+		}
+		return strings.TrimSpace(string(data)), nil
+	}
+	return &WrapperClient{caller{http: directHTTP(), base: strings.TrimSuffix(baseURL, "/"), token: token}}
+}
+
+// Ready asks whether an attempt may start and waits for leave. False is not yet; an error with ErrRefused is never.
+func (c *WrapperClient) Ready(ctx context.Context, key evidence.AttemptKey, wait time.Duration) (bool, error) {
+	res, err := c.do(ctx, http.MethodPost, evidence.AttemptPath(key, "ready")+"?"+url.Values{"wait": {wait.String()}}.Encode(), nil, "")
+	if err != nil {
+		return false, err
+	}
+	return res.StatusCode == http.StatusOK, res.Body.Close()
+}
+
+// PutJUnit sends the JUnit files as a tar.
+func (c *WrapperClient) PutJUnit(ctx context.Context, key evidence.AttemptKey, tar io.Reader) error {
+	return c.put(ctx, evidence.AttemptPath(key, "junit"), tar)
+}
+
+// End tells how the test ended, after its JUnit was sent.
+func (c *WrapperClient) End(ctx context.Context, attempt evidence.Attempt) error {
+	return c.post(ctx, evidence.AttemptPath(attempt.AttemptKey, "end"), attempt)
+}
+
+// PutArtifacts sends the artifacts as a tar.
+func (c *WrapperClient) PutArtifacts(ctx context.Context, key evidence.AttemptKey, tar io.Reader) error {
+	return c.put(ctx, evidence.AttemptPath(key, "artifacts"), tar)
+}
+
+// Complete tells that nothing more comes.
+func (c *WrapperClient) Complete(ctx context.Context, attempt evidence.Attempt) error {
+	return c.post(ctx, evidence.AttemptPath(attempt.AttemptKey, "complete"), attempt)
+}
+
+func (c *WrapperClient) put(ctx context.Context, path string, tar io.Reader) error {
+	res, err := c.do(ctx, http.MethodPut, path, tar, "application/x-tar")
+	if err != nil {
+		return err
+	}
+	return res.Body.Close()
+}
