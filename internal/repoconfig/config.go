@@ -36,10 +36,26 @@ func (c *Config) Suites() []string {
 
 // Test is one suite.
 type Test struct {
-	Command Command           `yaml:"command" need:"true" doc:"What runs the tests: a string for /bin/sh -c, or a list of the program and its arguments, run as it stands. Exit code 0 means passed."`
-	Image   string            `yaml:"image" is:"image" doc:"Where the command runs: a key of build.images, a compose service, or an image reference. Left out, it is the compose service with the suite's name, or tests, test or sut; else Dockerfile.test is built; else Dockerfile."`
-	Env     map[string]string `yaml:"env" keys:"env" is:"value" doc:"Environment variables of the tests."`
-	Timeout Duration          `yaml:"timeout" default:"30m" doc:"The longest the suite may take."`
+	Command   Command           `yaml:"command" doc:"What runs the tests: a string for /bin/sh -c, or a list of the program and its arguments, run as it stands. Exit code 0 means passed. Left out, it is what the image, or the service, runs by itself."`
+	Image     string            `yaml:"image" is:"image" doc:"Where the command runs: a key of build.images, a compose service, or an image reference. Left out, it is the compose service with the suite's name, or tests, test or sut; else Dockerfile.test is built; else Dockerfile."`
+	Service   string            `yaml:"service" is:"service" doc:"A compose service that is the test itself, as sut is for Docker Hub: it runs with its own image, environment, volumes and command when the others are up, and is no part of the stack. It goes without image."`
+	Env       map[string]string `yaml:"env" keys:"env" is:"value" doc:"Environment variables of the tests."`
+	Timeout   Duration          `yaml:"timeout" default:"30m" doc:"The longest that one attempt of one shard may take. It is then ended by SIGTERM and, 10 seconds later, SIGKILL."`
+	Retry     int               `yaml:"retry" is:"retry" default:"0" doc:"How often a shard that failed is run again. A test that failed and then passed counts as passed, and is called flaky."`
+	Shards    int               `yaml:"shards" is:"shards" default:"1" doc:"Into how many pods the suite is split. They run side by side, each with its index, counted from 0, in CONDUCTOR_SHARD and their number in CONDUCTOR_SHARDS."`
+	Reports   Reports           `yaml:"reports" doc:"Files in which the tests say how they went."`
+	Artifacts []string          `yaml:"artifacts" is:"glob" doc:"Files to keep in the run's record: patterns such as screenshots/** from the working directory."`
+}
+
+// Reports are files in which tests say how they went.
+type Reports struct {
+	JUnit []string `yaml:"junit" is:"glob" doc:"JUnit XML files: patterns such as reports/**/*.xml from the working directory. Left out, it is junit.xml, junit-*.xml and TEST-*.xml there and in the directories that tools write to."`
+}
+
+// DefaultJUnit are the patterns that JUnit files are looked for by when a suite names none: where the common tools write them.
+var DefaultJUnit = []string{
+	"junit.xml", "junit-*.xml", "TEST-*.xml", "test-results.xml", "{reports,test-results,test-reports,junit,coverage}/{junit*,TEST-*}.xml",
+	"target/surefire-reports/TEST-*.xml", "build/test-results/**/TEST-*.xml",
 }
 
 // Command is how a suite is run: a line for a shell, or a program and its arguments.

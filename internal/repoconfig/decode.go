@@ -133,9 +133,9 @@ func (d *decoder) scalar(n *yaml.Node, at place) (string, bool) {
 }
 
 // object fills a struct.
-func (d *decoder) object(n *yaml.Node, v reflect.Value, at place) {
+func (d *decoder) object(n *yaml.Node, v reflect.Value, at place) (seen map[string]bool) {
 	fields := fieldsOf(v.Type())
-	seen := map[string]bool{}
+	seen = map[string]bool{}
 	ok := d.keys(n, at, names(fields), func(key string, value *yaml.Node) {
 		seen[key] = true
 		for _, f := range fields {
@@ -145,7 +145,7 @@ func (d *decoder) object(n *yaml.Node, v reflect.Value, at place) {
 		}
 	})
 	if !ok {
-		return
+		return seen
 	}
 	for _, f := range fields {
 		switch {
@@ -156,6 +156,7 @@ func (d *decoder) object(n *yaml.Node, v reflect.Value, at place) {
 			fill(v.Field(f.index), f.byDefault)
 		}
 	}
+	return seen
 }
 
 // keys calls each with the known keys of a mapping; false when it is none.

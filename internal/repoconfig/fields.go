@@ -2,6 +2,7 @@ package repoconfig
 
 import (
 	"reflect"
+	"strconv"
 	"time"
 )
 
@@ -63,6 +64,10 @@ func fill(v reflect.Value, text string) {
 		}
 	case reflect.String:
 		v.SetString(text)
+	case reflect.Int:
+		if n, err := strconv.Atoi(text); err == nil {
+			v.SetInt(int64(n))
+		}
 	}
 }
 

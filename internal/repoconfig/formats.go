@@ -28,6 +28,10 @@ const element = `(\.|\.?[^./\\\x00-\x1f][^/\\\x00-\x1f]*|\.\.[^/\\\x00-\x1f]+)`
 var formats = map[string]format{
 	"version": {kind: "integer", least: 1, most: 1, what: "1, the only version there is"},
 	"port":    {kind: "integer", least: 1, most: 65535, what: "a port between 1 and 65535"},
+	"retry":   {kind: "integer", least: 0, most: 5, what: "a number between 0 and 5"},
+	"shards":  {kind: "integer", least: 1, most: 32, what: "a number between 1 and 32"},
+	"glob": {kind: "string", length: 1024, pattern: regexp.MustCompile(`^` + element + `(/` + element + `)*/?$`),
+		what: "a pattern of paths below the working directory: relative, with slashes, without .."},
 	"label": {kind: "string", length: 63, pattern: regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`),
 		what: "small letters, digits and dashes, at most 63, beginning and ending with a letter or digit"},
 	"env": {kind: "string", length: 255, pattern: regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`),

@@ -20,7 +20,7 @@ func TestThreeLinesAreEnough(t *testing.T) {
 	}
 	want := &Config{
 		Version: 1, Path: ".conductor.yaml",
-		Tests: map[string]Test{"integration": {Command: Command{Shell: "yarn test:integration:nc"}, Timeout: Duration{30 * time.Minute}}},
+		Tests: map[string]Test{"integration": {Command: Command{Shell: "yarn test:integration:nc"}, Timeout: Duration{30 * time.Minute}, Shards: 1}},
 		Stack: Stack{Compose: []string{"docker-compose.qa.yml"}, Ready: Ready{Timeout: Duration{10 * time.Minute}}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -55,9 +55,9 @@ keep: {ttl: forever}
 	want := &Config{
 		Version: 1, Path: "f",
 		Tests: map[string]Test{
-			"a": {Command: Command{Shell: "make test"}, Timeout: Duration{90 * time.Minute}},
+			"a": {Command: Command{Shell: "make test"}, Timeout: Duration{90 * time.Minute}, Shards: 1},
 			"b": {
-				Command: Command{Args: []string{"yarn", "test", "3"}}, Timeout: Duration{30 * time.Minute}, Image: "ghcr.io/acme/tests@sha256:00",
+				Command: Command{Args: []string{"yarn", "test", "3"}}, Timeout: Duration{30 * time.Minute}, Shards: 1, Image: "ghcr.io/acme/tests@sha256:00",
 				Env: map[string]string{"A": "1.10", "B": "true", "C": "2026-01-01", "D": "", "E": "0x1F"},
 			},
 		},
@@ -158,18 +158,21 @@ func TestErrors(t *testing.T) {
 
 func TestErrorsOfTests(t *testing.T) {
 	for text, want := range map[string]string{
-		"{}":                     `f:2:8: tests: is empty`,
-		"{a: }":                  `f:2:12: tests.a: must be a command or a mapping, but is left empty`,
-		"{a: []}":                `f:2:12: tests.a: must be a command or a mapping, but is a list`,
-		"{a: \" \"}":             `f:2:12: tests.a: must be a command that is not empty, without NUL characters, but is " "`,
-		"{a: true}":              `f:2:12: tests.a: must be a text, but YAML reads true or false here; write it in quotes`,
-		"{a: {image: x}}":        `f:2:12: tests.a: needs the key command`,
-		"{a: {command: []}}":     `f:2:22: tests.a.command: is empty`,
-		"{a: {command: [\"\"]}}": `f:2:23: tests.a.command[0]: must be a command that is not empty, without NUL characters, but is ""`,
-		"{a: {command: {x: y}}}": `f:2:22: tests.a.command: must be a text or a list of texts, but is a mapping`,
-		"{a: {comand: x}}":       "f:2:12: tests.a: needs the key command\nf:2:13: tests.a.comand: There is no such key; did you mean command?",
-		"{A: x}":                 `f:2:9: tests.A: The name must be small letters, digits and dashes, at most 63, beginning and ending with a letter or digit, but is "A"`,
-		"x":                      `f:2:8: tests: must be a mapping, but is the text "x"`,
+		"{}":                                 `f:2:8: tests: is empty`,
+		"{a: }":                              `f:2:12: tests.a: must be a command or a mapping, but is left empty`,
+		"{a: []}":                            `f:2:12: tests.a: must be a command or a mapping, but is a list`,
+		"{a: \" \"}":                         `f:2:12: tests.a: must be a command that is not empty, without NUL characters, but is " "`,
+		"{a: true}":                          `f:2:12: tests.a: must be a text, but YAML reads true or false here; write it in quotes`,
+		"{a: {retry: 1}}":                    `f:2:12: tests.a: needs one of the keys command, image and service`,
+		"{a: {image: x, service: y}}":        `f:2:12: tests.a: has image and service; a service brings its own image`,
+		"{a: {command: x, shards: 0}}":       `f:2:33: tests.a.shards: must be a number between 1 and 32, but is "0"`,
+		"{a: {command: x, artifacts: ../x}}": `f:2:36: tests.a.artifacts[0]: must be a pattern of paths below the working directory: relative, with slashes, without .., but is "../x"`,
+		"{a: {command: []}}":                 `f:2:22: tests.a.command: is empty`,
+		"{a: {command: [\"\"]}}":             `f:2:23: tests.a.command[0]: must be a command that is not empty, without NUL characters, but is ""`,
+		"{a: {command: {x: y}}}":             `f:2:22: tests.a.command: must be a text or a list of texts, but is a mapping`,
+		"{a: {comand: x}}":                   "f:2:12: tests.a: needs one of the keys command, image and service\nf:2:13: tests.a.comand: There is no such key; did you mean command?",
+		"{A: x}":                             `f:2:9: tests.A: The name must be small letters, digits and dashes, at most 63, beginning and ending with a letter or digit, but is "A"`,
+		"x":                                  `f:2:8: tests: must be a mapping, but is the text "x"`,
 	} {
 		if _, err := Parse("f", []byte("version: 1\ntests: "+text)); err == nil || err.Error() != want {
 			t.Errorf("tests: %s\n got %v\nwant %s", text, err, want)
@@ -234,7 +237,7 @@ func TestHostileFiles(t *testing.T) {
 	for name, tc := range map[string]struct{ text, want string }{
 		"merges of merges":      {merges.String(), "The merges << go more than 16 deep"},
 		"many aliases":          {wide.String()[:MaxSize-MaxSize%29], ""},
-		"itself":                {"version: 1\ntests: &t {a: *t}\n", "needs the key command"},
+		"itself":                {"version: 1\ntests: &t {a: *t}\n", "needs one of the keys command"},
 		"a merge of itself":     {"version: 1\ntests: &t {<<: *t, a: x}\n", "The merges << go more than 16 deep"},
 		"open brackets":         {strings.Repeat("[", MaxSize), "This is not YAML"},
 		"dashes":                {strings.Repeat("- ", MaxSize/2), "This is not YAML"},

@@ -12,7 +12,12 @@ func (t *Test) read(d *decoder, n *yaml.Node, at place) {
 	v := reflect.ValueOf(t).Elem()
 	switch n.Kind {
 	case yaml.MappingNode:
-		d.object(n, v, at)
+		switch seen := d.object(n, v, at); {
+		case seen["image"] && seen["service"]:
+			d.wrong(n, at, "has image and service; a service brings its own image")
+		case !seen["image"] && !seen["service"] && !seen["command"]:
+			d.wrong(n, at, "needs one of the keys command, image and service")
+		}
 		return
 	case yaml.ScalarNode:
 		if n.Tag != "!!null" {
@@ -28,6 +33,8 @@ func (t *Test) read(d *decoder, n *yaml.Node, at place) {
 
 func (*Test) shape() *shape {
 	object := objectShape(reflect.TypeFor[Test]())
+	object.AnyOf = []*shape{{Required: []string{"command"}}, {Required: []string{"image"}}, {Required: []string{"service"}}}
+	object.Not = &shape{Required: []string{"image", "service"}}
 	return &shape{AnyOf: []*shape{formatShape("line"), object}}
 }
 

@@ -28,12 +28,12 @@ func rows(b *strings.Builder, prefix string, t reflect.Type) {
 			absent = "**needed**"
 		case f.byDefault != "":
 			absent = "`" + f.byDefault + "`"
+		case strings.Contains(f.doc, "Left out,") || strings.Contains(f.doc, "left out,"):
+			absent = "see there"
 		case inner.Kind() == reflect.Struct && below == nil:
 			absent = "the operator's"
 		case inner.Kind() == reflect.Struct:
 			absent = "as below"
-		case strings.Contains(f.doc, "Left out,") || strings.Contains(f.doc, "left out,"):
-			absent = "see there"
 		}
 		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", path, value, absent, f.doc)
 		if below != nil {

@@ -49,6 +49,7 @@ type shape struct {
 	PrefixItems          []*shape   `json:"prefixItems,omitempty"`
 	Items                *shape     `json:"items,omitempty"`
 	AnyOf                []*shape   `json:"anyOf,omitempty"`
+	Not                  *shape     `json:"not,omitempty"`
 }
 
 type property struct {
