@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/evidence"
 )
 
 // CheckName is the name of the check run of a Run whose suites are not known, and the beginning of every other's.
@@ -29,7 +30,7 @@ const (
 
 // CheckRuns are the check runs of a Run: one for each suite. Without names the suites are those of the Run's status. While
 // no suite is known there is one for the Run as a whole; once told, it is kept up to date beside the others.
-func CheckRuns(run *v1alpha1.Run, suites []string) []v1alpha1.CheckRun {
+func CheckRuns(run *v1alpha1.Run, suites []string, _ []evidence.Suite) []v1alpha1.CheckRun {
 	if len(suites) == 0 {
 		for _, s := range run.Status.Suites {
 			suites = append(suites, s.Name)

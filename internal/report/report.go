@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/evidence"
 )
 
 // maxBody is the longest text that is sent, in bytes. GitHub takes 65,536 characters in a comment and 65,535 in a check run's
@@ -21,7 +22,7 @@ func Mark(run *v1alpha1.Run) string { return "<!-- conductor:run=" + run.Name + 
 
 // Comment is the Run's comment in GitHub's Markdown, at most 60,000 bytes. The clock tells whether the stack's time is up and
 // dates the comment; all else depends on the Run alone.
-func Comment(run *v1alpha1.Run, now time.Time) string {
+func Comment(run *v1alpha1.Run, _ []evidence.Suite, now time.Time) string {
 	body := fitted(func(s size) string {
 		d := document{size: s}
 		d.line(Mark(run))
@@ -45,11 +46,11 @@ func Comment(run *v1alpha1.Run, now time.Time) string {
 
 // Digest is a hash of everything that is told about a Run. It does not depend on the clock nor on what was told before, so
 // an equal digest means that there is nothing to send.
-func Digest(run *v1alpha1.Run) string {
+func Digest(run *v1alpha1.Run, results []evidence.Suite) string {
 	h := sha256.New()
-	h.Write([]byte(Comment(run, time.Time{})))
+	h.Write([]byte(Comment(run, results, time.Time{})))
 	// Plain strings and times always marshal.
-	checks, _ := json.Marshal(CheckRuns(run, nil))
+	checks, _ := json.Marshal(CheckRuns(run, nil, results))
 	h.Write(checks)
 	return hex.EncodeToString(h.Sum(nil))
 }

@@ -246,8 +246,8 @@ func TestCommentAndChecksAreAsTheGoldenFilesSay(t *testing.T) {
 	for name, run := range cases {
 		t.Run(name, func(t *testing.T) {
 			var b strings.Builder
-			b.WriteString(Comment(run, start.Add(2*time.Hour)))
-			for _, c := range CheckRuns(run, nil) {
+			b.WriteString(Comment(run, nil, start.Add(2*time.Hour)))
+			for _, c := range CheckRuns(run, nil, nil) {
 				fmt.Fprintf(&b, "\n======== check run %q (%s) %s %s\nstarted %s, completed %s\ntitle: %s\n-------- summary\n%s-------- text\n%s",
 					c.Name, c.ExternalID, c.Status, c.Conclusion, clock(c.StartedAt), clock(c.CompletedAt), c.Title, c.Summary, c.Text)
 			}

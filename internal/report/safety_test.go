@@ -156,8 +156,8 @@ func check(t *testing.T, what, said string) {
 // examine looks at everything that is told about a Run.
 func examine(t *testing.T, run *v1alpha1.Run) {
 	t.Helper()
-	texts := map[string]string{"comment": Comment(run, start)}
-	for _, c := range CheckRuns(run, nil) {
+	texts := map[string]string{"comment": Comment(run, nil, start)}
+	for _, c := range CheckRuns(run, nil, nil) {
 		texts["summary of "+c.Name], texts["text of "+c.Name] = c.Summary, c.Text
 		if strings.ContainsAny(c.Title+c.Name, "\n\r\x1b") || utf8.RuneCountInString(c.Title) > 200 {
 			t.Errorf("the title of %q is no single line: %q", c.Name, c.Title)
@@ -219,12 +219,12 @@ func TestTheLongestRunStillFits(t *testing.T) {
 		for range 18 {
 			r.Status.Notes = append(r.Status.Notes, one.Status.Notes[0])
 		}
-		for i, c := range append([]v1alpha1.CheckRun{{Summary: Comment(r, start)}}, CheckRuns(r, nil)...) {
+		for i, c := range append([]v1alpha1.CheckRun{{Summary: Comment(r, nil, start)}}, CheckRuns(r, nil, nil)...) {
 			if len(c.Summary) > maxBody || len(c.Text) > maxBody {
 				t.Errorf("%q: text %d has %d and %d bytes", s, i, len(c.Summary), len(c.Text))
 			}
 		}
-		inspect(t, "long "+s, Comment(r, start))
+		inspect(t, "long "+s, Comment(r, nil, start))
 	}
 }
 
@@ -241,38 +241,38 @@ func TestALogKeepsItsEnd(t *testing.T) {
 func TestDigestFollowsWhatIsTold(t *testing.T) {
 	seen := map[string]string{}
 	for name, run := range cases {
-		d := Digest(run)
+		d := Digest(run, nil)
 		if other, ok := seen[d]; ok {
 			t.Errorf("%s and %s have one digest", name, other)
 		}
 		seen[d] = name
 		told := run.DeepCopy()
 		told.Status.Report = &v1alpha1.ReportStatus{CommentID: 1, Digest: d, Final: true, CheckRuns: map[string]int64{}}
-		for _, c := range CheckRuns(run, nil) {
+		for _, c := range CheckRuns(run, nil, nil) {
 			told.Status.Report.CheckRuns[c.ExternalID] = 7
 		}
 		told.Status.Phase, told.ResourceVersion = v1alpha1.PhaseFinished, "99"
 		told.Status.Conditions = append(told.Status.Conditions, metav1.Condition{Type: v1alpha1.ConditionReported, Status: yes, Reason: v1alpha1.ReasonDone})
-		if Digest(told) != d {
+		if Digest(told, nil) != d {
 			t.Errorf("%s: telling it changes what there is to tell", name)
 		}
 	}
 	late := passed()
-	if Comment(late, start.Add(48*time.Hour)) == Comment(late, start.Add(time.Hour)) {
+	if Comment(late, nil, start.Add(48*time.Hour)) == Comment(late, nil, start.Add(time.Hour)) {
 		t.Error("the comment does not say that the stack's time is up")
 	}
 }
 
 func TestChecksAreMarkedAndClosed(t *testing.T) {
 	early := cases["running-checkout"]
-	checks := CheckRuns(early, nil)
+	checks := CheckRuns(early, nil, nil)
 	if len(checks) != 1 || checks[0].ExternalID != early.Name || checks[0].Status != "in_progress" || checks[0].Conclusion != "" {
 		t.Fatalf("before the suites are known: %+v", checks)
 	}
 	run := passed()
 	run.Status.Report = &v1alpha1.ReportStatus{CheckRuns: map[string]int64{run.Name: 5}}
 	var got []string
-	for _, c := range CheckRuns(run, []string{"e2e", "unit"}) {
+	for _, c := range CheckRuns(run, []string{"e2e", "unit"}, nil) {
 		got = append(got, c.ExternalID+" "+c.Status+" "+c.Conclusion)
 		if c.CompletedAt.IsZero() || c.CompletedAt.Before(c.StartedAt) || c.HeadSHA != run.Spec.SHA {
 			t.Errorf("%s: %+v", c.ExternalID, c)
@@ -283,7 +283,7 @@ func TestChecksAreMarkedAndClosed(t *testing.T) {
 		t.Errorf("checks = %v", got)
 	}
 	for name, want := range map[string]string{"canceled": "cancelled", "timeout": "timed_out", "no-config": "failure", "build-failed": "failure", "failed": "failure", "passed": "success"} {
-		if c := CheckRuns(cases[name], nil)[0]; c.Conclusion != want {
+		if c := CheckRuns(cases[name], nil, nil)[0]; c.Conclusion != want {
 			t.Errorf("%s concludes %q, want %q", name, c.Conclusion, want)
 		}
 	}

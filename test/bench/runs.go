@@ -148,5 +148,5 @@ func over(r *v1alpha1.Run) {
 	if st.Report == nil {
 		st.Report = &v1alpha1.ReportStatus{}
 	}
-	st.Report.Final, st.Report.Digest = true, report.Digest(r)
+	st.Report.Final, st.Report.Digest = true, report.Digest(r, nil)
 }

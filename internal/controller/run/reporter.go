@@ -45,7 +45,7 @@ func (r *Reporter) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result
 	if run.DeletionTimestamp != nil || run.Status.StartedAt == nil {
 		return ctrl.Result{}, nil
 	}
-	digest := report.Digest(run)
+	digest := report.Digest(run, nil)
 	if rep := run.Status.Report; rep != nil && rep.Digest == digest {
 		return ctrl.Result{}, nil
 	}
@@ -79,7 +79,7 @@ func (r *Reporter) giveUp(run *v1alpha1.Run, f *failure.Error) {
 		return
 	}
 	if f.Kind == failure.Terminal || r.now().Sub(done.Time) > reportDeadline {
-		run.Status.Report.Final, run.Status.Report.Digest = true, report.Digest(run)
+		run.Status.Report.Final, run.Status.Report.Digest = true, report.Digest(run, nil)
 	}
 }
 
@@ -106,7 +106,7 @@ func (r *Reporter) tell(ctx context.Context, run *v1alpha1.Run) error {
 	if run.Status.IssueSource == "" {
 		errs = append(errs, r.findIssue(ctx, run))
 	}
-	for _, c := range report.CheckRuns(run, suiteNames(run)) {
+	for _, c := range report.CheckRuns(run, suiteNames(run), nil) {
 		id, err := r.GitHub.UpsertCheckRun(ctx, spec.InstallationID, spec.Repository, run.Status.Report.CheckRuns[c.ExternalID], c)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("check run %s: %w", c.Name, err))
@@ -118,7 +118,7 @@ func (r *Reporter) tell(ctx context.Context, run *v1alpha1.Run) error {
 		run.Status.Report.CheckRuns[c.ExternalID] = id
 	}
 	if run.Status.Issue > 0 {
-		id, err := r.GitHub.UpsertComment(ctx, spec.InstallationID, spec.Repository, run.Status.Issue, run.Status.Report.CommentID, report.Mark(run), report.Comment(run, r.now()))
+		id, err := r.GitHub.UpsertComment(ctx, spec.InstallationID, spec.Repository, run.Status.Issue, run.Status.Report.CommentID, report.Mark(run), report.Comment(run, nil, r.now()))
 		if err != nil {
 			errs = append(errs, fmt.Errorf("comment on #%d: %w", run.Status.Issue, err))
 		} else {
