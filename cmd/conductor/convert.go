@@ -1,0 +1,262 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/w3evolutionsllc/conductor/internal/compose"
+)
+
+// imageRepository is where Conductor's own image lies.
+const imageRepository = "ghcr.io/w3evolutionsllc/conductor"
+
+// composeFiles are the names that are looked for when none is given: Conductor's own, then those of docker compose in its order.
+// https://docs.docker.com/compose/intro/compose-application-model/#the-compose-file
+var composeFiles = []string{compose.DefaultFile, "compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"}
+
+// conversion is what the command convert was told.
+type conversion struct {
+	load              compose.LoadOptions
+	env, images       []string
+	namespace, report string
+	waitImage         string
+	waitTimeout       time.Duration
+	strict            bool
+	output            string
+	// directory is where a chart or kustomization goes.
+	directory  string
+	out, notes io.Writer
+	// root is the directory that nothing outside of is read.
+	root string
+	// given are the images of --image by service.
+	given map[string]string
+}
+
+func convertCommand() *cobra.Command {
+	var c conversion
+	cmd := &cobra.Command{
+		Use: "convert [-o helm|kustomize DIR]", Short: "Convert compose files into manifests for a cluster without Conductor", Args: cobra.MaximumNArgs(1),
+		Long: `Convert compose files into manifests that kubectl applies on a cluster without Conductor:
+
+  conductor convert -n shop | kubectl apply -f -
+
+Objects go to standard output, notes to standard error, one per line: file:line: level: service.field: sentence.
+With -o helm or -o kustomize the files of a chart or of a kustomization are written into DIR.
+Nothing outside the working directory is read, and no variable of the environment; where a file of -f lies outside, nothing outside
+the first file's directory.
+
+Exit status 0: converted, 1: refused, 2: the command is wrong or something could not be read or written.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c.out, c.notes = cmd.OutOrStdout(), cmd.ErrOrStderr()
+			if err := c.check(args); err != nil {
+				return err
+			}
+			return c.run()
+		},
+	}
+	f := cmd.Flags()
+	f.StringArrayVarP(&c.load.Files, "file", "f", nil, "a compose file; later ones are merged over earlier ones (default "+strings.Join(composeFiles, ", ")+", with its override)")
+	f.StringArrayVar(&c.load.Profiles, "profile", nil, "switch a profile on")
+	f.StringArrayVar(&c.load.EnvFiles, "env-file", nil, "a file of variables for interpolation (default .env)")
+	f.StringArrayVar(&c.env, "env", nil, "a variable for interpolation, KEY=VALUE")
+	f.StringVarP(&c.namespace, "namespace", "n", "", "the objects' namespace (default none, but where some wait for Jobs: default)")
+	f.BoolVar(&c.strict, "strict", false, "refuse what would behave otherwise than under compose")
+	f.StringVar(&c.report, "report", "", "write what became of each field to a file, as JSON")
+	f.StringArrayVar(&c.images, "image", nil, "the image of a service, SERVICE=REFERENCE")
+	f.StringVarP(&c.output, "output", "o", "yaml", "yaml, helm or kustomize")
+	f.StringVar(&c.waitImage, "wait-image", imageRepository+":"+version, "Conductor's image, whose program waits in init containers")
+	f.DurationVar(&c.waitTimeout, "wait-timeout", 30*time.Minute, "how long an init container waits before it starts again")
+	return cmd
+}
+
+// check refuses what makes no sense, before anything is read or written.
+func (c *conversion) check(args []string) error {
+	switch c.output {
+	case "yaml":
+		if len(args) > 0 {
+			return fmt.Errorf("%s: manifests go to standard output; files are named with -f", args[0])
+		}
+	case "helm", "kustomize":
+		if len(args) == 0 {
+			return fmt.Errorf("-o %s wants a directory", c.output)
+		}
+		c.directory = args[0]
+	default:
+		return fmt.Errorf("-o %s: want yaml, helm DIR or kustomize DIR", c.output)
+	}
+	if c.namespace != "" && len(validation.IsDNS1123Label(c.namespace)) > 0 {
+		return fmt.Errorf("-n %s is no name of a namespace", c.namespace)
+	}
+	if c.waitTimeout <= 0 {
+		return errors.New("--wait-timeout must be more than nothing")
+	}
+	var err error
+	if c.load.Env, err = pairs("--env", c.env); err != nil {
+		return err
+	}
+	if c.given, err = pairs("--image", c.images); err != nil {
+		return err
+	}
+	return c.locate()
+}
+
+// pairs reads NAME=VALUE.
+func pairs(flag string, list []string) (map[string]string, error) {
+	out := map[string]string{}
+	for _, s := range list {
+		name, value, ok := strings.Cut(s, "=")
+		if !ok || name == "" {
+			return nil, fmt.Errorf("%s %s: want NAME=VALUE", flag, s)
+		}
+		out[name] = value
+	}
+	return out, nil
+}
+
+// locate finds the compose files and the directory that nothing outside of is read, and names files relative to it.
+func (c *conversion) locate() error {
+	if len(c.load.Files) == 0 {
+		c.load.Files = defaultFiles()
+	}
+	if len(c.load.Files) == 0 {
+		return fmt.Errorf("there is none of %s here: name a file with -f", strings.Join(composeFiles, ", "))
+	}
+	here, err := filepath.Abs(".")
+	if err != nil {
+		return fmt.Errorf("find the working directory: %w", err)
+	}
+	c.root = here
+	for _, f := range c.load.Files {
+		if st, err := os.Stat(f); err != nil {
+			return fmt.Errorf("read %s: %w", f, err)
+		} else if st.IsDir() {
+			return fmt.Errorf("%s is a directory, not a compose file", f)
+		}
+		if rel, err := filepath.Rel(here, absolutePath(here, f)); err != nil || !filepath.IsLocal(rel) {
+			c.root = filepath.Dir(absolutePath(here, c.load.Files[0]))
+		}
+	}
+	for _, list := range [][]string{c.load.Files, c.load.EnvFiles} {
+		for i, f := range list {
+			rel, err := filepath.Rel(c.root, absolutePath(here, f))
+			if err != nil || !filepath.IsLocal(rel) {
+				return fmt.Errorf("%s is outside of %s, and nothing outside is read", f, c.root)
+			}
+			list[i] = rel
+		}
+	}
+	return nil
+}
+
+func absolutePath(here, name string) string {
+	if filepath.IsAbs(name) {
+		return filepath.Clean(name)
+	}
+	return filepath.Join(here, name)
+}
+
+// defaultFiles are the first of the usual names that is there, and its override, as docker compose takes it.
+func defaultFiles() []string {
+	i := slices.IndexFunc(composeFiles, isRegular)
+	if i < 0 {
+		return nil
+	}
+	files := []string{composeFiles[i]}
+	base, _ := strings.CutSuffix(composeFiles[i], filepath.Ext(composeFiles[i]))
+	if composeFiles[i] == compose.DefaultFile {
+		return files
+	}
+	for _, ext := range []string{".yml", ".yaml"} {
+		if f := base + ".override" + ext; isRegular(f) {
+			return append(files, f)
+		}
+	}
+	return files
+}
+
+func isRegular(name string) bool {
+	st, err := os.Stat(name)
+	return err == nil && st.Mode().IsRegular()
+}
+
+// run converts, says what there is to say, and writes the objects.
+func (c *conversion) run() error {
+	stack, findings, err := c.convert()
+	if refused := (*compose.Errors)(nil); errors.As(err, &refused) {
+		return c.finish(refused.Findings, findings, exitCode(1))
+	} else if err != nil {
+		return err
+	}
+	if err := c.write(stack); err != nil {
+		return err
+	}
+	return c.finish(stack.Findings, findings, nil)
+}
+
+// convert also returns the whole report, which is empty when the files cannot be loaded.
+func (c *conversion) convert() (*compose.Stack, func([]compose.Finding) []compose.Finding, error) {
+	same := func(f []compose.Finding) []compose.Finding { return f }
+	p, err := compose.Load(c.root, c.load)
+	if err != nil {
+		return nil, same, err
+	}
+	for service := range c.given {
+		if !slices.Contains(p.Services(), service) {
+			return nil, same, fmt.Errorf("--image %s: there is no such service; there are %s", service, strings.Join(p.Services(), ", "))
+		}
+	}
+	stack, err := compose.Manifest(p, compose.Options{Namespace: c.namespace, Images: c.given},
+		compose.ManifestOptions{WaitImage: c.waitImage, WaitTimeout: c.waitTimeout, Strict: c.strict})
+	return stack, p.Report, err
+}
+
+// finish prints the notes and writes the report.
+func (c *conversion) finish(findings []compose.Finding, report func([]compose.Finding) []compose.Finding, end error) error {
+	for _, f := range findings {
+		fmt.Fprintln(c.notes, f)
+	}
+	if c.report == "" {
+		return end
+	}
+	data, err := compose.ReportJSON(report(findings))
+	if err == nil {
+		err = os.WriteFile(c.report, data, 0o644)
+	}
+	if err != nil {
+		return fmt.Errorf("write the report: %w", err)
+	}
+	return end
+}
+
+func (c *conversion) write(stack *compose.Stack) error {
+	var files []compose.File
+	var err error
+	switch c.output {
+	case "helm":
+		files, err = compose.Helm(stack, c.directory)
+	case "kustomize":
+		files, err = compose.Kustomize(stack)
+	default:
+		data, err := compose.YAML(stack)
+		if err != nil {
+			return err
+		}
+		if _, err := c.out.Write(data); err != nil {
+			return fmt.Errorf("write the objects: %w", err)
+		}
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return eject(c.directory, files)
+}

@@ -1,0 +1,206 @@
+package compose
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+const (
+	// defaultWait is how long an init container waits before it fails and the kubelet starts it again.
+	defaultWait = 30 * time.Minute
+	// optionalWait is how long a dependency with `required: false` may hold others up.
+	optionalWait = 5 * time.Minute
+	// defaultNamespace is kubectl's, too.
+	defaultNamespace = "default"
+	// annotationWave orders what Argo CD applies: a wave begins when the one before is healthy.
+	// https://argo-cd.readthedocs.io/en/stable/user-guide/sync-waves/
+	annotationWave = "argocd.argoproj.io/sync-wave"
+)
+
+// ManifestOptions is what a manifest depends on besides the conversion.
+type ManifestOptions struct {
+	// WaitImage is Conductor's own image, which has the command wait.
+	WaitImage string
+	// WaitTimeout is how long an init container waits before it is started again; 0 means half an hour.
+	WaitTimeout time.Duration
+	// Strict refuses whatever behaves otherwise than under compose.
+	Strict bool
+}
+
+// Manifest converts a project for a cluster that has no Conductor: who depends on others waits for them in init containers. Without
+// a namespace the objects have none either, unless some wait for Jobs: the right to look at one is given to an account of one
+// namespace, and that is then kubectl's default. Its error is an *Errors that holds all findings.
+func Manifest(p *Project, o Options, m ManifestOptions) (*Stack, error) {
+	o.Strict = false
+	stack, err := Convert(p, o)
+	if err != nil {
+		return nil, err
+	}
+	r := newOrderer(p, stack, o.Namespace, m)
+	for i := range stack.Services {
+		r.addWaits(&stack.Services[i])
+	}
+	r.addReaders()
+	r.addWaves()
+	r.notBuilt(o.Images)
+	if o.Namespace == "" && len(r.readers) > 0 {
+		for _, object := range stack.Objects() {
+			object.SetNamespace(defaultNamespace)
+		}
+	}
+	if m.Strict {
+		forbidNotes(stack.Findings)
+	}
+	stack.Findings = tidy(stack.Findings)
+	if err := errorOf(stack.Findings); err != nil {
+		return nil, err
+	}
+	return stack, nil
+}
+
+// forbidNotes turns every note into a refusal.
+func forbidNotes(findings []Finding) {
+	for i, f := range findings {
+		if f.Level == LevelNote {
+			findings[i].Level, findings[i].Outcome = LevelRefused, Refused
+			findings[i].Reason += " (strict)"
+		}
+	}
+}
+
+// orderer writes the order of start into the objects themselves.
+type orderer struct {
+	p         *Project
+	o         ManifestOptions
+	stack     *Stack
+	namespace string
+	// services are those of the stack by name, hosts those that have a pod, by the pods' name.
+	services, hosts map[string]*Service
+	// names are those of all Services.
+	names map[string]bool
+	// ready maps pods to the Service that has the addresses of the ready ones.
+	ready map[string]string
+	// readers are the accounts that may look at a Job.
+	readers map[string][]string
+	// waves are the numbers of Argo CD's waves by pod; 0 is the first.
+	waves map[string]int
+}
+
+func newOrderer(p *Project, stack *Stack, namespace string, o ManifestOptions) *orderer {
+	o.WaitTimeout = cmp.Or(o.WaitTimeout, defaultWait)
+	r := &orderer{
+		p: p, o: o, stack: stack, namespace: namespace, services: map[string]*Service{}, hosts: map[string]*Service{}, names: map[string]bool{},
+		ready: map[string]string{}, readers: map[string][]string{}, waves: map[string]int{},
+	}
+	for i := range stack.Services {
+		s := &stack.Services[i]
+		r.services[s.Name] = s
+		if s.Workload != nil {
+			r.hosts[podName(s)] = s
+		}
+	}
+	for _, object := range stack.Objects() {
+		if s, ok := object.(*corev1.Service); ok {
+			r.names[s.Name] = true
+		}
+	}
+	return r
+}
+
+// podName is the name that a service's pods are selected by. A service that runs in the pod of another has no workload.
+func podName(s *Service) string {
+	if t := templateOf(s.Workload); t != nil {
+		return t.Labels[labelName]
+	}
+	for _, object := range s.Objects {
+		if svc, ok := object.(*corev1.Service); ok {
+			return svc.Spec.Selector[labelName]
+		}
+	}
+	return ""
+}
+
+// templateOf is a workload's pod template; nil when there is none.
+func templateOf(workload client.Object) *corev1.PodTemplateSpec {
+	switch w := workload.(type) {
+	case *appsv1.Deployment:
+		return &w.Spec.Template
+	case *batchv1.Job:
+		return &w.Spec.Template
+	}
+	return nil
+}
+
+// addWaves numbers workloads so that each comes after what it waits for. A claim comes with the first pod that mounts it: Argo CD
+// does not call a claim healthy before some pod does, where volumes are made late.
+func (r *orderer) addWaves() {
+	claims := map[string]int{}
+	for i := range r.stack.Services {
+		s := &r.stack.Services[i]
+		t := templateOf(s.Workload)
+		if t == nil {
+			continue
+		}
+		wave := r.waves[podName(s)]
+		setWave(s.Workload, wave)
+		for _, v := range t.Spec.Volumes {
+			if v.PersistentVolumeClaim == nil {
+				continue
+			}
+			name := v.PersistentVolumeClaim.ClaimName
+			if first, ok := claims[name]; !ok || wave < first {
+				claims[name] = wave
+			}
+		}
+	}
+	for _, object := range r.stack.Shared {
+		if claim, ok := object.(*corev1.PersistentVolumeClaim); ok {
+			setWave(claim, claims[claim.Name])
+		}
+	}
+}
+
+func setWave(object client.Object, wave int) {
+	if wave > 0 {
+		object.SetAnnotations(merged(object.GetAnnotations(), map[string]string{annotationWave: strconv.Itoa(wave)}))
+	}
+}
+
+// notBuilt says which images somebody has to make.
+func (r *orderer) notBuilt(given map[string]string) {
+	for _, b := range r.p.Builds() {
+		if given[b.Service] == "" {
+			r.say(LevelNote, b.Service, "build", "", "the image %s is not made here: build and push it, or name another with --image %s=REFERENCE",
+				r.services[b.Service].Image, b.Service)
+		}
+	}
+}
+
+// say makes a finding about something that is approximated.
+func (r *orderer) say(level Level, service, field, hint, format string, args ...any) {
+	at := r.p.sources.find(hint, append([]string{"services", service}, strings.Split(field, ".")...)...)
+	r.stack.Findings = append(r.stack.Findings, Finding{
+		File: at.file, Line: at.line, Level: level, Service: service, Field: field, Outcome: Approximated, Reason: fmt.Sprintf(format, args...),
+	})
+}
+
+// isJob says whether a service runs to its end.
+func isJob(s *Service) bool {
+	_, ok := s.Workload.(*batchv1.Job)
+	return ok
+}
+
+// hasProbe says whether something asks a service whether it is well.
+func hasProbe(s *Service) bool {
+	t := templateOf(s.Workload)
+	return t != nil && slices.ContainsFunc(t.Spec.Containers, func(c corev1.Container) bool { return c.ReadinessProbe != nil || c.StartupProbe != nil })
+}

@@ -1,0 +1,179 @@
+package compose
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strconv"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+const (
+	// readySuffix ends the name of the Service that has the addresses of ready pods only.
+	readySuffix = "-ready"
+	// tokenVolume has what a pod needs to ask the API server, where client libraries look for it.
+	// https://kubernetes.io/docs/tasks/run-application/access-api-from-pod/
+	tokenVolume = "conductor-wait-token"
+	tokenDir    = "/var/run/secrets/kubernetes.io/serviceaccount"
+	// tokenSeconds is how long a token is valid; the kubelet renews it before.
+	tokenSeconds = 3600
+	// waitUser is a user that no image's files belong to.
+	waitUser = 65532
+)
+
+// addWaits puts an init container into a service's pod for each dependency.
+func (r *orderer) addWaits(s *Service) {
+	pod := podName(s)
+	host := r.hosts[pod]
+	if host == nil {
+		return
+	}
+	spec := &templateOf(host.Workload).Spec
+	var waits []corev1.Container
+	for _, d := range s.DependsOn {
+		dep := r.services[d.Service]
+		// compose does not wait for a service without containers either.
+		if dep == nil || podName(dep) == pod || r.hosts[podName(dep)] == nil || r.hosts[podName(dep)].Replicas == 0 {
+			continue
+		}
+		dep = r.hosts[podName(dep)]
+		wait := r.container(s, dep, d)
+		if d.Required {
+			r.waves[pod] = max(r.waves[pod], r.waves[podName(dep)]+1)
+		}
+		if slices.ContainsFunc(slices.Concat(spec.InitContainers, waits), func(c corev1.Container) bool { return slices.Equal(c.Args, wait.Args) }) {
+			continue
+		}
+		for slices.ContainsFunc(slices.Concat(spec.Containers, spec.InitContainers, waits), func(c corev1.Container) bool { return c.Name == wait.Name }) {
+			wait.Name = cut("wait", hash(wait.Name))
+		}
+		if isJob(dep) {
+			r.mayLook(host, dep, &wait)
+		}
+		waits = append(waits, wait)
+	}
+	spec.InitContainers = append(waits, spec.InitContainers...)
+}
+
+// container waits for one dependency, that is for its pod. Names are looked up rather than ports tried: not every service has a
+// port, nor a TCP one, and what listens early is not yet healthy.
+func (r *orderer) container(s, dep *Service, d Dependency) corev1.Container {
+	args := []string{"wait"}
+	name := "wait-" + podName(dep)
+	switch {
+	case isJob(dep) && d.Condition == ConditionCompleted:
+		args = append(args, "--job="+dep.Workload.GetName())
+	case isJob(dep):
+		args = append(args, "--job="+dep.Workload.GetName(), "--until=started")
+		name += "-started"
+	default:
+		args = append(args, "--dns="+r.readyService(dep))
+		if dep.Replicas > 1 {
+			args = append(args, "--addresses="+strconv.Itoa(int(dep.Replicas)))
+		}
+	}
+	timeout := r.o.WaitTimeout
+	if !d.Required {
+		timeout = min(timeout, optionalWait)
+		args = append(args, "--optional")
+		r.say(LevelNote, s.Name, "depends_on", d.Service, "%s is not required: it is waited for until it fails, at most %s", d.Service, timeout)
+	}
+	if d.Condition == ConditionStarted && hasProbe(dep) {
+		r.say(LevelInfo, s.Name, "depends_on", d.Service, "%s is waited for until it is healthy, and not only until it has started", d.Service)
+	}
+	return corev1.Container{
+		Name: cutName(name), Image: r.o.WaitImage, ImagePullPolicy: corev1.PullIfNotPresent, Args: append(args, "--timeout="+timeout.String()),
+		Resources: corev1.ResourceRequirements{
+			Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("10m"), corev1.ResourceMemory: resource.MustParse("32Mi")},
+			Limits:   corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("128Mi")},
+		},
+		SecurityContext: &corev1.SecurityContext{
+			RunAsNonRoot: new(true), RunAsUser: new(int64(waitUser)), RunAsGroup: new(int64(waitUser)), AllowPrivilegeEscalation: new(false),
+			ReadOnlyRootFilesystem: new(true), Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+			SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+		},
+		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
+	}
+}
+
+// cutName is a name that fits a label: as it stands, or cut and with a hash.
+func cutName(name string) string {
+	if len(name) <= maxLabel {
+		return name
+	}
+	return cut(name, hash(name))
+}
+
+// readyService is the name that resolves when a service's pods are ready. The service's own name resolves before.
+func (r *orderer) readyService(dep *Service) string {
+	pod := podName(dep)
+	if name, ok := r.ready[pod]; ok {
+		return name
+	}
+	name := cutName(pod + readySuffix)
+	for n := 2; r.names[name]; n++ {
+		name = cut(pod+readySuffix, strconv.Itoa(n))
+	}
+	r.ready[pod], r.names[name] = name, true
+	s := &corev1.Service{
+		TypeMeta:   typeMeta("v1", "Service"),
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: r.namespace, Labels: maps.Clone(dep.Workload.GetLabels())},
+		Spec:       corev1.ServiceSpec{ClusterIP: corev1.ClusterIPNone, Selector: map[string]string{labelName: pod}},
+	}
+	dep.Objects = append(dep.Objects, s)
+	return name
+}
+
+// mayLook gives an init container, and no other container of the pod, a token that may get one Job.
+func (r *orderer) mayLook(host, dep *Service, wait *corev1.Container) {
+	spec := &templateOf(host.Workload).Spec
+	account, job := host.Workload.GetName(), dep.Workload.GetName()
+	if !slices.Contains(r.readers[job], account) {
+		r.readers[job] = append(r.readers[job], account)
+	}
+	wait.VolumeMounts = append(wait.VolumeMounts, corev1.VolumeMount{Name: tokenVolume, MountPath: tokenDir, ReadOnly: true})
+	if spec.ServiceAccountName != "" {
+		return
+	}
+	spec.ServiceAccountName, spec.AutomountServiceAccountToken = account, new(false)
+	spec.Volumes = append(spec.Volumes, corev1.Volume{Name: tokenVolume, VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{
+		Sources: []corev1.VolumeProjection{
+			{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{Path: "token", ExpirationSeconds: new(int64(tokenSeconds))}},
+			{ConfigMap: &corev1.ConfigMapProjection{
+				LocalObjectReference: corev1.LocalObjectReference{Name: "kube-root-ca.crt"}, Items: []corev1.KeyToPath{{Key: "ca.crt", Path: "ca.crt"}},
+			}},
+			{DownwardAPI: &corev1.DownwardAPIProjection{Items: []corev1.DownwardAPIVolumeFile{
+				{Path: "namespace", FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: "metadata.namespace"}},
+			}}},
+		},
+	}}})
+}
+
+// addReaders makes the accounts that look at Jobs, and a role for each Job.
+func (r *orderer) addReaders() {
+	namespace := cmp.Or(r.namespace, defaultNamespace)
+	accounts := map[string]bool{}
+	for _, job := range slices.Sorted(maps.Keys(r.readers)) {
+		name := "wait-for-" + job
+		meta := metav1.ObjectMeta{Name: name, Namespace: r.namespace}
+		role := &rbacv1.Role{TypeMeta: typeMeta(rbacv1.SchemeGroupVersion.String(), "Role"), ObjectMeta: meta}
+		role.Rules = []rbacv1.PolicyRule{{APIGroups: []string{"batch"}, Resources: []string{"jobs"}, ResourceNames: []string{job}, Verbs: []string{"get"}}}
+		binding := &rbacv1.RoleBinding{TypeMeta: typeMeta(rbacv1.SchemeGroupVersion.String(), "RoleBinding"), ObjectMeta: meta}
+		binding.RoleRef = rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: name}
+		slices.Sort(r.readers[job])
+		for _, account := range r.readers[job] {
+			accounts[account] = true
+			binding.Subjects = append(binding.Subjects, rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Name: account, Namespace: namespace})
+		}
+		r.stack.Shared = append(r.stack.Shared, role, binding)
+	}
+	for _, name := range slices.Sorted(maps.Keys(accounts)) {
+		account := &corev1.ServiceAccount{TypeMeta: typeMeta("v1", "ServiceAccount"), AutomountServiceAccountToken: new(false)}
+		account.ObjectMeta = metav1.ObjectMeta{Name: name, Namespace: r.namespace}
+		r.stack.Shared = append(r.stack.Shared, account)
+	}
+}
