@@ -1,7 +1,7 @@
 package report
 
 import (
-	"slices"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -29,33 +29,31 @@ const (
 )
 
 // CheckRuns are the check runs of a Run: one for each suite. Without names the suites are those of the Run's status. While
-// no suite is known there is one for the Run as a whole; once told, it is kept up to date beside the others.
-func CheckRuns(run *v1alpha1.Run, suites []string, _ []evidence.Suite) []v1alpha1.CheckRun {
-	if len(suites) == 0 {
-		for _, s := range run.Status.Suites {
-			suites = append(suites, s.Name)
-		}
+// no suite is known there is one for the Run as a whole; once told, it is kept up to date beside the others. Where results lack
+// a suite, its status is told.
+func CheckRuns(run *v1alpha1.Run, names []string, results []evidence.Suite) []v1alpha1.CheckRun {
+	if len(names) == 0 {
+		names = suiteNames(run)
 	}
+	suites := gather(run, names, results)
 	var checks []v1alpha1.CheckRun
 	if r := run.Status.Report; len(suites) == 0 || r != nil && r.CheckRuns[run.Name] != 0 {
-		checks = append(checks, runCheck(run))
+		checks = append(checks, runCheck(run, suites))
 	}
-	for _, name := range suites {
-		i := slices.IndexFunc(run.Status.Suites, func(s v1alpha1.SuiteStatus) bool { return s.Name == name })
-		s := v1alpha1.SuiteStatus{Name: name}
-		if i >= 0 {
-			s = run.Status.Suites[i]
-		}
-		checks = append(checks, suiteCheck(run, s))
+	for i := range suites {
+		checks = append(checks, suiteCheck(run, suites, &suites[i]))
 	}
 	return checks
 }
 
+// checkID is the external id of a suite's check run.
+func checkID(run *v1alpha1.Run, suite string) string { return run.Name + "/" + suite }
+
 // runCheck is the check run of the Run as a whole.
-func runCheck(run *v1alpha1.Run) v1alpha1.CheckRun {
+func runCheck(run *v1alpha1.Run, suites []tested) v1alpha1.CheckRun {
 	c := v1alpha1.CheckRun{
 		Name: CheckName, ExternalID: run.Name, HeadSHA: run.Spec.SHA,
-		Title: title(headline(run)), StartedAt: instant(run.Status.StartedAt),
+		Title: title(headline(run, suites)), StartedAt: instant(run.Status.StartedAt),
 	}
 	c.Status, c.Conclusion = runState(run)
 	if c.Status == statusCompleted {
@@ -64,7 +62,7 @@ func runCheck(run *v1alpha1.Run) v1alpha1.CheckRun {
 	c.Summary = summary(run, true)
 	c.Text = fitted(func(s size) string {
 		d := document{size: s}
-		d.suites(run)
+		d.suites(run, suites)
 		d.images(run)
 		d.services(run)
 		return strings.TrimLeft(d.String(), "\n")
@@ -72,34 +70,44 @@ func runCheck(run *v1alpha1.Run) v1alpha1.CheckRun {
 	return c
 }
 
-// suiteCheck is the check run of one suite.
-func suiteCheck(run *v1alpha1.Run, s v1alpha1.SuiteStatus) v1alpha1.CheckRun {
+// suiteCheck is the check run of one of the suites.
+func suiteCheck(run *v1alpha1.Run, suites []tested, t *tested) v1alpha1.CheckRun {
 	c := v1alpha1.CheckRun{
-		Name: CheckName + " / " + cut(Plain(s.Name), 100), ExternalID: run.Name + "/" + s.Name, HeadSHA: run.Spec.SHA,
-		StartedAt: instant(s.StartedAt), Title: suiteTitle(run, s), Summary: summary(run, s.Outcome != v1alpha1.OutcomePassed),
+		Name: CheckName + " / " + cut(Plain(t.Name), 100), ExternalID: checkID(run, t.Name), HeadSHA: run.Spec.SHA,
+		StartedAt: instant(t.StartedAt), Title: suiteTitle(run, suites, t), Summary: summary(run, t.Outcome != v1alpha1.OutcomePassed),
 	}
 	if c.StartedAt.IsZero() {
 		c.StartedAt = instant(run.Status.StartedAt)
 	}
-	c.Status, c.Conclusion = suiteConclusion(run, s)
+	c.Status, c.Conclusion = suiteConclusion(run, t.SuiteStatus)
 	if c.Status == statusCompleted {
-		if c.CompletedAt = instant(s.FinishedAt); c.CompletedAt.IsZero() {
+		if c.CompletedAt = instant(t.FinishedAt); c.CompletedAt.IsZero() {
 			c.CompletedAt = instant(run.Status.FinishedAt)
 		}
 	}
-	c.Text = fitted(func(sz size) string {
-		d := document{size: sz}
-		if sz.log > 0 && strings.TrimSpace(s.Log) != "" {
-			d.para("The end of the log:")
-			d.para(fence(s.Log, sz.log))
-		}
-		if s.Outcome == "" || s.Outcome == v1alpha1.OutcomeError {
-			d.images(run)
-			d.services(run)
-		}
-		return strings.TrimLeft(d.String(), "\n")
-	})
+	var left int
+	c.Annotations, left = annotations(t)
+	c.Text = fitted(func(s size) string { return suiteText(s, run, t, left) })
 	return c
+}
+
+// suiteText is the text of a suite's check run. So many annotations found no room.
+func suiteText(s size, run *v1alpha1.Run, t *tested, unannotated int) string {
+	d := document{size: s}
+	if unannotated > 0 {
+		d.para(fmt.Sprintf("GitHub shows %d annotations; %d more are in the record.", maxAnnotations, unannotated))
+	}
+	d.suite(run, t, min(len(t.bad), s.cases))
+	if s.log > 0 && strings.TrimSpace(t.Log) != "" {
+		d.para("The end of the log:")
+		d.para(fence(t.Log, s.log))
+	}
+	if t.Outcome == "" || t.Outcome == v1alpha1.OutcomeError {
+		d.images(run)
+		d.services(run)
+	}
+	d.record(run)
+	return strings.TrimLeft(d.String(), "\n")
 }
 
 // summary is what all check runs of a Run say first. One that passed has no use for why another did not.
@@ -159,12 +167,12 @@ func suiteConclusion(run *v1alpha1.Run, s v1alpha1.SuiteStatus) (status, conclus
 }
 
 // suiteTitle is one line of plain text: GitHub does not render Markdown there.
-func suiteTitle(run *v1alpha1.Run, s v1alpha1.SuiteStatus) string {
+func suiteTitle(run *v1alpha1.Run, suites []tested, s *tested) string {
 	if s.Outcome == "" {
 		if run.Status.Outcome != "" {
-			return title("Not run. " + headline(run))
+			return title("Not run. " + headline(run, suites))
 		}
-		return title(headline(run))
+		return title(headline(run, suites))
 	}
 	var words string
 	switch s.Outcome {
@@ -176,6 +184,9 @@ func suiteTitle(run *v1alpha1.Run, s v1alpha1.SuiteStatus) string {
 		words = "No result"
 	default:
 		words = "Failed"
+	}
+	if n := s.tally(); n != "" && (s.Outcome == v1alpha1.OutcomePassed || s.failures() > 0) {
+		words = n
 	}
 	if s.StartedAt != nil && s.FinishedAt != nil {
 		words += " after " + brief(max(0, s.FinishedAt.Sub(s.StartedAt.Time)))

@@ -28,7 +28,7 @@ var (
 
 // text makes one line of at most max characters of s in which Markdown has no meaning.
 func text(s string, max int) string {
-	s = cut(Plain(s), max)
+	s = oneLine(s, max)
 	s = special.ReplaceAllStringFunc(s, func(c string) string {
 		if c == "@" || c == "#" {
 			return `\` + c + zeroWidth
@@ -41,57 +41,118 @@ func text(s string, max int) string {
 }
 
 // code makes a code span of a name. A name that holds what could end the span or the table cell around it is written as text.
-func code(s string) string {
-	s = cut(Plain(s), 120)
+func code(s string) string { return codeOf(s, 120) }
+
+// codeOf is code with a length of its own, in characters.
+func codeOf(s string, max int) string {
+	s = oneLine(s, max)
 	if s == "" {
 		return ""
 	}
 	if strings.ContainsAny(s, "`|\\") {
-		return text(s, 120)
+		return text(s, max)
 	}
 	return "`" + s + "`"
 }
 
+// lines gives all lines one kind of end, before they are cleaned.
+var lines = strings.NewReplacer("\r\n", "\n", "\r", "\n")
+
 // fence makes a code block of the end of a log, at most max bytes of it.
 func fence(log string, max int) string {
-	log = strings.TrimRight(clean(strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(log)), "\n ")
-	if len(log) > max {
-		log = log[len(log)-max:]
-		for len(log) > 0 && !utf8.RuneStart(log[0]) {
-			log = log[1:]
+	log, whole := tail(log, 2*max)
+	log = strings.TrimRight(clean(lines.Replace(log)), "\n ")
+	if cut, all := tail(log, max); !all || !whole {
+		if _, rest, found := strings.Cut(cut, "\n"); found && rest != "" {
+			cut = rest
 		}
-		if i := strings.IndexByte(log, '\n'); i >= 0 && i < len(log)-1 {
-			log = log[i+1:]
-		}
-		log = "(the beginning is left out)\n" + log
+		log = "(the beginning is left out)\n" + cut
 	}
-	ticks := "```"
-	for strings.Contains(log, ticks) {
-		ticks += "`"
-	}
-	return ticks + "text\n" + log + "\n" + ticks
+	return fenced(log)
 }
 
-// linkable is an address without credentials, query or anything else that Markdown could read otherwise.
-var linkable = regexp.MustCompile(`^https?://[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]+)?(/[A-Za-z0-9._%+/-]*)?$`)
+// fenceHead makes a code block of the beginning of a text, at most max bytes of it.
+func fenceHead(s string, max int) string {
+	s, whole := head(s, 2*max)
+	s = strings.TrimRight(clean(lines.Replace(s)), "\n ")
+	if cut, all := head(s, max); !all || !whole {
+		s = cut + "\n(the rest is left out)"
+	}
+	return fenced(s)
+}
+
+// fenced puts a text between fences that are longer than any in it.
+func fenced(s string) string {
+	longest, run := 2, 0
+	for i := range len(s) {
+		if run++; s[i] != '`' {
+			run = 0
+		}
+		longest = max(longest, run)
+	}
+	ticks := strings.Repeat("`", longest+1)
+	return ticks + "text\n" + s + "\n" + ticks
+}
+
+// head is at most max bytes of the beginning of s, cut between characters, and whether that is all of it.
+func head(s string, max int) (string, bool) {
+	if len(s) <= max {
+		return s, true
+	}
+	for max > 0 && !utf8.RuneStart(s[max]) {
+		max--
+	}
+	return s[:max], false
+}
+
+// tail is at most max bytes of the end of s, cut between characters, and whether that is all of it.
+func tail(s string, max int) (string, bool) {
+	if len(s) <= max {
+		return s, true
+	}
+	from := len(s) - max
+	for from < len(s) && !utf8.RuneStart(s[from]) {
+		from++
+	}
+	return s[from:], false
+}
+
+// linkable is an address without credentials, query or anything else that Markdown could read otherwise; it may end with a line.
+var linkable = regexp.MustCompile(`^https?://[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]+)?(/[A-Za-z0-9._%+/-]*(#L[0-9]+)?)?$`)
+
+// maxAddress is the longest address that becomes a link, in bytes.
+const maxAddress = 2048
 
 // link makes a link of an http(s) address, and leaves the label alone for anything else.
 func link(label, address string) string {
-	if !linkable.MatchString(address) {
+	if len(address) > maxAddress || !linkable.MatchString(address) {
 		return label
 	}
 	return "[" + label + "](" + address + ")"
 }
 
 // escapeHTML is for the few places inside an HTML tag, where Markdown has no meaning but < and & have.
-func escapeHTML(s string) string { return html.EscapeString(cut(Plain(s), 120)) }
+func escapeHTML(s string) string { return html.EscapeString(oneLine(s, 120)) }
 
 // Plain is s as a terminal can show it: on one line, with single spaces, without escape sequences and control characters.
 func Plain(s string) string { return strings.Join(strings.Fields(clean(s)), " ") }
 
+// oneLine is at most max characters of s on one line. What is far too long is cut first, so that nobody's text costs time.
+func oneLine(s string, max int) string {
+	s, whole := head(s, 16*max)
+	s = Plain(s)
+	if !whole {
+		s += "…"
+	}
+	return cut(s, max)
+}
+
 // clean takes out what a terminal acts on and what could show other text than there is: escape sequences, control
 // characters, marks that turn the direction of writing. Bytes that are not UTF-8 become U+FFFD.
 func clean(s string) string {
+	if simple(s) {
+		return s
+	}
 	s = ansi.ReplaceAllString(strings.ToValidUTF8(s, "\uFFFD"), "")
 	return strings.Map(func(r rune) rune {
 		switch {
@@ -102,6 +163,16 @@ func clean(s string) string {
 		}
 		return r
 	}, s)
+}
+
+// simple says that s is printable ASCII in lines, as most texts are.
+func simple(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; (c < ' ' || c >= 0x7f) && c != '\n' && c != '\t' {
+			return false
+		}
+	}
+	return true
 }
 
 // cut shortens s to at most max characters.

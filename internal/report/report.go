@@ -20,20 +20,24 @@ const maxBody = 60_000
 // Mark is the hidden line that a Run's comment is found by.
 func Mark(run *v1alpha1.Run) string { return "<!-- conductor:run=" + run.Name + " -->" }
 
-// Comment is the Run's comment in GitHub's Markdown, at most 60,000 bytes. The clock tells whether the stack's time is up and
-// dates the comment; all else depends on the Run alone.
-func Comment(run *v1alpha1.Run, _ []evidence.Suite, now time.Time) string {
+// Comment is the Run's comment in GitHub's Markdown, at most 60,000 bytes. Where results lack a suite, its status is told. The
+// clock tells whether the stack's time is up and dates the comment; all else depends on the Run and its results alone.
+func Comment(run *v1alpha1.Run, results []evidence.Suite, now time.Time) string {
+	suites := gather(run, suiteNames(run), results)
 	body := fitted(func(s size) string {
 		d := document{size: s}
 		d.line(Mark(run))
-		d.para("### " + headline(run))
+		d.para("### " + headline(run, suites))
 		d.para(origin(run))
 		d.para(explanation(run, s))
 		d.stages(run)
-		d.suites(run)
+		d.suites(run, suites)
 		d.images(run)
 		d.services(run)
+		d.health(run)
 		d.para(expiry(run, now))
+		d.record(run)
+		d.fullText(run, suites)
 		d.notes(run)
 		d.para(next(run))
 		return d.String()
@@ -48,10 +52,11 @@ func Comment(run *v1alpha1.Run, _ []evidence.Suite, now time.Time) string {
 // an equal digest means that there is nothing to send.
 func Digest(run *v1alpha1.Run, results []evidence.Suite) string {
 	h := sha256.New()
-	h.Write([]byte(Comment(run, results, time.Time{})))
-	// Plain strings and times always marshal.
-	checks, _ := json.Marshal(CheckRuns(run, nil, results))
-	h.Write(checks)
+	untold := *run
+	untold.Status.Report = nil
+	h.Write([]byte(Comment(&untold, results, time.Time{})))
+	// Plain strings and times always marshal, and a hash takes everything.
+	_ = json.NewEncoder(h).Encode(CheckRuns(run, nil, results))
 	return hex.EncodeToString(h.Sum(nil))
 }
 
@@ -59,12 +64,19 @@ func Digest(run *v1alpha1.Run, results []evidence.Suite) string {
 type size struct {
 	// log is the bytes of one log, rows the rows of one table, text the characters of one message.
 	log, rows, text int
+	// cases is how many failing tests are told in full, detail the bytes of what each says, names how many are only named.
+	cases, detail, names int
 }
 
 // sizes are tried from the most to the least, which always fits.
 var sizes = []size{
-	{log: 8192, rows: 64, text: 2000}, {log: 4096, rows: 64, text: 600}, {log: 1024, rows: 64, text: 300},
-	{log: 512, rows: 32, text: 120}, {rows: 10, text: 80},
+	{log: 8192, rows: 64, text: 2000, cases: 100, detail: 8192, names: 20},
+	{log: 4096, rows: 64, text: 600, cases: 100, detail: 4096, names: 20},
+	{log: 2048, rows: 64, text: 600, cases: 60, detail: 2048, names: 20},
+	{log: 1024, rows: 64, text: 300, cases: 40, detail: 1024, names: 10},
+	{log: 512, rows: 32, text: 120, cases: 25, detail: 512, names: 5},
+	{rows: 10, text: 80, cases: 10, detail: 160, names: 2},
+	{rows: 3, text: 60, cases: 3, detail: 80},
 }
 
 // fitted renders at the largest size that is not too long.
@@ -86,9 +98,10 @@ type document struct {
 
 func (d *document) line(s string) { d.WriteString(s + "\n") }
 
-// para adds a paragraph; an empty one is left out.
+// para adds a paragraph; an empty one is left out. So is one after the limit: a document that is too long is thrown away, and a
+// smaller one is tried.
 func (d *document) para(s string) {
-	if s != "" {
+	if s != "" && d.Len() <= maxBody {
 		d.WriteString("\n" + s + "\n")
 	}
 }

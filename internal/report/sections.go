@@ -23,7 +23,7 @@ func (d *document) stages(run *v1alpha1.Run) {
 				t = have
 			}
 		}
-		rows = append(rows, []string{st.title, state(c, t), began(t.StartedAt), took(t.StartedAt, t.FinishedAt), remark(c)})
+		rows = append(rows, []string{st.title, state(c, t), began(t.StartedAt), took(t.StartedAt, t.FinishedAt), text(remark(c), min(d.text, 120))})
 	}
 	d.table([]string{"Stage", "State", "Began (UTC)", "Took", ""}, rows)
 }
@@ -57,19 +57,7 @@ func remark(c *metav1.Condition) string {
 		return ""
 	}
 	line, _, _ := strings.Cut(c.Message, "\n")
-	return text(line, 120)
-}
-
-// suites adds the table of the suites and the end of what each printed: open for those that failed.
-func (d *document) suites(run *v1alpha1.Run) {
-	var rows [][]string
-	for _, s := range run.Status.Suites {
-		rows = append(rows, []string{code(s.Name), suiteState(run, s), exitCode(s), took(s.StartedAt, s.FinishedAt), text(s.Message, min(d.text, 300))})
-	}
-	d.table([]string{"Suite", "Result", "Exit code", "Took", ""}, rows)
-	for _, s := range run.Status.Suites {
-		d.log("The end of the log of", s.Name, s.Log, false)
-	}
+	return line
 }
 
 func suiteState(run *v1alpha1.Run, s v1alpha1.SuiteStatus) string {
@@ -92,11 +80,11 @@ func suiteState(run *v1alpha1.Run, s v1alpha1.SuiteStatus) string {
 	return "waiting"
 }
 
-func exitCode(s v1alpha1.SuiteStatus) string {
-	if s.ExitCode == nil {
+func exitCode(code *int32) string {
+	if code == nil {
 		return ""
 	}
-	return strconv.Itoa(int(*s.ExitCode))
+	return strconv.Itoa(int(*code))
 }
 
 // images adds the table of what was built, and the end of a failed build's log.
@@ -171,7 +159,7 @@ func (d *document) notes(run *v1alpha1.Run) {
 		return
 	}
 	var items strings.Builder
-	for _, n := range run.Status.Notes[:min(len(run.Status.Notes), 20)] {
+	for _, n := range run.Status.Notes[:min(len(run.Status.Notes), 20, d.rows)] {
 		items.WriteString("- " + text(n, min(d.text, 500)) + "\n")
 	}
 	d.para("<details><summary>" + plural(len(run.Status.Notes), "note") + " on the conversion of the compose files</summary>")

@@ -25,14 +25,31 @@ var stages = []stage{
 	{v1alpha1.ConditionImagesBuilt, "builds", "Images", "Building images", "an image could not be built"},
 	{v1alpha1.ConditionStackReady, "stack", "Stack", "Starting the stack", "the stack did not come up"},
 	{v1alpha1.ConditionTestsPassed, "tests", "Tests", "Running the tests", "the tests could not be run"},
+	{v1alpha1.ConditionRecorded, "record", "Record", "Keeping the record", "the record could not be kept"},
+}
+
+// causes are added to a headline where the reason is not in the stage's own words.
+var causes = map[string]string{
+	v1alpha1.ReasonOutOfMemory:   "out of memory",
+	v1alpha1.ReasonEvicted:       "evicted",
+	v1alpha1.ReasonNodeLost:      "its node was lost",
+	v1alpha1.ReasonQuotaExceeded: "over the quota",
+	v1alpha1.ReasonDiskFull:      "disk full",
 }
 
 // headline is the Run in one line, without a Markdown block of its own.
-func headline(run *v1alpha1.Run) string {
+func headline(run *v1alpha1.Run, suites []tested) string {
+	sum := together(suites)
 	switch run.Status.Outcome {
 	case v1alpha1.OutcomePassed:
+		if sum != nil && sum.Tests > 0 {
+			return "✅ " + tally(*sum, 0, 0)
+		}
 		return "✅ Integration tests passed"
 	case v1alpha1.OutcomeFailed:
+		if sum != nil && sum.Failed+sum.Errors > 0 {
+			return "❌ " + tally(*sum, 0, 0) + inSuites(run)
+		}
 		return "❌ Integration tests failed" + inSuites(run)
 	case v1alpha1.OutcomeCanceled:
 		return "⏹️ Integration tests canceled"
@@ -43,6 +60,9 @@ func headline(run *v1alpha1.Run) string {
 			return "⚠️ No test result: it took too long"
 		case st == nil:
 			return "⚠️ No test result"
+		}
+		if cause := causes[reason]; cause != "" {
+			return "⚠️ No test result: " + st.failed + " (" + cause + ")"
 		}
 		return "⚠️ No test result: " + st.failed
 	}
@@ -73,11 +93,13 @@ func failedSuites(run *v1alpha1.Run) []string {
 	return names
 }
 
-// culprit is the stage that ended the Run, and its reason: the first that failed by itself.
+// culprit is the stage that ended the Run, and its reason: the first that failed by itself. A record that could not be kept
+// changes no outcome.
 func culprit(run *v1alpha1.Run) (*stage, string) {
 	for i := range stages {
 		c := meta.FindStatusCondition(run.Status.Conditions, stages[i].condition)
-		if c != nil && c.Status == metav1.ConditionFalse && c.Reason != v1alpha1.ReasonSkipped && c.Reason != v1alpha1.ReasonCanceled {
+		if c != nil && c.Status == metav1.ConditionFalse && c.Reason != v1alpha1.ReasonSkipped && c.Reason != v1alpha1.ReasonCanceled &&
+			c.Type != v1alpha1.ConditionRecorded {
 			return &stages[i], c.Reason
 		}
 	}
@@ -181,7 +203,7 @@ func expiry(run *v1alpha1.Run, now time.Time) string {
 		case v1alpha1.ReasonDeleted:
 			return "The stack was deleted."
 		}
-		return labelled("Stack", c.Message, 600)
+		return labelled("Stack", c.Message, 300)
 	}
 	if st.Outcome == "" {
 		return ""
