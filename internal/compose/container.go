@@ -15,8 +15,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
-// image is the reference to run. What the file names must be in the operator's registries; what is built, is.
-func (u *unit) image() string {
+// ownImage is the reference to run. What the file names must be in the operator's registries; what is built, is.
+func (u *unit) ownImage() string {
 	named := u.s.Image
 	if named != "" && u.s.Build == nil {
 		ref, err := reference.ParseNormalizedNamed(named)
@@ -52,25 +52,19 @@ func literal(s string) string {
 	return strings.ReplaceAll(s, "$", "$$")
 }
 
-func literals(in []string) []string {
-	var out []string
-	for _, s := range in {
-		out = append(out, literal(s))
-	}
-	return out
-}
-
 // argv sets what is run: ENTRYPOINT is Kubernetes' command, CMD its args.
 func (u *unit) argv() {
 	cleared := u.s.Entrypoint != nil && len(u.s.Entrypoint) == 0
 	switch {
 	case cleared && len(u.s.Command) > 0:
 		// Without an entrypoint the command is run as it stands.
-		u.container.Command = literals(u.s.Command)
+		u.container.Command = u.allExpanded("command", u.s.Command)
+	case cleared && len(u.c.o.ImageConfigs[u.image].Cmd) > 0:
+		u.container.Command = u.allExpanded("command", u.c.o.ImageConfigs[u.image].Cmd)
 	case cleared:
 		u.refuse("entrypoint", "", "an empty entrypoint needs a command: the image's own is not known")
 	default:
-		u.container.Command, u.container.Args = literals(u.s.Entrypoint), literals(u.s.Command)
+		u.container.Command, u.container.Args = u.allExpanded("entrypoint", u.s.Entrypoint), u.allExpanded("command", u.s.Command)
 	}
 	u.container.WorkingDir = u.s.WorkingDir
 	u.container.TTY, u.container.Stdin = u.s.Tty, u.s.StdinOpen
@@ -85,7 +79,11 @@ func (u *unit) environment() {
 		case v == nil:
 			u.say(LevelNote, Approximated, "environment", k, "%s has no value here and is set neither in the file of variables nor in stack.env: it is left out", k)
 		default:
-			u.container.Env = append(u.container.Env, corev1.EnvVar{Name: k, Value: literal(*v)})
+			if pieces := u.c.pieces(*v); len(pieces) == 1 && pieces[0].secret != "" {
+				u.variables[k] = pieces[0].secret
+			} else {
+				u.container.Env = append(u.container.Env, corev1.EnvVar{Name: k, Value: u.expanded("environment."+k, *v)})
+			}
 		}
 	}
 }
@@ -94,6 +92,9 @@ func (u *unit) environment() {
 func (u *unit) buildArgs() {
 	if u.s.Build == nil {
 		return
+	}
+	if u.s.Build.DockerfileInline != "" && !u.c.o.InlineDockerfiles {
+		u.refuse("build.dockerfile_inline", "", "a Dockerfile inside the compose file is not built here: put it into a file")
 	}
 	for _, k := range slices.Sorted(maps.Keys(u.s.Build.Args)) {
 		if u.s.Build.Args[k] == nil {
@@ -117,18 +118,21 @@ func (u *unit) security() {
 	pod := &corev1.PodSecurityContext{SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}}
 	u.pod.SecurityContext = pod
 	if u.s.User != "" {
-		u.user(pod)
+		u.user(sc)
 	}
 	for _, g := range u.s.GroupAdd {
 		if id, ok := numeric(g); ok {
 			pod.SupplementalGroups = append(pod.SupplementalGroups, id)
 		} else {
-			u.refuse("group_add", g, "the group %s is given by name, and the image's /etc/group is not read yet: use its number", g)
+			u.refuse("group_add", g, "the group %s is given by name, and the image's /etc/group is not read: use its number", g)
 		}
 	}
 	u.capabilities(sc)
 	if u.s.ReadOnly {
 		sc.ReadOnlyRootFilesystem = new(true)
+	}
+	for _, k := range slices.Sorted(maps.Keys(u.s.Ulimits)) {
+		u.say(LevelNote, Dropped, "ulimits", k, "pods have the node's limits: that of %s is not set", k)
 	}
 	for _, o := range u.s.SecurityOpt {
 		u.securityOpt(sc, o)
@@ -137,7 +141,7 @@ func (u *unit) security() {
 		if slices.Contains(baselineSysctls, k) {
 			pod.Sysctls = append(pod.Sysctls, corev1.Sysctl{Name: k, Value: u.s.Sysctls[k]})
 		} else {
-			u.refuse("sysctls", k, "%s is not allowed, and the operator has no setting for it yet (stacks.sysctls)", k)
+			u.refuse("sysctls", k, "a stack's pods may not set %s: it is not among the parameters that Pod Security's baseline allows", k)
 		}
 	}
 	if *sc != (corev1.SecurityContext{}) {
@@ -145,18 +149,25 @@ func (u *unit) security() {
 	}
 }
 
-func (u *unit) user(pod *corev1.PodSecurityContext) {
+func (u *unit) user(sc *corev1.SecurityContext) {
 	name, group, hasGroup := strings.Cut(u.s.User, ":")
 	uid, ok := numeric(name)
 	gid, gok := numeric(group)
-	if !ok || hasGroup && !gok {
-		u.refuse("user", "", "%s is a name, and the image's /etc/passwd is not read yet: use numbers (uid:gid)", u.s.User)
+	if hasGroup && gok {
+		sc.RunAsGroup = &gid
+	}
+	if _, err := strconv.Atoi(name); err == nil && !ok {
+		u.refuse("user", "", "%s is no number of a user", u.s.User)
 		return
 	}
-	pod.RunAsUser = &uid
-	if hasGroup {
-		pod.RunAsGroup = &gid
-	} else {
+	if !ok || hasGroup && !gok {
+		if u.s.User != u.c.o.ImageConfigs[u.image].User {
+			u.say(LevelNote, Dropped, "user", "", "%s is a name, and the image's /etc/passwd is not read: the container runs as the image's own user. Numbers (uid:gid) are kept", u.s.User)
+		}
+		return
+	}
+	sc.RunAsUser = &uid
+	if !hasGroup {
 		gid = uid
 	}
 	if uid != 0 {
@@ -165,10 +176,13 @@ func (u *unit) user(pod *corev1.PodSecurityContext) {
 	}
 }
 
-// numeric reads a user or group id. root is 0 in every image.
+// numeric reads a user or group id. root is 0 in every image, and nobody 65534 in those of all distributions.
 func numeric(s string) (int64, bool) {
 	if s == "root" {
 		return 0, true
+	}
+	if s == "nobody" {
+		return 65534, true
 	}
 	n, err := strconv.ParseInt(s, 10, 64)
 	return n, err == nil && n >= 0 && n <= math.MaxInt32
@@ -181,7 +195,7 @@ func (u *unit) capabilities(sc *corev1.SecurityContext) {
 		if slices.Contains(baselineCaps, name) {
 			caps.Add = append(caps.Add, corev1.Capability(name))
 		} else {
-			u.refuse("cap_add", k, "the capability %s is not allowed, and the operator has no setting for it yet (stacks.capabilities)", name)
+			u.refuse("cap_add", k, "a stack's pods may not have the capability %s: it is not among those that Pod Security's baseline allows", name)
 		}
 	}
 	for _, k := range u.s.CapDrop {
@@ -201,7 +215,7 @@ func (u *unit) securityOpt(sc *corev1.SecurityContext, o string) {
 	case key == "label":
 		u.say(LevelNote, Dropped, "security_opt", o, "the node decides about SELinux labels")
 	case value == "unconfined":
-		u.refuse("security_opt", o, "%s is not allowed, and the operator has no setting for it yet (stacks.unconfined)", o)
+		u.refuse("security_opt", o, "a stack's pods may not be without a profile: %s", o)
 	default:
 		u.refuse("security_opt", o, "%s cannot be converted", o)
 	}
@@ -209,23 +223,14 @@ func (u *unit) securityOpt(sc *corev1.SecurityContext, o string) {
 
 // namespaces refuses what reaches out of the pod.
 func (u *unit) namespaces() {
-	const setting = "not allowed, and the operator has no setting for it yet (stacks.hostNamespaces)"
-	switch mode := u.s.NetworkMode; {
-	case mode == "", mode == "bridge", mode == "default":
-	case mode == "host":
-		u.refuse("network_mode", "", "the node's network is %s", setting)
-	case mode == "none":
-		u.refuse("network_mode", "", "a service without a network cannot be converted yet")
-	default:
-		u.refuse("network_mode", "", "%s: services cannot share a network yet; each has its own address and reaches the others by name", mode)
-	}
+	u.networkMode()
 	if ipc := u.s.Ipc; ipc == "host" {
-		u.refuse("ipc", "", "the node's shared memory is %s", setting)
+		u.refuse("ipc", "", "a stack's pods may not use the node's shared memory")
 	} else if ipc != "" && ipc != "private" && ipc != "shareable" && ipc != "none" {
-		u.refuse("ipc", "", "%s: services cannot share memory yet", ipc)
+		u.refuse("ipc", "", "%s: containers of different pods cannot share memory", ipc)
 	}
 	if u.s.Cgroup == "host" {
-		u.refuse("cgroup", "", "the node's control groups are %s", setting)
+		u.refuse("cgroup", "", "a stack's pods may not use the node's control groups")
 	}
 }
 

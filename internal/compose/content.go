@@ -16,20 +16,58 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
-// maxContent is how much of the repository one mount may copy: a ConfigMap holds 1 MiB with its keys.
-// https://kubernetes.io/docs/concepts/configuration/configmap/
-const maxContent = 900 << 10
+const (
+	// maxContent is how much of the repository one ConfigMap holds: 1 MiB with its keys.
+	// https://kubernetes.io/docs/concepts/configuration/configmap/
+	maxContent = 900 << 10
+	// maxMount is how much one mount may copy, in as many ConfigMaps as it takes. All of them are kept by the API server, in
+	// memory, too, so what is larger belongs into an image.
+	maxMount = 4 << 20
+)
 
 // filesDir is where a directory's files lie in their volume.
 const filesDir = "files/"
 
-// content is a copy of files: the ConfigMap and how its keys lie in the volume, all of it below the path sub.
+// content is a copy of files: ConfigMaps and how their keys lie in the volume, all of it below the path sub. Or it is a key of
+// the stack's Secret.
 type content struct {
-	object *corev1.ConfigMap
-	items  []corev1.KeyToPath
+	objects []*corev1.ConfigMap
+	// items are those of each object, or the one of the Secret.
+	items [][]corev1.KeyToPath
+	// secret is the name of the Secret; empty for a copy.
+	secret string
 	sub    string
 	// refused says why there is none.
 	refused string
+}
+
+// volume is the content as a volume, with its files' mode if that is not nil.
+func (f *content) volume(mode *int32) (name string, source corev1.VolumeSource) {
+	var items [][]corev1.KeyToPath
+	for _, list := range f.items {
+		list = slices.Clone(list)
+		for i := range list {
+			if mode != nil {
+				list[i].Mode = mode
+			}
+		}
+		items = append(items, list)
+	}
+	if f.secret != "" {
+		return objectName("secret-", items[0][0].Key), corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: f.secret, Items: items[0]}}
+	}
+	reference := func(i int) corev1.LocalObjectReference { return corev1.LocalObjectReference{Name: f.objects[i].Name} }
+	if len(f.objects) == 1 {
+		source.ConfigMap = &corev1.ConfigMapVolumeSource{LocalObjectReference: reference(0), Items: items[0]}
+		return f.objects[0].Name, source
+	}
+	source.Projected = &corev1.ProjectedVolumeSource{}
+	for i := range f.objects {
+		source.Projected.Sources = append(source.Projected.Sources, corev1.VolumeProjection{
+			ConfigMap: &corev1.ConfigMapProjection{LocalObjectReference: reference(i), Items: items[i]},
+		})
+	}
+	return f.objects[0].Name, source
 }
 
 // content mounts a copy of a file or directory of the repository.
@@ -46,20 +84,12 @@ func (u *unit) content(m mount) {
 }
 
 func (u *unit) mountContent(field, target string, files *content, mode *int32) {
-	items := slices.Clone(files.items)
-	for i := range items {
-		if mode != nil {
-			items[i].Mode = mode
-		}
-	}
-	source := corev1.VolumeSource{ConfigMap: &corev1.ConfigMapVolumeSource{
-		LocalObjectReference: corev1.LocalObjectReference{Name: files.object.Name}, Items: items,
-	}}
+	name, source := files.volume(mode)
 	// A subPath shows the files as they are, without the links that the kubelet keeps beside them.
-	u.attach(field, files.object.Name, source, corev1.VolumeMount{MountPath: target, SubPath: files.sub, ReadOnly: true})
+	u.attach(field, name, source, corev1.VolumeMount{MountPath: target, SubPath: files.sub, ReadOnly: true})
 }
 
-// copyOf makes a ConfigMap of a file or of all files below a directory of the repository, once for each path.
+// copyOf makes ConfigMaps of a file or of all files below a directory of the repository, once for each path.
 func (c *converter) copyOf(rel string) *content {
 	if have := c.contents[rel]; have != nil {
 		return have
@@ -77,7 +107,7 @@ func (c *converter) copyOf(rel string) *content {
 		out.refused = rel + " cannot be read"
 		return out
 	}
-	b := builder{object: &corev1.ConfigMap{TypeMeta: typeMeta("v1", "ConfigMap"), ObjectMeta: c.meta(objectName("files-", rel), "")}}
+	b := builder{c: c, name: objectName("files-", rel)}
 	if st.IsDir() {
 		out.sub = strings.TrimSuffix(filesDir, "/")
 		err = b.addDir(root, rel, out.sub)
@@ -89,15 +119,36 @@ func (c *converter) copyOf(rel string) *content {
 		out.refused = err.Error()
 		return out
 	}
-	out.object, out.items = b.object, b.items
+	out.objects, out.items = b.done()
 	return out
 }
 
-// builder fills a ConfigMap.
+// builder fills ConfigMaps, one after the other.
 type builder struct {
-	object *corev1.ConfigMap
-	items  []corev1.KeyToPath
-	size   int64
+	c       *converter
+	name    string
+	objects []*corev1.ConfigMap
+	items   [][]corev1.KeyToPath
+	// size is that of all, room what the last one still takes, in bytes.
+	size, room int64
+}
+
+// done is what was filled; there is one object even without a file.
+func (b *builder) done() ([]*corev1.ConfigMap, [][]corev1.KeyToPath) {
+	if len(b.objects) == 0 {
+		b.next()
+	}
+	return b.objects, b.items
+}
+
+// next begins another ConfigMap.
+func (b *builder) next() {
+	name := b.name
+	if n := len(b.objects); n > 0 {
+		name = cut(name, fmt.Sprintf("part-%d", n+1))
+	}
+	b.objects = append(b.objects, &corev1.ConfigMap{TypeMeta: typeMeta("v1", "ConfigMap"), ObjectMeta: b.c.meta(name, "")})
+	b.items, b.room = append(b.items, nil), maxContent
 }
 
 func (b *builder) addDir(root *os.Root, dir, under string) error {
@@ -128,8 +179,11 @@ func (b *builder) addFile(root *os.Root, p, to string, st fs.FileInfo) error {
 	if !st.Mode().IsRegular() {
 		return fmt.Errorf("%s is neither a file nor a directory", p)
 	}
-	if b.size += st.Size(); b.size > maxContent {
-		return fmt.Errorf("the files are larger than %d KiB together: build them into an image", maxContent>>10)
+	if st.Size() > maxContent {
+		return fmt.Errorf("%s is larger than %d KiB: build it into an image", p, maxContent>>10)
+	}
+	if b.size += st.Size(); b.size > maxMount {
+		return fmt.Errorf("the files are larger than %d MiB together: build them into an image", maxMount>>20)
 	}
 	data, err := root.ReadFile(filepath.FromSlash(p))
 	if err != nil {
@@ -139,25 +193,30 @@ func (b *builder) addFile(root *os.Root, p, to string, st fs.FileInfo) error {
 	if st.Mode()&0o111 != 0 {
 		mode = 0o755
 	}
-	b.add(data, to, mode)
+	b.add(b.c.renamedFile(p, data), to, mode)
 	return nil
 }
 
 // add puts data under a key made from its path.
 func (b *builder) add(data []byte, to string, mode int32) {
-	key := keyOf(strings.TrimPrefix(to, filesDir))
-	if utf8.Valid(data) {
-		if b.object.Data == nil {
-			b.object.Data = map[string]string{}
-		}
-		b.object.Data[key] = string(data)
-	} else {
-		if b.object.BinaryData == nil {
-			b.object.BinaryData = map[string][]byte{}
-		}
-		b.object.BinaryData[key] = data
+	if len(b.objects) == 0 || b.room < int64(len(data)) {
+		b.next()
 	}
-	b.items = append(b.items, corev1.KeyToPath{Key: key, Path: to, Mode: &mode})
+	b.room -= int64(len(data))
+	last := len(b.objects) - 1
+	object, key := b.objects[last], keyOf(strings.TrimPrefix(to, filesDir))
+	if utf8.Valid(data) {
+		if object.Data == nil {
+			object.Data = map[string]string{}
+		}
+		object.Data[key] = string(data)
+	} else {
+		if object.BinaryData == nil {
+			object.BinaryData = map[string][]byte{}
+		}
+		object.BinaryData[key] = data
+	}
+	b.items[last] = append(b.items[last], corev1.KeyToPath{Key: key, Path: to, Mode: &mode})
 }
 
 // keyOf is the path itself where a ConfigMap can have it as a key, else its last part with a hash of the whole.
@@ -185,7 +244,6 @@ func (u *unit) file(field string, ref types.FileReferenceConfig, def types.FileO
 	}
 	files := u.c.definition(field, ref.Source, def)
 	switch {
-	case files == nil: // the top level says why
 	case files.refused != "":
 		u.refuse(field, ref.Source, "%s", files.refused)
 	default:
@@ -193,41 +251,84 @@ func (u *unit) file(field string, ref types.FileReferenceConfig, def types.FileO
 		if ref.Mode != nil {
 			mode = new(int32(*ref.Mode) & 0o777)
 		}
+		u.sayExposed(field, ref.Source, files, def)
 		u.mountContent(field, target, files, mode)
 	}
 }
 
-// definition is the content of a config or secret; nil for those that the table refuses.
+// sayExposed says of a secret that it is none, since its value is in the repository.
+func (u *unit) sayExposed(field, name string, files *content, def types.FileObjectConfig) {
+	if field != "secrets" || files.secret != "" {
+		return
+	}
+	at := u.c.sources.find("", "secrets", name)
+	what := "a file of the repository"
+	if def.File == "" {
+		what = "a value in the repository"
+	}
+	u.c.sayAt(at, LevelNote, Approximated, "", "secrets."+name, "%s is no secret: it is mounted from a ConfigMap", what)
+}
+
+// definition is the content of a config or secret.
 func (c *converter) definition(field, name string, def types.FileObjectConfig) *content {
 	key := field + ":" + name
 	if have := c.contents[key]; have != nil {
 		return have
 	}
-	if bool(def.External) || field == "secrets" && def.Environment != "" {
-		return nil
-	}
 	out := &content{sub: "file"}
 	c.contents[key] = out
-	b := builder{object: &corev1.ConfigMap{TypeMeta: typeMeta("v1", "ConfigMap"), ObjectMeta: c.meta(objectName(strings.TrimSuffix(field, "s")+"-", name), "")}}
-	var err error
-	switch {
-	case def.File != "":
-		err = c.readInto(&b, def.File, out.sub)
-	case def.Environment != "" && def.Content == "":
-		if _, ok := c.compose.Environment[def.Environment]; !ok {
-			err = fmt.Errorf("%s is set neither in the file of variables nor in stack.env", def.Environment)
-			break
-		}
-		fallthrough
-	default:
-		b.add([]byte(def.Content), out.sub, 0o444)
+	if secret, ok := c.secretOf(field, name, def); ok {
+		mode := int32(0o444)
+		out.secret, out.items = c.secretName(), [][]corev1.KeyToPath{{{Key: secret, Path: out.sub, Mode: &mode}}}
+		return out
 	}
-	if err != nil {
+	b := builder{c: c, name: objectName(strings.TrimSuffix(field, "s")+"-", name)}
+	if err := c.define(&b, field, def, out.sub); err != nil {
 		out.refused = err.Error()
 		return out
 	}
-	out.object, out.items = b.object, b.items
+	out.objects, out.items = b.done()
 	return out
+}
+
+// secretOf is the declared secret that a config or secret of the file stands for.
+func (c *converter) secretOf(field, name string, def types.FileObjectConfig) (string, bool) {
+	switch {
+	case bool(def.External):
+		return c.declared(def.Name)
+	case field == "secrets" && def.Environment != "":
+		return c.declared(def.Environment)
+	case field == "secrets" && def.File != "":
+		return c.declared(name)
+	}
+	return "", false
+}
+
+// define copies what the file says of a config or secret that is no declared secret.
+func (c *converter) define(b *builder, field string, def types.FileObjectConfig, to string) error {
+	const declare = "declare a secret of this name for the stack"
+	value, set := c.compose.Environment[def.Environment]
+	switch {
+	case bool(def.External):
+		return fmt.Errorf("%s is external, and no secret of that name is declared: %s", def.Name, declare)
+	case def.File != "":
+		err := c.readInto(b, def.File, to)
+		if err != nil && field == "secrets" {
+			return fmt.Errorf("%w: put a value for tests there, or %s", err, declare)
+		}
+		return err
+	case def.Environment == "":
+		b.add([]byte(def.Content), to, 0o444)
+	case hasSecret(c.pieces(value)):
+		return fmt.Errorf("%s is a secret or made of one: mount the secret itself", def.Environment)
+	case !set && field == "secrets":
+		return fmt.Errorf("%s is set neither in the file of variables nor in stack.env: %s", def.Environment, declare)
+	case !set:
+		return fmt.Errorf("%s is set neither in the file of variables nor in stack.env", def.Environment)
+	default:
+		b.add([]byte(value), to, 0o444)
+	}
+	return nil
 }
 
 // readInto adds the file at an absolute path, which must lie in the repository.

@@ -10,6 +10,7 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
 // converter holds what the conversion of one service needs to know of the others.
@@ -22,7 +23,18 @@ type converter struct {
 	oneShot map[string]bool
 	// aliases maps every further name to the services that have it.
 	aliases map[string][]string
-	claims  map[string]*corev1.PersistentVolumeClaim
+	renames []rename
+	// services are the active ones with the volumes that they take from others.
+	services map[string]types.ServiceConfig
+	// hosts maps services that use another's network to that service, guests the other way.
+	hosts  map[string]string
+	guests map[string][]string
+	// apart is set when the file keeps services apart by networks.
+	apart bool
+	// networkSets are the different sets of networks that pods are on.
+	networkSets [][]string
+	policies    []client.Object
+	claims      map[string]*corev1.PersistentVolumeClaim
 	// claimUsers counts the pods that mount a claim.
 	claimUsers map[string]int
 	contents   map[string]*content
@@ -42,6 +54,7 @@ func newConverter(p *Project, o Options) *converter {
 	return &converter{
 		Project: p, o: o, findings: slices.Clone(p.findings), names: map[string]string{}, oneShot: map[string]bool{}, aliases: map[string][]string{},
 		claims: map[string]*corev1.PersistentVolumeClaim{}, claimUsers: map[string]int{}, contents: map[string]*content{},
+		services: map[string]types.ServiceConfig{}, hosts: map[string]string{}, guests: map[string][]string{},
 	}
 }
 
@@ -51,16 +64,17 @@ func (c *converter) convert() *Stack {
 	c.survey()
 	stack := &Stack{}
 	for _, name := range c.order() {
-		stack.Services = append(stack.Services, c.service(c.compose.Services[name]))
+		stack.Services = append(stack.Services, c.service(c.services[name]))
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.claims)) {
 		stack.Shared = append(stack.Shared, c.claims[name])
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.contents)) {
-		if m := c.contents[name].object; m != nil {
+		for _, m := range c.contents[name].objects {
 			stack.Shared = append(stack.Shared, m)
 		}
 	}
+	stack.Shared = append(stack.Shared, c.policies...)
 	stack.Shared = append(stack.Shared, c.aliasServices()...)
 	c.checkTotals()
 	if c.o.Strict {
@@ -122,11 +136,16 @@ func (c *converter) checkService(s types.ServiceConfig) {
 		}
 		return !r.ends()
 	})
+	c.checkSecrets(s)
+	if _, key, reason := extensionOf(s); reason != "" {
+		c.sayAt(c.sources.find("", "services", s.Name, extensionKey, key), LevelRefused, Refused, s.Name, extensionKey, "%s", reason)
+	}
 }
 
 // checkTop does the same for what stands beside the services, as far as an active service uses it.
 func (c *converter) checkTop() {
 	p := c.compose.WithoutUnnecessaryResources()
+	c.checkTopSecrets(p)
 	for name, v := range map[string]any{
 		"networks": p.Networks, "volumes": p.Volumes, "configs": p.Configs, "secrets": p.Secrets, "jobs": p.Jobs, "models": p.Models,
 	} {
@@ -144,7 +163,7 @@ func (c *converter) checkTop() {
 	}
 	for name, n := range p.Networks {
 		if n.Driver != "" && n.Driver != "bridge" && n.Driver != "overlay" {
-			c.sayAt(c.sources.find("", "networks", name, "driver"), LevelNote, Dropped, "", "networks."+name+".driver", "a stack has one network, the cluster's")
+			c.sayAt(c.sources.find("", "networks", name, "driver"), LevelNote, Dropped, "", "networks."+name+".driver", "every network of a stack is the cluster's, with policies")
 		}
 	}
 	for name, v := range p.Volumes {
@@ -182,25 +201,36 @@ func (c *converter) survey() {
 				c.oneShot[dep] = true
 			}
 		}
+	}
+	c.surveyShared()
+	for _, name := range c.compose.ServiceNames() {
+		s := c.withVolumes(name)
+		c.services[name] = s
 		for _, claim := range c.claimsOf(s) {
 			c.claimUsers[claim] += s.GetScale()
 		}
+		if c.podOf(name) == name {
+			c.surveyNames(s)
+		}
 	}
-	for _, name := range c.compose.ServiceNames() {
-		c.surveyNames(c.compose.Services[name])
-	}
-	c.checkNetworks()
+	c.surveyNetworks()
 }
 
 // order lists the services so that each comes after what it depends on, by name where there is a choice.
 func (c *converter) order() []string {
-	names, done, out := c.compose.ServiceNames(), map[string]bool{}, []string(nil)
+	names, done, out := []string(nil), map[string]bool{}, []string(nil)
+	edges := map[string]map[string]types.ServiceDependency{}
+	for _, n := range c.compose.ServiceNames() {
+		if c.podOf(n) == n {
+			names, edges[n] = append(names, n), c.edges(n)
+		}
+	}
 	for len(out) < len(names) {
 		next := slices.IndexFunc(names, func(n string) bool {
 			if done[n] {
 				return false
 			}
-			for dep := range c.compose.Services[n].DependsOn {
+			for dep := range edges[n] {
 				if _, active := c.compose.Services[dep]; active && !done[dep] {
 					return false
 				}

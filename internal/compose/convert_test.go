@@ -74,16 +74,39 @@ func checkPod(t *testing.T, where string, pod corev1.PodSpec) {
 	for what, wrong := range map[string]bool{
 		"service links":   pod.EnableServiceLinks == nil || *pod.EnableServiceLinks,
 		"a token":         pod.AutomountServiceAccountToken == nil || *pod.AutomountServiceAccountToken || pod.ServiceAccountName != "",
-		"host namespaces": pod.HostNetwork || pod.HostPID || pod.HostIPC || pod.ShareProcessNamespace != nil,
+		"host namespaces": pod.HostNetwork || pod.HostPID || pod.HostIPC,
 		"a profile":       pod.SecurityContext.SeccompProfile.Type != corev1.SeccompProfileTypeRuntimeDefault,
-		"one container":   len(pod.Containers) != 1 || len(pod.InitContainers) != 0,
 		"a node":          pod.NodeName != "" || pod.RuntimeClassName != nil || pod.PriorityClassName != "",
 	} {
 		if wrong {
 			t.Errorf("%s: %s", where, what)
 		}
 	}
-	c := pod.Containers[0]
+	volumes := map[string]bool{}
+	for _, v := range pod.Volumes {
+		known := v.ConfigMap != nil || v.EmptyDir != nil || v.PersistentVolumeClaim != nil || v.Projected != nil || v.Secret != nil && v.Secret.SecretName == DefaultSecretName
+		if !known || volumes[v.Name] || len(validation.IsDNS1123Label(v.Name)) > 0 {
+			t.Errorf("%s: volume %+v", where, v)
+		}
+		volumes[v.Name] = true
+	}
+	names := map[string]bool{}
+	for _, c := range slices.Concat(pod.InitContainers, pod.Containers) {
+		if names[c.Name] || len(validation.IsDNS1123Label(c.Name)) > 0 {
+			t.Errorf("%s: a container named %q", where, c.Name)
+		}
+		names[c.Name] = true
+		checkContainer(t, where+"/"+c.Name, c, volumes)
+	}
+	for _, c := range pod.InitContainers {
+		if c.ReadinessProbe != nil || c.StartupProbe != nil || c.Lifecycle != nil {
+			t.Errorf("%s: init containers cannot have probes or hooks", where)
+		}
+	}
+}
+
+func checkContainer(t *testing.T, where string, c corev1.Container, volumes map[string]bool) {
+	t.Helper()
 	sc := c.SecurityContext
 	for what, wrong := range map[string]bool{
 		"a liveness probe": c.LivenessProbe != nil,
@@ -105,17 +128,12 @@ func checkPod(t *testing.T, where string, pod corev1.PodSpec) {
 			}
 		}
 	}
-	volumes := map[string]bool{}
-	for _, v := range pod.Volumes {
-		if v.ConfigMap == nil && v.EmptyDir == nil && v.PersistentVolumeClaim == nil || volumes[v.Name] || len(validation.IsDNS1123Label(v.Name)) > 0 {
-			t.Errorf("%s: volume %+v", where, v)
-		}
-		volumes[v.Name] = true
-	}
+	paths := map[string]bool{}
 	for _, m := range c.VolumeMounts {
-		if !volumes[m.Name] {
-			t.Errorf("%s: mount %s of nothing", where, m.MountPath)
+		if !volumes[m.Name] || paths[m.MountPath] {
+			t.Errorf("%s: mount %s of %q", where, m.MountPath, m.Name)
 		}
+		paths[m.MountPath] = true
 	}
 }
 
@@ -247,14 +265,50 @@ func TestObjectNamesDiffer(t *testing.T) {
 	}
 }
 
+// TestContentIsBounded: a mount may take several ConfigMaps, and each is small enough for the API server.
 func TestContentIsBounded(t *testing.T) {
 	half := strings.Repeat("x", maxContent/2)
-	files := map[string]string{DefaultFile: service + "    volumes:\n      - ./in:/x\n", "in/a": half, "in/b": half}
-	if got := refusals(t, write(t, files), LoadOptions{}); got != "" {
-		t.Errorf("two halves are refused: %s", got)
+	files := map[string]string{DefaultFile: service + "    volumes:\n      - ./in:/x\n", "in/a": half, "in/b": half, "in/c": "\x00\xff", "in/d": half}
+	p, err := Load(write(t, files), LoadOptions{})
+	if err != nil {
+		t.Fatal(err)
 	}
-	files["in/c"] = "x"
-	if got := refusals(t, write(t, files), LoadOptions{}); !strings.HasPrefix(got, DefaultFile+":5: refused: web.volumes: the files are larger than 900 KiB") {
+	stack, err := Convert(p, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]int{}
+	for _, o := range stack.Shared {
+		m := o.(*corev1.ConfigMap)
+		size := 0
+		for k, v := range m.Data {
+			got[k]++
+			size += len(v)
+		}
+		for k, v := range m.BinaryData {
+			got[k]++
+			size += len(v)
+		}
+		if size > maxContent {
+			t.Errorf("%s holds %d bytes", m.Name, size)
+		}
+	}
+	if fmt.Sprint(got) != "map[a:1 b:1 c:1 d:1]" {
+		t.Errorf("the ConfigMaps hold %v", got)
+	}
+	pod := podOf(t, stack.Services[0]).Spec
+	if pr := pod.Volumes[0].Projected; pr == nil || len(pr.Sources) != 2 || len(pr.Sources[0].ConfigMap.Items)+len(pr.Sources[1].ConfigMap.Items) != 4 {
+		t.Errorf("the volume is %+v", pod.Volumes[0])
+	}
+	files["in/large"] = strings.Repeat("x", maxContent+1)
+	if got := refusals(t, write(t, files), LoadOptions{}); !strings.HasPrefix(got, DefaultFile+":5: refused: web.volumes: in/large is larger than 900 KiB") {
+		t.Errorf("got %q", got)
+	}
+	delete(files, "in/large")
+	for i := range 9 {
+		files[fmt.Sprintf("in/more%d", i)] = half
+	}
+	if got := refusals(t, write(t, files), LoadOptions{}); !strings.HasPrefix(got, DefaultFile+":5: refused: web.volumes: the files are larger than 4 MiB") {
 		t.Errorf("got %q", got)
 	}
 }
@@ -278,7 +332,7 @@ func TestBuilds(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := fmt.Sprint(p.Builds())
-	want := "[{api api Dockerfile.prod run map[VERSION:1]} {inline .   map[]} {named api Dockerfile  map[]}]"
+	want := "[{api api Dockerfile.prod run  map[VERSION:1]} {inline .   FROM scratch map[]} {named api Dockerfile   map[]}]"
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

@@ -10,6 +10,9 @@ package compose
 //go:generate go test -run ^TestReferencePage$ -update .
 
 import (
+	"time"
+
+	networkingv1 "k8s.io/api/networking/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
@@ -37,6 +40,40 @@ type Options struct {
 	Ceilings v1alpha1.Ceilings
 	// Strict refuses what would otherwise be dropped with a note.
 	Strict bool
+	// SecretName is the Secret that holds the values of LoadOptions.Secrets, each under its name; empty means
+	// DefaultSecretName.
+	SecretName string
+	// ImageConfigs is what images say about themselves, by the reference that Service.Image has. An image that is not in
+	// it is taken as it comes.
+	ImageConfigs map[string]ImageConfig
+	// Egress is what services reach beyond the stack, unless they are on internal networks only. Rules are put into the
+	// policies of services that the file keeps apart; such a pod has the label LabelNetworks, and no other
+	// policy may let it reach the whole stack.
+	Egress []networkingv1.NetworkPolicyEgressRule
+	// InlineDockerfiles says that the caller builds from Build.Inline; without it dockerfile_inline is refused.
+	InlineDockerfiles bool
+}
+
+// DefaultSecretName is the name of the Secret where Options has none.
+const DefaultSecretName = "stack-secrets"
+
+// ImageConfig is the part of an image's configuration that a conversion asks for. The zero value knows nothing.
+type ImageConfig struct {
+	Entrypoint, Cmd []string
+	// User is as in the image: empty for root.
+	User string
+	// Volumes are the paths that the image declares as volumes, ExposedPorts its ports, such as 80/tcp.
+	Volumes, ExposedPorts []string
+	// Healthcheck is nil for none.
+	Healthcheck *Healthcheck
+}
+
+// Healthcheck is an image's HEALTHCHECK. Zero values mean Docker's defaults.
+type Healthcheck struct {
+	// Test begins with NONE, CMD or CMD-SHELL.
+	Test                                          []string
+	Interval, Timeout, StartPeriod, StartInterval time.Duration
+	Retries                                       int
 }
 
 // Stack is a converted project. The same project and options give the same stack, byte for byte.
@@ -68,6 +105,9 @@ type Service struct {
 	Probe string
 	// Replicas is how many pods are wanted.
 	Replicas int32
+	// Shares are further services whose containers run in this one's pod (network_mode: service:NAME). They are no
+	// services of the stack by themselves.
+	Shares []string
 }
 
 // Dependency is one entry of depends_on.

@@ -87,6 +87,9 @@ func errorOf(findings []Finding) error {
 // tidy sorts findings by place and drops repetitions.
 func tidy(findings []Finding) []Finding {
 	out := slices.Clone(findings)
+	for i, f := range out {
+		out[i].Reason, out[i].Field = readable(f.Reason), readable(f.Field)
+	}
 	slices.SortStableFunc(out, func(a, b Finding) int {
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Service, b.Service),
 			cmp.Compare(a.Field, b.Field), cmp.Compare(a.Reason, b.Reason))

@@ -32,6 +32,9 @@ type LoadOptions struct {
 	Env map[string]string
 	// EnvFiles are files of variables for interpolation, as of --env-file; none means .env where there is one.
 	EnvFiles []string
+	// Secrets are the names of variables whose values nobody here knows. They win over Env and EnvFiles. Where such a
+	// variable is used, the converted stack refers to the Secret of Options.SecretName.
+	Secrets []string
 }
 
 // Project is a loaded compose project.
@@ -40,6 +43,8 @@ type Project struct {
 	compose  *types.Project
 	sources  sources
 	findings []Finding
+	// secrets are the names of LoadOptions.Secrets.
+	secrets []string
 }
 
 // Load reads a project below dir. Its error is an *Errors when the files are at fault.
@@ -76,7 +81,10 @@ func Load(dir string, o LoadOptions) (*Project, error) {
 		r.blame(err)
 		return nil, errorOf(r.findings)
 	}
-	p := &Project{dir: abs, compose: project, sources: r.sources}
+	if names := ignored(project); len(names) > 0 {
+		project = project.WithServicesDisabled(names...)
+	}
+	p := &Project{dir: abs, compose: project, sources: r.sources, secrets: slices.Clone(o.Secrets)}
 	for _, f := range r.findings {
 		if _, ok := project.Services[f.Service]; ok || f.Service == "" {
 			p.findings = append(p.findings, f)
@@ -97,14 +105,15 @@ func (r *reader) environment(base string, o LoadOptions) map[string]string {
 	if p := filepath.Join(base, ".env"); len(files) == 0 && isFile(p) {
 		files = append(files, p)
 	}
+	known := merged(o.Env, marks(o.Secrets))
 	if len(files) == 0 {
-		return merged(nil, o.Env)
+		return known
 	}
-	values, err := r.dotenv(files, o.Env, place{file: r.rel(files[0])}, "")
+	values, err := r.dotenv(files, known, place{file: r.rel(files[0])}, "")
 	if err != nil {
-		return merged(nil, o.Env)
+		return known
 	}
-	return merged(values, o.Env)
+	return merged(values, known)
 }
 
 // quiet turns off the global logger of compose-go's choice: what it would warn of, a conversion says in its findings.
@@ -249,7 +258,9 @@ type Build struct {
 	Service string
 	// Context is relative to the loaded directory, Dockerfile to the context.
 	Context, Dockerfile, Target string
-	Args                        map[string]string
+	// Inline is the Dockerfile's content where the compose file has it; Dockerfile is then empty.
+	Inline string
+	Args   map[string]string
 }
 
 // Builds are the images that active services build, sorted by service.
@@ -265,6 +276,9 @@ func (p *Project) Builds() []Build {
 			context = b.Context
 		}
 		dockerfile := b.Dockerfile
+		if b.DockerfileInline != "" {
+			dockerfile = ""
+		}
 		if filepath.IsAbs(dockerfile) {
 			dockerfile, _ = filepath.Rel(b.Context, dockerfile)
 		}
@@ -275,7 +289,8 @@ func (p *Project) Builds() []Build {
 			}
 		}
 		out = append(out, Build{
-			Service: name, Context: filepath.ToSlash(context), Dockerfile: filepath.ToSlash(dockerfile), Target: b.Target, Args: args,
+			Service: name, Context: filepath.ToSlash(context), Dockerfile: filepath.ToSlash(dockerfile), Target: b.Target,
+			Inline: b.DockerfileInline, Args: args,
 		})
 	}
 	return out

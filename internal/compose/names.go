@@ -106,11 +106,8 @@ func (c *converter) surveyNames(s types.ServiceConfig) {
 		c.refuse(s.Name, "", "", "the name %q is that of another service's published ports: use another", s.Name)
 	}
 	if strings.ToLower(s.Name) != c.names[s.Name] {
-		if by := c.referrer(s.Name); by != "" {
-			c.refuse(s.Name, "", "", "the service %s uses the name %q, which no Kubernetes Service can have: rename it to %s", by, s.Name, c.names[s.Name])
-		} else {
-			c.note(s.Name, "", "", "no Kubernetes Service can have this name: it is %s in the stack", c.names[s.Name])
-		}
+		c.note(s.Name, "", "", "no Kubernetes Service can have this name: it is %s in the stack", c.names[s.Name])
+		c.addRename(s.Name, c.names[s.Name])
 	}
 	c.alias(s.Name, s.ContainerName, "container_name")
 	host, _, _ := strings.Cut(s.Hostname, ".")
@@ -150,15 +147,24 @@ func (c *converter) alias(service, name, field string) {
 		return
 	}
 	if len(validation.IsDNS1035Label(low)) > 0 {
-		switch by := c.referrer(name); {
-		case by != "":
-			c.refuse(service, field, name, "the service %s uses the name %q, which no Kubernetes Service can have", by, name)
-		case field != "container_name":
-			c.say(LevelNote, Dropped, service, field, name, "no Kubernetes Service can have the name %q", name)
-		default:
+		by := c.referrer(name)
+		to := dnsName(name)
+		switch {
+		case by == "" && field == "container_name":
 			c.say(LevelInfo, Dropped, service, field, name, "no Kubernetes Service can have the name %q", name)
+			return
+		case by == "" && (strings.Contains(name, ".") || c.reserved(to)):
+			c.say(LevelNote, Dropped, service, field, name, "no Kubernetes Service can have the name %q", name)
+			return
+		case strings.Contains(name, ".") || c.reserved(to):
+			c.refuse(service, field, name, "the service %s uses the name %q, which no Kubernetes Service can have", by, name)
+			return
 		}
-		return
+		c.note(service, field, name, "no Kubernetes Service can have the name %q: it is %s in the stack", name, to)
+		c.addRename(name, to)
+		if low = to; low == c.names[service] || slices.Contains(c.aliases[low], service) {
+			return
+		}
 	}
 	c.aliases[low] = append(c.aliases[low], service)
 }
@@ -192,5 +198,3 @@ func (c *converter) referrer(name string) string {
 	}
 	return ""
 }
-
-var hostLike = regexp.MustCompile(`(?i)host|addr|server|endpoint|broker|upstream|url`)

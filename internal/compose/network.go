@@ -53,14 +53,31 @@ func (u *unit) ports() {
 			u.addPort(port{number: int32(n), protocol: protocol(proto)}, "expose")
 		}
 	}
-	slices.SortFunc(u.open, func(a, b port) int {
+	for _, e := range u.c.o.ImageConfigs[u.image].ExposedPorts {
+		number, proto, _ := strings.Cut(e, "/")
+		if n, err := strconv.ParseUint(number, 10, 16); err == nil && n > 0 && protocol(proto) != "" {
+			u.addPort(port{number: int32(n), protocol: protocol(proto)}, "expose")
+		}
+	}
+	sortPorts(u.open)
+	for _, p := range u.open {
+		u.container.Ports = append(u.container.Ports, corev1.ContainerPort{ContainerPort: p.number, Protocol: p.protocol})
+	}
+}
+
+func sortPorts(ports []port) {
+	slices.SortFunc(ports, func(a, b port) int {
 		if a.number != b.number {
 			return int(a.number - b.number)
 		}
 		return strings.Compare(string(a.protocol), string(b.protocol))
 	})
+}
+
+// listPorts notes the TCP and UDP ports of all containers in the pod.
+func (u *unit) listPorts() {
+	sortPorts(u.open)
 	for _, p := range u.open {
-		u.container.Ports = append(u.container.Ports, corev1.ContainerPort{ContainerPort: p.number, Protocol: p.protocol})
 		if !slices.Contains(u.out.Ports, p.number) && p.protocol != corev1.ProtocolSCTP {
 			u.out.Ports = append(u.out.Ports, p.number)
 		}
@@ -180,28 +197,4 @@ func (c *converter) aliasServices() []client.Object {
 		}
 	}
 	return out
-}
-
-// checkNetworks says where a file keeps services apart that the stack does not.
-func (c *converter) checkNetworks() {
-	names := c.compose.ServiceNames()
-	for i, a := range names {
-		for _, b := range names[i+1:] {
-			x, y := c.compose.Services[a], c.compose.Services[b]
-			if x.NetworkMode != "" || y.NetworkMode != "" || meets(x, y) {
-				continue
-			}
-			c.say(LevelNote, Approximated, a, "networks", "", "%s and %s share no network in the file; in the stack all services reach each other", a, b)
-			return
-		}
-	}
-}
-
-func meets(a, b types.ServiceConfig) bool {
-	for n := range a.Networks {
-		if _, ok := b.Networks[n]; ok {
-			return true
-		}
-	}
-	return false
 }

@@ -3,6 +3,7 @@ package compose
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,7 +22,7 @@ const (
 // without delay, and gives up never: compose restarts nothing for being unhealthy, and Kubernetes would. After the first
 // success the readiness probe looks as often as the file says.
 func (u *unit) health() {
-	h := u.s.HealthCheck
+	h := u.healthcheck()
 	if h == nil || h.Disable {
 		return
 	}
@@ -42,7 +43,7 @@ func (u *unit) health() {
 		ProbeHandler: run, PeriodSeconds: min(interval, ceilSeconds(or(h.StartInterval, 0))), TimeoutSeconds: timeout,
 		FailureThreshold: math.MaxInt32, SuccessThreshold: 1,
 	}
-	u.out.Probe = fmt.Sprintf("%s, every %ds, at most %ds", strings.Join(h.Test[1:], " "), interval, timeout)
+	u.out.Probe = fmt.Sprintf("%s, every %ds, at most %ds", readable(strings.Join(h.Test[1:], " ")), interval, timeout)
 }
 
 // testArgv is the command of a health check; empty when there is none.
@@ -57,16 +58,69 @@ func (u *unit) testArgv(test []string) []string {
 		if len(test) == 1 {
 			u.refuse("healthcheck", "", "CMD needs a command")
 		}
-		return test[1:]
+		return u.run("healthcheck", test[1:])
 	case "CMD-SHELL":
 		if len(test) != 2 {
 			u.refuse("healthcheck", "", "CMD-SHELL needs one text")
 			return nil
 		}
-		return []string{"/bin/sh", "-c", test[1]}
+		return u.shellTest(test[1])
 	}
 	u.refuse("healthcheck", "", "test begins with NONE, CMD or CMD-SHELL, not with %q", test[0])
 	return nil
+}
+
+// shellTest runs a text in a shell. Compose puts a variable's value into the text before a shell reads it, and so does this:
+// a first shell puts the text together, a second one reads it.
+func (u *unit) shellTest(text string) []string {
+	pieces := u.c.pieces(u.renamed("healthcheck", text))
+	if !hasSecret(pieces) {
+		return []string{"/bin/sh", "-c", u.renamed("healthcheck", text)}
+	}
+	return []string{"/bin/sh", "-c", "exec /bin/sh -c " + u.quoted(pieces)}
+}
+
+// healthcheck is the service's, with what it leaves to the image taken from there.
+func (u *unit) healthcheck() *types.HealthCheckConfig {
+	return u.c.healthcheck(u.s, u.image)
+}
+
+func (c *converter) healthcheck(s types.ServiceConfig, image string) *types.HealthCheckConfig {
+	h, own := s.HealthCheck, c.o.ImageConfigs[image].Healthcheck
+	if own == nil || h != nil && (h.Disable || len(h.Test) > 0) {
+		return h
+	}
+	out := types.HealthCheckConfig{Test: own.Test, Interval: new(types.Duration(own.Interval)), Timeout: new(types.Duration(own.Timeout)), StartInterval: new(types.Duration(own.StartInterval))}
+	if own.Retries > 0 {
+		out.Retries = new(uint64(own.Retries))
+	}
+	if h != nil {
+		out.Interval, out.Timeout, out.StartInterval = firstSet(h.Interval, out.Interval), firstSet(h.Timeout, out.Timeout), firstSet(h.StartInterval, out.StartInterval)
+		if h.Retries != nil {
+			out.Retries = h.Retries
+		}
+	}
+	return &out
+}
+
+// hasHealth says whether anything tells when a service, with what shares its pod, is healthy.
+func (c *converter) hasHealth(service string) bool {
+	return slices.ContainsFunc(append([]string{service}, c.guests[service]...), func(name string) bool {
+		s := c.services[name]
+		image := c.o.Images[name]
+		if image == "" {
+			image = s.Image
+		}
+		h := c.healthcheck(s, image)
+		return h != nil && !h.Disable && len(h.Test) > 0 && h.Test[0] != "NONE"
+	})
+}
+
+func firstSet(a, b *types.Duration) *types.Duration {
+	if a != nil {
+		return a
+	}
+	return b
 }
 
 func or(d *types.Duration, otherwise types.Duration) types.Duration {

@@ -21,11 +21,20 @@ not in the tables below is refused. What is refused stops the run before any ser
 - Files are read from the repository only: a path or a symbolic link that leads out of it is refused, and so is what is remote.
 - Each service is a Deployment, or a Job when others wait for it with ` + "`service_completed_successfully`" + `. Its name
   resolves, in upper and lower case, to the addresses of its pods, on every port, whether they are ready or not.
-- Capital letters do not matter to DNS. A name that no Kubernetes Service can have, such as ` + "`my_db`" + `, is changed, and
-  refused where another service's settings use it.
+- Capital letters do not matter to DNS. A name that no Kubernetes Service can have, such as ` + "`my_db`" + `, becomes the nearest
+  one, ` + "`my-db`" + `, and so it does where variables, commands, health checks, hooks and mounted files use it as the host of an
+  address (` + "`my_db:5432`, `http://my_db/`, `user@my_db`" + `), each time with a note. Other uses are left as they are.
+- A declared secret (` + "`secrets` of `.conductor.yaml`, `--secret`" + `) has no value here. ` + "`${NAME}`" + ` refers to the stack's Secret: in a
+  command, an entrypoint, a variable, a health check and hooks, also within a text such as ` + "`postgres://u:${DB_PASSWORD}@db/x`" + `.
+  Defaults (` + "`${NAME:-x}`" + `) are not used then. The container has the variable NAME besides. In health checks and hooks a shell of
+  the image puts in the value. Everywhere else, as in build arguments, labels or paths, a secret is refused.
 - A container that runs as root under Docker does so here. Pods hold Pod Security's *baseline*.
 - A directory that is mounted over what the image was built from (` + "`.:/app`" + `, and with it ` + "`/app/node_modules`" + `) is
-  left out: the image holds the files. Other files and directories are copied, at most 900 KiB for each mount.
+  left out: the image holds the files. Other files and directories are copied.
+- A new volume gets what the image has at its target, as under Docker, by an init container of that image; only where a shell
+  in it shows (a command, entrypoint or health check that uses one), or with ` + "`x-conductor: {seed: true}`" + `.
+- ` + "`x-conductor`" + ` of a service has the keys ` + "`seed`" + ` (false: volumes start empty) and ` + "`ignore`" + ` (true: the service is no part of the
+  stack), of a volume ` + "`size`" + `. Other extensions (` + "`x-`" + `) are nobody's concern.
 - ` + "`stack.strict: true`" + ` refuses what would be dropped with a note.
 
 `

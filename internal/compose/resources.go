@@ -61,7 +61,6 @@ func (u *unit) resources() {
 	for range u.out.Replicas {
 		u.c.totals.cpu.Add(requests[corev1.ResourceCPU])
 		u.c.totals.memory.Add(requests[corev1.ResourceMemory])
-		u.c.totals.pods++
 	}
 }
 

@@ -25,7 +25,7 @@ const jobRetries = 6
 // maxReplicas is far above what a stack for tests has.
 const maxReplicas = 1000
 
-// unit is one service under conversion.
+// unit is one container under conversion, with the pod that it would have by itself.
 type unit struct {
 	c         *converter
 	s         types.ServiceConfig
@@ -33,6 +33,14 @@ type unit struct {
 	out       Service
 	pod       corev1.PodSpec
 	container corev1.Container
+	// containers are those of the services that share the pod, inits what runs before.
+	containers, inits []corev1.Container
+	// image is the reference that the container runs.
+	image string
+	// hook is the field of a container that is not the service's own; empty for that.
+	hook string
+	// variables maps variables of the container to the secrets that they hold.
+	variables map[string]string
 	// labels are those of the pods.
 	labels map[string]string
 	open   []port
@@ -57,20 +65,50 @@ func (u *unit) note(field, hint, format string, args ...any) {
 	u.c.note(u.s.Name, field, hint, format, args...)
 }
 
-// service converts one service.
+// service converts one service, with what shares its pod.
 func (c *converter) service(s types.ServiceConfig) Service {
-	u := &unit{c: c, s: s, name: c.names[s.Name], labels: c.labels(s.Name)}
-	c.checkService(s)
-	u.out = Service{Name: s.Name, OneShot: c.oneShot[s.Name], Replicas: int32(min(max(s.GetScale(), 0), maxReplicas)), Image: u.image()}
-	u.container = corev1.Container{
-		Name: u.name, Image: u.out.Image, ImagePullPolicy: corev1.PullIfNotPresent,
-		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
+	u := c.unit(s, c.names[s.Name])
+	u.out = Service{Name: s.Name, OneShot: c.oneShot[s.Name], Replicas: int32(min(max(s.GetScale(), 0), maxReplicas))}
+	u.image = u.ownImage()
+	u.out.Image = u.image
+	u.fill(u.name)
+	u.preStart()
+	c.totals.pods += int64(u.out.Replicas)
+	for _, name := range c.guests[s.Name] {
+		g := c.unit(c.services[name], c.names[name])
+		g.out = Service{Name: name, Replicas: u.out.Replicas}
+		g.image = g.ownImage()
+		g.out.Image = g.image
+		g.fill(g.name)
+		g.preStart()
+		u.join(g)
 	}
+	u.networks()
+	u.listPorts()
+	u.out.DependsOn = u.dependencies()
+	u.out.Objects = u.services()
+	u.out.Workload = u.workload()
+	return u.out
+}
+
+// unit begins the conversion of one container.
+func (c *converter) unit(s types.ServiceConfig, name string) *unit {
+	u := &unit{c: c, s: s, name: name, labels: c.labels(s.Name), variables: map[string]string{}}
 	u.pod = corev1.PodSpec{
 		EnableServiceLinks: new(false), AutomountServiceAccountToken: new(false), TerminationGracePeriodSeconds: new(int64(defaultGrace)),
 	}
 	if c.o.PullSecret != "" {
 		u.pod.ImagePullSecrets = []corev1.LocalObjectReference{{Name: c.o.PullSecret}}
+	}
+	return u
+}
+
+// fill converts what the file says about one container.
+func (u *unit) fill(name string) {
+	since := len(u.c.findings)
+	u.c.checkService(u.s)
+	u.container = corev1.Container{
+		Name: name, Image: u.image, ImagePullPolicy: u.pullPolicy(), TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
 	}
 	u.argv()
 	u.buildArgs()
@@ -83,10 +121,17 @@ func (c *converter) service(s types.ServiceConfig) Service {
 	u.hosts()
 	u.mounts()
 	u.lifecycle()
-	u.out.DependsOn = u.dependencies()
-	u.out.Objects = u.services()
-	u.out.Workload = u.workload()
-	return u.out
+	u.lifecycleHooks()
+	u.secretVariables()
+	u.keepNew(since)
+}
+
+// pullPolicy is Always where the file asks for it and the image is not named by its digest.
+func (u *unit) pullPolicy() corev1.PullPolicy {
+	if u.s.PullPolicy == types.PullPolicyAlways && !strings.Contains(u.image, "@") {
+		return corev1.PullAlways
+	}
+	return corev1.PullIfNotPresent
 }
 
 func (u *unit) lifecycle() {
@@ -99,6 +144,10 @@ func (u *unit) lifecycle() {
 	}
 	if u.s.Platform != "" {
 		u.platform(strings.Split(u.s.Platform, "/"))
+	}
+	if u.s.Init != nil && *u.s.Init {
+		// The pause container is process 1 then: it reaps what is left, and the program gets its signals as under an init.
+		u.pod.ShareProcessNamespace = new(true)
 	}
 	if n := u.s.GetScale(); n < 0 || n > maxReplicas {
 		u.refuse("scale", "", "%d pods are not possible: at most %d", n, maxReplicas)
@@ -143,18 +192,18 @@ func (u *unit) platform(parts []string) {
 
 // dependencies are those on active services, by name.
 func (u *unit) dependencies() []Dependency {
+	edges := u.c.edges(u.s.Name)
 	var out []Dependency
-	for _, name := range slices.Sorted(maps.Keys(u.s.DependsOn)) {
-		d := u.s.DependsOn[name]
-		dep, active := u.c.compose.Services[name]
-		if !active {
+	for _, name := range slices.Sorted(maps.Keys(edges)) {
+		d := edges[name]
+		if _, active := u.c.compose.Services[name]; !active {
 			if d.Required {
 				u.refuse("depends_on", name, "%s is not among the services of these profiles", name)
 			}
 			continue
 		}
-		if d.Condition == ConditionHealthy && (dep.HealthCheck == nil || dep.HealthCheck.Disable || len(dep.HealthCheck.Test) == 0) {
-			u.note("depends_on", name, "%s has no healthcheck in the file, and that of its image is not read yet: it counts as healthy when it runs", name)
+		if d.Condition == ConditionHealthy && !u.c.hasHealth(name) {
+			u.note("depends_on", name, "%s has no healthcheck in the file, and its image names none as far as is known: it counts as healthy when it runs", name)
 		}
 		out = append(out, Dependency{Service: name, Condition: d.Condition, Required: d.Required})
 	}
@@ -164,7 +213,8 @@ func (u *unit) dependencies() []Dependency {
 // workload is what runs the pod.
 func (u *unit) workload() client.Object {
 	u.affinity()
-	u.pod.Containers = []corev1.Container{u.container}
+	u.pod.Containers = append([]corev1.Container{u.container}, u.containers...)
+	u.pod.InitContainers = u.inits
 	if u.fsGroup != nil && len(u.pod.Volumes) > 0 {
 		u.pod.SecurityContext.FSGroup = u.fsGroup
 		u.pod.SecurityContext.FSGroupChangePolicy = new(corev1.FSGroupChangeOnRootMismatch)

@@ -65,7 +65,7 @@ func (c *converter) sort(s types.ServiceConfig, v types.ServiceVolumeConfig) mou
 			return m.because(mountNone, LevelInfo, Approximated,
 				"the image's own files stay at "+v.Target+", as Docker would copy them into the volume; changes last as long as the container")
 		}
-		return m.because(mountScratch, LevelInfo, Approximated, "the volume lives as long as the pod and starts empty")
+		return m.because(mountScratch, LevelInfo, Approximated, "the volume lives as long as the pod")
 	case types.VolumeTypeTmpfs:
 		m.kind = mountTmpfs
 		return m
@@ -90,7 +90,7 @@ func (c *converter) sortBind(s types.ServiceConfig, m mount) mount {
 			return m.because(mountRefused, LevelRefused, Refused, "the source "+err.Error())
 		}
 		return m.because(mountRefused, LevelRefused, Refused,
-			"the source lies outside the repository; paths of the host are not allowed, and the operator has no setting for it yet (stacks.hostPaths)")
+			"the source lies outside the repository, and a stack's pods may not mount paths of the node")
 	}
 	rel, _ := filepath.Rel(c.dir, m.Source)
 	m.rel = filepath.ToSlash(rel)
@@ -111,6 +111,60 @@ func (c *converter) sortBind(s types.ServiceConfig, m mount) mount {
 	}
 	m.kind = mountContent
 	return m
+}
+
+// withVolumes is a service with the volumes that it takes from others (volumes_from).
+func (c *converter) withVolumes(name string) types.ServiceConfig {
+	s := c.compose.Services[name]
+	s.Volumes = c.allVolumes(name, map[string]bool{})
+	return s
+}
+
+func (c *converter) allVolumes(name string, seen map[string]bool) []types.ServiceVolumeConfig {
+	s := c.compose.Services[name]
+	seen[name] = true
+	out := slices.Clone(s.Volumes)
+	for i, v := range out {
+		if v.Type == types.VolumeTypeVolume && v.Source == "" && c.lends(name) {
+			// Others have this volume, too: it needs a name.
+			out[i].Source = name + "-" + strings.Trim(v.Target, "/")
+		}
+	}
+	for _, from := range s.VolumesFrom {
+		donor, mode := c.donor(from)
+		if _, ok := c.compose.Services[donor]; !ok || seen[donor] {
+			c.refuse(name, "volumes_from", from, "%s is no service of the stack that volumes can be taken from", from)
+			continue
+		}
+		taken := c.allVolumes(donor, seen)
+		for i := range taken {
+			taken[i].ReadOnly = taken[i].ReadOnly || mode == "ro"
+		}
+		out = over(taken, out)
+	}
+	return out
+}
+
+// donor is the service that an entry of volumes_from names, and the mode.
+func (c *converter) donor(from string) (service, mode string) {
+	if container, ok := strings.CutPrefix(from, types.ContainerPrefix); ok {
+		container, mode, _ = strings.Cut(container, ":")
+		return c.byContainerName(container), mode
+	}
+	service, mode, _ = strings.Cut(from, ":")
+	return service, mode
+}
+
+// lends says whether another service takes this one's volumes.
+func (c *converter) lends(name string) bool {
+	for _, other := range c.compose.ServiceNames() {
+		for _, from := range c.compose.Services[other].VolumesFrom {
+			if donor, _ := c.donor(from); donor == name {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // claimsOf are the claims that a service mounts, each once.
@@ -162,19 +216,21 @@ func (u *unit) mount(m mount) {
 	vm := corev1.VolumeMount{MountPath: m.Target, ReadOnly: m.ReadOnly}
 	switch m.kind {
 	case mountClaim:
-		u.c.claim(m.claim)
+		u.c.claim(m.claim, m.Source)
 		if !slices.Contains(u.claims, m.claim) {
 			u.claims = append(u.claims, m.claim)
 		}
 		if m.Volume != nil {
 			vm.SubPath = m.Volume.Subpath
 		}
-		u.attach("volumes", m.claim, corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: m.claim}}, vm)
-		if m.Type == types.VolumeTypeVolume && (m.Volume == nil || !m.Volume.NoCopy) {
-			u.say(LevelInfo, Approximated, "volumes", m.Target, "the volume starts empty: files that the image has at %s are not copied into it", m.Target)
+		attached := u.attach("volumes", m.claim, corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{ClaimName: m.claim}}, vm)
+		if m.Type == types.VolumeTypeVolume && (m.Volume == nil || !m.Volume.NoCopy) && attached {
+			u.seed(m.Target)
 		}
 	case mountScratch:
-		u.attach("volumes", objectName("scratch-", m.Target), corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}, vm)
+		if u.attach("volumes", objectName("scratch-", m.Target), corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}, vm) {
+			u.seed(m.Target)
+		}
 	case mountTmpfs:
 		size := int64(0)
 		if m.Tmpfs != nil {
@@ -187,34 +243,39 @@ func (u *unit) mount(m mount) {
 }
 
 // attach adds a volume, unless the pod has the same already, and mounts it.
-func (u *unit) attach(field, name string, source corev1.VolumeSource, vm corev1.VolumeMount) {
+func (u *unit) attach(field, name string, source corev1.VolumeSource, vm corev1.VolumeMount) bool {
 	if !path.IsAbs(vm.MountPath) || strings.Contains(vm.MountPath, ":") || path.Clean(vm.MountPath) == "/" {
 		u.refuse(field, vm.MountPath, "%q is not an absolute path below /", vm.MountPath)
-		return
+		return false
 	}
 	vm.MountPath = path.Clean(vm.MountPath)
 	if slices.ContainsFunc(u.container.VolumeMounts, func(o corev1.VolumeMount) bool { return o.MountPath == vm.MountPath }) {
 		u.refuse(field, vm.MountPath, "something is mounted at %s already", vm.MountPath)
-		return
+		return false
 	}
 	if sub := vm.SubPath; path.IsAbs(sub) || sub != "" && !filepath.IsLocal(sub) {
 		u.refuse(field, vm.MountPath, "the subpath %s leads out of the volume", sub)
-		return
+		return false
 	}
+	vm.Name = u.volume(name, source, vm.MountPath)
+	u.container.VolumeMounts = append(u.container.VolumeMounts, vm)
+	return true
+}
+
+// volume adds a volume to the pod, unless it has the same already, and returns its name there.
+func (u *unit) volume(name string, source corev1.VolumeSource, salt string) string {
 	v := corev1.Volume{Name: name, VolumeSource: source}
 	for n := 2; ; n++ {
 		i := slices.IndexFunc(u.pod.Volumes, func(o corev1.Volume) bool { return o.Name == v.Name })
 		if i < 0 {
 			u.pod.Volumes = append(u.pod.Volumes, v)
-			break
+			return v.Name
 		}
 		if reflect.DeepEqual(u.pod.Volumes[i], v) {
-			break
+			return v.Name
 		}
-		v.Name = cut(name, string(rune('0'+n%10))+hash(vm.MountPath))
+		v.Name = cut(name, string(rune('0'+n%10))+hash(salt))
 	}
-	vm.Name = v.Name
-	u.container.VolumeMounts = append(u.container.VolumeMounts, vm)
 }
 
 func (u *unit) tmpfs(field, target string, size int64, readOnly bool) {
@@ -242,14 +303,14 @@ func (u *unit) tmpfsSize(target, options string) int64 {
 }
 
 // claim adds a claim to the stack.
-func (c *converter) claim(name string) {
+func (c *converter) claim(name, volume string) {
 	if c.claims[name] != nil {
 		return
 	}
 	pvc := &corev1.PersistentVolumeClaim{TypeMeta: typeMeta("v1", "PersistentVolumeClaim"), ObjectMeta: c.meta(name, "")}
 	pvc.Spec = corev1.PersistentVolumeClaimSpec{
 		AccessModes: []corev1.PersistentVolumeAccessMode{corev1.ReadWriteOnce},
-		Resources:   corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: claimSize}},
+		Resources:   corev1.VolumeResourceRequirements{Requests: corev1.ResourceList{corev1.ResourceStorage: c.size(volume)}},
 	}
 	c.claims[name] = pvc
 }

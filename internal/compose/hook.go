@@ -1,0 +1,139 @@
+package compose
+
+import (
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/compose-spec/compose-go/v2/types"
+	corev1 "k8s.io/api/core/v1"
+)
+
+// preStart makes init containers of pre_start. They see the volumes of the service.
+func (u *unit) preStart() {
+	for i, h := range u.s.PreStart {
+		s := types.ServiceConfig{Name: u.s.Name, ContainerSpec: h.ContainerSpec}
+		s.Volumes = over(u.s.Volumes, h.Volumes)
+		own := h.Image != "" && h.Image != u.s.Image
+		if !own {
+			s.Build, s.Image = u.s.Build, u.s.Image
+		}
+		g := u.c.unit(s, u.name)
+		g.hook, g.image = "pre_start", u.out.Image
+		if own {
+			g.image = g.ownImage()
+		}
+		g.fill(fmt.Sprintf("pre-start-%d", i+1))
+		u.adopt(g)
+		u.inits = append(u.inits, g.inits...)
+		u.inits = append(u.inits, g.container)
+		if n := u.s.GetScale(); n > 1 && !h.PerReplica {
+			u.note("pre_start", "", "it runs before each of the %d pods, not once", n)
+		}
+	}
+}
+
+// over is the union of two lists of volumes; the second wins.
+func over(weak, strong []types.ServiceVolumeConfig) []types.ServiceVolumeConfig {
+	out := slices.Clone(strong)
+	for _, v := range weak {
+		if !slices.ContainsFunc(strong, func(o types.ServiceVolumeConfig) bool { return o.Target == v.Target }) {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// lifecycleHooks converts post_start and pre_stop.
+func (u *unit) lifecycleHooks() {
+	after, before := u.hooks("post_start", u.s.PostStart), u.hooks("pre_stop", u.s.PreStop)
+	if after != nil || before != nil {
+		u.container.Lifecycle = &corev1.Lifecycle{PostStart: after, PreStop: before}
+	}
+}
+
+// hooks makes one command of all: Kubernetes takes one for each event.
+func (u *unit) hooks(field string, hooks []types.ServiceHook) *corev1.LifecycleHandler {
+	var scripts []string
+	plain := []string(nil)
+	for _, h := range hooks {
+		if len(h.Command) == 0 {
+			u.refuse(field, "", "a hook needs a command")
+			continue
+		}
+		u.checkHook(field, h)
+		plain = u.run(field, h.Command)
+		scripts = append(scripts, u.script(field, h, plain))
+	}
+	switch {
+	case len(scripts) == 0:
+		return nil
+	case len(scripts) == 1 && hooks[0].WorkingDir == "" && len(hooks[0].Environment) == 0:
+		return &corev1.LifecycleHandler{Exec: &corev1.ExecAction{Command: plain}}
+	}
+	return &corev1.LifecycleHandler{Exec: &corev1.ExecAction{Command: []string{"/bin/sh", "-c", strings.Join(scripts, " && ")}}}
+}
+
+// script is a hook for a shell.
+func (u *unit) script(field string, h types.ServiceHook, argv []string) string {
+	var words []string
+	for _, k := range slices.Sorted(maps.Keys(h.Environment)) {
+		if v := h.Environment[k]; v != nil {
+			words = append(words, k+"="+u.quoted(u.c.pieces(u.renamed(field, *v))))
+		}
+	}
+	for _, a := range argv {
+		words = append(words, quote(a))
+	}
+	line := strings.Join(words, " ")
+	if len(h.Environment) > 0 {
+		line = "env " + line
+	}
+	if h.WorkingDir != "" {
+		line = "cd " + quote(h.WorkingDir) + " && " + line
+	}
+	return "(" + line + ")"
+}
+
+func (u *unit) checkHook(field string, h types.ServiceHook) {
+	if h.Privileged {
+		u.refuse(field, "", "a stack's pods may not be privileged")
+	}
+	if h.User != "" && h.User != u.s.User {
+		u.say(LevelNote, Dropped, field, "", "it runs as the container's own user, not as %s", h.User)
+	}
+}
+
+// checkSpec makes the findings of the table for a hook's own container, but for those that the service has already.
+func (u *unit) checkSpec() {
+	known := len(u.c.findings)
+	u.c.checkService(u.s)
+	u.keepNew(known)
+}
+
+// keepNew drops the findings since a point that say of a hook what was said of its service, and names the field of the others.
+func (u *unit) keepNew(since int) {
+	if u.hook == "" {
+		return
+	}
+	all := u.c.findings
+	said := func(f Finding) bool {
+		return slices.ContainsFunc(all[:since], func(o Finding) bool {
+			return o.Service == f.Service && o.Reason == f.Reason && strings.TrimPrefix(o.Field, u.hook+".") == f.Field
+		})
+	}
+	at := u.c.sources.find("", "services", u.s.Name, u.hook)
+	var kept []Finding
+	for _, f := range all[since:] {
+		if reflect.DeepEqual(f, Finding{}) || said(f) {
+			continue
+		}
+		if f.Service == u.s.Name && !strings.HasPrefix(f.Field, u.hook) {
+			f.Field, f.File, f.Line = u.hook+"."+f.Field, at.file, at.line
+		}
+		kept = append(kept, f)
+	}
+	u.c.findings = append(all[:since:since], kept...)
+}

@@ -1,0 +1,162 @@
+package compose
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/compose-spec/compose-go/v2/types"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+)
+
+// LabelNetworks marks pods whose egress is what the policies of the stack's own networks allow.
+const LabelNetworks = "conductor.digitalservic.es/networks"
+
+// labelNetwork + network marks the pods on a network.
+const labelNetwork = "network.conductor.digitalservic.es/"
+
+// networksOf are the networks of the containers in a service's pod, sorted.
+func (c *converter) networksOf(service string) []string {
+	var out []string
+	for _, member := range append([]string{service}, c.guests[service]...) {
+		for n := range c.compose.Services[member].Networks {
+			if !slices.Contains(out, n) {
+				out = append(out, n)
+			}
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// fenced says whether a service's own networks let it reach less than all of the stack and all that the stack reaches.
+func (c *converter) fenced(service string) bool {
+	if c.compose.Services[service].NetworkMode == "none" {
+		return true
+	}
+	mine := c.networksOf(service)
+	return c.inside(mine) || slices.ContainsFunc(c.networkSets, func(set []string) bool { return !meets(mine, set) })
+}
+
+// inside says whether all of a service's networks are internal.
+func (c *converter) inside(networks []string) bool {
+	return len(networks) > 0 && !slices.ContainsFunc(networks, func(n string) bool { return !c.compose.Networks[n].Internal })
+}
+
+func meets(a, b []string) bool {
+	return slices.ContainsFunc(a, func(n string) bool { return slices.Contains(b, n) })
+}
+
+func networkLabel(network string) string {
+	name := slug(network)
+	if name != network || len(name) > maxLabel {
+		name = cut(name, hash(network))
+	}
+	return labelNetwork + name
+}
+
+// networks puts the pod on its networks, and says whom it reaches if that is not everyone. The rules are on egress: a rule on
+// ingress would refuse the first connections of new pods, until every node has learnt of their addresses.
+func (u *unit) networks() {
+	name := u.s.Name
+	if u.s.NetworkMode == "none" {
+		u.labels[LabelNetworks] = "none"
+		u.c.policies = append(u.c.policies, u.policy(networkingv1.NetworkPolicySpec{
+			PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeEgress, networkingv1.PolicyTypeIngress},
+		}))
+		return
+	}
+	mine := u.c.networksOf(name)
+	if u.c.apart {
+		for _, n := range mine {
+			u.labels[networkLabel(n)] = "true"
+		}
+	}
+	if !u.c.fenced(name) {
+		return
+	}
+	u.labels[LabelNetworks] = "own"
+	spec := networkingv1.NetworkPolicySpec{PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeEgress}}
+	rule := networkingv1.NetworkPolicyEgressRule{}
+	for _, n := range mine {
+		rule.To = append(rule.To, podsWith(networkLabel(n), "true"))
+	}
+	rule.To = append(rule.To, podsWith(v1alpha1.LabelStage, "test"), podsWith(v1alpha1.LabelStage, "agent"))
+	spec.Egress = append(spec.Egress, rule, dnsRule())
+	if !u.c.inside(mine) {
+		spec.Egress = append(spec.Egress, u.c.o.Egress...)
+	}
+	u.c.policies = append(u.c.policies, u.policy(spec))
+}
+
+func (u *unit) policy(spec networkingv1.NetworkPolicySpec) client.Object {
+	spec.PodSelector = metav1.LabelSelector{MatchLabels: map[string]string{labelName: u.name}}
+	return &networkingv1.NetworkPolicy{
+		TypeMeta: typeMeta("networking.k8s.io/v1", "NetworkPolicy"), ObjectMeta: u.c.meta(objectName("networks-", u.name), u.s.Name), Spec: spec,
+	}
+}
+
+func podsWith(label, value string) networkingv1.NetworkPolicyPeer {
+	return networkingv1.NetworkPolicyPeer{PodSelector: &metav1.LabelSelector{MatchLabels: map[string]string{label: value}}}
+}
+
+// dnsRule allows the cluster's DNS: a container on an internal network resolves names, too.
+func dnsRule() networkingv1.NetworkPolicyEgressRule {
+	port := intstr.FromInt32(53)
+	return networkingv1.NetworkPolicyEgressRule{
+		To: []networkingv1.NetworkPolicyPeer{{
+			NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: metav1.NamespaceSystem}},
+		}},
+		Ports: []networkingv1.NetworkPolicyPort{
+			{Protocol: new(corev1.ProtocolUDP), Port: &port}, {Protocol: new(corev1.ProtocolTCP), Port: &port},
+		},
+	}
+}
+
+// Internet is a rule for Options.Egress: everything but private addresses and those of links, which clusters use for pods,
+// nodes and metadata. https://www.rfc-editor.org/rfc/rfc6890
+func Internet() networkingv1.NetworkPolicyEgressRule {
+	return networkingv1.NetworkPolicyEgressRule{To: []networkingv1.NetworkPolicyPeer{
+		{IPBlock: &networkingv1.IPBlock{CIDR: "0.0.0.0/0", Except: []string{"10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16"}}},
+		{IPBlock: &networkingv1.IPBlock{CIDR: "::/0", Except: []string{"fc00::/7", "fe80::/10"}}},
+	}}
+}
+
+// surveyNetworks finds the sets of networks that pods are on, and whether the file keeps any apart.
+func (c *converter) surveyNetworks() {
+	var names []string
+	seen := map[string]bool{}
+	for _, name := range c.compose.ServiceNames() {
+		if c.podOf(name) != name || c.compose.Services[name].NetworkMode != "" {
+			continue
+		}
+		set := c.networksOf(name)
+		if key := strings.Join(set, "\x00"); !seen[key] {
+			seen[key] = true
+			names, c.networkSets = append(names, name), append(c.networkSets, set)
+		}
+	}
+	c.apart = slices.ContainsFunc(names, c.fenced)
+}
+
+// networkMode refuses networks that no pod can have.
+func (u *unit) networkMode() {
+	switch mode := u.s.NetworkMode; {
+	case mode == "", mode == "bridge", mode == "default":
+	case mode == "host":
+		u.refuse("network_mode", "", "a stack's pods may not use the node's network")
+	case mode == "none":
+		u.note("network_mode", "", "the pod reaches nobody and nobody reaches it, if the cluster enforces network policies")
+	case strings.HasPrefix(mode, types.ServicePrefix), strings.HasPrefix(mode, types.ContainerPrefix):
+		if u.c.hosts[u.s.Name] == "" {
+			u.refuse("network_mode", "", "%s is no service of the stack that has a network", mode)
+		}
+	default:
+		u.refuse("network_mode", "", "%s is no network that a pod can have", mode)
+	}
+}

@@ -1,0 +1,237 @@
+package compose
+
+import (
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/compose-spec/compose-go/v2/types"
+	corev1 "k8s.io/api/core/v1"
+)
+
+// A declared secret has no value here. What interpolation puts in its place is its name between two characters for private
+// use, which nobody writes; the converter makes a reference of it where Kubernetes can resolve one.
+const (
+	secretBegin = "\ue000"
+	secretEnd   = "\ue001"
+)
+
+func secretMark(name string) string { return secretBegin + name + secretEnd }
+
+// marks are the variables that stand for declared secrets.
+func marks(names []string) map[string]string {
+	out := map[string]string{}
+	for _, n := range names {
+		out[n] = secretMark(n)
+	}
+	return out
+}
+
+// piece is a part of a text: as it stands, or the name of a secret.
+type piece struct{ text, secret string }
+
+// pieces takes a text apart. Marks that do not belong to a declared secret are text.
+func (p *Project) pieces(s string) []piece {
+	var out []piece
+	for s != "" {
+		before, rest, ok := strings.Cut(s, secretBegin)
+		name, after, closed := strings.Cut(rest, secretEnd)
+		if !ok || !closed || !slices.Contains(p.secrets, name) {
+			return append(out, piece{text: s})
+		}
+		if before != "" {
+			out = append(out, piece{text: before})
+		}
+		out, s = append(out, piece{secret: name}), after
+	}
+	return out
+}
+
+func hasSecret(pieces []piece) bool {
+	return slices.ContainsFunc(pieces, func(p piece) bool { return p.secret != "" })
+}
+
+// readable is a text as its author wrote it.
+func readable(s string) string {
+	return strings.ReplaceAll(strings.ReplaceAll(s, secretBegin, "${"), secretEnd, "}")
+}
+
+// declared is the name of a secret as it was declared; GitHub's names do not tell capitals, and files have dashes and dots.
+func (p *Project) declared(name string) (string, bool) {
+	plain := strings.NewReplacer("-", "_", ".", "_")
+	i := slices.IndexFunc(p.secrets, func(s string) bool { return s == name || strings.EqualFold(plain.Replace(s), plain.Replace(name)) })
+	if i < 0 {
+		return "", false
+	}
+	return p.secrets[i], true
+}
+
+func (c *converter) secretName() string {
+	if c.o.SecretName != "" {
+		return c.o.SecretName
+	}
+	return DefaultSecretName
+}
+
+func (c *converter) secretSource(key string) *corev1.EnvVarSource {
+	return &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{
+		LocalObjectReference: corev1.LocalObjectReference{Name: c.secretName()}, Key: key,
+	}}
+}
+
+// variable is the name of the container's variable that holds a secret, which is the secret's own unless the file gives
+// that variable another value.
+func (u *unit) variable(secret string) string {
+	name := secret
+	if v, ok := u.s.Environment[secret]; ok && (v == nil || *v != secretMark(secret)) {
+		name = "SECRET_" + secret
+	}
+	u.variables[name] = secret
+	return name
+}
+
+// expanded is a text for a place where Kubernetes expands $(NAME): commands and the values of variables.
+func (u *unit) expanded(field, s string) string {
+	pieces := u.c.pieces(u.renamed(field, s))
+	if !hasSecret(pieces) {
+		var b strings.Builder
+		for _, p := range pieces {
+			b.WriteString(p.text)
+		}
+		return literal(b.String())
+	}
+	var b strings.Builder
+	for _, p := range pieces {
+		if p.secret != "" {
+			b.WriteString("$(" + u.variable(p.secret) + ")")
+		} else {
+			b.WriteString(strings.ReplaceAll(p.text, "$", "$$"))
+		}
+	}
+	return b.String()
+}
+
+func (u *unit) allExpanded(field string, in []string) []string {
+	var out []string
+	for _, s := range in {
+		out = append(out, u.expanded(field, s))
+	}
+	return out
+}
+
+// run is a command for a place where Kubernetes expands nothing: probes and hooks. With a secret in it, a shell puts in the
+// value as the command starts; the value is never read as shell.
+func (u *unit) run(field string, argv []string) []string {
+	var plain, words []string
+	secret := false
+	for _, a := range argv {
+		pieces := u.c.pieces(u.renamed(field, a))
+		secret = secret || hasSecret(pieces)
+		plain, words = append(plain, u.renamed(field, a)), append(words, u.quoted(pieces))
+	}
+	if !secret {
+		return plain
+	}
+	return []string{"/bin/sh", "-c", "exec " + strings.Join(words, " ")}
+}
+
+// quoted is one word for a shell: its text in single quotes, secrets as variables.
+func (u *unit) quoted(pieces []piece) string {
+	var b strings.Builder
+	for _, p := range pieces {
+		if p.secret != "" {
+			b.WriteString(`"${` + u.variable(p.secret) + `}"`)
+		} else {
+			b.WriteString(quote(p.text))
+		}
+	}
+	if b.Len() == 0 {
+		return "''"
+	}
+	return b.String()
+}
+
+// quote keeps a shell from reading anything in s.
+func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+
+// secretVariables puts the secrets that texts refer to before the variables that use them, as Kubernetes wants it.
+func (u *unit) secretVariables() {
+	var env []corev1.EnvVar
+	for _, name := range slices.Sorted(maps.Keys(u.variables)) {
+		secret := u.variables[name]
+		env = append(env, corev1.EnvVar{Name: name, ValueFrom: u.c.secretSource(secret)})
+		if v, ok := u.s.Environment[name]; !ok || v == nil || *v != secretMark(secret) {
+			u.say(LevelInfo, Approximated, "environment", name, "the container has the variable %s besides, so that its value can be put in where the file uses the secret %s", name, secret)
+		}
+	}
+	for _, e := range u.container.Env {
+		if _, ok := u.variables[e.Name]; !ok {
+			env = append(env, e)
+		}
+	}
+	u.container.Env = env
+}
+
+// secretFields are the fields in which a secret can be used.
+var secretFields = []string{
+	"environment", "command", "entrypoint", "healthcheck.test",
+	"pre_start.environment", "pre_start.command", "pre_start.entrypoint", "post_start.command", "post_start.environment", "pre_stop.command", "pre_stop.environment",
+}
+
+// checkSecrets refuses secrets where Kubernetes has no way to put in a value that only the container may know.
+func (c *converter) checkSecrets(s types.ServiceConfig) {
+	walkTexts(reflect.ValueOf(s), "", nil, func(table string, file []string, text string) {
+		pieces := c.pieces(text)
+		if !hasSecret(pieces) || slices.Contains(secretFields, table) {
+			return
+		}
+		secret := pieces[slices.IndexFunc(pieces, func(p piece) bool { return p.secret != "" })].secret
+		reason := "only commands, variables and health checks can have one"
+		if strings.HasPrefix(table, "build.") {
+			reason = "what a build is given stays in the image's history"
+		}
+		at := c.sources.find("", append([]string{"services", s.Name}, file...)...)
+		c.sayAt(at, LevelRefused, Refused, s.Name, strings.Join(file, "."), "the secret %s cannot be used here: %s", secret, reason)
+	})
+}
+
+// checkTopSecrets does the same for what stands beside the services.
+func (c *converter) checkTopSecrets(p *types.Project) {
+	for name, v := range map[string]any{"networks": p.Networks, "volumes": p.Volumes, "configs": p.Configs, "secrets": p.Secrets} {
+		walkTexts(reflect.ValueOf(v), name, []string{name}, func(_ string, file []string, text string) {
+			if hasSecret(c.pieces(text)) {
+				c.sayAt(c.sources.find("", file...), LevelRefused, Refused, "", strings.Join(file, "."), "no secret can be used here: declare a secret and mount it as a file, or use it in a variable")
+			}
+		})
+	}
+}
+
+// walkTexts calls visit for every text below v, with its path in the table and in the file.
+func walkTexts(v reflect.Value, table string, file []string, visit func(table string, file []string, text string)) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		if !v.IsNil() {
+			walkTexts(v.Elem(), table, file, visit)
+		}
+	case reflect.String:
+		visit(table, file, v.String())
+	case reflect.Slice:
+		for i := range v.Len() {
+			walkTexts(v.Index(i), table, file, visit)
+		}
+	case reflect.Map:
+		for _, k := range v.MapKeys() {
+			walkTexts(v.MapIndex(k), table, append(file[:len(file):len(file)], k.String()), visit)
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			name, inline := fieldName(v.Type().Field(i))
+			if inline {
+				walkTexts(v.Field(i), table, file, visit)
+			} else if name != "" {
+				walkTexts(v.Field(i), strings.TrimPrefix(table+"."+name, "."), append(file[:len(file):len(file)], name), visit)
+			}
+		}
+	}
+}

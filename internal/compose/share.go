@@ -1,0 +1,201 @@
+package compose
+
+import (
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/compose-spec/compose-go/v2/types"
+	corev1 "k8s.io/api/core/v1"
+)
+
+// surveyShared finds the services that use another's network: their containers run in the other's pod.
+func (c *converter) surveyShared() {
+	for _, name := range c.compose.ServiceNames() {
+		host := c.hostOf(name, map[string]bool{})
+		if host == "" || host == name {
+			continue
+		}
+		c.hosts[name] = host
+		c.guests[host] = append(c.guests[host], name)
+	}
+	for guest, host := range c.hosts {
+		for _, s := range []string{guest, host} {
+			if c.oneShot[s] {
+				c.refuse(guest, "network_mode", "", "%s runs to its end, and the containers of one pod end together: it cannot share a network", s)
+			}
+		}
+	}
+}
+
+// hostOf is the service whose network a service has; itself if that is its own, empty if there is no such service.
+func (c *converter) hostOf(name string, seen map[string]bool) string {
+	s, ok := c.compose.Services[name]
+	if !ok || seen[name] {
+		return ""
+	}
+	seen[name] = true
+	if to, ok := strings.CutPrefix(s.NetworkMode, types.ServicePrefix); ok {
+		return c.hostOf(to, seen)
+	}
+	if to, ok := strings.CutPrefix(s.NetworkMode, types.ContainerPrefix); ok {
+		return c.hostOf(c.byContainerName(to), seen)
+	}
+	return name
+}
+
+// byContainerName is the service that has a container_name; empty for none.
+func (c *converter) byContainerName(name string) string {
+	for _, s := range c.compose.ServiceNames() {
+		if c.compose.Services[s].ContainerName == name {
+			return s
+		}
+	}
+	return ""
+}
+
+// podOf is the service in whose pod a service's container runs.
+func (c *converter) podOf(service string) string {
+	if host, ok := c.hosts[service]; ok {
+		return host
+	}
+	return service
+}
+
+// edges are what the containers of a pod depend on, by pod. What a guest waits for that itself waits for the pod is left out:
+// the containers of a pod start together.
+func (c *converter) edges(service string) map[string]types.ServiceDependency {
+	out := map[string]types.ServiceDependency{}
+	for _, member := range append([]string{service}, c.guests[service]...) {
+		for name, d := range c.compose.Services[member].DependsOn {
+			to := c.podOf(name)
+			if to == service || member != service && c.needs(to, service, map[string]bool{}) {
+				continue
+			}
+			if have, ok := out[to]; ok && rank(have.Condition) >= rank(d.Condition) {
+				d.Condition = have.Condition
+				d.Required = d.Required || have.Required
+			}
+			out[to] = d
+		}
+	}
+	return out
+}
+
+// rank orders conditions by how much they ask.
+func rank(condition string) int {
+	return slices.Index([]string{ConditionStarted, ConditionHealthy, ConditionCompleted}, condition)
+}
+
+// needs says whether a pod starts after another, by what the file says of the services themselves.
+func (c *converter) needs(from, to string, seen map[string]bool) bool {
+	if from == to {
+		return true
+	}
+	if seen[from] {
+		return false
+	}
+	seen[from] = true
+	for name := range c.compose.Services[from].DependsOn {
+		if c.needs(c.podOf(name), to, seen) {
+			return true
+		}
+	}
+	return false
+}
+
+// join puts a guest's container into the pod.
+func (u *unit) join(g *unit) {
+	u.c.checkGuest(g, u.s.Name)
+	u.adopt(g)
+	u.containers = append(u.containers, g.container)
+	u.inits = append(u.inits, g.inits...)
+	u.out.Shares = append(u.out.Shares, g.s.Name)
+	for _, p := range g.open {
+		u.addPort(p, "expose")
+	}
+	u.published = append(u.published, g.published...)
+	maps.Copy(u.labels, without(g.labels, u.labels))
+	if g.fsGroup != nil && u.fsGroup == nil {
+		u.fsGroup = g.fsGroup
+	}
+	u.pod.TerminationGracePeriodSeconds = new(max(*u.pod.TerminationGracePeriodSeconds, *g.pod.TerminationGracePeriodSeconds))
+	for k, v := range g.pod.NodeSelector {
+		if have, ok := u.pod.NodeSelector[k]; ok && have != v {
+			g.refuse("platform", "", "%s, whose network it shares, runs on another platform", u.s.Name)
+			continue
+		}
+		u.pod.NodeSelector = merged(u.pod.NodeSelector, map[string]string{k: v})
+	}
+	if g.pod.ShareProcessNamespace != nil {
+		u.pod.ShareProcessNamespace = g.pod.ShareProcessNamespace
+	}
+	if g.out.Probe != "" {
+		u.out.Probe = strings.TrimPrefix(u.out.Probe+"; "+g.out.Probe, "; ")
+	}
+}
+
+// adopt gives the pod the volumes that a container of another unit mounts, and what else belongs to pods.
+func (u *unit) adopt(g *unit) {
+	names := map[string]string{}
+	for _, v := range g.pod.Volumes {
+		names[v.Name] = u.volume(v.Name, v.VolumeSource, g.name)
+	}
+	for _, c := range append([]*corev1.Container{&g.container}, pointers(g.inits)...) {
+		for i, m := range c.VolumeMounts {
+			c.VolumeMounts[i].Name = names[m.Name]
+		}
+	}
+	for _, claim := range g.claims {
+		if !slices.Contains(u.claims, claim) {
+			u.claims = append(u.claims, claim)
+		}
+	}
+	sc, add := u.pod.SecurityContext, g.pod.SecurityContext
+	for _, id := range add.SupplementalGroups {
+		if !slices.Contains(sc.SupplementalGroups, id) {
+			sc.SupplementalGroups = append(sc.SupplementalGroups, id)
+		}
+	}
+	for _, s := range add.Sysctls {
+		if !slices.Contains(sc.Sysctls, s) {
+			sc.Sysctls = append(sc.Sysctls, s)
+		}
+	}
+	for _, h := range g.pod.HostAliases {
+		if !slices.ContainsFunc(u.pod.HostAliases, func(o corev1.HostAlias) bool { return reflect.DeepEqual(o, h) }) {
+			u.pod.HostAliases = append(u.pod.HostAliases, h)
+		}
+	}
+}
+
+func pointers(list []corev1.Container) []*corev1.Container {
+	var out []*corev1.Container
+	for i := range list {
+		out = append(out, &list[i])
+	}
+	return out
+}
+
+// without is m without the keys of other.
+func without(m, other map[string]string) map[string]string {
+	out := maps.Clone(m)
+	maps.DeleteFunc(out, func(k, _ string) bool { _, ok := other[k]; return ok })
+	return out
+}
+
+// checkGuest says what does not hold for a container in another's pod.
+func (c *converter) checkGuest(g *unit, host string) {
+	c.note(g.s.Name, "network_mode", "", "the container runs in the pod of %s: they start together and are ready together", host)
+	if n := g.s.GetScale(); n != 1 {
+		c.note(g.s.Name, "scale", "", "there are as many containers as %s has pods", host)
+	}
+	for field, set := range map[string]bool{
+		"hostname": g.s.Hostname != "", "dns": len(g.s.DNS) > 0, "dns_search": len(g.s.DNSSearch) > 0, "dns_opt": len(g.s.DNSOpts) > 0,
+	} {
+		if set {
+			c.say(LevelNote, Dropped, g.s.Name, field, "", "the pod has what %s says", host)
+		}
+	}
+}
