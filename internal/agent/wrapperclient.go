@@ -42,9 +42,13 @@ func (c *WrapperClient) Ready(ctx context.Context, key evidence.AttemptKey, wait
 	return res.StatusCode == http.StatusOK, res.Body.Close()
 }
 
-// PutJUnit sends the JUnit files as a tar.
+// PutJUnit sends the JUnit files as a tar, and the working directory: test tools write absolute paths into them.
 func (c *WrapperClient) PutJUnit(ctx context.Context, key evidence.AttemptKey, tar io.Reader) error {
-	return c.put(ctx, evidence.AttemptPath(key, "junit"), tar)
+	path := evidence.AttemptPath(key, "junit")
+	if root, err := os.Getwd(); err == nil {
+		path += "?" + url.Values{"root": {root}}.Encode()
+	}
+	return c.put(ctx, path, tar)
 }
 
 // End tells how the test ended, after its JUnit was sent.

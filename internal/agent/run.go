@@ -1,0 +1,123 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"k8s.io/client-go/kubernetes"
+)
+
+// Config is what an agent runs with. All but Secrets, Pod, Kube and Log are required.
+type Config struct {
+	// Dir is where it keeps what it is given.
+	Dir string
+	// Listen is its address.
+	Listen    net.Listener
+	Namespace string
+	// Tokens is the directory with the two tokens, Secrets the one below which the secrets to mask are mounted.
+	Tokens, Secrets string
+	// ArtifactsLimit is the most that an attempt's artifacts may have, LogLimit how much of a container's log is kept, in bytes.
+	ArtifactsLimit, LogLimit int64
+	// Pod is the name of the agent's own pod, which is not followed.
+	Pod string
+	// Kube is the API server; without one no logs are followed.
+	Kube kubernetes.Interface
+	// Parse reads JUnit.
+	Parse ParseJUnit
+	Log   *slog.Logger
+}
+
+// stopTime is how long requests have to end when the agent is told to stop.
+const stopTime = 5 * time.Second
+
+// Run serves until the context ends.
+func Run(ctx context.Context, c Config) error {
+	if c.Parse == nil || c.ArtifactsLimit <= 0 || c.LogLimit <= 0 {
+		return errors.New("an agent needs limits and a reader of JUnit")
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	s, err := newServer(c)
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(ctx)
+	var background sync.WaitGroup
+	defer func() {
+		stop()
+		background.Wait()
+		s.follower.close()
+	}()
+	background.Go(func() { s.refreshMasks(ctx) })
+	if c.Kube != nil {
+		background.Go(func() { watchPods(ctx, c.Kube, c.Namespace, c.Pod, s.follower) })
+		background.Go(func() { s.usage.watch(ctx, fetchMetrics(c.Kube, c.Namespace)) })
+	}
+	h := &http.Server{
+		Handler: s.handler(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
+		BaseContext: func(net.Listener) context.Context { return ctx },
+	}
+	failed := make(chan error, 1)
+	go func() { failed <- h.Serve(c.Listen) }()
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve: %w", err)
+	case <-ctx.Done():
+	}
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
+	defer cancel()
+	if h.Shutdown(last) != nil {
+		h.Close()
+	}
+	return nil
+}
+
+// newServer opens what is on disk.
+func newServer(c Config) (*server, error) {
+	t, err := readTokens(c.Tokens)
+	if err != nil {
+		return nil, err
+	}
+	m, err := newMasks(c.Secrets)
+	if err != nil {
+		return nil, err
+	}
+	changed := newChanges()
+	st, err := openStore(c.Dir, changed, c.Log)
+	if err != nil {
+		return nil, err
+	}
+	f := &follower{
+		dir: st.path("logs"), limit: c.LogLimit, source: kubeLogs{c.Kube, c.Namespace}, masks: m, changes: changed, log: c.Log, logs: map[logKey]*container{},
+	}
+	if err := f.load(); err != nil {
+		return nil, err
+	}
+	return &server{
+		store: st, follower: f, masks: m, usage: &usage{}, changes: changed, log: c.Log, parse: c.Parse, tokens: t, artifacts: c.ArtifactsLimit,
+		room: make(chan struct{}, uploads),
+	}, nil
+}
+
+// refreshMasks takes up secrets that are mounted or changed later. The kubelet brings them within a minute or two.
+func (s *server) refreshMasks(ctx context.Context) {
+	ticker := time.NewTicker(2 * time.Second)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			if err := s.masks.reload(); err != nil {
+				s.log.Warn("could not read the secrets to mask", "error", err)
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}

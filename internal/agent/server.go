@@ -1,0 +1,384 @@
+package agent
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/w3evolutionsllc/conductor/internal/evidence"
+)
+
+const (
+	// maxWait is the longest that a request may wait for news.
+	maxWait = time.Minute
+	// maxBody bounds what a wrapper says of an attempt, in bytes.
+	maxBody = 4 << 20
+	// idle is how long a body may stand still before the request ends.
+	idle = time.Minute
+	// uploads is how many bodies are taken in at once; the others wait, so that memory does not grow with a suite's shards.
+	uploads = 4
+	// defaultTail is how many lines `?tail=` gives without a number.
+	defaultTail = 60
+)
+
+// server answers the wrappers and Conductor.
+type server struct {
+	store     *store
+	follower  *follower
+	masks     *masks
+	usage     *usage
+	changes   *changes
+	log       *slog.Logger
+	parse     ParseJUnit
+	tokens    tokens
+	artifacts int64
+	room      chan struct{}
+}
+
+// tokens are the hashes of the two tokens, since hashes have one length and can be compared in constant time.
+type tokens struct{ conductor, wrapper [sha256.Size]byte }
+
+// readTokens reads the two tokens from the files of a directory.
+func readTokens(dir string) (tokens, error) {
+	read := func(name string) ([sha256.Size]byte, error) {
+		data, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			return [sha256.Size]byte{}, fmt.Errorf("read the %s's token: %w", name, err)
+		}
+		text := strings.TrimSpace(string(data))
+		if text == "" {
+			return [sha256.Size]byte{}, fmt.Errorf("the %s's token is empty", name)
+		}
+		return sha256.Sum256([]byte(text)), nil
+	}
+	conductor, err := read(TokenConductor)
+	if err != nil {
+		return tokens{}, err
+	}
+	wrapper, err := read(TokenWrapper)
+	if err == nil && wrapper == conductor {
+		err = errors.New("the two tokens are the same: a test could read what is Conductor's")
+	}
+	return tokens{conductor, wrapper}, err
+}
+
+// handler routes the requests.
+func (s *server) handler() http.Handler {
+	mux := http.NewServeMux()
+	const attempt = "/v1/attempts/{suite}/{shard}/{number}/"
+	both := func(pattern string, h answerer) {
+		mux.Handle(pattern, s.guard(h, s.tokens.wrapper, s.tokens.conductor))
+	}
+	own := func(pattern string, h answerer) { mux.Handle(pattern, s.guard(h, s.tokens.conductor)) }
+	both("POST "+attempt+"ready", s.ready)
+	both("PUT "+attempt+"junit", s.upload(junitKind, MaxJUnit))
+	both("POST "+attempt+"end", s.end(false))
+	both("PUT "+attempt+"artifacts", s.upload(artifactsKind, s.artifacts))
+	both("POST "+attempt+"complete", s.end(true))
+	own("POST "+attempt+"go", s.allow)
+	own("GET "+attempt+"cases", s.cases)
+	own("GET "+attempt+"junit.tar.gz", s.blob(junitKind))
+	own("GET "+attempt+"artifacts.tar.gz", s.blob(artifactsKind))
+	own("GET /v1/logs/{pod}/{container}", s.logs)
+	own("GET /v1/state", s.state)
+	own("GET /v1/usage", func(w http.ResponseWriter, _ *http.Request) error { return answer(w, usageAnswer{s.usage.all()}) })
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	return mux
+}
+
+// answerer answers a request, or returns an error before it has written anything.
+type answerer func(http.ResponseWriter, *http.Request) error
+
+// guard lets in who has one of the tokens.
+func (s *server) guard(next answerer, good ...[sha256.Size]byte) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		text, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		has, fits := sha256.Sum256([]byte(text)), 0
+		for _, g := range good {
+			fits |= subtle.ConstantTimeCompare(has[:], g[:])
+		}
+		if !bearer || fits == 0 {
+			http.Error(w, "the token is not good for this", http.StatusUnauthorized)
+			return
+		}
+		if err := next(w, r); err != nil {
+			s.refuse(w, r, err)
+		}
+	})
+}
+
+// refuse answers with an error. Its cause is for the log; the other side gets a word.
+func (s *server) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	code, text := http.StatusInternalServerError, "the agent could not do it"
+	var large *http.MaxBytesError
+	switch {
+	case errors.Is(err, errEnded):
+		code, text = http.StatusConflict, errEnded.Error()
+	case errors.Is(err, evidence.ErrAbsent):
+		code, text = http.StatusNotFound, evidence.ErrAbsent.Error()
+	case errors.As(err, &large):
+		code, text = http.StatusRequestEntityTooLarge, fmt.Sprintf("at most %d bytes are taken", large.Limit)
+	case errors.Is(err, errBadKey):
+		code, text = http.StatusBadRequest, errBadKey.Error()
+	case errors.Is(err, errBadQuery):
+		code, text = http.StatusBadRequest, errBadQuery.Error()
+	case errors.Is(err, errBadBody):
+		code, text = http.StatusBadRequest, errBadBody.Error()
+	case errors.Is(err, errTooMany):
+		code, text = http.StatusInsufficientStorage, errTooMany.Error()
+	}
+	s.log.Warn("refused a request", "method", r.Method, "path", r.URL.Path, "status", code, "error", s.masks.string(err.Error()))
+	http.Error(w, text, code)
+}
+
+var (
+	errBadQuery = errors.New("the query is not understood")
+	errBadBody  = errors.New("the body is not understood")
+)
+
+func answer(w http.ResponseWriter, value any) error {
+	w.Header().Set("Content-Type", "application/json")
+	// Who hung up needs no answer.
+	_ = json.NewEncoder(w).Encode(value)
+	return nil
+}
+
+// keyOf is the attempt that a path names.
+func keyOf(r *http.Request) (evidence.AttemptKey, error) {
+	shard, err := strconv.Atoi(r.PathValue("shard"))
+	if err != nil {
+		return evidence.AttemptKey{}, errBadKey
+	}
+	number, err := strconv.Atoi(r.PathValue("number"))
+	if err != nil {
+		return evidence.AttemptKey{}, errBadKey
+	}
+	key := evidence.AttemptKey{Suite: r.PathValue("suite"), Shard: shard, Number: number}
+	return key, checkKey(key)
+}
+
+// waitOf is how long a request wants to wait for news.
+func waitOf(r *http.Request) (time.Duration, error) {
+	text := r.URL.Query().Get("wait")
+	if text == "" {
+		return 0, nil
+	}
+	wait, err := time.ParseDuration(text)
+	if err != nil || wait < 0 {
+		return 0, errBadQuery
+	}
+	return min(wait, maxWait), nil
+}
+
+func (s *server) ready(w http.ResponseWriter, r *http.Request) error {
+	key, err := keyOf(r)
+	if err != nil {
+		return err
+	}
+	wait, err := waitOf(r)
+	if err != nil {
+		return err
+	}
+	if s.store.get(key).Ended {
+		return errEnded
+	}
+	if err := s.store.ask(key); err != nil {
+		return err
+	}
+	var a attempt
+	s.changes.until(r.Context(), wait, func(int64) bool { a = s.store.get(key); return a.Allowed || a.Ended })
+	switch {
+	case a.Ended:
+		return errEnded
+	case a.Allowed:
+		w.WriteHeader(http.StatusOK)
+	default:
+		w.WriteHeader(http.StatusNoContent)
+	}
+	return nil
+}
+
+func (s *server) allow(w http.ResponseWriter, r *http.Request) error {
+	key, err := keyOf(r)
+	if err != nil {
+		return err
+	}
+	if err := s.store.allow(key); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// end takes how a test ended, or with complete that nothing more comes.
+func (s *server) end(complete bool) answerer {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		key, err := keyOf(r)
+		if err != nil {
+			return err
+		}
+		var how evidence.Attempt
+		if err := json.NewDecoder(s.body(w, r, maxBody)).Decode(&how); err != nil {
+			return errors.Join(errBadBody, err)
+		}
+		if err := s.store.end(key, cleanAttempt(how, key, s.masks), complete); err != nil {
+			return err
+		}
+		w.WriteHeader(http.StatusNoContent)
+		return nil
+	}
+}
+
+// upload takes a tar. What is left out for its size is read all the same, up to twice the limit, so that its name can be told.
+func (s *server) upload(kind string, limit int64) answerer {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		key, err := keyOf(r)
+		if err != nil {
+			return err
+		}
+		if err := s.store.open(key, kind); err != nil {
+			return err
+		}
+		select {
+		case s.room <- struct{}{}:
+			defer func() { <-s.room }()
+		case <-r.Context().Done():
+			return context.Cause(r.Context())
+		}
+		root := cut(r.URL.Query().Get("root"), maxName)
+		if err := s.store.keep(key, kind, root, limit, s.masks, s.body(w, r, 2*limit+maxBody)); err != nil {
+			return err
+		}
+		w.WriteHeader(http.StatusNoContent)
+		return nil
+	}
+}
+
+// body bounds a request's body in size, and in the time that it may stand still.
+func (s *server) body(w http.ResponseWriter, r *http.Request, limit int64) io.Reader {
+	return &patientBody{http.MaxBytesReader(w, r.Body, limit), http.NewResponseController(w)}
+}
+
+type patientBody struct {
+	body io.Reader
+	conn *http.ResponseController
+}
+
+// Read is io.Reader.
+func (p *patientBody) Read(b []byte) (int, error) {
+	// Where there is no deadline to set, as in a test's recorder, there is no connection to hang either.
+	_ = p.conn.SetReadDeadline(time.Now().Add(idle))
+	return p.body.Read(b)
+}
+
+func (s *server) state(w http.ResponseWriter, r *http.Request) error {
+	wait, err := waitOf(r)
+	if err != nil {
+		return err
+	}
+	since := int64(0)
+	if text := r.URL.Query().Get("since"); text != "" {
+		if since, err = strconv.ParseInt(text, 10, 64); err != nil {
+			return errBadQuery
+		}
+	}
+	s.changes.until(r.Context(), wait, func(version int64) bool { return version != since })
+	// The version is taken first: what changes meanwhile is told again, which harms nobody.
+	version, _ := s.changes.now()
+	return answer(w, evidence.AgentState{Version: version, Attempts: s.store.states(), Logs: s.follower.states()})
+}
+
+func (s *server) cases(w http.ResponseWriter, r *http.Request) error {
+	key, err := keyOf(r)
+	if err != nil {
+		return err
+	}
+	in, _, err := s.store.openBlob(key, junitKind)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	root := ""
+	if a := s.store.get(key); a.JUnit != nil {
+		root = a.JUnit.Root
+	}
+	cases, err := parseCases(in, root, s.parse, s.masks)
+	if err != nil {
+		return err
+	}
+	return answer(w, cases)
+}
+
+func (s *server) blob(kind string) answerer {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		key, err := keyOf(r)
+		if err != nil {
+			return err
+		}
+		in, size, err := s.store.openBlob(key, kind)
+		if err != nil {
+			return err
+		}
+		defer in.Close()
+		return serve(w, size, func() (io.Reader, error) { _, err := in.Seek(0, io.SeekStart); return in, err })
+	}
+}
+
+func (s *server) logs(w http.ResponseWriter, r *http.Request) error {
+	name, compressed := strings.CutSuffix(r.PathValue("container"), ".gz")
+	file := s.follower.find(r.PathValue("pod"), name)
+	if file == nil {
+		return evidence.ErrAbsent
+	}
+	if compressed {
+		snap, err := file.snapshot()
+		if err != nil {
+			return err
+		}
+		defer snap.Close()
+		return serve(w, snap.size, func() (io.Reader, error) { return snap.reader(), nil })
+	}
+	lines := defaultTail
+	if text := r.URL.Query().Get("tail"); text != "" {
+		var err error
+		if lines, err = strconv.Atoi(text); err != nil || lines < 1 {
+			return errBadQuery
+		}
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, _ = io.WriteString(w, file.tailText(lines))
+	return nil
+}
+
+// serve writes what open gives, twice the same, with its size and digest in the header.
+func serve(w http.ResponseWriter, size int64, open func() (io.Reader, error)) error {
+	in, err := open()
+	if err != nil {
+		return err
+	}
+	sum := sha256.New()
+	if n, err := io.Copy(sum, in); err != nil || n != size {
+		return fmt.Errorf("read %d of %d bytes: %w", n, size, err)
+	}
+	if in, err = open(); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/gzip")
+	w.Header().Set("Content-Length", strconv.FormatInt(size, 10))
+	w.Header().Set("Digest", "sha256:"+hex.EncodeToString(sum.Sum(nil)))
+	// An answer that breaks off is shorter than its header says, and the other side sees it.
+	_, _ = io.Copy(w, in)
+	return nil
+}

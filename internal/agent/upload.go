@@ -1,0 +1,215 @@
+package agent
+
+import (
+	"archive/tar"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path"
+	"strings"
+	"syscall"
+
+	"github.com/docker/go-units"
+
+	"github.com/w3evolutionsllc/conductor/internal/evidence"
+)
+
+// Kinds of what a wrapper uploads.
+const (
+	junitKind     = "junit"
+	artifactsKind = "artifacts"
+)
+
+// MaxJUnit is the most that JUnit files of one attempt may have, in bytes.
+const MaxJUnit = 64 << 20
+
+const (
+	// maxFiles is how many files one upload may have.
+	maxFiles = 10000
+	// maxShown is the length in bytes at which a path in a sentence is cut.
+	maxShown = 300
+)
+
+// upload is one tar that comes in.
+type upload struct {
+	kind    string
+	limit   int64
+	masks   *masks
+	out     *archive
+	spool   *os.File
+	kept    blob
+	content int64
+	// Files that were left out, by the reason.
+	overLimit, noRoom, unfit leftOut
+}
+
+// leftOut are files that were left out for one reason.
+type leftOut struct {
+	count int
+	first string
+}
+
+func (l *leftOut) add(name string) {
+	if l.count++; l.count == 1 {
+		l.first = name
+	}
+}
+
+func (l *leftOut) sentence(kind, why string) string {
+	if l.count == 1 {
+		return fmt.Sprintf("One file of the %s was left out, since %s: %s.", kind, why, l.first)
+	}
+	return fmt.Sprintf("%d files of the %s were left out, since %s; the first is %s.", l.count, kind, why, l.first)
+}
+
+// keep takes a tar into the store. One that comes whole replaces what was there. One that breaks off is kept, as far as it came
+// and with a sentence, where there was none. JUnit is masked on the way; artifacts are not, since they are binary.
+func (s *store) keep(key evidence.AttemptKey, kind, root string, limit int64, m *masks, body io.Reader) error {
+	if err := s.open(key, kind); err != nil {
+		return err
+	}
+	file, err := os.CreateTemp(s.path("tmp"), kind+"-*")
+	if err != nil {
+		return fmt.Errorf("take the %s: %w", kind, err)
+	}
+	defer os.Remove(file.Name()) //nolint:errcheck // it has its place by then, or is cleared at the next start
+	defer file.Close()
+	u := &upload{kind: kind, limit: limit, masks: m, kept: blob{Root: root}}
+	if u.out, err = newArchive(file); err != nil {
+		return err
+	}
+	if kind == junitKind {
+		if u.spool, err = os.CreateTemp(s.path("tmp"), "spool-*"); err != nil {
+			return fmt.Errorf("take the %s: %w", kind, err)
+		}
+		defer os.Remove(u.spool.Name()) //nolint:errcheck // as above
+		defer u.spool.Close()
+	}
+	broken := u.read(tar.NewReader(body))
+	if u.kept.Size, err = u.out.finish(); err != nil {
+		return fmt.Errorf("take the %s: %w", kind, err)
+	}
+	u.explain(broken)
+	err = s.change(key, func(a *attempt) error {
+		if kind == junitKind && a.Ended || a.Complete {
+			return errEnded
+		}
+		place := &a.Artifacts
+		if kind == junitKind {
+			place = &a.JUnit
+		}
+		if broken != nil && *place != nil {
+			return nil
+		}
+		*place = &u.kept
+		return moveFile(file.Name(), s.attemptPath(key, kind+".tar.gz"))
+	})
+	if broken != nil {
+		return errors.Join(errBadBody, broken, err)
+	}
+	return err
+}
+
+// open says whether an attempt still takes uploads of a kind.
+func (s *store) open(key evidence.AttemptKey, kind string) error {
+	if a := s.get(key); a.Complete || kind == junitKind && a.Ended {
+		return errEnded
+	}
+	return nil
+}
+
+// read takes the files of a tar and returns why it broke off.
+func (u *upload) read(in *tar.Reader) error {
+	for {
+		header, err := in.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("read the %s: %w", u.kind, err)
+		}
+		if err := u.take(header, in); err != nil {
+			return fmt.Errorf("read the %s: %w", u.kind, err)
+		}
+	}
+}
+
+// take takes one file, or leaves it out with a reason.
+func (u *upload) take(header *tar.Header, content io.Reader) error {
+	name := path.Clean(u.masks.string(strings.ToValidUTF8(header.Name, "?")))
+	shown := cut(name, maxShown)
+	if header.Typeflag == tar.TypeDir {
+		return nil
+	}
+	if header.Typeflag != tar.TypeReg || name == "." || name == ".." || path.IsAbs(name) || strings.HasPrefix(name, "../") || len(name) > 4096 {
+		u.unfit.add(shown)
+		return nil
+	}
+	if u.content+header.Size > u.limit || len(u.kept.Files) >= maxFiles {
+		u.overLimit.add(shown)
+		return nil
+	}
+	size := header.Size
+	if u.spool != nil {
+		var err error
+		if size, err = u.mask(content); err == nil {
+			content = io.NewSectionReader(u.spool, 0, size)
+		} else if !errors.Is(err, syscall.ENOSPC) {
+			return err
+		} else {
+			u.noRoom.add(shown)
+			return nil
+		}
+	}
+	err := u.out.add(&tar.Header{Name: name, Size: size, Mode: 0o644, ModTime: header.ModTime, Typeflag: tar.TypeReg}, content)
+	if errors.Is(err, syscall.ENOSPC) {
+		u.noRoom.add(shown)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	u.content += size
+	u.kept.Files = append(u.kept.Files, evidence.File{Path: name, Size: size})
+	return nil
+}
+
+// mask writes content to the spool with what is secret masked, which changes its size.
+func (u *upload) mask(content io.Reader) (int64, error) {
+	if err := u.spool.Truncate(0); err != nil {
+		return 0, err
+	}
+	if _, err := u.spool.Seek(0, io.SeekStart); err != nil {
+		return 0, err
+	}
+	w := u.masks.writer(u.spool)
+	if _, err := io.Copy(w, content); err != nil {
+		return 0, err
+	}
+	if err := w.Close(); err != nil {
+		return 0, err
+	}
+	return u.spool.Seek(0, io.SeekCurrent)
+}
+
+// explain writes a sentence for everything that is not there.
+func (u *upload) explain(broken error) {
+	add := func(l *leftOut, why string) {
+		if l.count > 0 {
+			u.kept.Problems = append(u.kept.Problems, l.sentence(u.kind, why))
+		}
+	}
+	add(&u.overLimit, fmt.Sprintf("at most %s in %d files are kept", units.BytesSize(float64(u.limit)), maxFiles))
+	add(&u.noRoom, "the disk of the stack's agent is full")
+	add(&u.unfit, "only regular files below the working directory are kept")
+	if broken == nil {
+		return
+	}
+	why := "the connection broke"
+	if tooLarge := new(http.MaxBytesError); errors.As(broken, &tooLarge) {
+		why = "there were too many of them"
+	}
+	u.kept.Problems = append(u.kept.Problems, fmt.Sprintf("The %s are not all there: %s after %d files.", u.kind, why, len(u.kept.Files)))
+}
