@@ -80,7 +80,7 @@ func (r *orderer) container(s, dep *Service, d Dependency) corev1.Container {
 	if !d.Required {
 		timeout = min(timeout, optionalWait)
 		args = append(args, "--optional")
-		r.say(LevelNote, s.Name, "depends_on", d.Service, "%s is not required: it is waited for until it fails, at most %s", d.Service, timeout)
+		r.say(LevelNote, s.Name, "depends_on", d.Service, "%s is not required: after %s this goes on without it", d.Service, timeout)
 	}
 	if d.Condition == ConditionStarted && hasProbe(dep) {
 		r.say(LevelInfo, s.Name, "depends_on", d.Service, "%s is waited for until it is healthy, and not only until it has started", d.Service)
