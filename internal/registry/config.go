@@ -2,14 +2,14 @@ package registry
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
 	"strings"
 
-	"github.com/google/go-containerregistry/pkg/authn"
-	"github.com/google/go-containerregistry/pkg/name"
+	"oras.land/oras-go/v2/registry/remote/auth"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
@@ -46,7 +46,7 @@ func (r *Registry) limited(file string) ([]byte, error) {
 	}
 	own := dockerConfig{Auths: map[string]json.RawMessage{}}
 	for key, entry := range all.Auths {
-		if hostOf(key) == r.host.RegistryStr() {
+		if hostOf(key) == canonical(r.o.Host) {
 			own.Auths[key] = entry
 		}
 	}
@@ -57,28 +57,69 @@ func (r *Registry) limited(file string) ([]byte, error) {
 	return json.Marshal(own)
 }
 
-// credential is the first of the files' for a registry; anonymous when no file has one.
-func (r *Registry) credential(target authn.Resource, files ...string) (authn.Authenticator, error) {
+// credentials answer with the first file's entry for a host, and with nothing when no file has one: then it is asked anonymously.
+func (r *Registry) credentials(files []string) auth.CredentialFunc {
+	if r.o.Credential != nil {
+		return r.o.Credential
+	}
+	return func(_ context.Context, host string) (auth.Credential, error) {
+		file, entry, err := find(host, files)
+		if err != nil || file == "" {
+			return auth.EmptyCredential, err
+		}
+		var login dockerLogin
+		if json.Unmarshal(entry, &login) != nil {
+			return auth.EmptyCredential, malformed(file)
+		}
+		return login.credential(), nil
+	}
+}
+
+// find is the first entry for a host, and the file that has it; the file is empty when none has one.
+func find(host string, files []string) (string, json.RawMessage, error) {
 	for _, file := range files {
 		if file == "" {
 			continue
 		}
 		config, err := readConfig(file)
 		if err != nil {
-			return nil, err
+			return "", nil, err
 		}
 		for key, entry := range config.Auths {
-			if hostOf(key) != target.RegistryStr() {
-				continue
+			if hostOf(key) == canonical(host) {
+				return file, entry, nil
 			}
-			var c authn.AuthConfig
-			if json.Unmarshal(entry, &c) != nil {
-				return nil, malformed(file)
-			}
-			return authn.FromConfig(c), nil
 		}
 	}
-	return authn.Anonymous, nil
+	return "", nil, nil
+}
+
+// tried says with what credential a host was asked.
+func (r *Registry) tried(host string, files []string) string {
+	if r.o.Credential != nil {
+		return "with the login of your Docker config, if it has one"
+	}
+	if file, _, err := find(host, files); err == nil && file != "" {
+		return "with the credential in " + file
+	}
+	return "without a credential"
+}
+
+// dockerLogin is one entry of auths (https://docs.docker.com/reference/cli/docker/login/): auth is user:password in base64.
+type dockerLogin struct {
+	Auth          string `json:"auth"`
+	Username      string `json:"username"`
+	Password      string `json:"password"`
+	IdentityToken string `json:"identitytoken"`
+	RegistryToken string `json:"registrytoken"`
+}
+
+func (l dockerLogin) credential() auth.Credential {
+	c := auth.Credential{Username: l.Username, Password: l.Password, RefreshToken: l.IdentityToken, AccessToken: l.RegistryToken}
+	if plain, err := base64.StdEncoding.DecodeString(l.Auth); err == nil && l.Auth != "" {
+		c.Username, c.Password, _ = strings.Cut(strings.TrimRight(string(plain), "\x00"), ":")
+	}
+	return c
 }
 
 func readConfig(file string) (dockerConfig, error) {
@@ -105,8 +146,14 @@ func hostOf(key string) string {
 		rest = key
 	}
 	host, _, _ := strings.Cut(rest, "/")
-	if host == "docker.io" {
-		return name.DefaultRegistry
+	return canonical(host)
+}
+
+// canonical is one name for the several of Docker Hub's registry.
+func canonical(host string) string {
+	switch host {
+	case "index.docker.io", "registry-1.docker.io":
+		return "docker.io"
 	}
 	return host
 }

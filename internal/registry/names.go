@@ -26,11 +26,31 @@ func (r *Registry) Repository(repo v1alpha1.Repository, image string) string {
 		parts = append(parts, r.o.Prefix)
 	}
 	// GitHub's names do not differ by case alone, an image's may.
-	parts = append(parts, spell(strings.ToLower(repo.Owner)), spell(strings.ToLower(repo.Name)))
+	owner := spell(strings.ToLower(repo.Owner))
+	if first, _, _ := strings.Cut(strings.TrimPrefix(r.o.Records, "/"), "/"); owner == first {
+		owner = hashed(owner) // or the images of this owner would stand among the records
+	}
+	parts = append(parts, owner, spell(strings.ToLower(repo.Name)))
 	if image != "" {
 		parts = append(parts, spell(image))
 	}
 	return strings.Join(parts, "/")
+}
+
+// RecordRepository names where the records and histories of a repository are kept, as host/path.
+func (r *Registry) RecordRepository(repo v1alpha1.Repository) string {
+	parts := []string{r.o.Host}
+	if r.o.Prefix != "" && !strings.HasPrefix(r.o.Records, "/") {
+		parts = append(parts, r.o.Prefix)
+	}
+	parts = append(parts, strings.Trim(r.o.Records, "/"), spell(strings.ToLower(repo.Owner)), spell(strings.ToLower(repo.Name)))
+	return strings.Join(parts, "/")
+}
+
+// historyTag is the tag of a suite's history on a branch. It is longer than a Run's name can be, so that it is never one's.
+func historyTag(branch, suite string) string {
+	sum := sha256.Sum256([]byte(suite + "\x00" + branch))
+	return "history-" + hex.EncodeToString(sum[:])
 }
 
 // spell is a name as a component.
@@ -38,6 +58,11 @@ func spell(s string) string {
 	if component.MatchString(s) && len(s) <= maxComponent {
 		return s
 	}
+	return hashed(s)
+}
+
+// hashed is what can be kept of a name, and a hash of it.
+func hashed(s string) string {
 	sum := sha256.Sum256([]byte(s))
 	plain := strings.Trim(notAllowed.ReplaceAllString(strings.ToLower(s), "-"), "-")
 	if len(plain) > maxComponent-9 {

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-containerregistry/pkg/name"
+	orasregistry "oras.land/oras-go/v2/registry"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 )
@@ -31,7 +31,7 @@ func TestRepository(t *testing.T) {
 			t.Errorf("%q and %q are both %s", n, other, got)
 		}
 		seen[got] = n
-		if _, err := name.NewRepository(got, name.StrictValidation); err != nil {
+		if _, err := orasregistry.ParseReference(got); err != nil {
 			t.Errorf("%q: %v", n, err)
 		}
 		last := got[strings.LastIndex(got, "/")+1:]
@@ -45,9 +45,38 @@ func TestRepository(t *testing.T) {
 }
 
 func TestNewRefusesWhatCannotWork(t *testing.T) {
-	for _, o := range []Options{{}, {Host: "r.example/x"}, {Host: "https://r.example"}, {Host: "r.example", Prefix: "Upper"}, {Host: "r.example", Prefix: "a//b"}} {
+	for _, o := range []Options{{}, {Host: "r.example/x"}, {Host: "https://r.example"}, {Host: "r.example", Prefix: "Upper"}, {Host: "r.example", Prefix: "a//b"}, {Host: "r.example", Records: "a b"}, {Host: "r.example", Records: "//"}} {
 		if _, err := New(o); err == nil {
 			t.Errorf("%+v was taken", o)
 		}
+	}
+}
+
+func TestRecordsStandApart(t *testing.T) {
+	for _, c := range []struct{ prefix, records, want string }{
+		{"", "", "r.example/records/acme/shop"}, {"qa", "", "r.example/qa/records/acme/shop"}, {"qa", "kept/runs", "r.example/qa/kept/runs/acme/shop"},
+		{"qa", "/archive", "r.example/archive/acme/shop"},
+	} {
+		r := open(t, Options{Host: "r.example", Prefix: c.prefix, Records: c.records})
+		if got := r.RecordRepository(shop); got != c.want {
+			t.Errorf("%+v: %s", c, got)
+		}
+		// An owner of the name of the records' place must not be able to write there with an image.
+		first, rest, _ := strings.Cut(strings.Trim(r.o.Records, "/"), "/")
+		got := r.Repository(v1alpha1.Repository{Owner: first, Name: "acme"}, "shop")
+		if got == c.want || strings.Contains(got, "/"+first+"/acme/") {
+			t.Errorf("%+v (%s): an image is %s", c, rest, got)
+		}
+	}
+}
+
+func TestHistoriesDoNotShareATag(t *testing.T) {
+	seen := map[string]bool{}
+	for _, pair := range [][2]string{{"main", "a"}, {"main", "b"}, {"a", "main"}, {"feature/x", "a"}, {"", "a"}, {"mai", "na"}} {
+		tag := historyTag(pair[0], pair[1])
+		if seen[tag] || tag != historyTag(pair[0], pair[1]) || len(tag) > 128 {
+			t.Errorf("%v: %s", pair, tag)
+		}
+		seen[tag] = true
 	}
 }

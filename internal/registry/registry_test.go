@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"log"
 	"net/http"
@@ -44,9 +43,9 @@ func (s *server) guardWith(f func(http.ResponseWriter, *http.Request) bool) {
 	s.guard = f
 }
 
-func newServer(t *testing.T) *server {
+func newServer(t *testing.T, o ...registry.Option) *server {
 	t.Helper()
-	images := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
+	images := registry.New(append(o, registry.Logger(log.New(io.Discard, "", 0)))...)
 	s := &server{}
 	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
@@ -108,24 +107,6 @@ func open(t *testing.T, o Options) *Registry {
 	return r
 }
 
-func TestDigest(t *testing.T) {
-	s := newServer(t)
-	r := open(t, Options{Host: s.host(), Prefix: "qa", Insecure: true})
-	repository := r.Repository(shop, "web")
-	want := s.push(t, repository+":1")
-	got, err := r.Digest(t.Context(), repository+":1")
-	if err != nil || got != want {
-		t.Errorf("Digest = %s, %v, want %s", got, err, want)
-	}
-	if got, err := r.Digest(t.Context(), repository+"@"+want); err != nil || got != want {
-		t.Errorf("by digest: %s, %v", got, err)
-	}
-	_, err = r.Digest(t.Context(), repository+":2")
-	checkFailure(t, err, failure.Terminal, v1alpha1.ReasonImageUnavailable)
-	_, err = r.Digest(t.Context(), "not a reference")
-	checkFailure(t, err, failure.Terminal, v1alpha1.ReasonImageUnavailable)
-}
-
 func checkFailure(t *testing.T, err error, kind failure.Kind, reason string) {
 	t.Helper()
 	var f *failure.Error
@@ -135,88 +116,6 @@ func checkFailure(t *testing.T, err error, kind failure.Kind, reason string) {
 	if f.Kind != kind || f.Reason != reason || f.Sentence == "" {
 		t.Errorf("failure %d %s %q, want %d %s", f.Kind, f.Reason, f.Sentence, kind, reason)
 	}
-}
-
-func TestDigestWhereHeadIsNotAnswered(t *testing.T) {
-	s := newServer(t)
-	want := s.push(t, s.host()+"/a/b:1")
-	r := open(t, Options{Host: s.host(), Insecure: true})
-	spoil := map[string]func(w http.ResponseWriter, r *http.Request) bool{
-		"405": func(w http.ResponseWriter, r *http.Request) bool {
-			if r.Method == http.MethodHead {
-				w.WriteHeader(http.StatusMethodNotAllowed)
-			}
-			return r.Method != http.MethodHead
-		},
-		"no digest": func(w http.ResponseWriter, r *http.Request) bool {
-			if r.Method == http.MethodHead {
-				w.Header().Set("Content-Length", "2")
-				w.Header().Set("Content-Type", "application/vnd.oci.image.manifest.v1+json")
-				w.WriteHeader(http.StatusOK)
-			}
-			return r.Method != http.MethodHead
-		},
-	}
-	for name, f := range spoil {
-		t.Run(name, func(t *testing.T) {
-			s.guardWith(f)
-			if got, err := r.Digest(t.Context(), s.host()+"/a/b:1"); err != nil || got != want {
-				t.Errorf("Digest = %s, %v, want %s", got, err, want)
-			}
-		})
-	}
-}
-
-func TestDigestFailures(t *testing.T) {
-	s := newServer(t)
-	r := open(t, Options{Host: s.host(), Insecure: true})
-	reply := func(code int) func(http.ResponseWriter, *http.Request) bool {
-		return func(w http.ResponseWriter, r *http.Request) bool {
-			if r.URL.Path == "/v2/" {
-				return true
-			}
-			w.WriteHeader(code)
-			return false
-		}
-	}
-	for code, want := range map[int]struct {
-		kind   failure.Kind
-		reason string
-	}{
-		401: {failure.Terminal, v1alpha1.ReasonImageUnavailable},
-		403: {failure.Terminal, v1alpha1.ReasonImageUnavailable},
-		404: {failure.Terminal, v1alpha1.ReasonImageUnavailable},
-		429: {failure.Waiting, v1alpha1.ReasonUnavailable},
-		500: {failure.Transient, v1alpha1.ReasonUnavailable},
-	} {
-		t.Run(fmt.Sprint(code), func(t *testing.T) {
-			s.guardWith(reply(code))
-			_, err := r.Digest(t.Context(), s.host()+"/a/b:1")
-			checkFailure(t, err, want.kind, want.reason)
-		})
-	}
-	t.Run("a passing 502", func(t *testing.T) {
-		s.guardWith(nil)
-		want := s.push(t, s.host()+"/a/b:1")
-		first := true
-		s.guardWith(func(w http.ResponseWriter, r *http.Request) bool {
-			if r.URL.Path != "/v2/" && first {
-				first = false
-				w.WriteHeader(http.StatusBadGateway)
-				return false
-			}
-			return true
-		})
-		if got, err := r.Digest(t.Context(), s.host()+"/a/b:1"); err != nil || got != want || first {
-			t.Errorf("Digest = %s, %v", got, err)
-		}
-	})
-	t.Run("connection refused", func(t *testing.T) {
-		s.Close()
-		_, err := r.Digest(t.Context(), s.host()+"/a/b:1")
-		checkFailure(t, err, failure.Transient, v1alpha1.ReasonUnavailable)
-		checkFailure(t, r.Ping(t.Context()), failure.Transient, v1alpha1.ReasonUnavailable)
-	})
 }
 
 // tokenAuth guards a registry as the distribution's token specification says.
@@ -254,7 +153,7 @@ func TestLogin(t *testing.T) {
 	for _, kind := range []string{"basic", "token"} {
 		t.Run(kind, func(t *testing.T) {
 			s := newServer(t)
-			want := s.push(t, s.host()+"/acme/shop/web:1")
+			s.push(t, s.host()+"/acme/shop/web:1")
 			guard := basicAuth("robot:pass")
 			if kind == "token" {
 				guard = tokenAuth(s, "robot:pass")
@@ -262,21 +161,26 @@ func TestLogin(t *testing.T) {
 			s.guardWith(guard)
 			file := configFile(t, map[string]string{s.host(): "robot:pass", "other.example": "x:y"})
 			good := open(t, Options{Host: s.host(), Insecure: true, PushConfigFile: file})
-			if got, err := good.Digest(t.Context(), s.host()+"/acme/shop/web:1"); err != nil || got != want {
-				t.Errorf("Digest = %s, %v", got, err)
+			if _, _, _, _, err := good.ImageConfig(t.Context(), s.host()+"/acme/shop/web:1"); err != nil {
+				t.Errorf("ImageConfig: %v", err)
 			}
 			if err := good.Ping(t.Context()); err != nil {
 				t.Errorf("Ping: %v", err)
 			}
+			pushSample(t, good)
 			anonymous := open(t, Options{Host: s.host(), Insecure: true})
-			_, err := anonymous.Digest(t.Context(), s.host()+"/acme/shop/web:1")
+			_, _, _, _, err := anonymous.ImageConfig(t.Context(), s.host()+"/acme/shop/web:1")
 			checkFailure(t, err, failure.Terminal, v1alpha1.ReasonImageUnavailable)
-			wrong := configFile(t, map[string]string{s.host(): "robot:wrong"})
+			if got := failure.Of(err).Sentence; !strings.Contains(got, "without a credential") {
+				t.Errorf("sentence %q", got)
+			}
+			wrong := configFile(t, map[string]string{s.host(): "robot:hunter2"})
 			bad := open(t, Options{Host: s.host(), Insecure: true, PushConfigFile: wrong})
-			err = bad.Ping(t.Context())
-			checkFailure(t, err, failure.Terminal, v1alpha1.ReasonImageUnavailable)
-			if strings.Contains(err.Error(), "wrong") {
-				t.Errorf("the error holds the credential: %v", err)
+			for _, err := range []error{bad.Ping(t.Context()), push(t.Context(), bad)} {
+				checkFailure(t, err, failure.Terminal, v1alpha1.ReasonRefused)
+				if strings.Contains(err.Error(), "hunter2") || !strings.Contains(failure.Of(err).Sentence, wrong) {
+					t.Errorf("the error holds the credential, or does not name its file: %v", err)
+				}
 			}
 			// A replaced file is used without a restart.
 			data, _ := os.ReadFile(file)
@@ -294,15 +198,32 @@ func TestPlainHTTPIsAskedForNowhereElse(t *testing.T) {
 	s := newServer(t)
 	file := configFile(t, map[string]string{s.host(): "robot:pass"})
 	r := open(t, Options{Host: s.host(), PushConfigFile: file})
-	_, err := r.Digest(t.Context(), s.host()+"/a/b:1")
-	if err == nil {
+	if _, _, _, _, err := r.ImageConfig(t.Context(), s.host()+"/a/b:1"); err == nil {
 		t.Error("an image was looked up over plain HTTP")
 	}
 	if err := r.Ping(t.Context()); err == nil {
 		t.Error("the registry was asked over plain HTTP")
 	}
+	if err := push(t.Context(), r); err == nil {
+		t.Error("a record was pushed over plain HTTP")
+	}
 	if len(s.seen) != 0 {
 		t.Errorf("requests arrived: %v", s.seen)
+	}
+}
+
+func TestARedirectToPlainHTTPElsewhereIsRefused(t *testing.T) {
+	elsewhere := newServer(t)
+	s := newServer(t)
+	s.guardWith(func(w http.ResponseWriter, r *http.Request) bool {
+		http.Redirect(w, r, strings.Replace(elsewhere.URL, "127.0.0.1", "localhost", 1)+r.URL.Path, http.StatusTemporaryRedirect)
+		return false
+	})
+	r := open(t, Options{Host: s.host(), Insecure: true})
+	_, _, _, _, err := r.ImageConfig(t.Context(), s.host()+"/a/b:1")
+	checkFailure(t, err, failure.Terminal, v1alpha1.ReasonImageUnavailable)
+	if len(elsewhere.seen) != 0 {
+		t.Errorf("requests arrived: %v", elsewhere.seen)
 	}
 }
 
@@ -366,7 +287,56 @@ func TestCanceled(t *testing.T) {
 	r := open(t, Options{Host: s.host(), Insecure: true})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := r.Digest(ctx, s.host()+"/a/b:1"); err == nil || failure.IsTerminal(err) {
-		t.Errorf("Digest: %v", err)
+	_, _, _, _, err := r.ImageConfig(ctx, s.host()+"/a/b:1")
+	for _, err := range []error{err, push(ctx, r), r.Ping(ctx)} {
+		if err == nil || failure.IsTerminal(err) {
+			t.Errorf("canceled: %v", err)
+		}
+	}
+}
+
+func TestFailures(t *testing.T) {
+	s := newServer(t)
+	s.push(t, s.host()+"/a/b:1")
+	file := configFile(t, map[string]string{s.host(): "robot:pass"})
+	r := open(t, Options{Host: s.host(), Insecure: true, PushConfigFile: file})
+	look := func() error {
+		_, _, _, _, err := r.ImageConfig(t.Context(), s.host()+"/a/b:1")
+		return err
+	}
+	write := func() error { return push(t.Context(), r) }
+	for _, c := range []struct {
+		code   int
+		do     func() error
+		kind   failure.Kind
+		reason string
+	}{
+		{401, look, failure.Terminal, v1alpha1.ReasonImageUnavailable}, {401, write, failure.Terminal, v1alpha1.ReasonRefused},
+		{403, look, failure.Terminal, v1alpha1.ReasonImageUnavailable}, {403, write, failure.Terminal, v1alpha1.ReasonRefused},
+		{404, look, failure.Terminal, v1alpha1.ReasonImageUnavailable}, {404, write, failure.Transient, v1alpha1.ReasonUnavailable},
+		{413, write, failure.Terminal, v1alpha1.ReasonRefused},
+		{429, look, failure.Waiting, v1alpha1.ReasonUnavailable}, {429, write, failure.Waiting, v1alpha1.ReasonUnavailable},
+		{500, look, failure.Transient, v1alpha1.ReasonUnavailable}, {500, write, failure.Transient, v1alpha1.ReasonUnavailable},
+	} {
+		s.guardWith(func(w http.ResponseWriter, r *http.Request) bool { w.WriteHeader(c.code); return false })
+		err := c.do()
+		t.Logf("%d: %s", c.code, failure.Of(err).Sentence)
+		checkFailure(t, err, c.kind, c.reason)
+	}
+	first := true
+	s.guardWith(func(w http.ResponseWriter, r *http.Request) bool {
+		pass := !first
+		first = false
+		if !pass {
+			w.WriteHeader(http.StatusBadGateway)
+		}
+		return pass
+	})
+	if err := look(); err != nil || first {
+		t.Errorf("a passing 502: %v", err)
+	}
+	s.Close()
+	for _, err := range []error{look(), write(), r.Ping(t.Context())} {
+		checkFailure(t, err, failure.Transient, v1alpha1.ReasonUnavailable)
 	}
 }

@@ -1,0 +1,18 @@
+// Command generate writes the JSON Schema of a record's result.json, made of the types of package evidence and their comments.
+// It is run by go generate ./internal/evidence, in that directory.
+package main
+
+import (
+	"log"
+	"os"
+)
+
+func main() {
+	data, err := schema(".")
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := os.WriteFile("../../schemas/result.schema.json", data, 0o644); err != nil {
+		log.Fatal(err)
+	}
+}

@@ -1,0 +1,149 @@
+package registry
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"oras.land/oras-go/v2"
+	"oras.land/oras-go/v2/errdef"
+	orasregistry "oras.land/oras-go/v2/registry"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/evidence"
+	"github.com/w3evolutionsllc/conductor/internal/failure"
+)
+
+// maxHistory bounds a history in bytes, compressed and not.
+const maxHistory = 16 << 20
+
+// History reads what the last runs of a suite on a branch showed; nil when there is none. One that cannot be understood is a
+// terminal failure.
+func (r *Registry) History(ctx context.Context, repo v1alpha1.Repository, branch, suite string) (*evidence.History, error) {
+	ref, err := r.historyReference(repo, branch, suite)
+	if err != nil {
+		return nil, err
+	}
+	e := r.reading("history " + ref.String())
+	source := r.open(ref, e)
+	manifest, _, err := manifestOf(ctx, source, ref.Reference)
+	if errors.Is(err, errdef.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, r.explain(err, e, ref.Registry)
+	}
+	if manifest.ArtifactType != evidence.HistoryArtifact || len(manifest.Layers) != 1 {
+		return nil, broken(ref, errors.New("the manifest is not that of a history"))
+	}
+	data, err := readBlob(ctx, source, manifest.Layers[0], maxHistory)
+	if err != nil {
+		return nil, r.explain(err, e, ref.Registry)
+	}
+	h, err := unpackHistory(data)
+	if err != nil {
+		return nil, broken(ref, err)
+	}
+	return h, nil
+}
+
+// PutHistory writes a history over the one of the same repository, branch and suite. The old manifest stays, without a tag,
+// until the registry collects it.
+func (r *Registry) PutHistory(ctx context.Context, repo v1alpha1.Repository, h evidence.History) error {
+	ref, err := r.historyReference(repo, h.Branch, h.Suite)
+	if err != nil {
+		return err
+	}
+	data, err := packHistory(h)
+	if err != nil {
+		return fmt.Errorf("write a history: %w", err)
+	}
+	e := r.writing("history " + ref.String())
+	target := r.open(ref, e)
+	layers := []evidence.Layer{evidence.BytesLayer("history.json.gz", evidence.HistoryMediaType, data)}
+	descriptors, err := describe(layers)
+	if err == nil {
+		err = pushLayers(ctx, target, layers, descriptors)
+	}
+	if err == nil {
+		_, err = pack(ctx, tagged{target, ref.Reference}, evidence.HistoryArtifact, oras.PackManifestOptions{
+			Layers: descriptors, ManifestAnnotations: map[string]string{ocispec.AnnotationCreated: newest(h).UTC().Format(time.RFC3339)},
+		})
+	}
+	return r.explain(err, e, ref.Registry)
+}
+
+// UpdateHistory writes what change makes of the history, which is nil when there is none. Changes of one process do not overlap;
+// that no other process makes one is for the caller to see to.
+func (r *Registry) UpdateHistory(ctx context.Context, repo v1alpha1.Repository, branch, suite string, change func(*evidence.History) evidence.History) error {
+	done, err := r.exclusive(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	old, err := r.History(ctx, repo, branch, suite)
+	if err != nil {
+		return err
+	}
+	return r.PutHistory(ctx, repo, change(old))
+}
+
+func (r *Registry) historyReference(repo v1alpha1.Repository, branch, suite string) (orasregistry.Reference, error) {
+	ref, err := orasregistry.ParseReference(r.RecordRepository(repo) + ":" + historyTag(branch, suite))
+	if err != nil {
+		return ref, fmt.Errorf("name a history: %w", err)
+	}
+	return ref, nil
+}
+
+func broken(ref orasregistry.Reference, cause error) error {
+	return failure.Terminalf(v1alpha1.ReasonInvalidConfig, cause, "The history %s cannot be read", ref)
+}
+
+// newest is when the newest run ended: the time of the manifest, so that the same history has the same digest.
+func newest(h evidence.History) time.Time {
+	if len(h.Runs) == 0 {
+		return time.Unix(0, 0)
+	}
+	return h.Runs[0].FinishedAt
+}
+
+func packHistory(h evidence.History) ([]byte, error) {
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	if err := json.NewEncoder(z).Encode(h); err != nil {
+		return nil, err
+	}
+	if err := z.Close(); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
+
+func unpackHistory(data []byte) (*evidence.History, error) {
+	z, err := gzip.NewReader(bytes.NewReader(data))
+	if err != nil {
+		return nil, err
+	}
+	plain, err := io.ReadAll(io.LimitReader(z, maxHistory+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(plain) > maxHistory {
+		return nil, fmt.Errorf("it is larger than %d bytes", maxHistory)
+	}
+	var h evidence.History
+	if err := json.Unmarshal(plain, &h); err != nil {
+		return nil, err
+	}
+	if h.SchemaVersion > evidence.SchemaVersion {
+		return nil, fmt.Errorf("it is of version %d, of which this Conductor knows nothing", h.SchemaVersion)
+	}
+	return &h, nil
+}
