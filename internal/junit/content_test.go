@@ -1,0 +1,220 @@
+package junit
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/iotest"
+	"unicode/utf8"
+
+	"github.com/w3evolutionsllc/conductor/internal/evidence"
+)
+
+func failing(text string) string {
+	return `<testsuite name="s"><testcase name="a" classname="k"><failure>` + text + `</failure></testcase></testsuite>`
+}
+
+// TestDamaged reads what is no JUnit, and what was JUnit once.
+func TestDamaged(t *testing.T) {
+	ok := `<testcase name="a" classname="k"/>`
+	for name, test := range map[string]struct {
+		content  string
+		cases    int
+		problems []string
+	}{
+		"empty":               {"", 0, []string{"empty, or no XML"}},
+		"blank":               {" \n", 0, []string{"empty, or no XML"}},
+		"json":                {`{"tests": 3}`, 0, []string{"empty, or no XML"}},
+		"binary":              {"\x7fELF\x02\x01\x01\x00\xff\xfe<\x00", 0, []string{"empty, or no XML"}},
+		"coverage":            {`<coverage version="1"><packages/></coverage>`, 0, []string{"no JUnit"}},
+		"html":                {`<html><body><br>x</body></html>`, 0, []string{"no JUnit"}},
+		"no cases":            {`<testsuites tests="0"></testsuites>`, 0, []string{"no test case"}},
+		"cut between":         {`<testsuite>` + ok + ok, 2, []string{"breaks off or is damaged; 2 test cases are before that kept"}},
+		"cut within a case":   {`<testsuite>` + ok + `<testcase name="b"><failure>`, 1, []string{"1 test case is before that kept"}},
+		"cut within a tag":    {`<testsuite>` + ok + `<testcase name="b`, 1, []string{"breaks off"}},
+		"cut within CDATA":    {`<testsuite>` + ok + `<system-out><![CDATA[ab`, 1, []string{"breaks off"}},
+		"cut within comment":  {`<testsuite>` + ok + `<!-- ab`, 1, []string{"breaks off"}},
+		"cut within doctype":  {`<!DOCTYPE x [`, 0, []string{"empty, or no XML"}},
+		"stray end":           {`<testsuite>` + ok + `</testsuite></testsuite>`, 1, []string{"end is damaged"}},
+		"wrong end":           {`<testsuite>` + ok + `</testsuites>`, 1, []string{"end is damaged"}},
+		"two documents":       {`<?xml version="1.0"?><testsuite>` + ok + "</testsuite>\n<?xml version='1.0'?>\n<testsuite>" + ok + `</testsuite>`, 2, nil},
+		"a case alone":        {ok, 1, nil},
+		"unquoted attribute":  {`<testsuite><testcase name=a></testcase></testsuite>`, 1, nil},
+		"less in attribute":   {`<testsuite><testcase name="a < b & c"/></testsuite>`, 1, nil},
+		"stray marks":         {failing(`1 < 2 && a<b> ]]> "x`), 1, nil},
+		"unknown entity":      {failing(`&nbsp;&foo;&#;&#x;&#99999999;&`), 1, nil},
+		"forbidden character": {failing("a\x00\x08&#0;&#x1b;&#xFFFE;b\xff"), 1, nil},
+		"entities":            {`<!DOCTYPE t [<!ENTITY a "ha"><!ENTITY b "&a;&a;">` + `<!-- > -->]>` + failing("&b;"), 1, nil},
+		"doctype":             {`<!DOCTYPE testsuite SYSTEM "a>b.dtd">` + failing("x"), 1, nil},
+		"odd instruction":     {`<?xml-stylesheet it's?><testsuite>` + ok + `</testsuite>`, 1, nil},
+		"nested case":         {`<testsuite><testcase name="a"><testcase name="b"/></testcase></testsuite>`, 1, nil},
+		"long tag":            {`<testsuite>` + ok + `<testcase ` + strings.Repeat("a ", maxTag/2) + `/></testsuite>`, 1, []string{"a tag of more than"}},
+		"deep":                {strings.Repeat("<testsuite>", maxDepth+1), 0, []string{"nested more than 64 deep"}},
+		"deep enough":         {strings.Repeat("<testsuite>", maxDepth-1) + ok + strings.Repeat("</testsuite>", maxDepth-1), 1, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if cases := parse(t, test.content, test.problems...); len(cases) != test.cases {
+				t.Errorf("%d cases, want %d", len(cases), test.cases)
+			}
+		})
+	}
+}
+
+// TestText is what becomes of a failure's text.
+func TestText(t *testing.T) {
+	for name, test := range map[string]struct{ in, want string }{
+		"marks":       {`1 < 2 && a > b ]]> "x`, `1 < 2 && a > b ]]> "x`},
+		"references":  {`&lt;a&gt; &amp;lt; &#65;&#x42; &nbsp;`, `<a> &lt; AB &nbsp;`},
+		"CDATA":       {`<![CDATA[a]b]]c<d>&lt;]]>e`, `a]b]]c<d>&lt;e`},
+		"comment":     {`a<!-- <b> -- -->c`, `ac`},
+		"instruction": {`a<?php "?>c`, `ac`},
+		"child":       {`a<b x="1">c</b>d`, `acd`},
+		"forbidden":   {"a\x01b&#2;c\xffd", "a\uFFFDb\uFFFDc\uFFFDd"},
+		"colours":     {"\x1b[1;31mred\x1b[0m &#27;[2mdim&#x1B;[22m #x1B[31mpytest#x1B[0m", "red dim pytest"},
+		"lines":       {"\n  \n  a\r\nb  \n\n", "  a\nb"},
+		"kept":        {"a\tb\u00e9\U0001F600\uFFFD", "a\tb\u00e9\U0001F600\uFFFD"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := parse(t, failing(test.in))[0].Detail; got != test.want {
+				t.Errorf("%q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+// TestCharset reads other charsets, and files that do not tell the truth about theirs.
+func TestCharset(t *testing.T) {
+	document := func(declared, text string) string {
+		return fmt.Sprintf(`<?xml version="1.0" encoding="%s"?>%s`, declared, failing(text))
+	}
+	utf16 := func(s string) string {
+		out := "\xff\xfe"
+		for _, r := range s {
+			out += string([]byte{byte(r), byte(r >> 8)})
+		}
+		return out
+	}
+	for name, test := range map[string]struct {
+		content, want string
+		problems      []string
+	}{
+		"utf-8":              {document("UTF-8", "é"), "é", nil},
+		"mark":               {"\ufeff" + document("utf-8", "é"), "é", nil},
+		"latin-1":            {document("ISO-8859-1", "\xe9"), "é", nil},
+		"windows-1252":       {document("windows-1252", "\x80"), "€", nil},
+		"shift-jis":          {document("Shift_JIS", "\x93\xfa"), "日", nil},
+		"utf-16 with a mark": {utf16(document("utf-16", "é€")), "é€", nil},
+		"utf-16 in words":    {document("utf-16", "é"), "é", nil},
+		"unknown":            {document("x-klingon", "é"), "é", []string{"x-klingon is not known"}},
+		"none":               {failing("é"), "é", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := parse(t, test.content, test.problems...)[0].Detail; got != test.want {
+				t.Errorf("%q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+// TestLimits keeps the ends of long texts and says what is missing.
+func TestLimits(t *testing.T) {
+	long := "begin " + strings.Repeat("é", 1<<20) + " end"
+	for name, content := range map[string]string{"text": long, "CDATA": "<![CDATA[" + long + "]]>"} {
+		c := parse(t, failing(content))[0]
+		if len(c.Detail) > evidence.MaxDetail || len(c.Detail) < evidence.MaxDetail-100 || !utf8.ValidString(c.Detail) {
+			t.Errorf("%s: %d bytes", name, len(c.Detail))
+		}
+		if !strings.HasPrefix(c.Detail, "begin é") || !strings.HasSuffix(c.Detail, "é end") {
+			t.Errorf("%s: an end is missing", name)
+		}
+		kept := len(c.Detail) - len("\n[2080000 bytes left out]\n")
+		if want := fmt.Sprintf("\n[%d bytes left out]\n", len(long)-kept); !strings.Contains(c.Detail, want) {
+			t.Errorf("%s: no %q", name, want)
+		}
+		if len(c.Message) > evidence.MaxMessage || !utf8.ValidString(c.Message) {
+			t.Errorf("%s: a message of %d bytes", name, len(c.Message))
+		}
+	}
+	c := parse(t, `<testsuite><testcase classname="k`+long+`" name="`+long+`"><failure message="`+long+`"/><system-out>`+long+`</system-out></testcase><testcase name="next"/></testsuite>`)[0]
+	for what, n := range map[string][2]int{"name": {len(c.Name), maxName}, "class": {len(c.Class), maxName}, "message": {len(c.Message), evidence.MaxMessage}} {
+		if n[0] > n[1] || n[0] < n[1]-1 {
+			t.Errorf("a %s of %d bytes, want %d", what, n[0], n[1])
+		}
+	}
+	if len(c.Output) > evidence.MaxOutput || !strings.HasSuffix(c.Output, "é end") {
+		t.Errorf("an output of %d bytes", len(c.Output))
+	}
+	exact := strings.Repeat("x", evidence.MaxDetail-leftOut)
+	if got := parse(t, failing(exact))[0].Detail; got != exact {
+		t.Errorf("%d bytes of a text that fits", len(got))
+	}
+}
+
+// TestMaxCases reads as many cases as there may be, and says when there are more.
+func TestMaxCases(t *testing.T) {
+	all := strings.Repeat(`<testcase name="a"/>`, MaxCases)
+	if n := len(parse(t, "<testsuite>"+all+"</testsuite>")); n != MaxCases {
+		t.Errorf("%d cases", n)
+	}
+	if n := len(parse(t, "<testsuite>"+all+`<testcase name="a"/></testsuite>`, "more than 20000 test cases")); n != MaxCases {
+		t.Errorf("%d cases", n)
+	}
+}
+
+// TestMemory reads a file of 16 MiB in a few: all of it a text, a CDATA section, an attribute or a comment.
+func TestMemory(t *testing.T) {
+	for name, around := range map[string][2]string{
+		"text": {"", ""}, "CDATA": {"<![CDATA[", "]]>"}, "comment": {"<!--", "-->"}, "attribute": {`<a b="`, `"/>`},
+	} {
+		runtime.GC()
+		filler := &zeros{left: 16 << 20}
+		before := heap()
+		in := io.MultiReader(strings.NewReader(`<testsuite><testcase name="a"><failure>`+around[0]), filler, strings.NewReader(around[1]+`</failure></testcase></testsuite>`))
+		cases, problems, err := Parse(in, "/app")
+		if err != nil || len(problems) > 0 || len(cases) != 1 || filler.left > 0 {
+			t.Fatal(name, len(cases), problems, err)
+		}
+		if grown := filler.most - before; grown > 8<<20 {
+			t.Errorf("%s: the heap grew by %d MiB", name, grown>>20)
+		}
+	}
+}
+
+func heap() int {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc)
+}
+
+// zeros are many, and look how much memory is used while they are read.
+type zeros struct{ left, most int }
+
+func (z *zeros) Read(b []byte) (int, error) {
+	if z.left <= 0 {
+		return 0, io.EOF
+	}
+	if z.left%(1<<18) == 0 {
+		z.most = max(z.most, heap())
+	}
+	for i := range b {
+		b[i] = '0'
+	}
+	z.left -= len(b)
+	return len(b), nil
+}
+
+// TestReadError keeps an error of the reader apart from one of the content.
+func TestReadError(t *testing.T) {
+	broken := errors.New("connection lost")
+	in := io.MultiReader(strings.NewReader(`<testsuite><testcase name="a"/>`), iotest.ErrReader(broken))
+	cases, _, err := Parse(in, "/app")
+	if !errors.Is(err, broken) || len(cases) != 1 {
+		t.Errorf("%d cases, %v", len(cases), err)
+	}
+	if cases, problems, err := Parse(iotest.OneByteReader(strings.NewReader(failing("a&#1;<b/>]]>"))), ""); err != nil || len(problems) > 0 || cases[0].Detail != "a\uFFFD]]>" {
+		t.Errorf("read by bytes: %v %q %v", cases, problems, err)
+	}
+}

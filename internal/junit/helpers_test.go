@@ -1,0 +1,44 @@
+package junit
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/w3evolutionsllc/conductor/internal/evidence"
+)
+
+func parseFile(t *testing.T, tool string) []evidence.Case {
+	t.Helper()
+	in, err := os.Open("testdata/" + tool + ".xml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	cases, _, err := Parse(in, "/app")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cases
+}
+
+// parse reads a text and expects as many problems as sentences are given, each with its words.
+func parse(t *testing.T, content string, problems ...string) []evidence.Case {
+	t.Helper()
+	cases, got, err := Parse(strings.NewReader(content), "/app")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != len(problems) {
+		t.Fatalf("problems %q, want %q", got, problems)
+	}
+	for i := range got {
+		if !strings.Contains(got[i], problems[i]) {
+			t.Errorf("problem %q, want %q", got[i], problems[i])
+		}
+	}
+	return cases
+}
+
+func spotOf(c evidence.Case) string { return fmt.Sprintf("%s:%d", c.File, c.Line) }

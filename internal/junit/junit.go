@@ -1,0 +1,269 @@
+// Package junit reads the JUnit XML that test tools write. There is no standard: it takes every dialect by what they have in
+// common, and what it cannot read it says in a sentence. It is pure, and its memory does not grow with the file's texts.
+package junit
+
+import (
+	"cmp"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/w3evolutionsllc/conductor/internal/evidence"
+)
+
+// MaxCases is how many test cases of one file are read.
+const MaxCases = 20_000
+
+const (
+	// maxDepth bounds the nesting of elements; real reports have less than ten.
+	maxDepth = 64
+	// maxSuiteOutput is how much of a testsuite's own output is searched for its cases' parts, in bytes.
+	maxSuiteOutput = 128 << 10
+	// maxName bounds a case's name and its class, in bytes.
+	maxName = 1 << 10
+)
+
+// Parse reads one file. root is the directory that the test ran in; absolute paths below it become relative, and others are
+// left out. The problems are sentences for people, without the file's name. The error is that of r alone: whatever is wrong
+// with the content is a problem, and the cases before it are kept.
+func Parse(r io.Reader, root string) (cases []evidence.Case, problems []string, err error) {
+	watched := &watch{in: r}
+	text, problem := decode(watched)
+	p := &parser{paths: newPaths(root), seen: map[string]int{}}
+	if problem != "" {
+		p.problems = append(p.problems, problem)
+	}
+	p.read(&source{in: text})
+	if watched.err != nil {
+		return p.cases, p.problems, fmt.Errorf("read JUnit: %w", watched.err)
+	}
+	return p.cases, p.problems, nil
+}
+
+// watch remembers an error of the reader, so that it is not taken for one of the content.
+type watch struct {
+	in  io.Reader
+	err error
+}
+
+func (w *watch) Read(b []byte) (int, error) {
+	n, err := w.in.Read(b)
+	if err != nil && !errors.Is(err, io.EOF) {
+		w.err = err
+	}
+	return n, err
+}
+
+// parser gathers the cases of one file.
+type parser struct {
+	paths    paths
+	cases    []evidence.Case
+	problems []string
+	// seen counts the cases of each ID.
+	seen map[string]int
+	// elements are the open elements, suites the open testsuites, test the open testcase.
+	elements []element
+	suites   []*suite
+	test     *testcase
+	// testDepth is how many elements are open around a child of the testcase.
+	testDepth int
+	// report is set when the file had an element of JUnit.
+	report bool
+}
+
+// element is an open element. Its text goes into a text, where it has one.
+type element struct {
+	name string
+	into *text
+}
+
+// suite is an open testsuite.
+type suite struct {
+	name, file string
+	// first is the index of its first case.
+	first  int
+	output *text
+	// rootFile is the file of the last Root Suite in it: mocha names the file there, and not at the suites that follow.
+	rootFile string
+}
+
+func (p *parser) read(r io.Reader) {
+	d := xml.NewDecoder(r)
+	d.Strict = false
+	// The source has decoded the text already.
+	d.CharsetReader = func(_ string, in io.Reader) (io.Reader, error) { return in, nil }
+	any := false
+	for {
+		token, err := d.Token()
+		if err != nil {
+			p.finish(err, any)
+			return
+		}
+		switch t := token.(type) {
+		case xml.StartElement:
+			any = true
+			if len(p.elements) == maxDepth {
+				p.problem("Its elements are nested more than %d deep; what follows was not read", maxDepth)
+				return
+			}
+			p.start(t)
+		case xml.EndElement:
+			p.end()
+		case xml.CharData:
+			if into := p.top().into; into != nil {
+				into.add(t)
+			}
+		}
+		if p.test != nil && len(p.cases) == MaxCases {
+			p.problem("It has more than %d test cases; the rest was not read", MaxCases)
+			return
+		}
+	}
+}
+
+func (p *parser) problem(format string, args ...any) {
+	p.problems = append(p.problems, fmt.Sprintf(format, args...))
+}
+
+// finish says what was wrong with the file as a whole. any says that it had an element.
+func (p *parser) finish(err error, any bool) {
+	switch {
+	case !any:
+		p.problem("It is empty, or no XML")
+	case !p.report:
+		p.problem("It is XML, but no JUnit: it has no testsuite")
+	case errors.Is(err, errLongTag):
+		p.problem("It has a tag of more than %d KiB; what follows was not read", maxTag>>10)
+	case !errors.Is(err, io.EOF) && len(p.elements) > 0:
+		p.problem("It breaks off or is damaged; %s before that kept", plural(len(p.cases), "test case is", "test cases are"))
+	case !errors.Is(err, io.EOF):
+		p.problem("Its end is damaged")
+	case len(p.cases) == 0:
+		p.problem("It has no test case")
+	}
+}
+
+func plural(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprint(n, " ", many)
+}
+
+func (p *parser) top() element {
+	if len(p.elements) == 0 {
+		return element{}
+	}
+	return p.elements[len(p.elements)-1]
+}
+
+// start opens an element. One that has no meaning here hands its text to the element around it.
+func (p *parser) start(e xml.StartElement) {
+	parent := p.top()
+	here := element{name: e.Name.Local, into: parent.into}
+	output := here.name == "system-out" || here.name == "system-err"
+	switch name := here.name; {
+	case p.test != nil && len(p.elements) == p.testDepth:
+		here.into = p.test.child(name, attributes(e))
+	case p.test != nil:
+		if output {
+			here.into = nil
+		}
+	case name == "testsuites" || name == "testsuite":
+		p.openSuite(attributes(e))
+	case name == "testcase":
+		p.openTest(attributes(e))
+	case parent.name == "testsuite" && (name == "failure" || name == "error"):
+		// A suite that failed as a whole, before or after its cases.
+		p.openTest(map[string]string{"name": p.suite().name})
+		p.testDepth = len(p.elements)
+		here.into = p.test.child(name, attributes(e))
+	case parent.name == "testsuite" && output:
+		here.into = p.suite().output
+	}
+	p.elements = append(p.elements, here)
+}
+
+// end closes the element that was opened last. The decoder sees to it that there is one.
+func (p *parser) end() {
+	name := p.top().name
+	p.elements = p.elements[:len(p.elements)-1]
+	switch {
+	case p.test != nil && len(p.elements) < p.testDepth:
+		p.closeTest()
+	case p.test == nil && (name == "testsuites" || name == "testsuite"):
+		p.closeSuite()
+	}
+}
+
+// suite is the innermost open testsuite.
+func (p *parser) suite() *suite {
+	if len(p.suites) == 0 {
+		return &suite{}
+	}
+	return p.suites[len(p.suites)-1]
+}
+
+func (p *parser) openSuite(attrs map[string]string) {
+	p.report = true
+	outer := p.suite()
+	s := &suite{name: attrs["name"], first: len(p.cases), output: newText(maxSuiteOutput)}
+	s.file = p.paths.relative(first(attrs, "file", "filepath"))
+	if s.name == "Root Suite" {
+		outer.rootFile = s.file
+	}
+	if s.file == "" {
+		s.file = cmp.Or(outer.rootFile, outer.file)
+	}
+	p.suites = append(p.suites, s)
+}
+
+func (p *parser) closeSuite() {
+	s := p.suite()
+	p.suites = p.suites[:len(p.suites)-1]
+	share(s.output.String(), p.cases[s.first:])
+}
+
+func (p *parser) openTest(attrs map[string]string) {
+	p.report = true
+	p.test, p.testDepth = newTestcase(attrs), len(p.elements)+1
+}
+
+// closeTest turns the open testcase into a case.
+func (p *parser) closeTest() {
+	p.cases = append(p.cases, p.distinct(p.test.result(p.suite(), p.paths)))
+	p.test = nil
+}
+
+// distinct gives a case whose ID was there before a number.
+func (p *parser) distinct(c evidence.Case) evidence.Case {
+	id, name := c.ID(), c.Name
+	for p.seen[c.ID()] > 0 {
+		p.seen[id]++
+		c.Name = fmt.Sprintf("%s (%d)", name, p.seen[id])
+	}
+	p.seen[c.ID()]++
+	return c
+}
+
+// attributes are an element's, without name spaces.
+func attributes(e xml.StartElement) map[string]string {
+	all := make(map[string]string, len(e.Attr))
+	for _, a := range e.Attr {
+		if _, twice := all[a.Name.Local]; !twice {
+			all[a.Name.Local] = a.Value
+		}
+	}
+	return all
+}
+
+// first is the first of the named attributes that is not empty.
+func first(attrs map[string]string, names ...string) string {
+	for _, n := range names {
+		if attrs[n] != "" {
+			return attrs[n]
+		}
+	}
+	return ""
+}

@@ -1,0 +1,184 @@
+package junit
+
+import (
+	"path"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"github.com/w3evolutionsllc/conductor/internal/evidence"
+)
+
+// sourceFile is the end of a source file's name.
+const sourceFile = `\.(?:[cm]?[jt]sx?|vue|svelte|py|rb|go|rs|java|kts?|groovy|scala|php|phpt|cs|fs|vb|c|cc|cpp|cxx|h|hh|hpp|mm?|swift|dart|exs?|erl|cljs?|lua|p[lm]|t|sh|bats|feature|jl|zig|nim|hs|ml)`
+
+// frame finds a file and a line as the languages' tools write them: a.js:1:2, a.rb:1:in, a.cs:line 1, File "a.py", line 1,
+// a.php(1). A path with spaces is seen in quotes only. What follows an address's port is no path: it is found without a line.
+var frame = regexp.MustCompile(`:\d+/\S*|(?:File "([^"\n]+)", line |((?:[A-Za-z]:[\\/]|[a-z-]+://)?[^\s:()"'<>|*?=,` + "`" + `]*[^\s:()"'<>|*?=,.\\/` + "`" + `]` + sourceFile + `)(?::line |:|\())(\d+)`)
+
+var isSource = regexp.MustCompile(sourceFile + `$`)
+
+// paths makes paths relative to the repository.
+type paths struct{ root string }
+
+func newPaths(root string) paths {
+	root = slashes(root)
+	if root != "" {
+		root = path.Clean(root)
+	}
+	return paths{root: root}
+}
+
+func slashes(p string) string { return strings.ReplaceAll(strings.TrimSpace(p), `\`, "/") }
+
+var (
+	scheme = regexp.MustCompile(`^(?:file://|(?:webpack|webpack-internal|vite)://[^/]*/|/_/)`)
+	drive  = regexp.MustCompile(`^[A-Za-z]:/`)
+	// system are directories of the image's own, where no root lies in them.
+	system = regexp.MustCompile(`^(?:usr|lib|lib64|opt|nix|rustc|root|proc|go/pkg|var/lib|home/[^/]+/\.\w+)/`)
+	// foreign are directories and names of other people's code within a repository.
+	foreign = regexp.MustCompile(`(?:^|/)(?:node_modules|site-packages|dist-packages|vendor|gems|bower_components|\.(?:yarn|pnpm|cargo|nuget|venv|tox|gradle|m2))/|^node:|^internal/(?:process|modules|timers)|^<`)
+)
+
+// relative is a path as the repository has it, or empty when it lies elsewhere.
+func (p paths) relative(name string) string {
+	name = slashes(name)
+	name = name[len(scheme.FindString(name)):]
+	if name == "" || strings.Contains(name, "://") {
+		return ""
+	}
+	name = path.Clean(name)
+	if rest, below := strings.CutPrefix(name, strings.TrimSuffix(p.root, "/")+"/"); below && p.root != "" {
+		if p.root == "/" && system.MatchString(rest) {
+			return ""
+		}
+		name = rest
+	}
+	if path.IsAbs(name) || drive.MatchString(name) || strings.HasPrefix(name, "../") || foreign.MatchString(name) {
+		return ""
+	}
+	return name
+}
+
+// spot is a line of a file.
+type spot struct {
+	file string
+	line int
+}
+
+// frames are the lines of the repository's files that a text names, in its order.
+func (p paths) frames(text string) []spot {
+	var all []spot
+	for _, m := range frame.FindAllStringSubmatch(text, -1) {
+		line, err := strconv.ParseInt(m[3], 10, 32)
+		if file := p.relative(m[1] + m[2]); file != "" && err == nil && line > 0 {
+			all = append(all, spot{file, int(line)})
+		}
+	}
+	return all
+}
+
+// locate says where a case is or, when it is bad, where it failed. The report's own word on the file counts most; the line
+// of that file in the failure is closer than the one where the test begins.
+func (t *testcase) locate(c evidence.Case, s *suite, p paths) (file string, line int) {
+	file = p.relative(first(t.attrs, "file", "filepath"))
+	if file != "" {
+		line = t.line(s)
+	} else {
+		file = s.file
+	}
+	if !c.Status.Bad() && !c.Flaky {
+		return file, line
+	}
+	for _, text := range []string{c.Detail, t.message, c.Output} {
+		frames := p.frames(text)
+		if file == "" {
+			if at, ok := closest(frames, c.Class); ok {
+				return at.file, at.line
+			}
+			continue
+		}
+		for _, at := range frames {
+			if at.file == file || strings.HasSuffix(file, "/"+at.file) {
+				return file, at.line
+			}
+		}
+	}
+	for _, name := range []string{t.attrs["classname"], s.name} {
+		if file == "" && isSource.MatchString(name) && !strings.Contains(name, " ") {
+			file = p.relative(name)
+		}
+	}
+	return file, line
+}
+
+// line is where the report says that the test begins. pytest counts from 0.
+func (t *testcase) line(s *suite) int {
+	n, err := strconv.ParseInt(strings.TrimSpace(t.attrs["line"]), 10, 32)
+	if err != nil || n < 0 {
+		return 0
+	}
+	if s.name == "pytest" {
+		n++
+	}
+	return int(n)
+}
+
+// closest is the first frame with a directory or, without one, the first whose directory its class tells, or the first.
+func closest(frames []spot, class string) (at spot, ok bool) {
+	for _, f := range frames {
+		if strings.Contains(f.file, "/") {
+			return f, true
+		}
+	}
+	for _, f := range frames {
+		if file := inPackage(f.file, class); file != "" {
+			return spot{file, f.line}, true
+		}
+	}
+	for _, f := range frames {
+		if !onTheJVM(f.file) {
+			return f, true
+		}
+	}
+	return spot{}, false
+}
+
+// jvm are the languages whose stack traces name files without directories, with their directories in Maven and Gradle.
+var jvm = map[string]string{".java": "java", ".kt": "kotlin", ".groovy": "groovy", ".scala": "scala"}
+
+func onTheJVM(file string) bool { return jvm[path.Ext(file)] != "" }
+
+// inPackage is the likely path of a file that is named without its directory, or empty.
+func inPackage(file, class string) string {
+	if path.Ext(file) == ".go" && class != "" && !strings.Contains(class, " ") {
+		return path.Join(inModule(class), file)
+	}
+	if lang := jvm[path.Ext(file)]; lang != "" {
+		outer, _, _ := strings.Cut(class, "$")
+		name := strings.ReplaceAll(outer, ".", "/")
+		if path.Base(name)+path.Ext(file) == file {
+			return "src/test/" + lang + "/" + name + path.Ext(file)
+		}
+	}
+	return ""
+}
+
+var major = regexp.MustCompile(`^v[0-9]+$`)
+
+// inModule is a Go package's directory in its module, which the import path does not tell apart: the large hosts have
+// host/owner/name, others mostly host/name, and a module without a host one word.
+func inModule(pkg string) string {
+	parts := strings.Split(pkg, "/")
+	skip := 1
+	switch {
+	case parts[0] == "github.com" || parts[0] == "gitlab.com" || parts[0] == "bitbucket.org":
+		skip = 3
+	case strings.Contains(parts[0], "."):
+		skip = 2
+	}
+	if len(parts) > skip && major.MatchString(parts[skip]) {
+		skip++
+	}
+	return strings.Join(parts[min(skip, len(parts)):], "/")
+}

@@ -1,0 +1,266 @@
+package junit
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"regexp"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/text/encoding"
+	"golang.org/x/text/encoding/htmlindex"
+	"golang.org/x/text/encoding/unicode"
+	"golang.org/x/text/transform"
+)
+
+const (
+	// maxRun is the longest text that the decoder is given at once, in bytes: it holds a whole one in memory.
+	maxRun = 16 << 10
+	// maxAttribute is how much of an attribute's value is read, in bytes; maxTag is the longest tag.
+	maxAttribute = 32 << 10
+	maxTag       = 1 << 20
+)
+
+var errLongTag = errors.New("a tag is too long")
+
+// declaration finds the charset in the XML declaration, behind a byte order mark.
+var declaration = regexp.MustCompile(`^\x{FEFF}?\s*<\?xml[^>]*\bencoding\s*=\s*["']([A-Za-z0-9._:-]+)["']`)
+
+// decode makes UTF-8 of a file. A byte order mark counts more than the declaration. The problem is a sentence, or empty.
+func decode(r io.Reader) (text *bufio.Reader, problem string) {
+	in := bufio.NewReader(r)
+	head, _ := in.Peek(1 << 10) // Its error comes again with the next read.
+	var enc encoding.Encoding = unicode.UTF8
+	if m := declaration.FindSubmatch(head); m != nil {
+		label := strings.ToLower(string(m[1]))
+		declared, err := htmlindex.Get(label)
+		switch {
+		case err != nil:
+			problem = "Its charset " + label + " is not known; it was read as UTF-8"
+		case strings.HasPrefix(label, "utf-16"):
+			// The declaration could be read as it stands, so the file is not in UTF-16. .NET writes such files.
+		default:
+			enc = declared
+		}
+	}
+	return bufio.NewReader(transform.NewReader(in, unicode.BOMOverride(enc.NewDecoder()))), problem
+}
+
+// place says what part of the XML is being read.
+type place int
+
+const (
+	inText place = iota
+	inTag
+	inCDATA
+)
+
+// source hands XML to the decoder such that it neither stumbles nor holds much in memory: comments, processing instructions
+// and document types are left out (so no entity is ever declared), characters that XML forbids are replaced, a stray < or > is
+// escaped, long texts are split into several and long attributes are cut.
+type source struct {
+	in  *bufio.Reader
+	out []byte
+	at  place
+	// run counts the bytes of the text or the tag, quoted those of the attribute's value; quote is its mark, or 0.
+	run, quoted int
+	quote       rune
+}
+
+// Read implements io.Reader.
+func (s *source) Read(b []byte) (int, error) {
+	for len(s.out) < len(b) {
+		if err := s.step(); err != nil {
+			if len(s.out) == 0 {
+				return 0, err
+			}
+			break
+		}
+	}
+	n := copy(b, s.out)
+	s.out = append(s.out[:0], s.out[n:]...)
+	return n, nil
+}
+
+// step reads one character, or more where they belong together.
+func (s *source) step() error {
+	r, size, err := s.in.ReadRune()
+	if err != nil {
+		return err
+	}
+	if !legal(r) {
+		r = utf8.RuneError
+	}
+	s.run += size
+	switch s.at {
+	case inTag:
+		return s.tag(r)
+	case inCDATA:
+		s.cdata(r)
+		return nil
+	}
+	return s.text(r)
+}
+
+// put writes what is read next. A text that got long is split first.
+func (s *source) put(written, split string) {
+	if s.run > maxRun {
+		s.out = append(s.out, split...)
+		s.run = 0
+	}
+	s.out = append(s.out, written...)
+}
+
+func (s *source) text(r rune) error {
+	switch r {
+	case '<':
+		return s.open()
+	case '&':
+		s.put(s.reference(), "<![CDATA[]]>")
+	case '>':
+		s.put("&gt;", "<![CDATA[]]>")
+	default:
+		s.put(string(r), "<![CDATA[]]>")
+	}
+	return nil
+}
+
+func (s *source) cdata(r rune) {
+	if r == ']' && s.next("]>") {
+		s.out = append(s.out, "]]>"...)
+		s.at, s.run = inText, 0
+		return
+	}
+	s.put(string(r), "]]><![CDATA[")
+}
+
+// open reads what follows a <.
+func (s *source) open() error {
+	switch {
+	case s.next("![CDATA["):
+		s.out = append(s.out, "<![CDATA["...)
+		s.at, s.run = inCDATA, 0
+		return nil
+	case s.next("!--"):
+		return s.skip("-->")
+	case s.next("?"):
+		return s.skip("?>")
+	case s.next("!"):
+		return s.skipDeclaration()
+	}
+	if b, err := s.in.Peek(1); err == nil && !nameStart(b[0]) && b[0] != '/' {
+		s.put("&lt;", "<![CDATA[]]>")
+		return nil
+	}
+	s.out = append(s.out, '<')
+	s.at, s.run = inTag, 0
+	return nil
+}
+
+func nameStart(b byte) bool {
+	return b == '_' || b == ':' || b >= utf8.RuneSelf || 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z'
+}
+
+func (s *source) tag(r rune) error {
+	if s.run > maxTag {
+		return errLongTag
+	}
+	written := string(r)
+	switch {
+	case s.quote == 0 && r == '>':
+		s.at, s.run = inText, 0
+	case s.quote == 0 && (r == '"' || r == '\''):
+		s.quote, s.quoted = r, 0
+	case s.quote == r:
+		s.quote = 0
+	case s.quote != 0:
+		switch r {
+		case '<':
+			written = "&lt;"
+		case '&':
+			written = s.reference()
+		}
+		if s.quoted += len(written); s.quoted > maxAttribute {
+			// The rest of the value costs nothing.
+			s.run -= utf8.RuneLen(r)
+			return nil
+		}
+	}
+	s.out = append(s.out, written...)
+	return nil
+}
+
+// reference reads what follows an &: the number of a character that XML forbids is read and replaced.
+func (s *source) reference() string {
+	ahead, _ := s.in.Peek(12)
+	end := bytes.IndexByte(ahead, ';')
+	if end < 2 || ahead[0] != '#' {
+		return "&"
+	}
+	digits, base := string(ahead[1:end]), 10
+	if digits[0] == 'x' || digits[0] == 'X' {
+		digits, base = digits[1:], 16
+	}
+	n, err := strconv.ParseUint(digits, base, 32)
+	if err == nil && n <= utf8.MaxRune && legal(rune(n)) {
+		return "&"
+	}
+	s.discard(end + 1)
+	return string(utf8.RuneError)
+}
+
+// next says whether the text goes on with want, and reads it then.
+func (s *source) next(want string) bool {
+	ahead, err := s.in.Peek(len(want))
+	if err != nil || string(ahead) != want {
+		return false
+	}
+	s.discard(len(want))
+	return true
+}
+
+// discard reads n bytes that were looked at before.
+func (s *source) discard(n int) {
+	_, _ = s.in.Discard(n) // They are in the buffer.
+}
+
+// skip reads up to the end of a comment or a processing instruction.
+func (s *source) skip(end string) error {
+	for !s.next(end) {
+		if _, err := s.in.ReadByte(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// skipDeclaration reads up to the end of a document type, which may hold declarations and quoted texts.
+func (s *source) skipDeclaration() error {
+	depth, quote := 1, byte(0)
+	for depth > 0 {
+		b, err := s.in.ReadByte()
+		switch {
+		case err != nil:
+			return err
+		case quote != 0:
+			if b == quote {
+				quote = 0
+			}
+		case b == '"' || b == '\'':
+			quote = b
+		case b == '<':
+			depth++
+		case b == '>':
+			depth--
+		}
+	}
+	return nil
+}
+
+// legal says whether XML 1.0 allows the character (https://www.w3.org/TR/xml/#charsets).
+func legal(r rune) bool {
+	return r == '\t' || r == '\n' || r == '\r' || 0x20 <= r && r <= 0xD7FF || 0xE000 <= r && r <= 0xFFFD || 0x10000 <= r && r <= utf8.MaxRune
+}
