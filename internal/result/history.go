@@ -1,0 +1,155 @@
+package result
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"github.com/w3evolutionsllc/conductor/internal/evidence"
+)
+
+// MaxHistory bounds a history's JSON, in bytes.
+const MaxHistory = 4 << 20
+
+// flaky is the word of evidence.Entry.Cases for a case that failed before it passed.
+const flaky = "flaky"
+
+// Entry is what a history keeps of a suite's result in a run at a commit. Of several cases with one ID a bad one counts.
+func Entry(run, sha string, s evidence.Suite) evidence.Entry {
+	e := evidence.Entry{Run: run, SHA: sha, Outcome: s.Outcome, Totals: s.Totals}
+	if s.FinishedAt != nil {
+		e.FinishedAt = *s.FinishedAt
+		if s.StartedAt != nil {
+			e.Seconds = s.FinishedAt.Sub(*s.StartedAt).Seconds()
+		}
+	}
+	if len(s.Cases) > 0 {
+		e.Cases = endings(s.Cases)
+	}
+	return e
+}
+
+// endings says by ID how the cases ended.
+func endings(cases []evidence.Case) map[string]string {
+	all := make(map[string]string, len(cases))
+	for _, c := range cases {
+		id := c.ID()
+		if isBad(all[id]) {
+			continue
+		}
+		switch {
+		case c.Flaky && !c.Status.Bad():
+			all[id] = flaky
+		case all[id] != flaky || c.Status.Bad():
+			all[id] = string(c.Status)
+		}
+	}
+	return all
+}
+
+func isBad(ending string) bool { return evidence.Status(ending).Bad() }
+
+func hasPassed(ending string) bool { return ending == flaky || ending == string(evidence.Passed) }
+
+// Compare sets what changed since the newest entry of another run that has cases. Without one, and when the suite itself has
+// no cases, there is nothing to compare.
+func Compare(s *evidence.Suite, h *evidence.History, run string) {
+	s.Compared = nil
+	before := newest(h, run)
+	if before == nil || len(s.Cases) == 0 {
+		return
+	}
+	c := &evidence.Comparison{Run: before.Run, SHA: before.SHA}
+	now := endings(s.Cases)
+	for _, one := range s.Cases {
+		id := one.ID()
+		ending, there := now[id]
+		delete(now, id) // Each ID once.
+		switch {
+		case !there:
+		case isBad(ending) && !isBad(before.Cases[id]):
+			c.NewlyFailing = append(c.NewlyFailing, id)
+		case hasPassed(ending) && isBad(before.Cases[id]):
+			c.NewlyFixed = append(c.NewlyFixed, id)
+		}
+	}
+	s.Compared = c
+}
+
+// newest is the entry of another run that ended last and has cases.
+func newest(h *evidence.History, run string) *evidence.Entry {
+	if h == nil {
+		return nil
+	}
+	var found *evidence.Entry
+	for i := range h.Runs {
+		e := &h.Runs[i]
+		if e.Run != run && len(e.Cases) > 0 && (found == nil || e.FinishedAt.After(found.FinishedAt)) {
+			found = e
+		}
+	}
+	return found
+}
+
+// Record is the history with an entry more. The one of the same run gives way, so that it may be told twice; the oldest
+// drop out, and lose their cases before that when the whole is too large. h may be nil and is not changed.
+func Record(h *evidence.History, repository, branch, suite string, e evidence.Entry) evidence.History {
+	out := evidence.History{SchemaVersion: evidence.SchemaVersion, Repository: repository, Branch: branch, Suite: suite, Runs: []evidence.Entry{e}}
+	if h != nil {
+		for _, other := range h.Runs {
+			if other.Run != e.Run {
+				out.Runs = append(out.Runs, other)
+			}
+		}
+	}
+	slices.SortStableFunc(out.Runs, func(a, b evidence.Entry) int {
+		if order := b.FinishedAt.Compare(a.FinishedAt); order != 0 {
+			return order
+		}
+		return strings.Compare(b.Run, a.Run)
+	})
+	out.Runs = out.Runs[:min(len(out.Runs), evidence.HistoryLength)]
+	bound(&out)
+	return out
+}
+
+// bound keeps a history's JSON within MaxHistory. The last resort is that the newest entry keeps its bad cases alone.
+func bound(h *evidence.History) {
+	sizes := make([]int, len(h.Runs))
+	whole := size(evidence.History{Repository: h.Repository, Branch: h.Branch, Suite: h.Suite})
+	for i, e := range h.Runs {
+		sizes[i] = size(e) + len(",")
+		whole += sizes[i]
+	}
+	for i := len(h.Runs) - 1; i >= 0 && whole > MaxHistory; i-- {
+		e := &h.Runs[i]
+		if i > 0 {
+			e.Cases = nil
+		} else {
+			e.Cases = onlyBad(e.Cases)
+		}
+		whole += size(*e) + len(",") - sizes[i]
+	}
+	if whole > MaxHistory {
+		h.Runs[0].Cases = nil
+	}
+}
+
+func onlyBad(endings map[string]string) map[string]string {
+	some := map[string]string{}
+	for id, ending := range endings {
+		if isBad(ending) {
+			some[id] = ending
+		}
+	}
+	return some
+}
+
+func size(v any) int {
+	data, err := json.Marshal(v)
+	if err != nil {
+		// Only a time or a number that JSON cannot say; such an entry counts as large as all may be.
+		return MaxHistory
+	}
+	return len(data)
+}

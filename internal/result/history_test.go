@@ -1,0 +1,223 @@
+package result
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/w3evolutionsllc/conductor/internal/evidence"
+)
+
+// entry is that of a run which ended at a second.
+func entry(run string, second int, cases map[string]string) evidence.Entry {
+	return evidence.Entry{Run: run, SHA: "sha-" + run, Outcome: "passed", FinishedAt: start.Add(time.Duration(second) * time.Second), Cases: cases}
+}
+
+func runs(h evidence.History) string {
+	var all []string
+	for _, e := range h.Runs {
+		all = append(all, e.Run)
+	}
+	return strings.Join(all, " ")
+}
+
+func TestEntry(t *testing.T) {
+	from, to := start, start.Add(90*time.Second)
+	cases := []evidence.Case{
+		test("a", evidence.Passed), test("b", evidence.Failed), test("c", evidence.Error), test("d", evidence.Skipped),
+		{Class: "k", Name: "e", Status: evidence.Passed, Flaky: true},
+		test("bad first", evidence.Failed), test("bad first", evidence.Passed),
+		test("bad last", evidence.Passed), test("bad last", evidence.Error),
+		{Name: "flaky first", Status: evidence.Passed, Flaky: true}, {Name: "flaky first", Status: evidence.Passed},
+		{Name: "flaky then bad", Status: evidence.Passed, Flaky: true}, {Name: "flaky then bad", Status: evidence.Failed},
+		{Name: "bad then flaky", Status: evidence.Failed}, {Name: "bad then flaky", Status: evidence.Passed, Flaky: true},
+	}
+	s := evidence.Suite{Outcome: "failed", StartedAt: &from, FinishedAt: &to, Cases: cases, Totals: &evidence.Totals{Tests: 15}}
+	want := evidence.Entry{
+		Run: "r1", SHA: "abc", Outcome: "failed", FinishedAt: to, Seconds: 90, Totals: &evidence.Totals{Tests: 15},
+		Cases: map[string]string{
+			"k › a": "passed", "k › b": "failed", "k › c": "error", "k › d": "skipped", "k › e": "flaky",
+			"k › bad first": "failed", "k › bad last": "error", "flaky first": "flaky", "flaky then bad": "failed", "bad then flaky": "failed",
+		},
+	}
+	if diff := cmp.Diff(want, Entry("r1", "abc", s)); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(evidence.Entry{Run: "r1", FinishedAt: to}, Entry("r1", "", evidence.Suite{FinishedAt: &to})); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(evidence.Entry{Run: "r1"}, Entry("r1", "", evidence.Suite{StartedAt: &from})); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestCompare covers every way from then to now.
+func TestCompare(t *testing.T) {
+	then := []string{"", "passed", "failed", "error", "skipped", "flaky"}
+	now := map[string]evidence.Case{
+		"passed": {Status: evidence.Passed}, "failed": {Status: evidence.Failed}, "error": {Status: evidence.Error},
+		"skipped": {Status: evidence.Skipped}, "flaky": {Status: evidence.Passed, Flaky: true},
+	}
+	failing := map[string]bool{"failed": true, "error": true}
+	passing := map[string]bool{"passed": true, "flaky": true}
+	for _, before := range then {
+		for after, c := range now {
+			c.Name = "x"
+			s := evidence.Suite{Cases: []evidence.Case{c}}
+			h := &evidence.History{Runs: []evidence.Entry{entry("r1", 1, map[string]string{"other": "passed"})}}
+			if before != "" {
+				h.Runs[0].Cases["x"] = before
+			}
+			Compare(&s, h, "r2")
+			want := &evidence.Comparison{Run: "r1", SHA: "sha-r1"}
+			if failing[after] && !failing[before] {
+				want.NewlyFailing = []string{"x"}
+			}
+			if passing[after] && failing[before] {
+				want.NewlyFixed = []string{"x"}
+			}
+			if diff := cmp.Diff(want, s.Compared); diff != "" {
+				t.Errorf("%q then, %s now: %s", before, after, diff)
+			}
+		}
+	}
+}
+
+// TestCompareWith chooses the entry, and keeps the order of the cases.
+func TestCompareWith(t *testing.T) {
+	cases := map[string]string{"k › a": "passed"}
+	h := &evidence.History{Runs: []evidence.Entry{
+		entry("this", 9, cases), entry("empty", 8, nil), entry("old", 1, cases), entry("new", 7, cases), entry("older", 0, cases),
+	}}
+	s := evidence.Suite{Cases: []evidence.Case{test("b", evidence.Failed), test("a", evidence.Failed), test("b", evidence.Failed)}}
+	Compare(&s, h, "this")
+	if diff := cmp.Diff(&evidence.Comparison{Run: "new", SHA: "sha-new", NewlyFailing: []string{"k › b", "k › a"}}, s.Compared); diff != "" {
+		t.Error(diff)
+	}
+	for name, h := range map[string]*evidence.History{"no history": nil, "empty": {}, "this run alone": {Runs: h.Runs[:2]}} {
+		s.Compared = &evidence.Comparison{Run: "stale"}
+		if Compare(&s, h, "this"); s.Compared != nil {
+			t.Errorf("%s: compared with %s", name, s.Compared.Run)
+		}
+	}
+	none := evidence.Suite{}
+	if Compare(&none, h, "this"); none.Compared != nil {
+		t.Error("a suite without cases was compared")
+	}
+}
+
+func TestRecord(t *testing.T) {
+	h := Record(nil, "acme/shop", "main", "api", entry("r1", 1, nil))
+	want := evidence.History{SchemaVersion: evidence.SchemaVersion, Repository: "acme/shop", Branch: "main", Suite: "api", Runs: []evidence.Entry{entry("r1", 1, nil)}}
+	if diff := cmp.Diff(want, h); diff != "" {
+		t.Error(diff)
+	}
+	before := h
+	h = Record(&h, "acme/shop", "main", "api", entry("r3", 3, nil))
+	h = Record(&h, "acme/shop", "main", "api", entry("r2", 2, nil))
+	if runs(h) != "r3 r2 r1" || runs(before) != "r1" {
+		t.Errorf("%s, from %s", runs(h), runs(before))
+	}
+	again := entry("r2", 4, map[string]string{"x": "failed"})
+	h = Record(&h, "acme/shop", "main", "api", again)
+	if runs(h) != "r2 r3 r1" || h.Runs[0].Cases["x"] != "failed" {
+		t.Errorf("%s %v", runs(h), h.Runs[0])
+	}
+	same := Record(&h, "acme/shop", "main", "api", again)
+	if diff := cmp.Diff(h, same); diff != "" {
+		t.Error("told twice", diff)
+	}
+	tie := Record(&h, "acme/shop", "main", "api", entry("r9", 4, nil))
+	if runs(tie) != "r9 r2 r3 r1" {
+		t.Errorf("%s", runs(tie))
+	}
+	for i := range evidence.HistoryLength + 5 {
+		h = Record(&h, "acme/shop", "main", "api", entry(fmt.Sprint("n", i), 100+i, nil))
+	}
+	if len(h.Runs) != evidence.HistoryLength || h.Runs[0].Run != "n54" || h.Runs[49].Run != "n5" {
+		t.Errorf("%d runs: %s", len(h.Runs), runs(h))
+	}
+	late := Record(&h, "acme/shop", "main", "api", entry("late", 50, nil))
+	if diff := cmp.Diff(h, late); diff != "" {
+		t.Error("a run older than all took a place", diff)
+	}
+}
+
+// TestRecordBytes keeps a history of large suites within its bound, the newest runs whole.
+func TestRecordBytes(t *testing.T) {
+	many := func(n int, ending string) map[string]string {
+		cases := map[string]string{"bad": "failed"}
+		for i := range n {
+			cases[fmt.Sprintf("a test case with a rather long name, number %06d", i)] = ending
+		}
+		return cases
+	}
+	var h evidence.History
+	for i := range 12 {
+		h = Record(&h, "acme/shop", "main", "api", entry(fmt.Sprint("r", i), i, many(9000, "passed")))
+	}
+	with := 0
+	for i, e := range h.Runs {
+		if len(e.Cases) > 0 {
+			if with++; with != i+1 {
+				t.Errorf("%s has cases, a newer one has none", e.Run)
+			}
+		}
+	}
+	if n := jsonSize(t, h); n > MaxHistory || n < MaxHistory*4/5 || len(h.Runs) != 12 || with == 12 {
+		t.Errorf("%d bytes, %d runs, %d with cases", n, len(h.Runs), with)
+	}
+	h = Record(&h, "acme/shop", "main", "api", entry("huge", 99, many(90_000, "passed")))
+	if n := jsonSize(t, h); n > MaxHistory || len(h.Runs) != 13 {
+		t.Errorf("%d bytes, %d runs", n, len(h.Runs))
+	}
+	if diff := cmp.Diff(map[string]string{"bad": "failed"}, h.Runs[0].Cases); diff != "" {
+		t.Error(diff)
+	}
+	h = Record(nil, "acme/shop", "main", "api", entry("all bad", 99, many(90_000, "error")))
+	if n := jsonSize(t, h); n > MaxHistory || h.Runs[0].Cases != nil {
+		t.Errorf("%d bytes, %d cases", n, len(h.Runs[0].Cases))
+	}
+	odd := entry("odd", 98, many(1, "passed"))
+	odd.Seconds = math.NaN()
+	if h = Record(&h, "acme/shop", "main", "api", odd); h.Runs[1].Cases != nil {
+		t.Error("an entry that JSON cannot say counts as small")
+	}
+}
+
+func jsonSize(t *testing.T, h evidence.History) int {
+	t.Helper()
+	data, err := json.Marshal(h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(data)
+}
+
+// TestRecordAnyOrder records the same entries in any order, some twice, with one result.
+func TestRecordAnyOrder(t *testing.T) {
+	chance := rand.New(rand.NewPCG(1, 2))
+	for range 50 {
+		var entries []evidence.Entry
+		for i := range 1 + chance.IntN(70) {
+			entries = append(entries, entry(fmt.Sprint("r", i), chance.IntN(40), nil))
+		}
+		var h, again evidence.History
+		for _, e := range entries {
+			h = Record(&h, "o/n", "b", "s", e)
+		}
+		for _, i := range chance.Perm(len(entries)) {
+			again = Record(&again, "o/n", "b", "s", entries[i])
+			again = Record(&again, "o/n", "b", "s", entries[i])
+		}
+		if diff := cmp.Diff(h, again); diff != "" {
+			t.Fatal(diff)
+		}
+	}
+}

@@ -1,0 +1,266 @@
+// Package result judges what the attempts of a suite showed: one result of all shards, compared with the history of the suite
+// on its branch. It is pure.
+package result
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/evidence"
+)
+
+// Suite is the result of a suite from all its attempts that have ended and the cases of their JUnit files. The last attempt
+// of a shard counts, and the test's own exit code decides: JUnit that disagrees with it becomes a problem of that attempt.
+func Suite(name string, attempts []evidence.Attempt, cases map[evidence.AttemptKey][]evidence.Case) evidence.Suite {
+	s := evidence.Suite{Name: name, Attempts: slices.Clone(attempts)}
+	slices.SortStableFunc(s.Attempts, func(a, b evidence.Attempt) int {
+		if a.Shard != b.Shard {
+			return a.Shard - b.Shard
+		}
+		return a.Number - b.Number
+	})
+	var last []evidence.Attempt
+	for i := range s.Attempts {
+		a := &s.Attempts[i]
+		if i+1 < len(s.Attempts) && s.Attempts[i+1].Shard == a.Shard {
+			continue
+		}
+		shard := merge(s.Attempts[:i+1], cases)
+		if n := bad(shard); a.ExitCode == 0 && n > 0 {
+			a.Problems = append(slices.Clone(a.Problems), fmt.Sprintf("The exit code is 0, but JUnit has %s", counted(n, "failing test case")))
+		}
+		s.Cases = append(s.Cases, shard...)
+		last = append(last, *a)
+	}
+	s.Shards = len(last)
+	slices.SortStableFunc(s.Cases, func(a, b evidence.Case) int { return rank(a) - rank(b) })
+	s.Totals = totals(s.Cases)
+	s.Usage = usage(s.Attempts)
+	times(&s)
+	judge(&s, last)
+	return s
+}
+
+// merge is the cases of a shard's last attempt, the last of all given ones. One that passed is flaky when it was bad before.
+func merge(attempts []evidence.Attempt, cases map[evidence.AttemptKey][]evidence.Case) []evidence.Case {
+	last := attempts[len(attempts)-1]
+	before := map[occurrence]evidence.Case{}
+	for _, a := range attempts[:len(attempts)-1] {
+		if a.Shard != last.Shard {
+			continue
+		}
+		for o, c := range occurrences(cases[a.AttemptKey]) {
+			if c.Status.Bad() {
+				before[o] = c
+			}
+		}
+	}
+	var all []evidence.Case
+	for o, c := range occurrences(cases[last.AttemptKey]) {
+		c.Shard = last.Shard
+		if earlier, was := before[o]; was && c.Status == evidence.Passed {
+			c.Flaky = true
+			if c.Message == "" {
+				// What it failed with is what a reader wants to see.
+				c.File, c.Line, c.Message, c.Detail, c.Output = earlier.File, earlier.Line, earlier.Message, earlier.Detail, earlier.Output
+			}
+		}
+		all = append(all, c)
+	}
+	return all
+}
+
+// occurrence tells cases of one ID apart, which several JUnit files of an attempt may have.
+type occurrence struct {
+	id string
+	n  int
+}
+
+// occurrences are the cases in their order.
+func occurrences(cases []evidence.Case) func(yield func(occurrence, evidence.Case) bool) {
+	return func(yield func(occurrence, evidence.Case) bool) {
+		seen := map[string]int{}
+		for _, c := range cases {
+			id := c.ID()
+			seen[id]++
+			if !yield(occurrence{id, seen[id]}, c) {
+				return
+			}
+		}
+	}
+}
+
+// rank orders cases: bad ones, then flaky ones, then the rest.
+func rank(c evidence.Case) int {
+	switch {
+	case c.Status.Bad():
+		return 0
+	case c.Flaky:
+		return 1
+	}
+	return 2
+}
+
+func bad(cases []evidence.Case) int {
+	n := 0
+	for _, c := range cases {
+		if c.Status.Bad() {
+			n++
+		}
+	}
+	return n
+}
+
+// totals counts the cases; nil when there are none.
+func totals(cases []evidence.Case) *evidence.Totals {
+	if len(cases) == 0 {
+		return nil
+	}
+	t := evidence.Totals{Tests: len(cases)}
+	for _, c := range cases {
+		switch c.Status {
+		case evidence.Failed:
+			t.Failed++
+		case evidence.Error:
+			t.Errors++
+		case evidence.Skipped:
+			t.Skipped++
+		default:
+			t.Passed++
+		}
+		if c.Flaky {
+			t.Flaky++
+		}
+	}
+	return &t
+}
+
+// times sets when the first attempt began and the last one ended.
+func times(s *evidence.Suite) {
+	for i := range s.Attempts {
+		a := &s.Attempts[i]
+		if !a.StartedAt.IsZero() && (s.StartedAt == nil || a.StartedAt.Before(*s.StartedAt)) {
+			s.StartedAt = &a.StartedAt
+		}
+		if !a.FinishedAt.IsZero() && (s.FinishedAt == nil || a.FinishedAt.After(*s.FinishedAt)) {
+			s.FinishedAt = &a.FinishedAt
+		}
+	}
+}
+
+// usage is what the suite used: CPU time over all attempts; peaks as if the shards, which run side by side, had them at the
+// same time. It is nil when nothing is known.
+func usage(attempts []evidence.Attempt) *evidence.Usage {
+	var sum evidence.Usage
+	var shard evidence.Usage
+	for i, a := range attempts {
+		if i > 0 && attempts[i-1].Shard != a.Shard {
+			shard = evidence.Usage{}
+		}
+		if a.Usage == nil {
+			continue
+		}
+		sum.CPUSeconds += a.Usage.CPUSeconds
+		sum.CPUPeak += max(0, a.Usage.CPUPeak-shard.CPUPeak)
+		sum.MemoryPeak += max(0, a.Usage.MemoryPeak-shard.MemoryPeak)
+		shard.CPUPeak = max(shard.CPUPeak, a.Usage.CPUPeak)
+		shard.MemoryPeak = max(shard.MemoryPeak, a.Usage.MemoryPeak)
+		if sum.Source != "metrics" {
+			// One sampled value makes the whole a sampled one.
+			sum.Source = a.Usage.Source
+		}
+	}
+	if sum == (evidence.Usage{}) {
+		return nil
+	}
+	return &sum
+}
+
+// judge sets the outcome, the exit code and the message from the shards' last attempts. A suite has failed when the tests of
+// a shard have; it is in error when no more is known than that one did not come to its end.
+func judge(s *evidence.Suite, last []evidence.Attempt) {
+	if len(last) == 0 {
+		s.Outcome, s.Message = string(v1alpha1.OutcomeError), "No attempt of the suite has ended"
+		return
+	}
+	failed, unfinished := 0, 0
+	var why []string
+	for _, a := range last {
+		if a.ExitCode >= 0 && (s.ExitCode == nil || *s.ExitCode == 0) {
+			code := int32(a.ExitCode)
+			s.ExitCode = &code
+		}
+		switch {
+		case a.ExitCode < 0 || a.TimedOut:
+			unfinished++
+		case a.ExitCode > 0:
+			failed++
+		}
+		if reason := reason(a); reason != "" {
+			why = append(why, where(a, len(last))+reason)
+		}
+	}
+	broken := bad(s.Cases)
+	switch {
+	case failed == 0 && unfinished == 0:
+		s.Outcome = string(v1alpha1.OutcomePassed)
+	case failed > 0 || broken > 0:
+		s.Outcome = string(v1alpha1.OutcomeFailed)
+		if len(why) == 0 && broken == 0 && len(s.Cases) > 0 {
+			why = append(why, fmt.Sprintf("The tests ended with exit code %d, but no test case failed", *s.ExitCode))
+		}
+	default:
+		s.Outcome = string(v1alpha1.OutcomeError)
+	}
+	s.Message = strings.Join(why, "; ")
+}
+
+// reason is what ended an attempt, where it was not its tests' own doing, or empty.
+func reason(a evidence.Attempt) string {
+	switch {
+	case a.ExitCode < 0:
+		return "The test's process could not be started"
+	case a.TimedOut:
+		return "The time limit ended the tests"
+	case a.Signal != "":
+		return "The tests were ended by " + a.Signal
+	}
+	return ""
+}
+
+// where names the shard, when there are several.
+func where(a evidence.Attempt, shards int) string {
+	if shards < 2 {
+		return ""
+	}
+	return fmt.Sprintf("Shard %d: ", a.Shard)
+}
+
+func counted(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// Slowest are the n cases that took longest, the longest first. Skipped ones took no time.
+func Slowest(s evidence.Suite, n int) []evidence.Case {
+	var all []evidence.Case
+	for _, c := range s.Cases {
+		if c.Seconds > 0 && c.Status != evidence.Skipped {
+			all = append(all, c)
+		}
+	}
+	slices.SortStableFunc(all, func(a, b evidence.Case) int {
+		switch {
+		case a.Seconds > b.Seconds:
+			return -1
+		case a.Seconds < b.Seconds:
+			return 1
+		}
+		return 0
+	})
+	return all[:min(max(n, 0), len(all))]
+}
