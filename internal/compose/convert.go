@@ -205,7 +205,6 @@ func (c *converter) survey() {
 	c.surveyShared()
 	for _, name := range c.compose.ServiceNames() {
 		s := c.withVolumes(name)
-		c.services[name] = s
 		for _, claim := range c.claimsOf(s) {
 			c.claimUsers[claim] += s.GetScale()
 		}

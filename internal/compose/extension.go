@@ -71,3 +71,19 @@ func ignored(p *types.Project) []string {
 	}
 	return out
 }
+
+// noteIgnored says who does not wait any more for a service that is left out.
+func (r *reader) noteIgnored(p *types.Project, names []string) {
+	for _, service := range p.ServiceNames() {
+		for _, dep := range slices.Sorted(maps.Keys(p.Services[service].DependsOn)) {
+			if !slices.Contains(names, dep) {
+				continue
+			}
+			at := r.sources.find(dep, "services", service, "depends_on")
+			r.findings = append(r.findings, Finding{
+				File: at.file, Line: at.line, Level: LevelNote, Service: service, Field: "depends_on", Outcome: Dropped,
+				Reason: dep + " is left out of the stack by its x-conductor: nothing waits for it",
+			})
+		}
+	}
+}

@@ -7,8 +7,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	networkingv1 "k8s.io/api/networking/v1"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 )
@@ -27,7 +29,16 @@ var settings = map[string]struct {
 		Namespace: "stack-1", PullSecret: "pull", Labels: map[string]string{"run": "1"},
 		Images: map[string]string{"built": "registry/built@sha256:1", "pinned": "redis@sha256:2"},
 	}},
-	"strict": {convert: Options{Strict: true}},
+	"strict":            {convert: Options{Strict: true}},
+	"secrets":           {load: LoadOptions{Secrets: []string{"DB_PASSWORD", "API_TOKEN", "FROM_FILE", "APP_SETTINGS"}}},
+	"secrets-refused":   {load: LoadOptions{Secrets: []string{"DB_PASSWORD"}}},
+	"hooks":             {load: LoadOptions{Secrets: []string{"DB_PASSWORD"}}},
+	"dockerfile_inline": {convert: Options{InlineDockerfiles: true}},
+	"internal":          {convert: Options{Egress: []networkingv1.NetworkPolicyEgressRule{Internet()}}},
+	"image_config": {convert: Options{ImageConfigs: map[string]ImageConfig{"known": {
+		Entrypoint: []string{"/entry"}, Cmd: []string{"serve", "$(all)"}, User: "node", ExposedPorts: []string{"80/tcp", "53/udp"},
+		Healthcheck: &Healthcheck{Test: []string{"CMD-SHELL", "curl -f localhost"}, Interval: 5 * time.Second, Timeout: 2 * time.Second, StartInterval: time.Second, Retries: 4},
+	}}}},
 }
 
 // TestGolden converts testdata/*/compose.yaml. A case has want.yaml, unless something in it is refused, and findings.txt.

@@ -3,7 +3,6 @@ package compose
 import (
 	"fmt"
 	"maps"
-	"reflect"
 	"slices"
 	"strings"
 
@@ -25,7 +24,7 @@ func (u *unit) preStart() {
 		if own {
 			g.image = g.ownImage()
 		}
-		g.fill(fmt.Sprintf("pre-start-%d", i+1))
+		g.fill(objectName("pre-start-", fmt.Sprintf("%s-%d", u.name, i+1)))
 		u.adopt(g)
 		u.inits = append(u.inits, g.inits...)
 		u.inits = append(u.inits, g.container)
@@ -98,19 +97,9 @@ func (u *unit) script(field string, h types.ServiceHook, argv []string) string {
 }
 
 func (u *unit) checkHook(field string, h types.ServiceHook) {
-	if h.Privileged {
-		u.refuse(field, "", "a stack's pods may not be privileged")
-	}
 	if h.User != "" && h.User != u.s.User {
 		u.say(LevelNote, Dropped, field, "", "it runs as the container's own user, not as %s", h.User)
 	}
-}
-
-// checkSpec makes the findings of the table for a hook's own container, but for those that the service has already.
-func (u *unit) checkSpec() {
-	known := len(u.c.findings)
-	u.c.checkService(u.s)
-	u.keepNew(known)
 }
 
 // keepNew drops the findings since a point that say of a hook what was said of its service, and names the field of the others.
@@ -127,7 +116,7 @@ func (u *unit) keepNew(since int) {
 	at := u.c.sources.find("", "services", u.s.Name, u.hook)
 	var kept []Finding
 	for _, f := range all[since:] {
-		if reflect.DeepEqual(f, Finding{}) || said(f) {
+		if said(f) {
 			continue
 		}
 		if f.Service == u.s.Name && !strings.HasPrefix(f.Field, u.hook) {

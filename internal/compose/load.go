@@ -82,6 +82,7 @@ func Load(dir string, o LoadOptions) (*Project, error) {
 		return nil, errorOf(r.findings)
 	}
 	if names := ignored(project); len(names) > 0 {
+		r.noteIgnored(project, names)
 		project = project.WithServicesDisabled(names...)
 	}
 	p := &Project{dir: abs, compose: project, sources: r.sources, secrets: slices.Clone(o.Secrets)}

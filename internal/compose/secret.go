@@ -54,18 +54,23 @@ func hasSecret(pieces []piece) bool {
 
 // readable is a text as its author wrote it.
 func readable(s string) string {
-	return strings.ReplaceAll(strings.ReplaceAll(s, secretBegin, "${"), secretEnd, "}")
+	return unmarked.Replace(s)
 }
+
+// unmarked also finds the marks as %q writes them.
+var unmarked = strings.NewReplacer(secretBegin, "${", secretEnd, "}", `\ue000`, "${", `\ue001`, "}")
 
 // declared is the name of a secret as it was declared; GitHub's names do not tell capitals, and files have dashes and dots.
 func (p *Project) declared(name string) (string, bool) {
-	plain := strings.NewReplacer("-", "_", ".", "_")
-	i := slices.IndexFunc(p.secrets, func(s string) bool { return s == name || strings.EqualFold(plain.Replace(s), plain.Replace(name)) })
+	i := slices.IndexFunc(p.secrets, func(s string) bool { return strings.EqualFold(underscores.Replace(s), underscores.Replace(name)) })
 	if i < 0 {
 		return "", false
 	}
 	return p.secrets[i], true
 }
+
+// underscores makes one spelling of names that files write with dashes and dots.
+var underscores = strings.NewReplacer("-", "_", ".", "_")
 
 func (c *converter) secretName() string {
 	if c.o.SecretName != "" {
@@ -198,13 +203,28 @@ func (c *converter) checkSecrets(s types.ServiceConfig) {
 
 // checkTopSecrets does the same for what stands beside the services.
 func (c *converter) checkTopSecrets(p *types.Project) {
-	for name, v := range map[string]any{"networks": p.Networks, "volumes": p.Volumes, "configs": p.Configs, "secrets": p.Secrets} {
+	configs, secrets := types.Configs{}, types.Secrets{}
+	for k, v := range p.Configs {
+		configs[k] = types.ConfigObjConfig(written(types.FileObjectConfig(v)))
+	}
+	for k, v := range p.Secrets {
+		secrets[k] = types.SecretConfig(written(types.FileObjectConfig(v)))
+	}
+	for name, v := range map[string]any{"networks": p.Networks, "volumes": p.Volumes, "configs": configs, "secrets": secrets} {
 		walkTexts(reflect.ValueOf(v), name, []string{name}, func(_ string, file []string, text string) {
 			if hasSecret(c.pieces(text)) {
 				c.sayAt(c.sources.find("", file...), LevelRefused, Refused, "", strings.Join(file, "."), "no secret can be used here: declare a secret and mount it as a file, or use it in a variable")
 			}
 		})
 	}
+}
+
+// written is a config or secret without the content that compose-go took from a variable.
+func written(def types.FileObjectConfig) types.FileObjectConfig {
+	if def.Environment != "" {
+		def.Content = ""
+	}
+	return def
 }
 
 // walkTexts calls visit for every text below v, with its path in the table and in the file.

@@ -75,13 +75,7 @@ func (c *converter) service(s types.ServiceConfig) Service {
 	u.preStart()
 	c.totals.pods += int64(u.out.Replicas)
 	for _, name := range c.guests[s.Name] {
-		g := c.unit(c.services[name], c.names[name])
-		g.out = Service{Name: name, Replicas: u.out.Replicas}
-		g.image = g.ownImage()
-		g.out.Image = g.image
-		g.fill(g.name)
-		g.preStart()
-		u.join(g)
+		u.join(c.guest(name, u))
 	}
 	u.networks()
 	u.listPorts()

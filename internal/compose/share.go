@@ -105,9 +105,22 @@ func (c *converter) needs(from, to string, seen map[string]bool) bool {
 	return false
 }
 
+// guest converts the container of a service that shares a pod.
+func (c *converter) guest(name string, host *unit) *unit {
+	s := c.services[name]
+	c.checkGuest(s, host.s.Name)
+	s.Hostname, s.DNS, s.DNSSearch, s.DNSOpts = "", nil, nil, nil
+	g := c.unit(s, c.names[name])
+	g.out = Service{Name: name, Replicas: host.out.Replicas}
+	g.image = g.ownImage()
+	g.out.Image = g.image
+	g.fill(g.name)
+	g.preStart()
+	return g
+}
+
 // join puts a guest's container into the pod.
 func (u *unit) join(g *unit) {
-	u.c.checkGuest(g, u.s.Name)
 	u.adopt(g)
 	u.containers = append(u.containers, g.container)
 	u.inits = append(u.inits, g.inits...)
@@ -186,16 +199,16 @@ func without(m, other map[string]string) map[string]string {
 }
 
 // checkGuest says what does not hold for a container in another's pod.
-func (c *converter) checkGuest(g *unit, host string) {
-	c.note(g.s.Name, "network_mode", "", "the container runs in the pod of %s: they start together and are ready together", host)
-	if n := g.s.GetScale(); n != 1 {
-		c.note(g.s.Name, "scale", "", "there are as many containers as %s has pods", host)
+func (c *converter) checkGuest(s types.ServiceConfig, host string) {
+	c.note(s.Name, "network_mode", "", "the container runs in the pod of %s: they start together and are ready together", host)
+	if s.GetScale() != 1 {
+		c.note(s.Name, "scale", "", "there are as many containers as %s has pods", host)
 	}
 	for field, set := range map[string]bool{
-		"hostname": g.s.Hostname != "", "dns": len(g.s.DNS) > 0, "dns_search": len(g.s.DNSSearch) > 0, "dns_opt": len(g.s.DNSOpts) > 0,
+		"hostname": s.Hostname != "", "dns": len(s.DNS) > 0, "dns_search": len(s.DNSSearch) > 0, "dns_opt": len(s.DNSOpts) > 0,
 	} {
 		if set {
-			c.say(LevelNote, Dropped, g.s.Name, field, "", "the pod has what %s says", host)
+			c.say(LevelNote, Dropped, s.Name, field, "", "the pod has what %s says", host)
 		}
 	}
 }

@@ -103,7 +103,7 @@ func (c *converter) sortBind(s types.ServiceConfig, m mount) mount {
 		return m.because(mountClaim, LevelNote, Approximated, m.rel+" is not in the repository: it is an empty directory, as Docker would make it, on a volume of its own")
 	case err != nil || !st.IsDir() && !st.Mode().IsRegular():
 		return m.because(mountRefused, LevelRefused, Refused, m.rel+" is neither a file nor a directory")
-	case st.IsDir() && c.holdsNothing(m.rel):
+	case st.IsDir() && !m.ReadOnly && c.holdsNothing(m.rel):
 		m.claim = objectName("data-", m.rel)
 		return m.because(mountClaim, LevelNote, Approximated, m.rel+" holds no files: it is an empty volume")
 	case st.IsDir() && c.imageHolds(s.Build, m):
@@ -113,36 +113,34 @@ func (c *converter) sortBind(s types.ServiceConfig, m mount) mount {
 	return m
 }
 
-// withVolumes is a service with the volumes that it takes from others (volumes_from).
-func (c *converter) withVolumes(name string) types.ServiceConfig {
+// withVolumes is a service with the volumes that it takes from others (volumes_from). Services in path are being looked at.
+func (c *converter) withVolumes(name string, path ...string) types.ServiceConfig {
+	if s, ok := c.services[name]; ok {
+		return s
+	}
 	s := c.compose.Services[name]
-	s.Volumes = c.allVolumes(name, map[string]bool{})
-	return s
-}
-
-func (c *converter) allVolumes(name string, seen map[string]bool) []types.ServiceVolumeConfig {
-	s := c.compose.Services[name]
-	seen[name] = true
-	out := slices.Clone(s.Volumes)
-	for i, v := range out {
+	path = append(path[:len(path):len(path)], name)
+	s.Volumes = slices.Clone(s.Volumes)
+	for i, v := range s.Volumes {
 		if v.Type == types.VolumeTypeVolume && v.Source == "" && c.lends(name) {
 			// Others have this volume, too: it needs a name.
-			out[i].Source = name + "-" + strings.Trim(v.Target, "/")
+			s.Volumes[i].Source = name + "-" + strings.Trim(v.Target, "/")
 		}
 	}
 	for _, from := range s.VolumesFrom {
 		donor, mode := c.donor(from)
-		if _, ok := c.compose.Services[donor]; !ok || seen[donor] {
+		if _, ok := c.compose.Services[donor]; !ok || slices.Contains(path, donor) {
 			c.refuse(name, "volumes_from", from, "%s is no service of the stack that volumes can be taken from", from)
 			continue
 		}
-		taken := c.allVolumes(donor, seen)
+		taken := slices.Clone(c.withVolumes(donor, path...).Volumes)
 		for i := range taken {
 			taken[i].ReadOnly = taken[i].ReadOnly || mode == "ro"
 		}
-		out = over(taken, out)
+		s.Volumes = over(taken, s.Volumes)
 	}
-	return out
+	c.services[name] = s
+	return s
 }
 
 // donor is the service that an entry of volumes_from names, and the mode.
