@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/diagnose"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 	"github.com/w3evolutionsllc/conductor/internal/jobs"
 )
@@ -158,13 +159,14 @@ func (r *Reconciler) observeBuild(ctx context.Context, s *state, img *v1alpha1.I
 	if pod == nil {
 		return r.missingBuildPod(ctx, s, img)
 	}
+	about := r.subject(s, diagnose.Build, img.Name)
 	t := terminated(pod)
 	if t == nil {
-		if reason, message, after := blocked(pod, s.now); message != "" {
-			if after == 0 {
-				return failure.Terminalf(reason, nil, "The build of %s cannot start: %s", img.Name, message)
+		if f := diagnose.Blocked(pod, about, s.now); f != nil {
+			if f.After == 0 {
+				return failure.Terminalf(f.Reason, nil, "%s", f.About("The build of "+img.Name+" cannot start"))
 			}
-			s.lookAgain(after)
+			s.lookAgain(f.After)
 		}
 		s.lookAgain(timeLeft(img.StartedAt, r.Settings.Builds.Timeout.Duration+30*time.Second, s.now))
 		return nil
@@ -177,13 +179,17 @@ func (r *Reconciler) observeBuild(ctx context.Context, s *state, img *v1alpha1.I
 		return failure.Terminalf(v1alpha1.ReasonBuildFailed, nil, "The build of %s ended without a digest", img.Name)
 	}
 	img.Log = r.tail(ctx, pod, 30, 4096)
-	return failure.Terminalf(v1alpha1.ReasonBuildFailed, nil, "The image %s could not be built: %s", img.Name, exitSentence(t))
+	f := diagnose.Ended(pod, about)
+	if f.Reason == v1alpha1.ReasonCrashed { // The builder ended by itself: its log says why.
+		f.Reason = v1alpha1.ReasonBuildFailed
+	}
+	return failure.Terminalf(f.Reason, nil, "%s", f.About("The image "+img.Name+" could not be built"))
 }
 
 // missingBuildPod handles a build whose pod is not there (yet).
 func (r *Reconciler) missingBuildPod(ctx context.Context, s *state, img *v1alpha1.ImageStatus) error {
-	s.lookAgain(5 * time.Second)
-	if timeLeft(img.StartedAt, 5*time.Second, s.now) > 0 {
+	s.lookAgain(podless)
+	if timeLeft(img.StartedAt, podless, s.now) > 0 {
 		return nil
 	}
 	job, err := r.Kube.BatchV1().Jobs(r.Settings.Builds.Namespace).Get(ctx, img.Job, metav1.GetOptions{})
@@ -192,10 +198,16 @@ func (r *Reconciler) missingBuildPod(ctx context.Context, s *state, img *v1alpha
 	} else if err != nil {
 		return fmt.Errorf("get build job: %w", err)
 	}
-	for _, c := range job.Status.Conditions {
-		if c.Type == batchv1.JobFailed && c.Status == corev1.ConditionTrue {
-			return failure.Terminalf(v1alpha1.ReasonBuildFailed, nil, "The build of %s failed: %s", img.Name, c.Message)
-		}
+	if f := diagnose.Job(job); f != nil {
+		return failure.Terminalf(f.Reason, nil, "%s", f.About("The build of "+img.Name+" failed"))
+	}
+	f := diagnose.Creation(r.events(ctx, job.Namespace, "Job", job.Name), s.now)
+	switch {
+	case f == nil:
+	case f.After == 0:
+		return failure.Terminalf(f.Reason, nil, "%s", f.About("The build of "+img.Name+" cannot start"))
+	default:
+		s.lookAgain(f.After)
 	}
 	return nil
 }
@@ -210,7 +222,9 @@ func (r *Reconciler) deleteBuilds(ctx context.Context, run *v1alpha1.Run) error 
 	}
 	background := metav1.DeletePropagationBackground
 	for _, job := range list.Items {
-		if err := client.Delete(ctx, job.Name, metav1.DeleteOptions{PropagationPolicy: &background}); ignoreNotFound(err) != nil {
+		if err := client.Delete(ctx, job.Name, metav1.DeleteOptions{PropagationPolicy: &background}); apierrors.IsNotFound(err) {
+			continue
+		} else if err != nil {
 			return fmt.Errorf("delete build job %s: %w", job.Name, err)
 		}
 	}

@@ -11,7 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
-	"github.com/w3evolutionsllc/conductor/internal/jobs"
+	"github.com/w3evolutionsllc/conductor/internal/diagnose"
 )
 
 // finalizeDeadline is how long a deleted Run waits for its namespace to go before it lets go of it and says so.
@@ -26,15 +26,15 @@ func (r *Reconciler) finalize(ctx context.Context, run *v1alpha1.Run) (ctrl.Resu
 	if err := r.deleteBuilds(ctx, run); err != nil {
 		return ctrl.Result{}, err
 	}
-	gone, err := r.deleteNamespace(ctx, run)
-	if err != nil && r.now().Sub(run.DeletionTimestamp.Time) < finalizeDeadline {
+	ns, err := r.deleteNamespace(ctx, run)
+	late := r.now().Sub(run.DeletionTimestamp.Time) >= finalizeDeadline
+	switch {
+	case err != nil && !late:
 		return ctrl.Result{}, err
-	}
-	if !gone {
-		if r.now().Sub(run.DeletionTimestamp.Time) < finalizeDeadline {
-			return ctrl.Result{RequeueAfter: time.Second}, nil
-		}
-		r.Log.Error("a deleted run lets go of its namespace, which did not go away", "run", run.Name, "after", finalizeDeadline, "why", r.whyStuck(ctx, run))
+	case ns != nil && !late:
+		return ctrl.Result{RequeueAfter: time.Second}, nil
+	case err != nil || ns != nil:
+		r.Log.Error("a deleted run lets go of its namespace, which did not go away", "run", run.Name, "after", finalizeDeadline, "why", whyStuck(ns, err))
 	}
 	before := run.DeepCopy()
 	controllerutil.RemoveFinalizer(run, v1alpha1.Finalizer)
@@ -46,16 +46,12 @@ func (r *Reconciler) finalize(ctx context.Context, run *v1alpha1.Run) (ctrl.Resu
 }
 
 // whyStuck says in the namespace's own words what keeps it from going.
-func (r *Reconciler) whyStuck(ctx context.Context, run *v1alpha1.Run) string {
-	ns, err := r.getNamespace(ctx, jobs.StackName(run))
+func whyStuck(ns *corev1.Namespace, err error) string {
 	if err != nil {
 		return err.Error()
 	}
-	why := "no reason is given"
-	for _, c := range ns.Status.Conditions {
-		if c.Status == corev1.ConditionTrue {
-			why = c.Message
-		}
+	if f := diagnose.Terminating(ns); f != nil {
+		return f.String()
 	}
-	return why
+	return "no reason is given"
 }

@@ -5,14 +5,14 @@ import (
 	"fmt"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
-	corev1 "k8s.io/api/core/v1"
-
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/diagnose"
 	"github.com/w3evolutionsllc/conductor/internal/jobs"
 )
 
@@ -34,9 +34,21 @@ func (r *Reconciler) reported(_ context.Context, s *state) error {
 
 // keep ends what a Run no longer needs once its outcome is known, and takes the stack down when its time is up. A canceled
 // Run keeps nothing; one that is canceled after its outcome keeps the outcome and loses the stack.
+//
+// What it ends cannot be had back, so it ends nothing before the outcome stands in the Run. The look that finds the outcome may be at
+// an old state of the Run, whose status the API server will not take; the next look would then find the builds or the namespace gone
+// and take that for the reason.
 func (r *Reconciler) keep(ctx context.Context, s *state) error {
-	if !s.over() || !s.open(v1alpha1.ConditionStackKept) && !s.is(v1alpha1.ConditionStackKept) {
+	kept := meta.FindStatusCondition(s.status().Conditions, v1alpha1.ConditionStackKept)
+	if !s.over() || kept != nil && kept.Status == metav1.ConditionFalse {
 		return nil
+	}
+	if kept == nil {
+		s.begin(v1alpha1.ConditionStackKept, "Ending what the run no longer needs")
+		return nil
+	}
+	if recording(s) {
+		return r.close(ctx, s) // The record is made of what is there.
 	}
 	r.release(s.run)
 	if s.open(v1alpha1.ConditionStackKept) {
@@ -44,31 +56,58 @@ func (r *Reconciler) keep(ctx context.Context, s *state) error {
 			return err
 		}
 	}
-	if s.run.Spec.Cancel != nil {
-		return r.takeDown(ctx, s, v1alpha1.ReasonCanceled, "Nothing is kept of a canceled run")
+	if why := r.unwanted(s); why != nil {
+		return r.takeDown(ctx, s, why.reason, why.message)
 	}
-	if s.status().Namespace == "" {
-		return r.takeDown(ctx, s, v1alpha1.ReasonNothingToDo, "There was no stack yet")
+	ns, err := r.getNamespace(ctx, s.status().Namespace)
+	if client.IgnoreNotFound(err) != nil {
+		return err
 	}
-	if meta.FindStatusCondition(s.status().Conditions, v1alpha1.ConditionStackKept) == nil {
-		err := r.apply(ctx, []client.Object{jobs.Wall(s.run, r.Settings.Stacks.IngressNamespaces)})
-		if ignoreNotFound(err) != nil {
+	if err != nil || ns.DeletionTimestamp != nil {
+		return r.takeDown(ctx, s, v1alpha1.ReasonDeleted, "Somebody deleted the stack's namespace")
+	}
+	if s.open(v1alpha1.ConditionStackKept) {
+		if err := r.close(ctx, s); err != nil {
 			return err
 		}
 		r.keepUntil(s)
 	}
-	if e := s.status().ExpiresAt; e != nil && !s.now.Before(e.Time) {
-		return r.takeDown(ctx, s, v1alpha1.ReasonExpired, "The stack was kept for "+s.status().Keep+" and is deleted")
-	} else if e != nil {
-		s.lookAgain(e.Sub(s.now))
+	return r.watchOver(ctx, s)
+}
+
+// ending is why a stack goes.
+type ending struct{ reason, message string }
+
+// unwanted says why a stack is not to be kept; nil when it is.
+func (r *Reconciler) unwanted(s *state) *ending {
+	e := s.status().ExpiresAt
+	switch {
+	case s.run.Spec.Cancel != nil:
+		return &ending{v1alpha1.ReasonCanceled, "Nothing is kept of a canceled run"}
+	case s.status().Namespace == "":
+		return &ending{v1alpha1.ReasonNothingToDo, "There was no stack yet"}
+	case e != nil && !s.now.Before(e.Time):
+		return &ending{v1alpha1.ReasonExpired, "The stack was kept for " + s.status().Keep + " and is deleted"}
 	}
-	_, err := r.getNamespace(ctx, s.status().Namespace)
-	if apierrors.IsNotFound(err) {
-		s.status().ExpiresAt = nil
-		s.fail(v1alpha1.ConditionStackKept, v1alpha1.ReasonDeleted, "Somebody deleted the stack's namespace")
+	return nil
+}
+
+// recording says whether what the Run showed is still being gathered.
+func recording(s *state) bool {
+	c := meta.FindStatusCondition(s.status().Conditions, v1alpha1.ConditionRecorded)
+	return c != nil && c.Status == metav1.ConditionUnknown
+}
+
+// close keeps others out of the stack, now that no new pod is expected. A namespace that is going needs no wall.
+func (r *Reconciler) close(ctx context.Context, s *state) error {
+	if s.status().Namespace == "" || s.run.Spec.Cancel != nil {
 		return nil
 	}
-	return err
+	err := r.apply(ctx, []client.Object{jobs.Wall(s.run, r.Settings.Stacks.IngressNamespaces)})
+	if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
+		return nil
+	}
+	return client.IgnoreNotFound(err)
 }
 
 // keepUntil sets the stack's expiry.
@@ -86,41 +125,51 @@ func (r *Reconciler) keepUntil(s *state) {
 	s.done(v1alpha1.ConditionStackKept, v1alpha1.ReasonDone, "The stack is kept for "+s.status().Keep)
 }
 
+// stuckAfter is how long a namespace may take to go before its conditions are told.
+const stuckAfter = time.Minute
+
 // takeDown deletes the namespace and notes when it is gone.
 func (r *Reconciler) takeDown(ctx context.Context, s *state, reason, message string) error {
-	gone, err := r.deleteNamespace(ctx, s.run)
+	ns, err := r.deleteNamespace(ctx, s.run)
 	if err != nil {
 		return err
 	}
-	if !gone {
-		s.set(v1alpha1.ConditionStackKept, metav1.ConditionUnknown, v1alpha1.ReasonInProgress, "The stack is being deleted")
-		s.lookAgain(2 * time.Second)
+	if ns == nil {
+		s.status().ExpiresAt = nil
+		s.fail(v1alpha1.ConditionStackKept, reason, message)
 		return nil
 	}
-	s.status().ExpiresAt = nil
-	s.fail(v1alpha1.ConditionStackKept, reason, message)
+	s.set(v1alpha1.ConditionStackKept, metav1.ConditionUnknown, v1alpha1.ReasonInProgress, "The stack is being deleted")
+	s.lookAgain(2 * time.Second)
+	if ns.DeletionTimestamp == nil || s.now.Sub(ns.DeletionTimestamp.Time) < stuckAfter {
+		return nil
+	}
+	if f := diagnose.Terminating(ns); f != nil {
+		s.set(v1alpha1.ConditionStackKept, metav1.ConditionUnknown, f.Reason, f.About("The stack is being deleted"))
+		s.lookAgain(30 * time.Second)
+	}
 	return nil
 }
 
-// deleteNamespace deletes a Run's namespace, if it is that Run's, and says whether it is gone.
-func (r *Reconciler) deleteNamespace(ctx context.Context, run *v1alpha1.Run) (gone bool, err error) {
+// deleteNamespace deletes a Run's namespace, if it is that Run's, and returns it for as long as it is there.
+func (r *Reconciler) deleteNamespace(ctx context.Context, run *v1alpha1.Run) (*corev1.Namespace, error) {
 	ns, err := r.getNamespace(ctx, jobs.StackName(run))
 	if apierrors.IsNotFound(err) {
-		return true, nil
+		return nil, nil
 	} else if err != nil {
-		return false, err
+		return nil, err
 	}
 	if ns.Labels[v1alpha1.LabelManaged] != v1alpha1.ManagedValue || ns.Labels[v1alpha1.LabelRunUID] != string(run.UID) {
-		return true, nil
+		return nil, nil
 	}
 	if ns.DeletionTimestamp != nil {
-		return false, nil
+		return ns, nil
 	}
 	err = r.Client.Delete(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ns.Name}}, client.Preconditions{UID: &ns.UID})
 	if client.IgnoreNotFound(err) != nil {
-		return false, fmt.Errorf("delete namespace %s: %w", ns.Name, err)
+		return nil, fmt.Errorf("delete namespace %s: %w", ns.Name, err)
 	}
-	return false, nil
+	return ns, nil
 }
 
 // release forgets what a Run needed while it was under way.

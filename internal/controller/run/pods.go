@@ -4,20 +4,15 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
 
-	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/diagnose"
 	"github.com/w3evolutionsllc/conductor/internal/redact"
-)
-
-// grace is how long a pod may be unable to start before that counts as a failure: pulls are tried again by the kubelet,
-// and a node may be on its way.
-const (
-	pullGrace     = 20 * time.Second
-	scheduleGrace = 2 * time.Minute
 )
 
 // terminated is how the main container of a pod that runs to its end ended; nil while it has not.
@@ -36,30 +31,35 @@ func terminated(pod *corev1.Pod) *corev1.ContainerStateTerminated {
 // blocked says what keeps a pod from starting: a reason, a sentence, and after which time it counts as a failure (0: now).
 // It is empty for a pod that nothing blocks.
 func blocked(pod *corev1.Pod, now time.Time) (reason, message string, after time.Duration) {
-	for _, c := range pod.Status.Conditions {
-		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse && c.Reason == corev1.PodReasonUnschedulable {
-			return v1alpha1.ReasonUnschedulable, "no node has room for it: " + c.Message, left(c.LastTransitionTime.Time, scheduleGrace, now)
-		}
-	}
-	started := pod.CreationTimestamp.Time
-	if pod.Status.StartTime != nil {
-		started = pod.Status.StartTime.Time
-	}
-	for _, c := range append(append([]corev1.ContainerStatus{}, pod.Status.InitContainerStatuses...), pod.Status.ContainerStatuses...) {
-		w := c.State.Waiting
-		if w == nil {
-			continue
-		}
-		switch w.Reason {
-		case "InvalidImageName":
-			return v1alpha1.ReasonImageUnavailable, fmt.Sprintf("the image name %q is not valid", c.Image), 0
-		case "ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "RegistryUnavailable":
-			return v1alpha1.ReasonImageUnavailable, fmt.Sprintf("the image %s cannot be pulled: %s", c.Image, w.Message), left(started, pullGrace, now)
-		case "CreateContainerConfigError", "CreateContainerError", "RunContainerError":
-			return v1alpha1.ReasonCrashed, fmt.Sprintf("its container cannot be created: %s", w.Message), left(started, pullGrace, now)
-		}
+	if f := diagnose.Blocked(pod, diagnose.Subject{}, now); f != nil {
+		return f.Reason, f.String(), f.After
 	}
 	return "", "", 0
+}
+
+// subject is what sentences about a pod need to know of its Run.
+func (r *Reconciler) subject(s *state, kind diagnose.Kind, name string) diagnose.Subject {
+	return diagnose.Subject{Kind: kind, Name: name, Registry: r.Settings.Registry.Host, Ceilings: s.run.Spec.Ceilings}
+}
+
+// events are what the cluster said of an object. They add words and decide nothing that a field tells, so an error is logged and no more.
+func (r *Reconciler) events(ctx context.Context, namespace, kind, name string) []corev1.Event {
+	list, err := r.Kube.CoreV1().Events(namespace).List(ctx, metav1.ListOptions{
+		FieldSelector: fields.Set{"involvedObject.kind": kind, "involvedObject.name": name}.String(), Limit: 100,
+	})
+	if err != nil {
+		r.Log.Warn("the events of an object cannot be read", "namespace", namespace, "kind", kind, "name", name, "error", err)
+		return nil
+	}
+	return list.Items
+}
+
+// upper begins a sentence.
+func upper(s string) string {
+	if s == "" || s[0] >= 0x80 {
+		return s
+	}
+	return strings.ToUpper(s[:1]) + s[1:]
 }
 
 // left is what is left of d since start; 0 when nothing is.
@@ -99,10 +99,7 @@ func (r *Reconciler) tail(ctx context.Context, pod *corev1.Pod, lines, bytes int
 	stream, err := r.Kube.CoreV1().Pods(pod.Namespace).GetLogs(pod.Name, &corev1.PodLogOptions{Container: container, TailLines: &lines}).Stream(ctx)
 	if err != nil {
 		r.Log.Warn("the log of a pod cannot be read", "namespace", pod.Namespace, "pod", pod.Name, "error", err)
-		if t := terminated(pod); t != nil {
-			return last(redact.Token(t.Message), int(bytes))
-		}
-		return ""
+		return last(redact.Token(lastMessage(pod)), int(bytes))
 	}
 	defer stream.Close()
 	data, err := io.ReadAll(io.LimitReader(stream, 1<<20))
@@ -110,6 +107,19 @@ func (r *Reconciler) tail(ctx context.Context, pod *corev1.Pod, lines, bytes int
 		r.Log.Warn("the log of a pod broke off", "namespace", pod.Namespace, "pod", pod.Name, "error", err)
 	}
 	return last(redact.Token(string(data)), int(bytes))
+}
+
+// lastMessage is what the kubelet kept of the end of a pod's log: its own, or that of the run before.
+func lastMessage(pod *corev1.Pod) string {
+	if t := terminated(pod); t != nil {
+		return t.Message
+	}
+	for _, c := range pod.Status.ContainerStatuses {
+		if t := c.LastTerminationState.Terminated; t != nil {
+			return t.Message
+		}
+	}
+	return ""
 }
 
 // last keeps the end of s, at most max bytes, from a character's start.

@@ -4,11 +4,8 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
-	batchv1 "k8s.io/api/batch/v1"
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -48,7 +45,7 @@ func (r *Reconciler) stack(ctx context.Context, s *state) error {
 	if err := r.services(ctx, s, stack, pods); err != nil {
 		return err
 	}
-	return r.gate(s, stack)
+	return r.gate(ctx, s, stack, pods)
 }
 
 // convert turns the compose project into objects, with the images known so far.
@@ -209,182 +206,4 @@ func (r *Reconciler) public(s *state) []client.Object {
 		st.URL = r.Settings.Stacks.Scheme + "://" + address.Hostname()
 	}
 	return objects
-}
-
-// services starts what may start and notes how every service stands.
-func (r *Reconciler) services(ctx context.Context, s *state, stack *compose.Stack, pods map[string][]*corev1.Pod) error {
-	var start []client.Object
-	for i := range stack.Services {
-		svc := &stack.Services[i]
-		st := service(s.status(), svc.Name)
-		if st.State == v1alpha1.ServiceWaiting {
-			if why := r.waitsFor(s, stack, svc, pods); why != "" {
-				st.Message = why
-				continue
-			}
-			start = append(start, svc.Workload)
-			st.State, st.Message = v1alpha1.ServiceStarting, "Starting"
-		}
-		if st.State != v1alpha1.ServiceCompleted {
-			if err := r.observe(ctx, s, svc, st, pods[svc.Name]); err != nil {
-				return err
-			}
-		}
-	}
-	return r.apply(ctx, start)
-}
-
-// waitsFor says what keeps a service from being started; it is empty when nothing does.
-func (r *Reconciler) waitsFor(s *state, stack *compose.Stack, svc *compose.Service, pods map[string][]*corev1.Pod) string {
-	var waits []string
-	if b, ok := s.plan.ServiceBuilds[svc.Name]; ok && image(s.status(), b).Digest == "" {
-		waits = append(waits, "the image "+b)
-	}
-	for _, d := range svc.DependsOn {
-		i := slices.IndexFunc(stack.Services, func(o compose.Service) bool { return o.Name == d.Service })
-		if i < 0 {
-			continue
-		}
-		dep := service(s.status(), d.Service)
-		if !met(d.Condition, dep.State, slices.ContainsFunc(pods[d.Service], hasStarted)) && (d.Required || dep.State != v1alpha1.ServiceFailed) {
-			waits = append(waits, d.Service+" ("+strings.TrimPrefix(d.Condition, "service_")+")")
-		}
-	}
-	if len(waits) == 0 {
-		return ""
-	}
-	return "Waits for " + strings.Join(waits, ", ")
-}
-
-// met says whether a dependency fulfils a condition of depends_on; started says that a container of it has been started.
-func met(condition string, state v1alpha1.ServiceState, started bool) bool {
-	switch condition {
-	case compose.ConditionHealthy:
-		return state == v1alpha1.ServiceReady
-	case compose.ConditionCompleted:
-		return state == v1alpha1.ServiceCompleted
-	}
-	return started || state == v1alpha1.ServiceReady || state == v1alpha1.ServiceCompleted
-}
-
-// hasStarted says whether a pod's main container was ever started.
-func hasStarted(p *corev1.Pod) bool {
-	for _, c := range p.Status.ContainerStatuses {
-		if c.State.Running != nil || c.State.Terminated != nil || c.LastTerminationState.Terminated != nil {
-			return true
-		}
-	}
-	return false
-}
-
-// observe notes how a started service stands, from its pods.
-func (r *Reconciler) observe(ctx context.Context, s *state, svc *compose.Service, st *v1alpha1.ServiceStatus, pods []*corev1.Pod) error {
-	if svc.OneShot {
-		return r.observeJob(ctx, s, svc, st, pods)
-	}
-	ready := 0
-	for _, p := range pods {
-		if isReady(p) {
-			ready++
-		} else if reason, message, after := blocked(p, s.now); message != "" {
-			if after == 0 {
-				st.State, st.Message = v1alpha1.ServiceFailed, message
-				return failure.Terminalf(reason, nil, "The service %s cannot start: %s", svc.Name, message)
-			}
-			st.Message = message
-			s.lookAgain(after)
-		} else {
-			st.Message = waitSentence(p, svc)
-		}
-	}
-	switch want := max(1, int(svc.Replicas)); {
-	case svc.Replicas == 0 || ready >= want:
-		st.State, st.Message = v1alpha1.ServiceReady, ""
-	case st.State == v1alpha1.ServiceReady:
-		st.State = v1alpha1.ServiceStarting
-	}
-	return nil
-}
-
-// observeJob notes how a service that runs to its end stands.
-func (r *Reconciler) observeJob(ctx context.Context, s *state, svc *compose.Service, st *v1alpha1.ServiceStatus, pods []*corev1.Pod) error {
-	failed := 0
-	for _, p := range pods {
-		t := terminated(p)
-		switch {
-		case p.Status.Phase == corev1.PodSucceeded || t != nil && t.ExitCode == 0:
-			st.State, st.Message = v1alpha1.ServiceCompleted, ""
-			return nil
-		case t != nil:
-			failed++
-			st.Message = "It ended with " + exitSentence(t)
-			job := svc.Workload.(*batchv1.Job)
-			if job.Spec.BackoffLimit == nil || failed > int(*job.Spec.BackoffLimit) {
-				st.State = v1alpha1.ServiceFailed
-				st.Message += "\n" + r.tail(ctx, p, 20, 1500)
-				return failure.Terminalf(v1alpha1.ReasonCrashed, nil, "The service %s, which must end before others start, ended with %s", svc.Name, exitSentence(t))
-			}
-		default:
-			if reason, message, after := blocked(p, s.now); message != "" {
-				if after == 0 {
-					st.State, st.Message = v1alpha1.ServiceFailed, message
-					return failure.Terminalf(reason, nil, "The service %s cannot start: %s", svc.Name, message)
-				}
-				s.lookAgain(after)
-			}
-		}
-	}
-	return nil
-}
-
-func isReady(p *corev1.Pod) bool {
-	if p.DeletionTimestamp != nil {
-		return false
-	}
-	for _, c := range p.Status.Conditions {
-		if c.Type == corev1.PodReady {
-			return c.Status == corev1.ConditionTrue
-		}
-	}
-	return false
-}
-
-// waitSentence says what a service that was started is still waiting for.
-func waitSentence(p *corev1.Pod, svc *compose.Service) string {
-	for _, c := range p.Status.ContainerStatuses {
-		if t := c.LastTerminationState.Terminated; t != nil && c.State.Running == nil {
-			return fmt.Sprintf("It crashed %d times, last with %s", c.RestartCount, exitSentence(t))
-		}
-		if c.State.Running != nil && svc.Probe != "" {
-			return "It runs, but its health check has not passed yet: " + svc.Probe
-		}
-	}
-	return "Starting"
-}
-
-// gate opens when every service is there, and says which is not when its time is up.
-func (r *Reconciler) gate(s *state, stack *compose.Stack) error {
-	var not []string
-	for _, svc := range stack.Services {
-		st := service(s.status(), svc.Name)
-		if st.State != v1alpha1.ServiceReady && st.State != v1alpha1.ServiceCompleted {
-			not = append(not, svc.Name+": "+strings.SplitN(st.Message, "\n", 2)[0])
-		}
-	}
-	if len(not) == 0 {
-		s.done(v1alpha1.ConditionStackReady, v1alpha1.ReasonDone, count(len(stack.Services), "service")+" up")
-		return nil
-	}
-	if s.open(v1alpha1.ConditionImagesBuilt) {
-		s.begin(v1alpha1.ConditionStackReady, "Not up yet: "+strings.Join(not, "; "))
-		return nil
-	}
-	limit := s.plan.Config.Stack.Ready.Timeout.Duration
-	began := s.time(v1alpha1.ConditionImagesBuilt).FinishedAt
-	if t := timeLeft(began, limit, s.now); t > 0 {
-		s.lookAgain(t)
-		s.begin(v1alpha1.ConditionStackReady, "Not up yet: "+strings.Join(not, "; "))
-		return nil
-	}
-	return failure.Terminalf(v1alpha1.ReasonUnhealthy, nil, "The stack was not up %s after its images were built (stack.ready.timeout). %s", limit, strings.Join(not, "; "))
 }

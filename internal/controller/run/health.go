@@ -1,0 +1,155 @@
+package run
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/diagnose"
+	"github.com/w3evolutionsllc/conductor/internal/jobs"
+)
+
+// healthPace is the time between two looks at a kept stack. They are looks and no watches: nobody waits for the answer, a thousand kept
+// stacks cost the API server 17 lists a second out of its cache, and a thousand watches would cost Conductor a cache of all their pods.
+const healthPace = time.Minute
+
+// watchOver looks at the services of a kept stack that were up when the outcome was known. What is wrong is said when it was wrong at
+// two looks, or at once when a container crashes again and again; what is right again is said, too.
+func (r *Reconciler) watchOver(ctx context.Context, s *state) error {
+	if e := s.status().ExpiresAt; e != nil {
+		s.lookAgain(e.Sub(s.now))
+	}
+	if !slices.ContainsFunc(s.status().Services, wasUp) {
+		return nil
+	}
+	s.lookAgain(healthPace)
+	pods, err := r.keptPods(ctx, s.status().Namespace)
+	if err != nil {
+		return err
+	}
+	for _, st := range s.status().Services {
+		if !wasUp(st) {
+			continue
+		}
+		wrong, err := r.unhealthy(ctx, s, st.Name, pods[st.Name])
+		if err != nil {
+			return err
+		}
+		if wrong != "" {
+			r.degraded(s, wrong, slices.ContainsFunc(pods[st.Name], crashLoops))
+			return nil
+		}
+	}
+	r.healthy(s)
+	return nil
+}
+
+func wasUp(st v1alpha1.ServiceStatus) bool { return st.State == v1alpha1.ServiceReady }
+
+// degraded notes what is wrong: the first time as unknown, unless it is sure.
+func (r *Reconciler) degraded(s *state, wrong string, sure bool) {
+	c := meta.FindStatusCondition(s.status().Conditions, v1alpha1.ConditionStackHealthy)
+	switch {
+	case c != nil && c.Status == metav1.ConditionFalse:
+	case sure || c != nil && c.Status == metav1.ConditionUnknown && s.now.Sub(c.LastTransitionTime.Time) >= healthPace/2:
+		s.set(v1alpha1.ConditionStackHealthy, metav1.ConditionFalse, v1alpha1.ReasonDegraded, wrong)
+	default:
+		s.set(v1alpha1.ConditionStackHealthy, metav1.ConditionUnknown, v1alpha1.ReasonPending, "A service is not up; it is looked at once more")
+	}
+}
+
+// healthy notes that every service is up. After a time when one was not, the message says since when.
+func (r *Reconciler) healthy(s *state) {
+	message := "Every service is up"
+	if c := meta.FindStatusCondition(s.status().Conditions, v1alpha1.ConditionStackHealthy); c != nil {
+		switch {
+		case c.Status == metav1.ConditionTrue:
+			return
+		case c.Status == metav1.ConditionFalse:
+			message = "Every service is up again, since " + s.now.UTC().Format("2006-01-02 15:04") + " UTC"
+		}
+	}
+	s.set(v1alpha1.ConditionStackHealthy, metav1.ConditionTrue, v1alpha1.ReasonDone, message)
+}
+
+// keptPods are the pods of a kept stack by service, as the API server's cache has them.
+func (r *Reconciler) keptPods(ctx context.Context, namespace string) (map[string][]*corev1.Pod, error) {
+	list, err := r.Kube.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{
+		ResourceVersion: "0", LabelSelector: labels.Set{v1alpha1.LabelStage: jobs.StageStack}.String(),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list the pods of %s: %w", namespace, err)
+	}
+	by := map[string][]*corev1.Pod{}
+	for i := range list.Items {
+		p := &list.Items[i]
+		by[p.Labels[v1alpha1.LabelService]] = append(by[p.Labels[v1alpha1.LabelService]], p)
+	}
+	return by, nil
+}
+
+// unhealthy says what is wrong with a service that was up, and the end of its log; it is empty when a pod of it is ready.
+func (r *Reconciler) unhealthy(ctx context.Context, s *state, name string, pods []*corev1.Pod) (string, error) {
+	if slices.ContainsFunc(pods, isReady) {
+		return "", nil
+	}
+	who := "The service " + name + " is not up any more"
+	if len(pods) == 0 {
+		return r.withoutPods(ctx, s, name, who)
+	}
+	about := r.subject(s, diagnose.Service, name)
+	for _, p := range pods {
+		for _, f := range []*diagnose.Finding{diagnose.Crashing(p, about), diagnose.Blocked(p, about, s.now), diagnose.Ended(p, about)} {
+			if f != nil {
+				return withLog(f.About(who), r.tail(ctx, p, 20, 1000)), nil
+			}
+		}
+	}
+	p := pods[len(pods)-1]
+	if f := diagnose.Unready(p, r.events(ctx, p.Namespace, "Pod", p.Name)); f != nil {
+		return withLog(f.About(who), r.tail(ctx, p, 20, 1000)), nil
+	}
+	return withLog(who+": its pod is not ready", r.tail(ctx, p, 20, 1000)), nil
+}
+
+// withoutPods is a service without a pod: that is wrong unless none is wanted.
+func (r *Reconciler) withoutPods(ctx context.Context, s *state, name, who string) (string, error) {
+	d, err := r.Kube.AppsV1().Deployments(s.status().Namespace).Get(ctx, strings.ToLower(name), metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return who + ": it was deleted", nil
+	case err != nil:
+		return "", fmt.Errorf("get the deployment of %s: %w", name, err)
+	case wanted(d) == 0:
+		return "", nil
+	}
+	if f := diagnose.Deployment(d, s.now); f != nil {
+		return f.About(who), nil
+	}
+	return who + ": it has no pod", nil
+}
+
+// wanted is how many pods a Deployment is to have.
+func wanted(d *appsv1.Deployment) int32 {
+	if d.Spec.Replicas == nil {
+		return 1
+	}
+	return *d.Spec.Replicas
+}
+
+func withLog(sentence, log string) string {
+	if log == "" {
+		return sentence
+	}
+	return sentence + "\n" + log
+}

@@ -1,0 +1,316 @@
+package run
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/compose"
+	"github.com/w3evolutionsllc/conductor/internal/diagnose"
+	"github.com/w3evolutionsllc/conductor/internal/failure"
+)
+
+const (
+	// crashLimit is how many crashes of a service end the Run when no other service is on its way, crashPatience how many do in any
+	// case: a service that needs another one without saying so crashes until that is up. The kubelet starts it again after 0, 10, 20, 40 s.
+	crashLimit    = 3
+	crashPatience = 5
+	// podless is how long a workload may be without a pod before it is asked why.
+	podless = 5 * time.Second
+)
+
+// services starts what may start and notes how every service stands.
+func (r *Reconciler) services(ctx context.Context, s *state, stack *compose.Stack, pods map[string][]*corev1.Pod) error {
+	var start []client.Object
+	for i := range stack.Services {
+		svc := &stack.Services[i]
+		st := service(s.status(), svc.Name)
+		if st.State == v1alpha1.ServiceWaiting {
+			if why := r.waitsFor(s, stack, svc, pods); why != "" {
+				st.Message = why
+				continue
+			}
+			start = append(start, svc.Workload)
+			st.State, st.Message = v1alpha1.ServiceStarting, "Starting"
+			s.lookAgain(podless)
+		} else if len(pods[svc.Name]) == 0 && st.State == v1alpha1.ServiceStarting {
+			if err := r.noPod(ctx, s, svc, st); err != nil {
+				return err
+			}
+		}
+		if st.State != v1alpha1.ServiceCompleted {
+			if err := r.observe(ctx, s, svc, st, pods[svc.Name]); err != nil {
+				return err
+			}
+		}
+	}
+	if err := r.crashLoop(ctx, s, stack, pods); err != nil {
+		return err
+	}
+	return r.apply(ctx, start)
+}
+
+// waitsFor says what keeps a service from being started; it is empty when nothing does.
+func (r *Reconciler) waitsFor(s *state, stack *compose.Stack, svc *compose.Service, pods map[string][]*corev1.Pod) string {
+	var waits []string
+	if b, ok := s.plan.ServiceBuilds[svc.Name]; ok && image(s.status(), b).Digest == "" {
+		waits = append(waits, "the image "+b)
+	}
+	for _, d := range svc.DependsOn {
+		i := slices.IndexFunc(stack.Services, func(o compose.Service) bool { return o.Name == d.Service })
+		if i < 0 {
+			continue
+		}
+		dep := service(s.status(), d.Service)
+		if !met(d.Condition, dep.State, slices.ContainsFunc(pods[d.Service], hasStarted)) && (d.Required || dep.State != v1alpha1.ServiceFailed) {
+			waits = append(waits, d.Service+" ("+strings.TrimPrefix(d.Condition, "service_")+")")
+		}
+	}
+	if len(waits) == 0 {
+		return ""
+	}
+	return "Waits for " + strings.Join(waits, ", ")
+}
+
+// met says whether a dependency fulfils a condition of depends_on; started says that a container of it has been started.
+func met(condition string, state v1alpha1.ServiceState, started bool) bool {
+	switch condition {
+	case compose.ConditionHealthy:
+		return state == v1alpha1.ServiceReady
+	case compose.ConditionCompleted:
+		return state == v1alpha1.ServiceCompleted
+	}
+	return started || state == v1alpha1.ServiceReady || state == v1alpha1.ServiceCompleted
+}
+
+// hasStarted says whether a pod's main container was ever started.
+func hasStarted(p *corev1.Pod) bool {
+	for _, c := range p.Status.ContainerStatuses {
+		if c.State.Running != nil || c.State.Terminated != nil || c.LastTerminationState.Terminated != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// noPod asks why a service that was started has no pod.
+func (r *Reconciler) noPod(ctx context.Context, s *state, svc *compose.Service, st *v1alpha1.ServiceStatus) error {
+	s.lookAgain(podless)
+	name, namespace := svc.Workload.GetName(), s.status().Namespace
+	var f *diagnose.Finding
+	switch svc.Workload.(type) {
+	case *appsv1.Deployment:
+		d, err := r.Kube.AppsV1().Deployments(namespace).Get(ctx, name, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			return nil // The namespace goes, or the write that makes it was lost.
+		} else if err != nil {
+			return fmt.Errorf("get the deployment %s: %w", name, err)
+		}
+		f = diagnose.Deployment(d, s.now)
+	case *batchv1.Job:
+		f = diagnose.Creation(r.events(ctx, namespace, "Job", name), s.now)
+	}
+	if f == nil {
+		return nil
+	}
+	return r.fails(ctx, s, svc.Name, st, nil, *f)
+}
+
+// observe notes how a started service stands, from its pods.
+func (r *Reconciler) observe(ctx context.Context, s *state, svc *compose.Service, st *v1alpha1.ServiceStatus, pods []*corev1.Pod) error {
+	if svc.OneShot {
+		return r.observeJob(ctx, s, svc, st, pods)
+	}
+	ready := 0
+	for _, p := range pods {
+		if isReady(p) {
+			ready++
+		} else if f := diagnose.Blocked(p, r.subject(s, diagnose.Service, svc.Name), s.now); f != nil {
+			if err := r.fails(ctx, s, svc.Name, st, nil, *f); err != nil {
+				return err
+			}
+		} else {
+			st.Message = r.waitSentence(s, p, svc)
+		}
+	}
+	switch want := max(1, int(svc.Replicas)); {
+	case svc.Replicas == 0 || ready >= want:
+		st.State, st.Message = v1alpha1.ServiceReady, ""
+	case st.State == v1alpha1.ServiceReady:
+		st.State = v1alpha1.ServiceStarting
+	}
+	return nil
+}
+
+// observeJob notes how a service that runs to its end stands.
+func (r *Reconciler) observeJob(ctx context.Context, s *state, svc *compose.Service, st *v1alpha1.ServiceStatus, pods []*corev1.Pod) error {
+	failed := 0
+	about := r.subject(s, diagnose.Service, svc.Name)
+	for _, p := range pods {
+		if t := terminated(p); p.Status.Phase == corev1.PodSucceeded || t != nil && t.ExitCode == 0 {
+			st.State, st.Message = v1alpha1.ServiceCompleted, ""
+			return nil
+		}
+		if f := diagnose.Ended(p, about); f != nil {
+			failed++
+			st.Message = upper(f.String())
+			job := svc.Workload.(*batchv1.Job)
+			if job.Spec.BackoffLimit == nil || failed > int(*job.Spec.BackoffLimit) {
+				f.After = 0
+				f.Sentence += ", and other services wait for its success"
+				return r.fails(ctx, s, svc.Name, st, p, *f)
+			}
+		} else if f := diagnose.Blocked(p, about, s.now); f != nil {
+			if err := r.fails(ctx, s, svc.Name, st, nil, *f); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// fails notes what is wrong with a service, and ends the Run unless it may still mend itself. With a pod, the end of its log is kept.
+func (r *Reconciler) fails(ctx context.Context, s *state, name string, st *v1alpha1.ServiceStatus, pod *corev1.Pod, f diagnose.Finding) error {
+	st.Message = upper(f.String())
+	if f.After > 0 {
+		s.lookAgain(f.After)
+		return nil
+	}
+	st.State = v1alpha1.ServiceFailed
+	if pod != nil {
+		st.Message = withLog(st.Message, r.tail(ctx, pod, 20, 1500))
+	}
+	return failure.Terminalf(f.Reason, nil, "%s", f.About("The service "+name+" did not come up"))
+}
+
+// crashLoop ends the Run when a service crashes or loses its pods again and again. As long as another service is on its way, a
+// crash may be for want of that.
+func (r *Reconciler) crashLoop(ctx context.Context, s *state, stack *compose.Stack, pods map[string][]*corev1.Pod) error {
+	limit := crashLimit
+	if slices.ContainsFunc(stack.Services, func(svc compose.Service) bool { return r.onItsWay(s, &svc, pods[svc.Name]) }) {
+		limit = crashPatience
+	}
+	for _, svc := range stack.Services {
+		st := service(s.status(), svc.Name)
+		if svc.OneShot || st.State != v1alpha1.ServiceStarting {
+			continue
+		}
+		about, lost := r.subject(s, diagnose.Service, svc.Name), 0
+		for _, p := range pods[svc.Name] {
+			if f := diagnose.Crashing(p, about); f != nil && !isReady(p) && diagnose.Crashes(p) >= limit {
+				return r.fails(ctx, s, svc.Name, st, p, *f)
+			}
+			if f := diagnose.Ended(p, about); f != nil && p.Status.Phase == corev1.PodFailed {
+				if lost++; lost >= crashLimit {
+					return r.fails(ctx, s, svc.Name, st, p, *f)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// onItsWay says whether a service may still come up: its image is being built, or it starts and has not crashed.
+func (r *Reconciler) onItsWay(s *state, svc *compose.Service, pods []*corev1.Pod) bool {
+	switch service(s.status(), svc.Name).State {
+	case v1alpha1.ServiceWaiting:
+		b, ok := s.plan.ServiceBuilds[svc.Name]
+		return ok && image(s.status(), b).Digest == ""
+	case v1alpha1.ServiceStarting:
+		return !slices.ContainsFunc(pods, func(p *corev1.Pod) bool { return diagnose.Crashes(p) > 0 })
+	}
+	return false
+}
+
+// crashLoops says whether a pod crashed so often that it is no accident.
+func crashLoops(p *corev1.Pod) bool { return diagnose.Crashes(p) >= crashLimit }
+
+func isReady(p *corev1.Pod) bool {
+	if p.DeletionTimestamp != nil {
+		return false
+	}
+	for _, c := range p.Status.Conditions {
+		if c.Type == corev1.PodReady {
+			return c.Status == corev1.ConditionTrue
+		}
+	}
+	return false
+}
+
+// waitSentence says what a service that was started is still waiting for.
+func (r *Reconciler) waitSentence(s *state, p *corev1.Pod, svc *compose.Service) string {
+	about := r.subject(s, diagnose.Service, svc.Name)
+	if f := diagnose.Crashing(p, about); f != nil {
+		return upper(f.String())
+	}
+	if f := diagnose.Ended(p, about); f != nil {
+		return upper(f.String())
+	}
+	if hasStarted(p) && svc.Probe != "" {
+		return "It runs, but its health check has not passed yet: " + svc.Probe
+	}
+	return "Starting"
+}
+
+// gate opens when every service is there, and says which is not when its time is up.
+func (r *Reconciler) gate(ctx context.Context, s *state, stack *compose.Stack, pods map[string][]*corev1.Pod) error {
+	not := r.notUp(s, stack)
+	if len(not) == 0 {
+		s.done(v1alpha1.ConditionStackReady, v1alpha1.ReasonDone, count(len(stack.Services), "service")+" up")
+		return nil
+	}
+	if s.open(v1alpha1.ConditionImagesBuilt) {
+		s.begin(v1alpha1.ConditionStackReady, "Not up yet: "+strings.Join(not, "; "))
+		return nil
+	}
+	limit := s.plan.Config.Stack.Ready.Timeout.Duration
+	began := s.time(v1alpha1.ConditionImagesBuilt).FinishedAt
+	if t := timeLeft(began, limit, s.now); t > 0 {
+		s.lookAgain(t)
+		s.begin(v1alpha1.ConditionStackReady, "Not up yet: "+strings.Join(not, "; "))
+		return nil
+	}
+	r.lastWords(ctx, s, stack, pods)
+	return failure.Terminalf(v1alpha1.ReasonUnhealthy, nil, "The stack was not up %s after its images were built (stack.ready.timeout). %s",
+		limit, strings.Join(r.notUp(s, stack), "; "))
+}
+
+// notUp are the services that are not up, with the sentence of each.
+func (r *Reconciler) notUp(s *state, stack *compose.Stack) []string {
+	var not []string
+	for _, svc := range stack.Services {
+		st := service(s.status(), svc.Name)
+		if st.State != v1alpha1.ServiceReady && st.State != v1alpha1.ServiceCompleted {
+			not = append(not, svc.Name+": "+strings.SplitN(st.Message, "\n", 2)[0])
+		}
+	}
+	return not
+}
+
+// lastWords adds to services that did not come up in time what the kubelet says of them, and the ends of their logs.
+func (r *Reconciler) lastWords(ctx context.Context, s *state, stack *compose.Stack, pods map[string][]*corev1.Pod) {
+	for _, svc := range stack.Services {
+		st := service(s.status(), svc.Name)
+		i := slices.IndexFunc(pods[svc.Name], func(p *corev1.Pod) bool { return !isReady(p) })
+		if st.State != v1alpha1.ServiceStarting || i < 0 {
+			continue
+		}
+		p := pods[svc.Name][i]
+		if f := diagnose.Unready(p, r.events(ctx, p.Namespace, "Pod", p.Name)); f != nil {
+			st.Message = strings.TrimPrefix(st.Message+". "+upper(f.String()), "Starting. ")
+		}
+		if hasStarted(p) {
+			st.Message = withLog(st.Message, r.tail(ctx, p, 20, 1500))
+		}
+	}
+}

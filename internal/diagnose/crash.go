@@ -1,0 +1,65 @@
+package diagnose
+
+import (
+	"fmt"
+	"strconv"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+)
+
+// Crashes is how often a container of a pod that is restarted ended, the most of all its containers.
+func Crashes(p *corev1.Pod) int {
+	n, _ := crashes(p)
+	return n
+}
+
+func crashes(p *corev1.Pod) (most int, of corev1.ContainerStatus) {
+	for _, c := range statuses(p) {
+		n := int(c.RestartCount)
+		if c.State.Terminated != nil || c.State.Waiting != nil && c.LastTerminationState.Terminated != nil && c.State.Waiting.Reason == "CrashLoopBackOff" {
+			n++
+		}
+		if n > most && end(c) != nil {
+			most, of = n, c
+		}
+	}
+	return most, of
+}
+
+// end is how a container ended last.
+func end(c corev1.ContainerStatus) *corev1.ContainerStateTerminated {
+	if c.State.Terminated != nil {
+		return c.State.Terminated
+	}
+	return c.LastTerminationState.Terminated
+}
+
+// Crashing says how a container that should keep running ended again and again; nil when none did.
+func Crashing(p *corev1.Pod, about Subject) *Finding {
+	n, c := crashes(p)
+	if n == 0 {
+		return nil
+	}
+	t := end(c)
+	if t.ExitCode == 0 {
+		return &Finding{
+			Reason: v1alpha1.ReasonCrashed, Sentence: fmt.Sprintf("%s ended %s with exit code 0, and a service has to keep running", it(p, c.Name), times(n)),
+			Advice: "If it is meant to end, have what needs it depend on it with service_completed_successfully.",
+		}
+	}
+	f := exit(p, c.Name, t, about)
+	f.Sentence = it(p, c.Name) + " crashed " + times(n) + ", the last time: " + f.Sentence
+	return f
+}
+
+func times(n int) string {
+	switch n {
+	case 1:
+		return "once"
+	case 2:
+		return "twice"
+	}
+	return strconv.Itoa(n) + " times"
+}

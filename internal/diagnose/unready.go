@@ -1,0 +1,64 @@
+package diagnose
+
+import (
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+)
+
+// Unready says why a pod that nothing blocks is not ready, as far as the kubelet told: what could not be mounted, or its last failed
+// probe. Only events say so. It is nil when they say nothing.
+func Unready(p *corev1.Pod, events []corev1.Event) *Finding {
+	if !created(p) {
+		if e := newest(events, "FailedMount", "FailedAttachVolume"); e != nil {
+			return &Finding{
+				Reason: v1alpha1.ReasonUnhealthy, Sentence: said("a volume of it cannot be mounted", e.Message),
+				Advice: "What it names has to be there.",
+			}
+		}
+		return nil
+	}
+	if e := newest(events, "Unhealthy"); e != nil {
+		return &Finding{Reason: v1alpha1.ReasonUnhealthy, Sentence: said("its health check does not pass", e.Message)}
+	}
+	return nil
+}
+
+// created says whether a container of a pod was ever made.
+func created(p *corev1.Pod) bool {
+	for _, c := range statuses(p) {
+		if c.ContainerID != "" || c.State.Running != nil || c.State.Terminated != nil || c.LastTerminationState.Terminated != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// newest is the last event with one of these reasons; nil for none.
+func newest(events []corev1.Event, reasons ...string) *corev1.Event {
+	var found *corev1.Event
+	for i := range events {
+		e := &events[i]
+		for _, reason := range reasons {
+			if e.Reason == reason && (found == nil || !at(e).Before(at(found))) {
+				found = e
+			}
+		}
+	}
+	return found
+}
+
+// at is when an event was last seen.
+func at(e *corev1.Event) time.Time {
+	switch {
+	case e.Series != nil:
+		return e.Series.LastObservedTime.Time
+	case !e.LastTimestamp.IsZero():
+		return e.LastTimestamp.Time
+	case !e.EventTime.IsZero():
+		return e.EventTime.Time
+	}
+	return e.CreationTimestamp.Time
+}
