@@ -11,12 +11,18 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/w3evolutionsllc/conductor/internal/agent/wrapper"
 )
 
 // version is set by the linker.
 var version = "dev"
 
 func main() {
+	// The wrapper forwards every signal to the test, and starts before anything else is set up.
+	if len(os.Args) > 1 && os.Args[1] == "wrap" {
+		os.Exit(wrapper.Main(os.Args[2:]))
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	err := rootCommand().ExecuteContext(ctx)
@@ -41,6 +47,7 @@ func rootCommand() *cobra.Command {
 		Use: "conductor", Short: "Integration tests for GitHub repositories, on Kubernetes", Version: version,
 		SilenceUsage: true, SilenceErrors: true,
 	}
-	root.AddCommand(serveCommand(), drainCommand(), validateCommand(), planCommand(), runsCommand())
+	root.AddCommand(serveCommand(), drainCommand(), validateCommand(), planCommand(), convertCommand(), runsCommand(),
+		agentCommand(), wrapCommand(), installCommand(), waitCommand())
 	return root
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/compose"
 	"github.com/w3evolutionsllc/conductor/internal/controller/run"
+	"github.com/w3evolutionsllc/conductor/internal/evidence"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 	"github.com/w3evolutionsllc/conductor/internal/jobs"
 	"github.com/w3evolutionsllc/conductor/internal/repoconfig"
@@ -159,16 +160,24 @@ func plannedObjects(r *v1alpha1.Run, p *run.Plan, stack *compose.Stack) ([]clien
 		return nil, err
 	}
 	objects = append(objects, jobs.Namespace(r), jobs.RoleBinding(r, set.ServiceAccount, set.Namespace))
-	objects = append(append(objects, limits...), fence)
+	objects = append(append(objects, limits...), fence, jobs.AgentBinding(r))
+	objects = append(objects, jobs.Agent(r, "CONDUCTOR", "")...)
 	objects = append(objects, stack.Objects()...)
 	for _, s := range p.Suites {
 		image := s.Image
 		if s.Build != "" {
 			image = "REGISTRY/" + s.Build + "@sha256:DIGEST"
 		}
-		objects = append(objects, jobs.Test(jobs.TestInput{
-			Run: r, Suite: s.Name, Image: image, Command: s.Test.Command.Args, Shell: s.Test.Command.Shell, Env: s.Test.Env, Timeout: s.Test.Timeout.Duration,
-		}))
+		argv := s.Test.Command.Argv()
+		if len(argv) == 0 {
+			argv = []string{"WHAT-THE-IMAGE-RUNS"}
+		}
+		for shard := range s.Test.Shards {
+			objects = append(objects, jobs.Test(jobs.TestInput{
+				Run: r, Key: evidence.AttemptKey{Suite: s.Name, Shard: shard, Number: 1}, Shards: s.Test.Shards, Image: image, Wrapper: "CONDUCTOR",
+				Argv: argv, Env: s.Test.Env, Timeout: s.Test.Timeout.Duration, JUnit: s.Test.Reports.JUnit, Artifacts: s.Test.Artifacts,
+			}))
+		}
 	}
 	return append(objects, jobs.Wall(r, nil)), nil
 }

@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
+	"github.com/w3evolutionsllc/conductor/internal/agent"
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/command"
 	"github.com/w3evolutionsllc/conductor/internal/controller/delivery"
@@ -71,6 +72,7 @@ func wire(mgr manager.Manager, set settings.Settings, f serveFlags, log *slog.Lo
 	}
 	images, err := registry.New(registry.Options{
 		Host: set.Registry.Host, Prefix: set.Registry.Prefix, Insecure: set.Registry.Insecure,
+		Records: set.Registry.Records, Mirrors: set.Registry.Mirrors,
 		PushConfigFile: set.Registry.PushConfigFile, PullConfigFile: set.Registry.PullConfigFile,
 	})
 	if err != nil {
@@ -85,6 +87,8 @@ func wire(mgr manager.Manager, set settings.Settings, f serveFlags, log *slog.Lo
 	}
 	runner := &run.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Kube: kube, GitHub: gh, Registry: images, Settings: set, Dir: f.dir, Log: log,
+		// The App's key is the one secret that every replica has and no stack; tokens that are derived of it tell nothing of it.
+		Agents: agents{agent.New(agent.Options{Key: func() ([]byte, error) { return os.ReadFile(set.GitHub.PrivateKeyFile) }})},
 	}
 	reporter := &run.Reporter{Client: mgr.GetClient(), GitHub: gh, Log: log}
 	if err := run.Setup(mgr, runner, reporter); err != nil {
@@ -96,6 +100,12 @@ func wire(mgr manager.Manager, set settings.Settings, f serveFlags, log *slog.Lo
 	}
 	return wireHTTP(mgr, set, f, rules, log)
 }
+
+// agents are the stacks' agents as the controllers ask for them.
+type agents struct{ *agent.Client }
+
+// At is the agent of a Run at the address of its pod.
+func (a agents) At(r *v1alpha1.Run, address string) run.Agent { return a.Client.At(r, address) }
 
 // wireDeliveries sets up what acts on deliveries and looks for lost ones.
 func wireDeliveries(mgr manager.Manager, set settings.Settings, gh *githubapp.Client, rules trigger.Rules, log *slog.Logger) error {

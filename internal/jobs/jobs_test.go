@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/evidence"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 )
 
@@ -69,6 +70,7 @@ func objects(t *testing.T) map[string][]client.Object {
 		Run: run, Image: "web", Namespace: "conductor-builds", Executor: "kaniko:1", CloneURL: must[*url.URL](t)(url.Parse("http://git.example.com:8080/acme/shop.git")),
 		Context: ".", Repository: "registry.example.com/acme/shop/web", Secret: "build", Timeout: time.Minute,
 	}
+	own := "ghcr.io/w3evolutionsllc/conductor@sha256:0"
 	public := Public{Run: run, Service: "web", Port: 8080, Host: "{service}-{run}.qa.example.com"}
 	return map[string][]client.Object{
 		"kaniko":       {must[*batchv1.Job](t)(Kaniko(kanikoInput(t)))},
@@ -76,12 +78,27 @@ func objects(t *testing.T) map[string][]client.Object {
 		"secrets":      {BuildSecret(run, "conductor-builds", BuildSecretName(run), "ghs_x", nil), PullSecret(run, []byte(`{"auths":{}}`))},
 		"test": {
 			Test(TestInput{
-				Run: run, Suite: "e2e", Image: "registry.example.com/acme/shop/tests@sha256:1", Shell: "yarn test && echo $(date)",
-				Env: map[string]string{"BASE_URL": "http://backend:3001", "CI": "1", "CONDUCTOR_RUN": "mine"}, Timeout: 90 * time.Second, PullSecret: PullSecretName(run),
+				Run: run, Key: evidence.AttemptKey{Suite: "e2e", Number: 1}, Shards: 1, Image: "registry.example.com/acme/shop/tests@sha256:1", Wrapper: own,
+				Argv: []string{"/bin/sh", "-c", "yarn test && echo $(date)"}, JUnit: []string{"junit.xml"}, Artifacts: []string{"shots/**"},
+				Env: map[string]string{"BASE_URL": "http://backend:3001", "CI": "1", "CONDUCTOR_RUN": "mine"}, Timeout: 90 * time.Second, Wait: time.Hour,
+				PullSecret: PullSecretName(run),
 			}),
-			Test(TestInput{Run: run, Suite: "unit", Image: "node:20", Command: []string{"npm", "test"}, Timeout: time.Minute}),
-			Test(TestInput{Run: run, Suite: "own", Image: "node:20", Timeout: time.Minute}),
+			Test(TestInput{
+				Run: run, Key: evidence.AttemptKey{Suite: "unit", Shard: 1, Number: 2}, Shards: 3, Image: "node:20", Wrapper: own, Argv: []string{"npm", "test"},
+				Timeout: time.Minute, Wait: time.Hour,
+			}),
+			Test(TestInput{
+				Run: run, Key: evidence.AttemptKey{Suite: "sut", Number: 1}, Shards: 1, Image: "node:20", Wrapper: own, Argv: []string{"npm", "test"}, Timeout: time.Minute,
+				Template: &corev1.PodSpec{
+					Volumes: []corev1.Volume{{Name: "files"}},
+					Containers: []corev1.Container{{
+						Name: "sut", Image: "node:18", Command: []string{"npm"}, Args: []string{"test"}, WorkingDir: "/src",
+						Env: []corev1.EnvVar{{Name: "CI", Value: "false"}, {Name: "URL", Value: "http://web"}}, ReadinessProbe: &corev1.Probe{},
+					}},
+				},
+			}),
 		},
+		"agent":   append([]client.Object{AgentBinding(run), AgentSecret(run, "c", "w")}, Agent(run, own, PullSecretName(run))...),
 		"stack":   append([]client.Object{Namespace(run), RoleBinding(run, "conductor", "conductor-system")}, must[[]client.Object](t)(Limits(run))...),
 		"network": {must[client.Object](t)(Fence(run, []string{"203.0.113.0/24:443", "0.0.0.0/0", "169.254.7.0/24"})), Wall(run, []string{"ingress-nginx"})},
 		"public":  {Ingress(public, "nginx"), Ingress(public, ""), HTTPRoute(public, "gateways/public"), HTTPRoute(public, "local")},

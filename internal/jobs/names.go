@@ -6,11 +6,13 @@ package jobs
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"strconv"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/evidence"
 )
 
 // maxLabel is the longest DNS label (RFC 1123), and also the longest value of a Kubernetes label.
@@ -21,6 +23,7 @@ const (
 	StageBuild = "build"
 	StageStack = "stack"
 	StageTest  = "test"
+	StageAgent = "agent"
 )
 
 // StackName is the name of the namespace that holds a Run's stack.
@@ -40,8 +43,16 @@ func BuildTag(run *v1alpha1.Run) string {
 // BuildSecretName is the name of the Secret with the git and registry credentials of a Run's builds.
 func BuildSecretName(run *v1alpha1.Run) string { return hashed(run.Name+"-build", run.Name) }
 
-// TestName is the name of a suite's Job in the stack's namespace. The prefix keeps it apart from the Jobs of compose services.
-func TestName(suite string) string { return fit("conductor-test-" + suite) }
+// TestName is the name of the Job of one attempt, in the stack's namespace. The prefix keeps it apart from the Jobs of compose
+// services, and a hash the second attempt of suite a from the first of a suite called a-2.
+func TestName(key evidence.AttemptKey, shards int) string {
+	name := "conductor-test-" + key.Suite
+	if shards <= 1 && key.Number <= 1 {
+		return fit(name)
+	}
+	shard, number := strconv.Itoa(key.Shard), strconv.Itoa(key.Number)
+	return hashed(name+"-"+shard+"-"+number, key.Suite, shard, number)
+}
 
 // PullSecretName is the name of the Secret that a stack's images are pulled with. It is new for every Run, since Conductor may
 // not change a Secret.

@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/evidence"
 )
 
 // randomName is made of few different parts, so that names come close to each other.
@@ -44,7 +45,8 @@ func TestNamesAreLabelsAndNeverShared(t *testing.T) {
 		claim("build", BuildName(run, b), a+"\x00"+b)
 		claim("build secret", BuildSecretName(run), a)
 		claim("pull secret", PullSecretName(run), a)
-		claim("test", TestName(b), b)
+		claim("test", TestName(evidence.AttemptKey{Suite: b, Number: 1}, 1), b)
+		claim("test", TestName(evidence.AttemptKey{Suite: b, Shard: 1, Number: 2}, 3), b+"\x00second")
 		claim("public", Public{Run: run, Service: b, Port: 1}.meta().Name, b)
 		if v := LabelValue(a); len(validation.IsValidLabelValue(v)) > 0 {
 			t.Fatalf("label value of %q is %q", a, v)
@@ -58,8 +60,8 @@ func TestNamesAreLabelsAndNeverShared(t *testing.T) {
 func TestPlainNamesStayReadable(t *testing.T) {
 	run := testRun()
 	for got, want := range map[string]string{
-		StackName(run):             "stack-acme-shop-0123456789",
-		TestName("e2e"):            "conductor-test-e2e",
+		StackName(run): "stack-acme-shop-0123456789",
+		TestName(evidence.AttemptKey{Suite: "e2e", Number: 1}, 1): "conductor-test-e2e",
 		BuildTag(run):              "4f3c2b1a0987-acme-shop-0123456789",
 		LabelValue("My_Service.1"): "My_Service.1",
 	} {

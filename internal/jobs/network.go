@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/evidence"
 	"github.com/w3evolutionsllc/conductor/internal/settings"
 )
 
@@ -35,11 +36,16 @@ func Fence(run *v1alpha1.Run, egress []string) (*networkingv1.NetworkPolicy, err
 	return p, nil
 }
 
-// Wall keeps others out of a stack: it is reached by its own pods and by pods of the operator's ingress namespaces. It goes up once
+// Wall keeps others out of a stack: it is reached by its own pods and by pods of the operator's ingress namespaces, and the agent's port
+// by Conductor. It goes up once
 // the tests have ended and no new pod is expected; until then stacks are kept apart by the Fence of each.
 func Wall(run *v1alpha1.Run, ingressNamespaces []string) *networkingv1.NetworkPolicy {
 	p := policy(run, "conductor-ingress", networkingv1.PolicyTypeIngress)
-	p.Spec.Ingress = []networkingv1.NetworkPolicyIngressRule{{From: samePods()}}
+	port := intstr.FromInt32(evidence.AgentPort)
+	p.Spec.Ingress = []networkingv1.NetworkPolicyIngressRule{{From: samePods()}, {
+		From:  []networkingv1.NetworkPolicyPeer{{NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: run.Namespace}}}},
+		Ports: []networkingv1.NetworkPolicyPort{{Protocol: new(corev1.ProtocolTCP), Port: &port}},
+	}}
 	if len(ingressNamespaces) > 0 {
 		p.Spec.Ingress = append(p.Spec.Ingress, networkingv1.NetworkPolicyIngressRule{From: []networkingv1.NetworkPolicyPeer{{
 			NamespaceSelector: &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{

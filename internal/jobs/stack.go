@@ -55,7 +55,7 @@ func Limits(run *v1alpha1.Run) ([]client.Object, error) {
 	most := corev1.ResourceList{}
 	c := run.Spec.Ceilings
 	if c.Pods > 0 {
-		hard[corev1.ResourcePods] = *resource.NewQuantity(int64(c.Pods), resource.DecimalSI)
+		hard[corev1.ResourcePods] = *resource.NewQuantity(int64(c.Pods)+1, resource.DecimalSI)
 	}
 	for _, q := range []struct {
 		value           string
@@ -70,7 +70,9 @@ func Limits(run *v1alpha1.Run) ([]client.Object, error) {
 		if err != nil {
 			return nil, fmt.Errorf("the run's ceiling for %s %q: %w", q.of, q.value, err)
 		}
-		hard[q.requestedOf], most[q.of] = quantity, quantity
+		most[q.of] = quantity.DeepCopy()
+		quantity.Add(agentRequests[q.of])
+		hard[q.requestedOf] = quantity
 	}
 	objects := []client.Object{limitRange(run, most)}
 	if len(hard) > 0 {

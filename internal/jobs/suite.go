@@ -3,6 +3,7 @@ package jobs
 import (
 	"maps"
 	"slices"
+	"strconv"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -10,60 +11,134 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/evidence"
 )
 
-// TestInput says what one suite runs.
+// Where the wrapper and its token are in a test's container. The volumes are read-only there.
+const (
+	wrapperDir   = "/conductor"
+	tokenDir     = "/conductor-token"
+	wrapperBin   = wrapperDir + "/conductor"
+	volumeBinary = "conductor-wrapper"
+	volumeToken  = "conductor-token"
+)
+
+// Grace is how long a test has between SIGTERM and SIGKILL when its time is up, as docker stop gives it.
+const Grace = 10 * time.Second
+
+// leave is how long a test's pod may wait for the stack, and for its wrapper's own work after the test.
+const leave = 5 * time.Minute
+
+// TestInput says what one attempt of one shard of a suite runs.
 type TestInput struct {
 	Run *v1alpha1.Run
-	// Suite is the suite's name, Image the reference of its image.
-	Suite, Image string
-	// Command is the argv that replaces the image's entrypoint; Shell is a line for /bin/sh instead. Without both the image
-	// runs as it is.
-	Command []string
-	Shell   string
+	Key evidence.AttemptKey
+	// Shards is the number of the suite's shards.
+	Shards int
+	// Image is the reference of the test's image, Wrapper that of Conductor's own, which holds the wrapper.
+	Image, Wrapper string
+	// Argv is what the wrapper runs: the suite's command, or what the image runs by itself.
+	Argv []string
 	// Env is set on top of the image's environment.
 	Env map[string]string
-	// Timeout bounds the suite from its pod's start.
-	Timeout time.Duration
+	// Timeout bounds the test process; Wait bounds how long its pod waits for the stack before that.
+	Timeout, Wait time.Duration
+	// JUnit and Artifacts are patterns of files from the working directory.
+	JUnit, Artifacts []string
 	// PullSecret is the name of the stack's pull Secret; empty when there is none.
 	PullSecret string
+	// Template is the pod of a compose service that is the test; nil for a plain container.
+	Template *corev1.PodSpec
 }
 
-// Test is the Job of one suite, in the stack's namespace, where the compose services answer to their names.
+// Test is the Job of one attempt of one shard, in the stack's namespace, where the compose services answer to their names. Its
+// container runs the wrapper, which waits for leave, runs the test as its child and hands over what it left behind.
 func Test(in TestInput) *batchv1.Job {
 	labels := Labels(in.Run, StageTest)
-	labels[v1alpha1.LabelSuite] = LabelValue(in.Suite)
-	command := in.Command
-	if in.Shell != "" {
-		command = []string{"/bin/sh", "-c", in.Shell}
+	labels[v1alpha1.LabelSuite] = LabelValue(in.Key.Suite)
+	labels[v1alpha1.LabelShard] = strconv.Itoa(in.Key.Shard)
+	labels[v1alpha1.LabelAttempt] = strconv.Itoa(in.Key.Number)
+	// The wrapper keeps the time; the pod's own deadline is for a wrapper that does not.
+	deadline := in.Wait + in.Timeout + Grace + leave
+	pod := podSpec(deadline, corev1.Container{Name: "test"})
+	if in.Template != nil {
+		pod = *in.Template.DeepCopy()
+		pod.RestartPolicy, pod.ActiveDeadlineSeconds = corev1.RestartPolicyNever, seconds(deadline)
+		pod.AutomountServiceAccountToken, pod.EnableServiceLinks = new(false), new(false)
 	}
-	c := corev1.Container{
-		Name:                     "test",
-		Image:                    in.Image,
-		Env:                      testEnv(in),
-		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
-		Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{
+	wrap(&pod, in)
+	return job(TestName(in.Key, in.Shards), StackName(in.Run), labels, deadline, pod)
+}
+
+// wrap makes the first container of a pod run the wrapper, and the wrapper the test.
+func wrap(pod *corev1.PodSpec, in TestInput) {
+	c := &pod.Containers[0]
+	c.Image = in.Image
+	c.TerminationMessagePolicy = corev1.TerminationMessageFallbackToLogsOnError
+	c.Env = mergeEnv(c.Env, testEnv(in))
+	if c.Resources.Requests == nil && c.Resources.Limits == nil {
+		c.Resources.Requests = corev1.ResourceList{
 			corev1.ResourceCPU: resource.MustParse("100m"), corev1.ResourceMemory: resource.MustParse("128Mi"),
+		}
+	}
+	// A health check is for services; the wrapper says when a test has ended.
+	c.LivenessProbe, c.ReadinessProbe, c.StartupProbe = nil, nil, nil
+	c.Command, c.Args = literal(wrapperArgv(in)), nil
+	c.VolumeMounts = append(c.VolumeMounts,
+		corev1.VolumeMount{Name: volumeBinary, MountPath: wrapperDir, ReadOnly: true},
+		corev1.VolumeMount{Name: volumeToken, MountPath: tokenDir, ReadOnly: true})
+	pod.Volumes = append(pod.Volumes,
+		corev1.Volume{Name: volumeBinary, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}},
+		corev1.Volume{Name: volumeToken, VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{
+			SecretName: AgentSecretName(in.Run), DefaultMode: new(int32(0o444)),
+			Items: []corev1.KeyToPath{{Key: KeyWrapperToken, Path: "token"}},
+		}}})
+	pod.InitContainers = append([]corev1.Container{{
+		Name: "conductor-install", Image: in.Wrapper, Args: []string{"install", wrapperDir}, SecurityContext: ownSecurity(),
+		VolumeMounts: []corev1.VolumeMount{{Name: volumeBinary, MountPath: wrapperDir}},
+		Resources: corev1.ResourceRequirements{Requests: corev1.ResourceList{
+			corev1.ResourceCPU: resource.MustParse("10m"), corev1.ResourceMemory: resource.MustParse("32Mi"),
 		}},
-	}
-	if len(command) > 0 {
-		c.Command = literal(command)
-	}
-	pod := podSpec(in.Timeout, c)
+	}}, pod.InitContainers...)
 	pod.ImagePullSecrets = pullSecrets(in.PullSecret)
-	return job(TestName(in.Suite), StackName(in.Run), labels, in.Timeout, pod)
+}
+
+// wrapperArgv is the wrapper's command line.
+func wrapperArgv(in TestInput) []string {
+	argv := []string{
+		wrapperBin, "wrap", "--agent", AgentURL(in.Run), "--token-file", tokenDir + "/token",
+		"--suite", in.Key.Suite, "--shard", strconv.Itoa(in.Key.Shard), "--number", strconv.Itoa(in.Key.Number),
+		"--timeout", in.Timeout.String(), "--grace", Grace.String(), "--wait", in.Wait.String(),
+	}
+	for _, g := range in.JUnit {
+		argv = append(argv, "--junit", g)
+	}
+	for _, g := range in.Artifacts {
+		argv = append(argv, "--artifacts", g)
+	}
+	return append(append(argv, "--"), in.Argv...)
 }
 
 // testEnv is sorted. CI=true is the convention that most tools know; a suite may say otherwise, but it cannot set CONDUCTOR_*.
 func testEnv(in TestInput) []corev1.EnvVar {
 	env := map[string]string{"CI": "true"}
 	maps.Copy(env, in.Env)
-	env["CONDUCTOR_RUN"], env["CONDUCTOR_SUITE"], env["CONDUCTOR_SHA"] = in.Run.Name, in.Suite, in.Run.Spec.SHA
+	env["CONDUCTOR_RUN"], env["CONDUCTOR_SUITE"], env["CONDUCTOR_SHA"] = in.Run.Name, in.Key.Suite, in.Run.Spec.SHA
+	env["CONDUCTOR_SHARD"], env["CONDUCTOR_SHARDS"] = strconv.Itoa(in.Key.Shard), strconv.Itoa(in.Shards)
+	env["CONDUCTOR_ATTEMPT"] = strconv.Itoa(in.Key.Number)
 	var vars []corev1.EnvVar
 	for _, k := range slices.Sorted(maps.Keys(env)) {
 		vars = append(vars, corev1.EnvVar{Name: k, Value: literal([]string{env[k]})[0]})
 	}
 	return vars
+}
+
+// mergeEnv lays over's variables over base's.
+func mergeEnv(base, over []corev1.EnvVar) []corev1.EnvVar {
+	out := slices.DeleteFunc(slices.Clone(base), func(have corev1.EnvVar) bool {
+		return slices.ContainsFunc(over, func(v corev1.EnvVar) bool { return v.Name == have.Name })
+	})
+	return append(out, over...)
 }
 
 func pullSecrets(name string) []corev1.LocalObjectReference {

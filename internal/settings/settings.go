@@ -28,13 +28,15 @@ type Settings struct {
 	// Namespace is where Conductor's own objects live.
 	Namespace string `json:"namespace"`
 	// ServiceAccount is Conductor's own account in Namespace; stacks' RoleBindings name it.
-	ServiceAccount string   `json:"serviceAccount"`
-	GitHub         GitHub   `json:"github"`
-	Registry       Registry `json:"registry"`
-	Builds         Builds   `json:"builds"`
-	Stacks         Stacks   `json:"stacks"`
-	Keep           Keep     `json:"keep"`
-	Triggers       Triggers `json:"triggers"`
+	ServiceAccount string `json:"serviceAccount"`
+	// Image is Conductor's own, which the agents of stacks and the wrappers of tests are.
+	Image    string   `json:"image"`
+	GitHub   GitHub   `json:"github"`
+	Registry Registry `json:"registry"`
+	Builds   Builds   `json:"builds"`
+	Stacks   Stacks   `json:"stacks"`
+	Keep     Keep     `json:"keep"`
+	Triggers Triggers `json:"triggers"`
 	// RunTimeout is the longest a run may take until its result is known.
 	RunTimeout metav1.Duration `json:"runTimeout"`
 	// Retention says which finished Runs are kept.
@@ -66,6 +68,8 @@ type Registry struct {
 	Host string `json:"host"`
 	// Prefix is put before owner/name; it may be empty.
 	Prefix string `json:"prefix,omitempty"`
+	// Records is where the records of runs go, below Prefix: Records/owner/name:run.
+	Records string `json:"records"`
 	// Insecure allows plain HTTP.
 	Insecure bool `json:"insecure,omitempty"`
 	// PushConfigFile and PullConfigFile are Docker config.json files. Without the first, pushes are anonymous; without
@@ -141,7 +145,7 @@ func Default() Settings {
 	return Settings{
 		Namespace: "conductor", ServiceAccount: "conductor",
 		GitHub:   GitHub{APIURL: "https://api.github.com"},
-		Registry: Registry{Type: RegistryOCI},
+		Registry: Registry{Type: RegistryOCI, Records: "records"},
 		Builds: Builds{
 			Namespace: "conductor-builds", Image: "ghcr.io/osscontainertools/kaniko:v1.28.3",
 			Timeout: d(30 * time.Minute), CPU: "500m", Memory: "512Mi",
@@ -192,7 +196,9 @@ func (s Settings) check() error {
 	}
 	required("namespace", s.Namespace)
 	required("serviceAccount", s.ServiceAccount)
+	required("image", s.Image)
 	required("registry.host", s.Registry.Host)
+	required("registry.records", s.Registry.Records)
 	required("builds.namespace", s.Builds.Namespace)
 	required("builds.image", s.Builds.Image)
 	required("github.privateKeyFile", s.GitHub.PrivateKeyFile)

@@ -7,6 +7,7 @@ import (
 )
 
 const least = `
+image: ghcr.io/w3evolutionsllc/conductor:1
 github: {appID: 1, privateKeyFile: /key, webhookSecretFiles: [/secret]}
 registry: {host: registry.example.com}
 `
@@ -47,7 +48,7 @@ func TestEveryProblemIsNamed(t *testing.T) {
 		}
 	}
 	_, err := Parse(nil)
-	for _, want := range []string{"github.appID", "github.privateKeyFile", "webhookSecretFiles", "registry.host"} {
+	for _, want := range []string{"image", "github.appID", "github.privateKeyFile", "webhookSecretFiles", "registry.host"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("an empty file: %v does not name %s", err, want)
 		}

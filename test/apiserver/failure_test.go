@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/evidence"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 	"github.com/w3evolutionsllc/conductor/internal/jobs"
 )
@@ -196,7 +197,7 @@ func TestTestsThatDoNotEndAreEnded(t *testing.T) {
 	w.later(31*time.Minute, run)
 	run = w.until(run, "the run ends", kept)
 	w.ended(run, v1alpha1.OutcomeError, v1alpha1.ConditionTestsPassed, v1alpha1.ReasonTimeout, "integration", "30m0s")
-	if !w.gone(&batchv1.Job{}, jobs.StackName(run), jobs.TestName("integration")) {
+	if !w.gone(&batchv1.Job{}, jobs.StackName(run), jobs.TestName(evidence.AttemptKey{Suite: "integration", Number: 1}, 1)) {
 		t.Error("the tests still run")
 	}
 }

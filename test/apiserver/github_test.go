@@ -275,20 +275,3 @@ func (g *github) setTag(name, object string) {
 	}
 	g.tags["refs/tags/"+name] = object
 }
-
-// registry names images and makes credentials. Its faults are injected with those of GitHub, as Ping.
-type registry struct{ faults *github }
-
-func (registry) Repository(repo v1alpha1.Repository, image string) string {
-	return strings.TrimSuffix("registry.example/"+repo.FullName()+"/"+image, "/")
-}
-
-func (registry) PushConfig(context.Context, string) ([]byte, error) {
-	return []byte(`{"auths":{}}`), nil
-}
-
-func (registry) PullConfig(context.Context, v1alpha1.Repository) ([]byte, error) {
-	return []byte(`{"auths":{}}`), nil
-}
-
-func (r registry) Ping(context.Context) error { return r.faults.call("Ping", func() {}) }

@@ -115,8 +115,9 @@ func (w *world) wire(mgr manager.Manager, p *process) {
 	log := w.log.logger(processes.Add(1))
 	gh := poweredGitHub{w.github, p.power}
 	p.runner = &run.Reconciler{
-		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Kube: kube, GitHub: gh, Registry: registry{w.github}, Settings: w.set,
-		Dir: w.t.TempDir(), Log: log, Now: w.clock.now,
+		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Kube: kube, GitHub: gh, Registry: registry{w.github, w.shelf, p.power}, Settings: w.set,
+		Agents: poweredAgents{w.agents, p.power},
+		Dir:    w.t.TempDir(), Log: log, Now: w.clock.now,
 	}
 	reporter := &run.Reporter{Client: mgr.GetClient(), GitHub: gh, Log: log, Now: w.clock.now}
 	w.must(run.Setup(mgr, p.runner, reporter))

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/evidence"
 	"github.com/w3evolutionsllc/conductor/internal/jobs"
 )
 
@@ -25,7 +26,7 @@ func (w *world) once(run *v1alpha1.Run) {
 	space := jobs.StackName(run)
 	made := map[string]int{
 		"the namespace":       record.times("Namespace", "", space),
-		"the test Job":        record.times("Job", space, jobs.TestName("integration")),
+		"the test Job":        record.times("Job", space, jobs.TestName(evidence.AttemptKey{Suite: "integration", Number: 1}, 1)),
 		"the Job migrate":     record.times("Job", space, "migrate"),
 		"the backend":         record.times("Deployment", space, "backend"),
 		"redis":               record.times("Deployment", space, "redis"),

@@ -72,6 +72,8 @@ type world struct {
 	github   *github
 	clock    *clock
 	node     *node
+	agents   *agents
+	shelf    *shelf
 	log      *logbook
 	made     int
 	ceilings v1alpha1.Ceilings
@@ -80,16 +82,16 @@ type world struct {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	n := worlds.Add(1)
-	w := &world{t: t, set: settings.Default(), github: newGitHub(), clock: &clock{}, log: &logbook{}}
+	w := &world{t: t, set: settings.Default(), github: newGitHub(), clock: &clock{}, log: &logbook{}, agents: newAgents(), shelf: newShelf()}
 	w.github.files, w.github.now = shop, w.clock.now
 	w.github.hints = v1alpha1.CommitHints{Message: fmt.Sprintf("Sell more (#%d)", issueNumber)}
 	w.set.Namespace, w.set.Builds.Namespace = fmt.Sprintf("conductor-%d", n), fmt.Sprintf("conductor-%d-builds", n)
-	w.set.Registry.Host = "registry.example"
+	w.set.Registry.Host, w.set.Image = "registry.example", "registry.example/conductor@sha256:"+strings.Repeat("c", 64)
 	w.ceilings = w.set.Ceilings()
 	for _, name := range []string{w.set.Namespace, w.set.Builds.Namespace} {
 		w.must(admin.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}))
 	}
-	w.node = startNode(t, w.set.Namespace, w.set.Builds.Namespace)
+	w.node = startNode(t, w.set.Namespace, w.set.Builds.Namespace, w.agents)
 	t.Cleanup(func() { w.sweepUp() })
 	return w
 }

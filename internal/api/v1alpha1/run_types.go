@@ -197,6 +197,10 @@ type RunStatus struct {
 	// IssueSource says where the number was found.
 	// +optional
 	IssueSource string `json:"issueSource,omitempty"`
+	// Branch is the short name of the branch that the commit is on, as far as that is known; suites are compared with earlier runs of
+	// the same one. The reporter alone writes it.
+	// +optional
+	Branch string `json:"branch,omitempty"`
 	// Namespace is the stack's namespace.
 	// +optional
 	Namespace string `json:"namespace,omitempty"`
@@ -363,7 +367,10 @@ type AttemptStatus struct {
 	Outcome Outcome `json:"outcome,omitempty"`
 	// +optional
 	ExitCode *int32 `json:"exitCode,omitempty"`
-	// Message explains an outcome that is not the test's own.
+	// Reason is one of the conditions' reasons, where the outcome is not the test's own.
+	// +optional
+	Reason string `json:"reason,omitempty"`
+	// Message explains such an outcome.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	Message string `json:"message,omitempty"`

@@ -176,4 +176,5 @@ func (r *Reconciler) deleteNamespace(ctx context.Context, run *v1alpha1.Run) (*c
 func (r *Reconciler) release(run *v1alpha1.Run) {
 	r.plans.drop(run.UID)
 	r.stacks.forget(run.UID)
+	r.agents.forget(run.UID)
 }

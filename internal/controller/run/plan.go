@@ -141,6 +141,17 @@ func (p *Plan) addSuites(only []string) error {
 // findImage says where a suite's image comes from: what its image names (a build, a compose service, a reference), else a
 // compose service for tests, else Dockerfile.test, else Dockerfile.
 func (p *Plan) findImage(s *Suite) error {
+	if name := s.Test.Service; name != "" {
+		if b, ok := p.ServiceBuilds[name]; ok {
+			s.Build = b
+		} else if image, ok := p.Project.Image(name); ok {
+			s.Image = image
+		} else {
+			return failure.Terminalf(v1alpha1.ReasonInvalidConfig, nil, "tests.%s names the service %s; the compose files have %s",
+				s.Name, name, strings.Join(p.Project.Services(), ", "))
+		}
+		return nil
+	}
 	if name := s.Test.Image; name != "" {
 		if slices.ContainsFunc(p.Builds, func(b Build) bool { return b.Name == name }) {
 			s.Build = name
@@ -203,6 +214,11 @@ func (p *Plan) checkFiles() error {
 		}
 	}
 	return nil
+}
+
+// tests says whether a compose service is a test itself, and so no part of the stack.
+func (p *Plan) tests(service string) bool {
+	return slices.ContainsFunc(p.Suites, func(s Suite) bool { return s.Test.Service == service })
 }
 
 // planCache keeps the plans of Runs that are under way. A plan that is not there is made again.

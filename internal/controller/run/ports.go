@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/evidence"
 )
 
 // GitHub is what a Run needs of GitHub. Each call uses a token narrowed to the repository and to the permissions of
@@ -35,4 +36,14 @@ type Registry interface {
 	// Ping says whether the registry answers and takes the credential that builds push with. A build that cannot push would
 	// find out only at its end.
 	Ping(ctx context.Context) error
+	// ImageConfig is what an image runs when nothing else is said.
+	ImageConfig(ctx context.Context, image string) (entrypoint, cmd []string, user, workdir string, err error)
+	// PushRecord keeps a run's record. It can be tried again from wherever it broke off; the same content makes the same digest.
+	PushRecord(ctx context.Context, repo v1alpha1.Repository, run string, annotations map[string]string, layers []evidence.Layer) (v1alpha1.RecordStatus, error)
+	// LinkImages has images, by digest, refer to a record.
+	LinkImages(ctx context.Context, record v1alpha1.RecordStatus, images []string) error
+	// History is what the last runs of a suite on a branch showed; nil when there is none.
+	History(ctx context.Context, repo v1alpha1.Repository, branch, suite string) (*evidence.History, error)
+	// UpdateHistory writes what change makes of it. Changes of one process do not overlap.
+	UpdateHistory(ctx context.Context, repo v1alpha1.Repository, branch, suite string, change func(*evidence.History) evidence.History) error
 }

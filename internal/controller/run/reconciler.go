@@ -39,6 +39,7 @@ func init() {
 		{name: "builds", condition: v1alpha1.ConditionImagesBuilt, run: (*Reconciler).builds, deadline: 10 * time.Minute},
 		{name: "stack", condition: v1alpha1.ConditionStackReady, run: (*Reconciler).stack, deadline: 10 * time.Minute},
 		{name: "tests", condition: v1alpha1.ConditionTestsPassed, run: (*Reconciler).tests, deadline: 10 * time.Minute},
+		{name: "record", condition: v1alpha1.ConditionRecorded, run: (*Reconciler).record, always: true, deadline: recordDeadline},
 		{name: "report", condition: v1alpha1.ConditionReported, run: (*Reconciler).reported, always: true},
 		{name: "keep", condition: v1alpha1.ConditionStackKept, run: (*Reconciler).keep, always: true},
 	}
@@ -63,6 +64,7 @@ type Reconciler struct {
 	Kube     kubernetes.Interface
 	GitHub   GitHub
 	Registry Registry
+	Agents   Agents
 	Settings settings.Settings
 	// Dir is where checkouts are kept while their Runs are under way.
 	Dir string
@@ -71,8 +73,10 @@ type Reconciler struct {
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 
-	plans  planCache
-	stacks *stackPods
+	plans   planCache
+	results results
+	stacks  *stackPods
+	agents  *stackAgents
 }
 
 // Reconcile looks at every stage of one Run and writes its status once.

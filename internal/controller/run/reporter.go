@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -12,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/evidence"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 	"github.com/w3evolutionsllc/conductor/internal/report"
 	"github.com/w3evolutionsllc/conductor/internal/trigger"
@@ -30,8 +32,10 @@ const (
 type Reporter struct {
 	Client client.Client
 	GitHub GitHub
-	Log    *slog.Logger
-	Now    func() time.Time
+	// Results are what the suites of a Run showed, as far as it is known.
+	Results func(ctx context.Context, run *v1alpha1.Run) []evidence.Suite
+	Log     *slog.Logger
+	Now     func() time.Time
 
 	last lastTold
 }
@@ -45,7 +49,8 @@ func (r *Reporter) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result
 	if run.DeletionTimestamp != nil || run.Status.StartedAt == nil {
 		return ctrl.Result{}, nil
 	}
-	digest := report.Digest(run, nil)
+	results := r.results(ctx, run)
+	digest := report.Digest(run, results)
 	if rep := run.Status.Report; rep != nil && rep.Digest == digest {
 		return ctrl.Result{}, nil
 	}
@@ -57,14 +62,14 @@ func (r *Reporter) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result
 	if run.Status.Report == nil {
 		run.Status.Report = &v1alpha1.ReportStatus{}
 	}
-	err := r.tell(ctx, run)
+	err := r.tell(ctx, run, results)
 	r.last.told(run.UID, r.now(), over)
 	run.Status.Report.Message = ""
 	if err == nil {
 		run.Status.Report.Digest, run.Status.Report.Final = digest, over
 	} else if f := failure.Of(err); f != nil {
 		run.Status.Report.Message = cut(f.Sentence, 1024)
-		r.giveUp(run, f)
+		r.giveUp(run, f, digest)
 	}
 	if perr := r.patch(ctx, before, run); perr != nil {
 		return ctrl.Result{}, errors.Join(err, perr)
@@ -73,13 +78,13 @@ func (r *Reporter) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result
 }
 
 // giveUp makes a report final that cannot be brought to GitHub: because only a person can mend it, or after a day.
-func (r *Reporter) giveUp(run *v1alpha1.Run, f *failure.Error) {
+func (r *Reporter) giveUp(run *v1alpha1.Run, f *failure.Error, digest string) {
 	done := run.Status.FinishedAt
 	if done == nil {
 		return
 	}
 	if f.Kind == failure.Terminal || r.now().Sub(done.Time) > reportDeadline {
-		run.Status.Report.Final, run.Status.Report.Digest = true, report.Digest(run, nil)
+		run.Status.Report.Final, run.Status.Report.Digest = true, digest
 	}
 }
 
@@ -100,13 +105,13 @@ func (r *Reporter) next(run *v1alpha1.Run, err error) (ctrl.Result, error) {
 }
 
 // tell brings the check runs, then the comment, to what the Run's status says. Both can fail by themselves.
-func (r *Reporter) tell(ctx context.Context, run *v1alpha1.Run) error {
+func (r *Reporter) tell(ctx context.Context, run *v1alpha1.Run, results []evidence.Suite) error {
 	spec := run.Spec
 	var errs []error
 	if run.Status.IssueSource == "" {
 		errs = append(errs, r.findIssue(ctx, run))
 	}
-	for _, c := range report.CheckRuns(run, suiteNames(run), nil) {
+	for _, c := range report.CheckRuns(run, suiteNames(run), results) {
 		id, err := r.GitHub.UpsertCheckRun(ctx, spec.InstallationID, spec.Repository, run.Status.Report.CheckRuns[c.ExternalID], c)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("check run %s: %w", c.Name, err))
@@ -118,7 +123,7 @@ func (r *Reporter) tell(ctx context.Context, run *v1alpha1.Run) error {
 		run.Status.Report.CheckRuns[c.ExternalID] = id
 	}
 	if run.Status.Issue > 0 {
-		id, err := r.GitHub.UpsertComment(ctx, spec.InstallationID, spec.Repository, run.Status.Issue, run.Status.Report.CommentID, report.Mark(run), report.Comment(run, nil, r.now()))
+		id, err := r.GitHub.UpsertComment(ctx, spec.InstallationID, spec.Repository, run.Status.Issue, run.Status.Report.CommentID, report.Mark(run), report.Comment(run, results, r.now()))
 		if err != nil {
 			errs = append(errs, fmt.Errorf("comment on #%d: %w", run.Status.Issue, err))
 		} else {
@@ -138,17 +143,34 @@ func (r *Reporter) tell(ctx context.Context, run *v1alpha1.Run) error {
 func (r *Reporter) findIssue(ctx context.Context, run *v1alpha1.Run) error {
 	if run.Spec.Issue > 0 {
 		run.Status.Issue, run.Status.IssueSource = run.Spec.Issue, "comment"
-		return nil
+		if run.Status.Branch = branchOf(run.Spec.Ref, nil); run.Status.Branch != "" {
+			return nil
+		}
 	}
 	hints, err := r.GitHub.Hints(ctx, run.Spec.InstallationID, run.Spec.Repository, run.Spec.Object, run.Spec.SHA)
 	if err != nil {
 		return fmt.Errorf("look for the issue: %w", err)
+	}
+	run.Status.Branch = branchOf(run.Spec.Ref, hints.Branches)
+	if run.Spec.Issue > 0 {
+		return nil
 	}
 	run.Status.Issue, run.Status.IssueSource = trigger.Issue(run.Spec.Ref, hints)
 	if run.Status.Issue == 0 {
 		run.Status.IssueSource = "none"
 	}
 	return nil
+}
+
+// branchOf is the branch that a Run's results belong to: the one that its ref names, else the first whose head the commit is.
+func branchOf(ref string, heads []string) string {
+	if b, ok := strings.CutPrefix(ref, "refs/heads/"); ok {
+		return b
+	}
+	if len(heads) > 0 {
+		return heads[0]
+	}
+	return ""
 }
 
 // patch writes the reporter's part of the status and nothing else, so that it never undoes what a stage wrote meanwhile.
@@ -160,6 +182,13 @@ func (r *Reporter) patch(ctx context.Context, before, run *v1alpha1.Run) error {
 		return fmt.Errorf("note the report of %s: %w", run.Name, err)
 	}
 	return nil
+}
+
+func (r *Reporter) results(ctx context.Context, run *v1alpha1.Run) []evidence.Suite {
+	if r.Results == nil {
+		return nil
+	}
+	return r.Results(ctx, run)
 }
 
 func (r *Reporter) now() time.Time {

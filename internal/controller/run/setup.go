@@ -22,6 +22,8 @@ import (
 // Setup adds the controllers of Runs to a manager.
 func Setup(mgr ctrl.Manager, r *Reconciler, rep *Reporter) error {
 	r.stacks = newStackPods(r.Kube)
+	r.agents = &stackAgents{agents: r.Agents, wake: r.stacks.wakeUp}
+	rep.Results = r.Results
 	toRun := func(_ context.Context, o client.Object) []reconcile.Request {
 		name := o.GetLabels()[v1alpha1.LabelRun]
 		if name == "" {
@@ -48,6 +50,7 @@ func Setup(mgr ctrl.Manager, r *Reconciler, rep *Reporter) error {
 	if err := mgr.Add(manager.RunnableFunc(func(ctx context.Context) error {
 		<-ctx.Done()
 		r.stacks.close()
+		r.agents.close()
 		return nil
 	})); err != nil {
 		return fmt.Errorf("set up the end of the watches: %w", err)

@@ -48,8 +48,17 @@ func (r *Reconciler) stack(ctx context.Context, s *state) error {
 	return r.gate(ctx, s, stack, pods)
 }
 
-// convert turns the compose project into objects, with the images known so far.
+// convert turns the compose project into objects, with the images known so far. Services that are tests are no part of the stack.
 func (r *Reconciler) convert(s *state) (*compose.Stack, error) {
+	stack, err := r.convertAll(s)
+	if err != nil {
+		return nil, err
+	}
+	stack.Services = slices.DeleteFunc(stack.Services, func(svc compose.Service) bool { return s.plan.tests(svc.Name) })
+	return stack, nil
+}
+
+func (r *Reconciler) convertAll(s *state) (*compose.Stack, error) {
 	images := map[string]string{}
 	for service, build := range s.plan.ServiceBuilds {
 		images[service] = image(s.status(), build).Reference()
@@ -80,6 +89,9 @@ func (r *Reconciler) namespace(ctx context.Context, s *state, stack *compose.Sta
 	if err := r.Client.Create(ctx, jobs.RoleBinding(s.run, r.Settings.ServiceAccount, r.Settings.Namespace)); err != nil && !apierrors.IsAlreadyExists(err) {
 		return fmt.Errorf("bind Conductor's role in %s: %w", ns.Name, err)
 	}
+	if err := r.Client.Create(ctx, jobs.AgentBinding(s.run)); err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("bind the agent's role in %s: %w", ns.Name, err)
+	}
 	fences, err := r.fences(s.run)
 	if err != nil {
 		return err
@@ -90,7 +102,11 @@ func (r *Reconciler) namespace(ctx context.Context, s *state, stack *compose.Sta
 	if err := r.createPullSecret(ctx, s.run); err != nil {
 		return err
 	}
-	objects := append(slices.Clone(stack.Shared), r.public(s)...)
+	if err := r.createAgentSecret(ctx, s.run); err != nil {
+		return err
+	}
+	objects := append(jobs.Agent(s.run, r.Settings.Image, r.pullSecret(s.run)), stack.Shared...)
+	objects = append(objects, r.public(s)...)
 	for _, svc := range stack.Services {
 		objects = append(objects, svc.Objects...)
 		service(s.status(), svc.Name)

@@ -124,7 +124,7 @@ func (s *state) absorb(st stage, err error) error {
 	if f == nil {
 		return nil
 	}
-	if f.Kind != failure.Terminal && !s.over() && s.late(st) {
+	if f.Kind != failure.Terminal && (!s.over() || st.always) && s.late(st) {
 		f = failure.Terminalf(v1alpha1.ReasonTimeout, err, "%s (tried for %s)", f.Sentence, st.deadline)
 	}
 	switch f.Kind {
@@ -173,6 +173,15 @@ func (s *state) phase() v1alpha1.RunPhase {
 		return v1alpha1.PhasePreparing
 	}
 	return v1alpha1.PhasePending
+}
+
+// instant is a time of the status as others write it.
+func instant(t *metav1.MicroTime) *time.Time {
+	if t == nil {
+		return nil
+	}
+	at := t.UTC()
+	return &at
 }
 
 // cut shortens s to at most max bytes, at a character's boundary.

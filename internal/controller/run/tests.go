@@ -7,151 +7,251 @@ import (
 	"strings"
 	"time"
 
-	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/evidence"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 	"github.com/w3evolutionsllc/conductor/internal/jobs"
+	"github.com/w3evolutionsllc/conductor/internal/repoconfig"
 )
 
-// backstop is how much later than Conductor the Job controller ends a suite: it deletes the pod and its log with it.
-const backstop = time.Minute
-
-// tests runs the suites one after the other, since they share one stack.
+// tests runs the suites one after the other, since they share one stack. The pods of the first one are made as soon as its image is
+// known, and those of each further one while the one before runs: they wait for leave, and nobody waits for them.
 func (r *Reconciler) tests(ctx context.Context, s *state) error {
-	if s.plan == nil || !s.is(v1alpha1.ConditionStackReady) || !s.open(v1alpha1.ConditionTestsPassed) {
+	if s.plan == nil || s.status().Namespace == "" || !s.open(v1alpha1.ConditionTestsPassed) {
 		return nil
 	}
-	pods, err := r.stacks.pods(ctx, s.run)
-	if err != nil {
-		return err
-	}
-	for _, t := range s.plan.Suites {
+	for i, t := range s.plan.Suites {
 		st := suite(s.status(), t.Name)
 		if st.Outcome != "" {
 			continue
 		}
-		if st.StartedAt == nil {
-			return r.startSuite(ctx, s, t, st)
-		}
-		if err := r.observeSuite(ctx, s, t, st, pods[""]); err != nil || st.Outcome == "" {
+		if err := r.prepare(ctx, s, t, st); err != nil {
 			return err
+		}
+		if !s.is(v1alpha1.ConditionStackReady) {
+			return nil
+		}
+		s.begin(v1alpha1.ConditionTestsPassed, "Running "+t.Name)
+		if err := r.runSuite(ctx, s, t, st); err != nil {
+			return err
+		}
+		if st.Outcome == "" {
+			return r.prepareNext(ctx, s, i+1)
 		}
 	}
 	r.conclude(s)
 	return nil
 }
 
-// startSuite makes a suite's Job.
-func (r *Reconciler) startSuite(ctx context.Context, s *state, t Suite, st *v1alpha1.SuiteStatus) error {
-	ref := t.Image
-	if t.Build != "" {
-		if ref = image(s.status(), t.Build).Reference(); ref == "" {
-			return nil // The stack was up before the tests' image.
+// prepareNext makes the pods of the suite that comes next, if there is one.
+func (r *Reconciler) prepareNext(ctx context.Context, s *state, i int) error {
+	if i >= len(s.plan.Suites) {
+		return nil
+	}
+	return r.prepare(ctx, s, s.plan.Suites[i], suite(s.status(), s.plan.Suites[i].Name))
+}
+
+// prepare makes the first attempts of a suite's shards, once its image is known.
+func (r *Reconciler) prepare(ctx context.Context, s *state, t Suite, st *v1alpha1.SuiteStatus) error {
+	st.Shards = int32(t.Test.Shards)
+	for shard := range st.Shards {
+		if slices.ContainsFunc(st.Attempts, func(a v1alpha1.AttemptStatus) bool { return a.Shard == shard }) {
+			continue
+		}
+		if err := r.createAttempt(ctx, s, t, st, shard, 1); err != nil {
+			return err
 		}
 	}
-	s.begin(v1alpha1.ConditionTestsPassed, "Running "+t.Name)
-	job := jobs.Test(jobs.TestInput{
-		Run: s.run, Suite: t.Name, Image: ref, Command: t.Test.Command.Args, Shell: t.Test.Command.Shell, Env: t.Test.Env,
-		Timeout: t.Test.Timeout.Duration + backstop, PullSecret: r.pullSecret(s.run),
-	})
+	return nil
+}
+
+// createAttempt makes the Job of an attempt, and notes it. Where the image is not known yet it does nothing.
+func (r *Reconciler) createAttempt(ctx context.Context, s *state, t Suite, st *v1alpha1.SuiteStatus, shard, number int32) error {
+	in := jobs.TestInput{
+		Run: s.run, Key: evidence.AttemptKey{Suite: t.Name, Shard: int(shard), Number: int(number)}, Shards: t.Test.Shards,
+		Image: t.Image, Wrapper: r.Settings.Image, Argv: t.Test.Command.Argv(), Env: t.Test.Env,
+		Timeout: t.Test.Timeout.Duration, Wait: s.run.Spec.Ceilings.RunTimeout.Duration,
+		JUnit: t.Test.Reports.JUnit, Artifacts: t.Test.Artifacts, PullSecret: r.pullSecret(s.run),
+	}
+	if t.Build != "" {
+		if in.Image = image(s.status(), t.Build).Reference(); in.Image == "" {
+			return nil
+		}
+	}
+	if len(in.JUnit) == 0 {
+		in.JUnit = repoconfig.DefaultJUnit
+	}
+	if err := r.findArgv(ctx, s, t, &in); err != nil {
+		return err
+	}
+	job := jobs.Test(in)
 	if err := r.Client.Create(ctx, job); err != nil && !apierrors.IsAlreadyExists(err) {
 		return fmt.Errorf("create test job %s: %w", job.Name, err)
 	}
-	st.StartedAt = s.micro()
-	s.lookAgain(t.Test.Timeout.Duration)
+	st.Attempts = append(st.Attempts, v1alpha1.AttemptStatus{Shard: shard, Number: number, CreatedAt: s.micro()})
 	return nil
 }
 
-// observeSuite learns from a suite's pod how it ended.
-func (r *Reconciler) observeSuite(ctx context.Context, s *state, t Suite, st *v1alpha1.SuiteStatus, pods []*corev1.Pod) error {
-	i := slices.IndexFunc(pods, func(p *corev1.Pod) bool { return p.Labels[v1alpha1.LabelSuite] == jobs.LabelValue(t.Name) })
-	left := timeLeft(st.StartedAt, t.Test.Timeout.Duration, s.now)
-	s.lookAgain(left)
-	if i < 0 {
-		return r.missingTestPod(ctx, s, t, st, left)
+// findArgv says what the wrapper runs: the suite's command, else that of the compose service that is the test, else the image's own.
+// As in Docker, an entrypoint that the service names leaves the image's command behind.
+func (r *Reconciler) findArgv(ctx context.Context, s *state, t Suite, in *jobs.TestInput) error {
+	var entrypoint, args []string
+	if t.Test.Service != "" {
+		pod, err := r.testPod(s, t.Test.Service)
+		if err != nil {
+			return err
+		}
+		in.Template = pod
+		entrypoint, args = pod.Containers[0].Command, pod.Containers[0].Args
 	}
-	pod := pods[i]
-	if end := terminated(pod); end != nil {
-		st.FinishedAt = s.micro()
-		st.Log = r.tail(ctx, pod, 60, 8000)
-		st.Outcome = v1alpha1.OutcomePassed
-		if end.ExitCode >= 0 {
-			st.ExitCode = &end.ExitCode
-		}
-		if end.ExitCode != 0 {
-			st.Outcome, st.Message = v1alpha1.OutcomeFailed, "The tests ended with "+exitSentence(end)
-		}
+	if len(in.Argv) > 0 {
 		return nil
 	}
-	if reason, message, after := blocked(pod, s.now); message != "" {
-		if after == 0 {
-			return r.errored(s, st, reason, "The tests of "+t.Name+" cannot start: "+message)
-		}
-		s.lookAgain(after)
-	}
-	if left > 0 {
+	if len(entrypoint) > 0 {
+		in.Argv = slices.Concat(entrypoint, args)
 		return nil
 	}
-	st.Log = r.tail(ctx, pod, 60, 8000)
-	if err := r.deleteTest(ctx, s.run, t.Name); err != nil {
+	own, cmd, _, _, err := r.Registry.ImageConfig(ctx, in.Image)
+	if err != nil {
+		return fmt.Errorf("look up what the image of %s runs: %w", t.Name, err)
+	}
+	if len(args) > 0 {
+		cmd = args
+	}
+	if in.Argv = slices.Concat(own, cmd); len(in.Argv) == 0 {
+		return failure.Terminalf(v1alpha1.ReasonInvalidConfig, nil, "The image %s does not say what it runs; set tests.%s.command", in.Image, t.Name)
+	}
+	return nil
+}
+
+// runSuite lets a suite's attempts go, learns how they ended, tries again what failed, and ends the suite when no attempt is open.
+func (r *Reconciler) runSuite(ctx context.Context, s *state, t Suite, st *v1alpha1.SuiteStatus) error {
+	pods, err := r.stacks.pods(ctx, s.run)
+	if err != nil {
 		return err
 	}
-	return r.errored(s, st, v1alpha1.ReasonTimeout, fmt.Sprintf("The tests of %s did not end within %s (tests.%s.timeout)", t.Name, t.Test.Timeout.Duration, t.Name))
-}
-
-// missingTestPod handles a suite whose pod is not there (yet, or any more).
-func (r *Reconciler) missingTestPod(ctx context.Context, s *state, t Suite, st *v1alpha1.SuiteStatus, left time.Duration) error {
-	s.lookAgain(5 * time.Second)
-	if timeLeft(st.StartedAt, 5*time.Second, s.now) > 0 {
-		return nil
+	began := s.time(v1alpha1.ConditionTestsPassed).StartedAt.Time
+	agent, err := r.agent(s, pods[""], began)
+	if err != nil {
+		return r.ended(s, st, err)
 	}
-	job, err := r.Kube.BatchV1().Jobs(jobs.StackName(s.run)).Get(ctx, jobs.TestName(t.Name), metav1.GetOptions{})
-	if apierrors.IsNotFound(err) {
-		return r.errored(s, st, v1alpha1.ReasonDeleted, "The Job of the suite "+t.Name+" was deleted")
-	} else if err != nil {
-		return fmt.Errorf("get test job: %w", err)
-	}
-	for _, c := range job.Status.Conditions {
-		if c.Type == batchv1.JobFailed && c.Status == corev1.ConditionTrue {
-			return r.errored(s, st, v1alpha1.ReasonCrashed, "The Job of the suite "+t.Name+" failed: "+c.Message)
+	open := false
+	for i := range st.Attempts { // Attempts that are added below are looked at when their pods say something.
+		a := &st.Attempts[i]
+		if a.Outcome != "" {
+			continue
+		}
+		if err := r.observeAttempt(ctx, s, t, st, a, agent, pods[""]); err != nil {
+			return r.ended(s, st, err)
+		}
+		if a.Outcome == "" {
+			open = true
+		} else if again := a.Outcome != v1alpha1.OutcomePassed && int(a.Number) <= t.Test.Retry; again {
+			open = true
+			if err := r.createAttempt(ctx, s, t, st, a.Shard, a.Number+1); err != nil {
+				a.Outcome = "" // It is looked at again, and so is this.
+				return err
+			}
 		}
 	}
-	if left <= 0 {
-		return r.errored(s, st, v1alpha1.ReasonTimeout, "No pod of the suite "+t.Name+" was started in time")
+	if open {
+		return nil
+	}
+	return r.closeSuite(ctx, s, t, st, agent, pods[""])
+}
+
+// ended notes on a suite that it could not be run, where an error says so.
+func (r *Reconciler) ended(s *state, st *v1alpha1.SuiteStatus, err error) error {
+	if f := failure.Of(err); f != nil && f.Kind == failure.Terminal {
+		st.Outcome, st.Message, st.FinishedAt = v1alpha1.OutcomeError, cut(f.Sentence, 2048), s.micro()
+	}
+	return err
+}
+
+// closeSuite ends a suite whose attempts have all ended: the last one of each shard counts.
+func (r *Reconciler) closeSuite(ctx context.Context, s *state, t Suite, st *v1alpha1.SuiteStatus, agent Agent, pods []*corev1.Pod) error {
+	worst := worstAttempt(st)
+	if pod := attemptPod(pods, t.Name, worst); worst.Outcome != v1alpha1.OutcomePassed && pod != nil && terminated(pod) == nil &&
+		worst.FinishedAt != nil && s.now.Sub(worst.FinishedAt.Time) < 2*time.Second {
+		// The wrapper said how it ended before the kubelet has the end of its log.
+		s.lookAgain(100 * time.Millisecond)
+		return nil
+	}
+	full, err := r.gather(ctx, s.run, st, agent)
+	if err != nil {
+		r.Log.Warn("the test cases of a suite could not be read", "run", s.run.Name, "suite", t.Name, "error", err)
+		st.Problems = append(st.Problems, "The JUnit files could not be read: "+cut(err.Error(), 300))
+	}
+	r.compare(ctx, s.run, &full)
+	r.results.put(s.run.UID, full)
+	describe(st, full)
+	st.ExitCode = worst.ExitCode
+	st.Log = r.suiteLog(ctx, t.Name, worst, agent, pods)
+	st.Outcome, st.FinishedAt = worst.Outcome, worst.FinishedAt
+	if worst.Message != "" {
+		st.Message = worst.Message
+	}
+	if st.FinishedAt == nil {
+		st.FinishedAt = s.micro()
 	}
 	return nil
 }
 
-// errored ends a suite that could not be run.
-func (r *Reconciler) errored(s *state, st *v1alpha1.SuiteStatus, reason, message string) error {
-	st.Outcome, st.Message, st.FinishedAt = v1alpha1.OutcomeError, message, s.micro()
-	return failure.Terminalf(reason, nil, "%s", message)
+// lastAttempts are the last attempts of a suite's shards, by shard.
+func lastAttempts(st *v1alpha1.SuiteStatus) []v1alpha1.AttemptStatus {
+	last := make([]v1alpha1.AttemptStatus, max(1, int(st.Shards)))
+	for _, a := range st.Attempts {
+		if int(a.Shard) < len(last) && a.Number > last[a.Shard].Number {
+			last[a.Shard] = a
+		}
+	}
+	return last
 }
 
-func (r *Reconciler) deleteTest(ctx context.Context, run *v1alpha1.Run, suite string) error {
-	job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Name: jobs.TestName(suite), Namespace: jobs.StackName(run)}}
-	return client.IgnoreNotFound(r.Client.Delete(ctx, job, client.PropagationPolicy(metav1.DeletePropagationBackground)))
+// worstAttempt is the one among them that the suite's outcome comes from.
+func worstAttempt(st *v1alpha1.SuiteStatus) v1alpha1.AttemptStatus {
+	return slices.MaxFunc(lastAttempts(st), func(a, b v1alpha1.AttemptStatus) int { return rank(a.Outcome) - rank(b.Outcome) })
+}
+
+func rank(o v1alpha1.Outcome) int {
+	return slices.Index([]v1alpha1.Outcome{v1alpha1.OutcomePassed, v1alpha1.OutcomeFailed, v1alpha1.OutcomeError}, o)
 }
 
 // conclude sets the outcome once every suite has one.
 func (r *Reconciler) conclude(s *state) {
-	var failed []string
+	var failed, broken []string
+	reason := v1alpha1.ReasonTestsFailed
 	for _, st := range s.status().Suites {
-		if st.Outcome != v1alpha1.OutcomePassed {
+		switch st.Outcome {
+		case v1alpha1.OutcomePassed:
+		case v1alpha1.OutcomeFailed:
 			failed = append(failed, st.Name)
+		default:
+			broken = append(broken, st.Message)
+			for _, a := range lastAttempts(&st) {
+				if a.Outcome == v1alpha1.OutcomeError && a.Reason != "" {
+					reason = a.Reason
+				}
+			}
 		}
 	}
-	if len(failed) > 0 {
+	switch {
+	case len(broken) > 0:
+		message := strings.Join(broken, "; ")
+		if len(failed) > 0 {
+			message += "; failed: " + strings.Join(failed, ", ")
+		}
+		s.fail(v1alpha1.ConditionTestsPassed, reason, message)
+		s.finish(v1alpha1.OutcomeError, reason, message)
+	case len(failed) > 0:
 		message := "Failed: " + strings.Join(failed, ", ")
 		s.fail(v1alpha1.ConditionTestsPassed, v1alpha1.ReasonTestsFailed, message)
 		s.finish(v1alpha1.OutcomeFailed, v1alpha1.ReasonTestsFailed, message)
-		return
+	default:
+		s.done(v1alpha1.ConditionTestsPassed, v1alpha1.ReasonDone, count(len(s.plan.Suites), "suite")+" passed")
+		s.finish(v1alpha1.OutcomePassed, v1alpha1.ReasonDone, "All tests passed")
 	}
-	s.done(v1alpha1.ConditionTestsPassed, v1alpha1.ReasonDone, count(len(s.plan.Suites), "suite")+" passed")
-	s.finish(v1alpha1.OutcomePassed, v1alpha1.ReasonDone, "All tests passed")
 }

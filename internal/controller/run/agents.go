@@ -1,0 +1,212 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/evidence"
+	"github.com/w3evolutionsllc/conductor/internal/failure"
+	"github.com/w3evolutionsllc/conductor/internal/jobs"
+)
+
+// Agents reaches the agents of stacks.
+type Agents interface {
+	// At is the agent of a Run at the address of its pod.
+	At(run *v1alpha1.Run, address string) Agent
+	// Tokens are what the agent's Secret holds for a Run.
+	Tokens(run *v1alpha1.Run) (conductor, wrapper string, err error)
+}
+
+// Agent is the agent of one stack. Errors of what it does not have hold evidence.ErrAbsent.
+type Agent interface {
+	// Go lets an attempt start. It can be repeated.
+	Go(ctx context.Context, key evidence.AttemptKey) error
+	// State answers at once when its version is not since, else when that changes or after wait.
+	State(ctx context.Context, since int64, wait time.Duration) (evidence.AgentState, error)
+	// Cases are the test cases of an attempt, and what could not be read of them.
+	Cases(ctx context.Context, key evidence.AttemptKey) ([]evidence.Case, []string, error)
+	// Blob opens what is at one of evidence's paths.
+	Blob(ctx context.Context, path string) (content io.ReadCloser, size int64, digest string, err error)
+	// Tail is the end of a container's log, masked.
+	Tail(ctx context.Context, pod, container string, lines int) (string, error)
+	// Usage is what services used at most, by label value; empty where the cluster has no metrics.
+	Usage(ctx context.Context) (map[string]evidence.Usage, error)
+}
+
+// agentStart is how long a stack's agent may take until it answers.
+const agentStart = 3 * time.Minute
+
+// stackAgents follows the agents of the Runs that are under way, so that a Run is looked at the moment a test has ended.
+type stackAgents struct {
+	agents Agents
+	wake   func(*v1alpha1.Run)
+
+	mu      sync.Mutex
+	watches map[types.UID]*agentWatch
+}
+
+// agentWatch follows one agent.
+type agentWatch struct {
+	Agent
+	address string
+	stop    context.CancelFunc
+
+	mu    sync.Mutex
+	known bool
+	state evidence.AgentState
+}
+
+// at follows the agent of a Run at an address, or finds the watch that is there.
+func (a *stackAgents) at(run *v1alpha1.Run, address string) *agentWatch {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if w := a.watches[run.UID]; w != nil {
+		if w.address == address {
+			return w
+		}
+		w.stop()
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	w := &agentWatch{Agent: a.agents.At(run, address), address: address, stop: stop}
+	if a.watches == nil {
+		a.watches = map[types.UID]*agentWatch{}
+	}
+	a.watches[run.UID] = w
+	go w.follow(ctx, run.DeepCopy(), a.wake)
+	return w
+}
+
+// follow asks for the state again and again until the context ends.
+func (w *agentWatch) follow(ctx context.Context, run *v1alpha1.Run, wake func(*v1alpha1.Run)) {
+	since, pause := int64(-1), 50*time.Millisecond
+	for ctx.Err() == nil {
+		state, err := w.State(ctx, since, 30*time.Second)
+		if err != nil {
+			select {
+			case <-ctx.Done():
+			case <-time.After(pause):
+			}
+			pause = min(2*pause, 2*time.Second)
+			continue
+		}
+		pause = 50 * time.Millisecond
+		if state.Version != since {
+			w.learn(state)
+			wake(run)
+		}
+		since = state.Version
+	}
+}
+
+func (w *agentWatch) learn(state evidence.AgentState) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.known, w.state = true, state
+}
+
+// attempt is what is known of an attempt; fresh asks the agent instead of remembering.
+func (w *agentWatch) attempt(ctx context.Context, key evidence.AttemptKey, fresh bool) (evidence.AttemptState, error) {
+	if fresh {
+		state, err := w.State(ctx, -1, 0)
+		if err != nil {
+			return evidence.AttemptState{}, err
+		}
+		w.learn(state)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, a := range w.state.Attempts {
+		if a.Key == key {
+			return a, nil
+		}
+	}
+	return evidence.AttemptState{}, nil
+}
+
+// forget ends a Run's watch.
+func (a *stackAgents) forget(uid types.UID) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if w := a.watches[uid]; w != nil {
+		w.stop()
+		delete(a.watches, uid)
+	}
+}
+
+// close ends every watch.
+func (a *stackAgents) close() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for uid, w := range a.watches {
+		w.stop()
+		delete(a.watches, uid)
+	}
+}
+
+// agentPod is the agent's pod among those of a stack; nil when there is none that could answer.
+func agentPod(pods []*corev1.Pod) *corev1.Pod {
+	for _, p := range pods {
+		if p.Labels[v1alpha1.LabelStage] == jobs.StageAgent && p.DeletionTimestamp == nil && p.Status.PodIP != "" && hasStarted(p) {
+			return p
+		}
+	}
+	return nil
+}
+
+// agent is the agent of a Run whose stack is there; since is when it should have begun to answer.
+func (r *Reconciler) agent(s *state, pods []*corev1.Pod, since time.Time) (*agentWatch, error) {
+	if p := agentPod(pods); p != nil {
+		return r.agents.at(s.run, p.Status.PodIP), nil
+	}
+	left := left(since, agentStart, s.now)
+	for _, p := range pods {
+		if p.Labels[v1alpha1.LabelStage] != jobs.StageAgent {
+			continue
+		}
+		if reason, message, after := blocked(p, s.now); message != "" && after == 0 {
+			return nil, failure.Terminalf(reason, nil, "The stack's agent cannot start: %s", message)
+		}
+	}
+	if left == 0 {
+		return nil, failure.Terminalf(v1alpha1.ReasonTimeout, nil, "The stack's agent did not start within %s", agentStart)
+	}
+	return nil, failure.Waitingf(v1alpha1.ReasonPending, left, "Waiting for the stack's agent")
+}
+
+// createAgentSecret writes the tokens that the agent takes.
+func (r *Reconciler) createAgentSecret(ctx context.Context, run *v1alpha1.Run) error {
+	conductor, wrapper, err := r.Agents.Tokens(run)
+	if err != nil {
+		return failure.Terminalf(v1alpha1.ReasonInvalidConfig, err, "Conductor has no key to make its agent's tokens of")
+	}
+	if err := r.Client.Create(ctx, jobs.AgentSecret(run, conductor, wrapper)); err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("create the agent's secret: %w", err)
+	}
+	return nil
+}
+
+// podOf is the pod that a workload makes; nil for another kind.
+func podOf(workload client.Object) *corev1.PodSpec {
+	switch w := workload.(type) {
+	case *appsv1.Deployment:
+		return &w.Spec.Template.Spec
+	case *batchv1.Job:
+		return &w.Spec.Template.Spec
+	}
+	return nil
+}
+
+// absent says whether an agent answered that it does not have something.
+func absent(err error) bool { return errors.Is(err, evidence.ErrAbsent) }

@@ -1,0 +1,150 @@
+package run
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/evidence"
+	"github.com/w3evolutionsllc/conductor/internal/failure"
+	"github.com/w3evolutionsllc/conductor/internal/jobs"
+)
+
+// overtime is how long after its time limit a test's wrapper may be silent before Conductor ends the test itself.
+const overtime = 30 * time.Second
+
+// observeAttempt lets an attempt go and learns how it ended: from its wrapper, by way of the agent, or where that says nothing
+// from its pod.
+func (r *Reconciler) observeAttempt(ctx context.Context, s *state, t Suite, st *v1alpha1.SuiteStatus, a *v1alpha1.AttemptStatus, agent *agentWatch, pods []*corev1.Pod) error {
+	key := keyOf(t.Name, *a)
+	if a.StartedAt == nil {
+		if err := agent.Go(ctx, key); err != nil {
+			return failure.Transientf(v1alpha1.ReasonUnavailable, err, "The stack's agent does not answer")
+		}
+		a.StartedAt = s.micro()
+		if st.StartedAt == nil {
+			st.StartedAt = a.StartedAt
+		}
+	}
+	pod := attemptPod(pods, t.Name, *a)
+	dead := pod != nil && terminated(pod) != nil
+	seen, err := agent.attempt(ctx, key, dead)
+	switch {
+	case err == nil && seen.Ended && seen.Attempt != nil:
+		judge(t, a, *seen.Attempt)
+		return nil
+	case dead:
+		lost(s, t, a, terminated(pod))
+		return nil
+	case pod == nil:
+		return r.missingTestPod(ctx, s, t, a)
+	}
+	if reason, message, after := blocked(pod, s.now); message != "" {
+		if after == 0 {
+			return failure.Terminalf(reason, nil, "The tests of %s cannot start: %s", t.Name, message)
+		}
+		s.lookAgain(after)
+	}
+	limit := t.Test.Timeout.Duration + jobs.Grace + overtime
+	if !seen.Ready {
+		limit += agentStart // Its image may still be on its way.
+	}
+	left := timeLeft(a.StartedAt, limit, s.now)
+	s.lookAgain(left)
+	if left > 0 {
+		return nil
+	}
+	a.Outcome, a.Reason, a.FinishedAt = v1alpha1.OutcomeError, v1alpha1.ReasonTimeout, s.micro()
+	a.Message = fmt.Sprintf("The tests of %s did not end within %s (tests.%s.timeout), and neither did what should have ended them", t.Name, t.Test.Timeout.Duration, t.Name)
+	return r.deleteTest(ctx, s.run, t, *a)
+}
+
+func keyOf(suite string, a v1alpha1.AttemptStatus) evidence.AttemptKey {
+	return evidence.AttemptKey{Suite: suite, Shard: int(a.Shard), Number: int(a.Number)}
+}
+
+// attemptPod is the pod of an attempt; nil when there is none.
+func attemptPod(pods []*corev1.Pod, suite string, a v1alpha1.AttemptStatus) *corev1.Pod {
+	for _, p := range pods {
+		if p.Labels[v1alpha1.LabelSuite] == jobs.LabelValue(suite) && p.Labels[v1alpha1.LabelShard] == strconv.Itoa(int(a.Shard)) &&
+			p.Labels[v1alpha1.LabelAttempt] == strconv.Itoa(int(a.Number)) {
+			return p
+		}
+	}
+	return nil
+}
+
+// judge notes how an attempt ended, as its wrapper saw it.
+func judge(t Suite, a *v1alpha1.AttemptStatus, seen evidence.Attempt) {
+	finished := metav1.NewMicroTime(seen.FinishedAt)
+	a.FinishedAt = &finished
+	switch code := int32(seen.ExitCode); {
+	case seen.TimedOut:
+		a.Outcome, a.Reason = v1alpha1.OutcomeError, v1alpha1.ReasonTimeout
+		a.Message = fmt.Sprintf("The tests of %s did not end within %s (tests.%s.timeout)", t.Name, t.Test.Timeout.Duration, t.Name)
+	case code < 0:
+		a.Outcome, a.Reason = v1alpha1.OutcomeError, v1alpha1.ReasonCrashed
+		a.Message = fmt.Sprintf("The tests of %s could not be started", t.Name)
+		if len(seen.Problems) > 0 {
+			a.Message += ": " + cut(seen.Problems[0], 800)
+		}
+	case code == 0:
+		a.Outcome, a.ExitCode = v1alpha1.OutcomePassed, &code
+	default:
+		a.Outcome, a.ExitCode = v1alpha1.OutcomeFailed, &code
+		a.Message = "The tests ended with exit code " + strconv.Itoa(seen.ExitCode)
+		if seen.Signal != "" {
+			a.Message = "The tests were ended by " + seen.Signal
+		}
+	}
+}
+
+// lost notes how an attempt ended whose wrapper could not say so: it was killed with its container, or its pod was taken away.
+func lost(s *state, t Suite, a *v1alpha1.AttemptStatus, end *corev1.ContainerStateTerminated) {
+	a.FinishedAt = s.micro()
+	a.Outcome, a.Reason = v1alpha1.OutcomeError, v1alpha1.ReasonCrashed
+	if end.ExitCode >= 0 {
+		a.ExitCode = &end.ExitCode
+	}
+	if end.Reason == "OOMKilled" {
+		a.Reason = v1alpha1.ReasonOutOfMemory
+	}
+	a.Message = cut("The tests of "+t.Name+" were lost: "+exitSentence(end), 1024)
+}
+
+// missingTestPod handles an attempt whose pod is not there (yet, or any more).
+func (r *Reconciler) missingTestPod(ctx context.Context, s *state, t Suite, a *v1alpha1.AttemptStatus) error {
+	s.lookAgain(5 * time.Second)
+	if timeLeft(a.StartedAt, 5*time.Second, s.now) > 0 {
+		return nil
+	}
+	name := jobs.TestName(keyOf(t.Name, *a), t.Test.Shards)
+	job, err := r.Kube.BatchV1().Jobs(jobs.StackName(s.run)).Get(ctx, name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return failure.Terminalf(v1alpha1.ReasonDeleted, nil, "The Job of the suite %s was deleted", t.Name)
+	} else if err != nil {
+		return fmt.Errorf("get test job: %w", err)
+	}
+	for _, c := range job.Status.Conditions {
+		if c.Type == batchv1.JobFailed && c.Status == corev1.ConditionTrue {
+			return failure.Terminalf(v1alpha1.ReasonCrashed, nil, "The Job of the suite %s failed: %s", t.Name, c.Message)
+		}
+	}
+	if timeLeft(a.StartedAt, t.Test.Timeout.Duration, s.now) <= 0 {
+		return failure.Terminalf(v1alpha1.ReasonTimeout, nil, "No pod of the suite %s was started in time", t.Name)
+	}
+	return nil
+}
+
+func (r *Reconciler) deleteTest(ctx context.Context, run *v1alpha1.Run, t Suite, a v1alpha1.AttemptStatus) error {
+	job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Name: jobs.TestName(keyOf(t.Name, a), t.Test.Shards), Namespace: jobs.StackName(run)}}
+	return client.IgnoreNotFound(r.Client.Delete(ctx, job, client.PropagationPolicy(metav1.DeletePropagationBackground)))
+}

@@ -1,0 +1,230 @@
+package run
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/evidence"
+	"github.com/w3evolutionsllc/conductor/internal/failure"
+	"github.com/w3evolutionsllc/conductor/internal/redact"
+	"github.com/w3evolutionsllc/conductor/internal/result"
+)
+
+const (
+	// recordDeadline is how long a record is tried, recordPatience how long its stack's agent may take to have everything of the
+	// tests: artifacts come after the result. A canceled Run waits for neither.
+	recordDeadline = 10 * time.Minute
+	recordPatience = 2 * time.Minute
+)
+
+// record keeps what the Run showed in the registry, where it outlives the stack and the Run. It runs once the outcome is known, and
+// nothing is taken down before it has ended.
+func (r *Reconciler) record(ctx context.Context, s *state) error {
+	if !s.over() || !s.open(v1alpha1.ConditionRecorded) {
+		return nil
+	}
+	s.begin(v1alpha1.ConditionRecorded, "Keeping the record")
+	if err := r.dropWaiting(ctx, s); err != nil {
+		return err
+	}
+	// Without an agent there is nothing of the stack to keep, and the record says so by not having it.
+	agent, err := r.findAgent(ctx, s.run)
+	if err != nil && len(s.status().Services) > 0 {
+		r.Log.Warn("a record is kept without logs of the stack", "run", s.run.Name, "error", err)
+	}
+	known, ready := r.complete(ctx, s, agent)
+	if !ready {
+		s.lookAgain(200 * time.Millisecond)
+		return nil
+	}
+	r.refreshLogs(ctx, s, agent)
+	dir, err := os.MkdirTemp(r.Dir, "checkout-record-")
+	if err != nil {
+		return failure.Transientf(v1alpha1.ReasonDiskFull, err, "Conductor has no room to gather the record")
+	}
+	defer os.RemoveAll(dir)
+	c := &collector{r: r, run: s.run, agent: agent, dir: dir}
+	layers, err := c.layers(ctx, known)
+	if err != nil {
+		return err
+	}
+	kept, err := r.Registry.PushRecord(ctx, s.run.Spec.Repository, s.run.Name, annotations(s.run), layers)
+	if err != nil {
+		return fmt.Errorf("push the record: %w", err)
+	}
+	s.status().Record = &kept
+	if err := r.remember(ctx, s.run, kept); err != nil {
+		return err
+	}
+	s.done(v1alpha1.ConditionRecorded, v1alpha1.ReasonDone, "The record is kept as "+kept.Reference)
+	return nil
+}
+
+// remember has the images refer to the record, and the histories of the suites hold this Run.
+func (r *Reconciler) remember(ctx context.Context, run *v1alpha1.Run, kept v1alpha1.RecordStatus) error {
+	var images []string
+	for _, i := range run.Status.Images {
+		if i.Digest != "" {
+			images = append(images, i.Reference())
+		}
+	}
+	if err := r.Registry.LinkImages(ctx, kept, images); err != nil {
+		return fmt.Errorf("have the images refer to the record: %w", err)
+	}
+	branch := r.branch(ctx, run)
+	if branch == "" || run.Spec.Trust == v1alpha1.TrustFork {
+		return nil
+	}
+	for _, full := range r.Results(ctx, run) {
+		if full.Outcome != string(v1alpha1.OutcomePassed) && full.Outcome != string(v1alpha1.OutcomeFailed) {
+			continue
+		}
+		entry := result.Entry(run.Name, run.Spec.SHA, full)
+		err := r.Registry.UpdateHistory(ctx, run.Spec.Repository, branch, full.Name, func(h *evidence.History) evidence.History {
+			return result.Record(h, run.Spec.Repository.FullName(), branch, full.Name, entry)
+		})
+		if err != nil {
+			return fmt.Errorf("keep the history of %s on %s: %w", full.Name, branch, err)
+		}
+	}
+	return nil
+}
+
+// dropWaiting ends the attempts that were made early and never let go.
+func (r *Reconciler) dropWaiting(ctx context.Context, s *state) error {
+	for _, st := range s.status().Suites {
+		for _, a := range st.Attempts {
+			if a.StartedAt != nil {
+				continue
+			}
+			t := Suite{Name: st.Name}
+			t.Test.Shards = int(st.Shards)
+			if err := r.deleteTest(ctx, s.run, t, a); err != nil {
+				return fmt.Errorf("delete a test that was not started: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// complete is what the agent knows, and whether that is all there will be.
+func (r *Reconciler) complete(ctx context.Context, s *state, agent Agent) (evidence.AgentState, bool) {
+	if agent == nil {
+		return evidence.AgentState{}, true
+	}
+	late := s.run.Spec.Cancel != nil || s.now.Sub(s.status().FinishedAt.Time) > recordPatience
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	known, err := agent.State(ctx, -1, 0)
+	if err != nil {
+		return known, late
+	}
+	for _, a := range known.Attempts {
+		if a.Ended && !a.Complete && !late {
+			return known, false
+		}
+	}
+	for _, l := range known.Logs {
+		if l.Suite != "" && !l.Ended && !late && started(s.status(), l) {
+			return known, false
+		}
+	}
+	return known, true
+}
+
+// started says whether a log belongs to an attempt that was let go.
+func started(st *v1alpha1.RunStatus, l evidence.LogFile) bool {
+	for _, have := range st.Suites {
+		for _, a := range have.Attempts {
+			if labelled(have.Name, l.Suite) && int(a.Shard) == l.Shard && int(a.Number) == l.Number {
+				return a.StartedAt != nil
+			}
+		}
+	}
+	return false
+}
+
+// refreshLogs takes the ends of the tests' logs once more: what a test printed last may come after its end was known.
+func (r *Reconciler) refreshLogs(ctx context.Context, s *state, agent Agent) {
+	if agent == nil {
+		return
+	}
+	pods, err := r.stacks.pods(ctx, s.run)
+	if err != nil {
+		return
+	}
+	for i := range s.status().Suites {
+		st := &s.status().Suites[i]
+		if st.Outcome == "" || len(st.Attempts) == 0 {
+			continue
+		}
+		worst := worstAttempt(st)
+		if pod := attemptPod(pods[""], st.Name, worst); pod != nil {
+			if text, err := agent.Tail(ctx, pod.Name, pod.Spec.Containers[0].Name, 60); err == nil && strings.TrimSpace(text) != "" {
+				st.Log = last(redact.Token(text), 8000)
+			}
+		}
+	}
+}
+
+// annotations are those of the record's manifest.
+func annotations(run *v1alpha1.Run) map[string]string {
+	var images []string
+	for _, i := range run.Status.Images {
+		if i.Digest != "" {
+			images = append(images, i.Reference())
+		}
+	}
+	a := map[string]string{
+		ocispec.AnnotationRevision:    run.Spec.SHA,
+		ocispec.AnnotationSource:      run.Spec.Repository.HTMLURL,
+		evidence.AnnotationRun:        run.Name,
+		evidence.AnnotationRepository: run.Spec.Repository.FullName(),
+		evidence.AnnotationOutcome:    string(run.Status.Outcome),
+	}
+	if len(images) > 0 {
+		a[evidence.AnnotationImages] = strings.Join(images, " ")
+	}
+	if t := run.Status.FinishedAt; t != nil {
+		a[ocispec.AnnotationCreated] = t.UTC().Format(time.RFC3339)
+	}
+	return a
+}
+
+// resultOf is the Run's result.json.
+func resultOf(run *v1alpha1.Run, suites []evidence.Suite) evidence.Result {
+	st := run.Status
+	out := evidence.Result{
+		SchemaVersion: evidence.SchemaVersion, Run: run.Name, Repository: run.Spec.Repository.FullName(), SHA: run.Spec.SHA, Ref: run.Spec.Ref,
+		Branch: st.Branch, Trust: string(run.Spec.Trust), Trigger: string(run.Spec.Trigger.Kind), Actor: run.Spec.Actor.Login, Issue: st.Issue,
+		Outcome: string(st.Outcome), Message: st.Message, StartedAt: instant(st.StartedAt), FinishedAt: instant(st.FinishedAt),
+		Suites: suites, Notes: st.Notes,
+	}
+	for _, stage := range stages {
+		c := meta.FindStatusCondition(st.Conditions, stage.condition)
+		if c == nil || stage.always {
+			continue
+		}
+		e := evidence.Stage{Name: stage.name, Status: string(c.Status), Reason: c.Reason, Message: c.Message}
+		for _, t := range st.Stages {
+			if t.Name == stage.name {
+				e.StartedAt, e.FinishedAt = instant(t.StartedAt), instant(t.FinishedAt)
+			}
+		}
+		out.Stages = append(out.Stages, e)
+	}
+	for _, i := range st.Images {
+		out.Images = append(out.Images, evidence.Image{Name: i.Name, Reference: i.Reference()})
+	}
+	for _, svc := range st.Services {
+		out.Services = append(out.Services, evidence.Service{Name: svc.Name, State: string(svc.State), Message: svc.Message})
+	}
+	return out
+}

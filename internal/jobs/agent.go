@@ -1,0 +1,167 @@
+package jobs
+
+import (
+	"fmt"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/evidence"
+)
+
+// AgentName names everything of a stack's agent: its ServiceAccount, Service and Deployment, and the ClusterRole that is bound to it.
+const AgentName = "conductor-agent"
+
+// Keys of the agent's Secret. Tests are given the wrapper's alone.
+const (
+	KeyConductorToken = "conductor"
+	KeyWrapperToken   = "wrapper"
+)
+
+var agentRequests = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("20m"), corev1.ResourceMemory: resource.MustParse("48Mi")}
+
+// agentData is the agent's room for logs, JUnit files and artifacts.
+const agentData = "/data"
+
+// AgentSecretName is the name of the Secret with the agent's tokens. It is new for every Run, since Conductor may not change a Secret.
+func AgentSecretName(run *v1alpha1.Run) string { return "agent-" + digest(string(run.UID))[:10] }
+
+// AgentURL is where wrappers find the agent.
+func AgentURL(run *v1alpha1.Run) string {
+	return fmt.Sprintf("http://%s.%s.svc:%d", AgentName, StackName(run), evidence.AgentPort)
+}
+
+// AgentSecret holds the tokens that the agent takes.
+func AgentSecret(run *v1alpha1.Run, conductor, wrapper string) *corev1.Secret {
+	return &corev1.Secret{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
+		ObjectMeta: inStack(run, AgentSecretName(run)),
+		Type:       corev1.SecretTypeOpaque,
+		Data:       map[string][]byte{KeyConductorToken: []byte(conductor), KeyWrapperToken: []byte(wrapper)},
+	}
+}
+
+// AgentBinding gives the agent its rights: to see the pods of its own namespace and to read their logs.
+func AgentBinding(run *v1alpha1.Run) *rbacv1.RoleBinding {
+	return &rbacv1.RoleBinding{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "rbac.authorization.k8s.io/v1", Kind: "RoleBinding"},
+		ObjectMeta: inStack(run, AgentName),
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: AgentName},
+		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Name: AgentName, Namespace: StackName(run)}},
+	}
+}
+
+// Agent is the stack's agent: one small pod that follows the logs of its namespace, masks them, and takes what the tests leave
+// behind. Its image is Conductor's own.
+func Agent(run *v1alpha1.Run, image, pullSecret string) []client.Object {
+	account := &corev1.ServiceAccount{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "ServiceAccount"},
+		ObjectMeta: inStack(run, AgentName), AutomountServiceAccountToken: new(false),
+	}
+	service := &corev1.Service{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Service"},
+		ObjectMeta: inStack(run, AgentName),
+		Spec: corev1.ServiceSpec{
+			Selector: agentLabels(), PublishNotReadyAddresses: true,
+			Ports: []corev1.ServicePort{{Name: "http", Port: evidence.AgentPort, TargetPort: intstr.FromInt32(evidence.AgentPort)}},
+		},
+	}
+	return []client.Object{account, service, agentEgress(run), agentDeployment(run, image, pullSecret)}
+}
+
+func agentLabels() map[string]string { return map[string]string{v1alpha1.LabelStage: StageAgent} }
+
+// agentEgress lets the agent reach the API server, which is closed to every other pod of the stack. An address would not do: a
+// Service's is translated before or after the rules, as the network has it.
+func agentEgress(run *v1alpha1.Run) *networkingv1.NetworkPolicy {
+	p := policy(run, AgentName, networkingv1.PolicyTypeEgress)
+	p.Spec.PodSelector.MatchLabels = agentLabels()
+	p.Spec.Egress = []networkingv1.NetworkPolicyEgressRule{{}}
+	return p
+}
+
+func agentDeployment(run *v1alpha1.Run, image, pullSecret string) *appsv1.Deployment {
+	labels := Labels(run, StageAgent)
+	container := corev1.Container{
+		Name: "agent", Image: image, SecurityContext: ownSecurity(),
+		Args:  []string{"agent", "--dir", agentData, "--listen", fmt.Sprintf(":%d", evidence.AgentPort), "--namespace", StackName(run), "--tokens", tokenDir},
+		Ports: []corev1.ContainerPort{{Name: "http", ContainerPort: evidence.AgentPort}},
+		Resources: corev1.ResourceRequirements{
+			Requests: agentRequests.DeepCopy(),
+			Limits:   corev1.ResourceList{corev1.ResourceMemory: agentMemory(run)},
+		},
+		VolumeMounts: []corev1.VolumeMount{
+			{Name: "data", MountPath: agentData},
+			{Name: volumeToken, MountPath: tokenDir, ReadOnly: true},
+			{Name: "account", MountPath: "/var/run/secrets/kubernetes.io/serviceaccount", ReadOnly: true},
+		},
+	}
+	return &appsv1.Deployment{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "apps/v1", Kind: "Deployment"},
+		ObjectMeta: inStack(run, AgentName),
+		Spec: appsv1.DeploymentSpec{
+			Replicas: new(int32(1)),
+			Strategy: appsv1.DeploymentStrategy{Type: appsv1.RecreateDeploymentStrategyType},
+			Selector: &metav1.LabelSelector{MatchLabels: agentLabels()},
+			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: corev1.PodSpec{
+				ServiceAccountName: AgentName, AutomountServiceAccountToken: new(false), EnableServiceLinks: new(false),
+				TerminationGracePeriodSeconds: new(int64(5)), SecurityContext: ownPodSecurity(), ImagePullSecrets: pullSecrets(pullSecret),
+				Containers: []corev1.Container{container},
+				Volumes: []corev1.Volume{
+					{Name: "data", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{SizeLimit: new(resource.MustParse("8Gi"))}}},
+					{Name: volumeToken, VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{
+						SecretName: AgentSecretName(run), DefaultMode: new(int32(0o440)),
+					}}},
+					{Name: "account", VolumeSource: corev1.VolumeSource{Projected: accountToken()}},
+				},
+			}},
+		},
+	}
+}
+
+// agentMemory is the agent's limit: far more than it needs, but no more than the stack's ceiling lets a container have.
+func agentMemory(run *v1alpha1.Run) resource.Quantity {
+	limit := resource.MustParse("256Mi")
+	if most, err := resource.ParseQuantity(run.Spec.Ceilings.Memory); err == nil && most.Cmp(limit) < 0 {
+		return most
+	}
+	return limit
+}
+
+// accountToken is what the kubelet mounts of a service account by itself, mounted into the agent's container alone.
+func accountToken() *corev1.ProjectedVolumeSource {
+	return &corev1.ProjectedVolumeSource{DefaultMode: new(int32(0o440)), Sources: []corev1.VolumeProjection{
+		{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{Path: "token", ExpirationSeconds: new(int64(3607))}},
+		{ConfigMap: &corev1.ConfigMapProjection{
+			LocalObjectReference: corev1.LocalObjectReference{Name: "kube-root-ca.crt"}, Items: []corev1.KeyToPath{{Key: "ca.crt", Path: "ca.crt"}},
+		}},
+		{DownwardAPI: &corev1.DownwardAPIProjection{Items: []corev1.DownwardAPIVolumeFile{
+			{Path: "namespace", FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: "metadata.namespace"}},
+		}}},
+	}}
+}
+
+// ownUser is the user of Conductor's image.
+const ownUser = 65532
+
+// ownSecurity is what Conductor's own containers in a stack run with: Pod Security's restricted.
+func ownSecurity() *corev1.SecurityContext {
+	return &corev1.SecurityContext{
+		RunAsNonRoot: new(true), RunAsUser: new(int64(ownUser)), ReadOnlyRootFilesystem: new(true), AllowPrivilegeEscalation: new(false),
+		Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+	}
+}
+
+func ownPodSecurity() *corev1.PodSecurityContext {
+	return &corev1.PodSecurityContext{
+		RunAsNonRoot: new(true), RunAsUser: new(int64(ownUser)), FSGroup: new(int64(ownUser)),
+		SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault},
+	}
+}

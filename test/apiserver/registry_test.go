@@ -1,0 +1,128 @@
+//go:build apiserver
+
+package apiserver
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/evidence"
+)
+
+// shelf is what a world's registry holds.
+type shelf struct {
+	mu sync.Mutex
+	// records are the names of a record's layers by its reference, pushed how often each was pushed.
+	records   map[string][]string
+	pushed    map[string]int
+	linked    map[string]string
+	histories map[string]evidence.History
+}
+
+func newShelf() *shelf {
+	return &shelf{records: map[string][]string{}, pushed: map[string]int{}, linked: map[string]string{}, histories: map[string]evidence.History{}}
+}
+
+// layers are those of a Run's record.
+func (s *shelf) layers(run *v1alpha1.Run) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.records[recordOf(run.Spec.Repository, run.Name)]
+}
+
+func (s *shelf) history(branch, suite string) evidence.History {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.histories[branch+" "+suite]
+}
+
+func recordOf(repo v1alpha1.Repository, run string) string {
+	return "registry.example/records/" + repo.FullName() + ":" + run
+}
+
+// registry names images, makes credentials and keeps records. Its faults are injected with those of GitHub, under the names of its
+// methods.
+type registry struct {
+	faults *github
+	shelf  *shelf
+	power  *power
+}
+
+func (registry) Repository(repo v1alpha1.Repository, image string) string {
+	return strings.TrimSuffix("registry.example/"+repo.FullName()+"/"+image, "/")
+}
+
+func (registry) PushConfig(context.Context, string) ([]byte, error) {
+	return []byte(`{"auths":{}}`), nil
+}
+
+func (registry) PullConfig(context.Context, v1alpha1.Repository) ([]byte, error) {
+	return []byte(`{"auths":{}}`), nil
+}
+
+func (r registry) Ping(context.Context) error { return r.faults.call("Ping", func() {}) }
+
+func (r registry) ImageConfig(context.Context, string) (entrypoint, cmd []string, user, workdir string, err error) {
+	err = r.faults.call("ImageConfig", func() { entrypoint, cmd = []string{"/entrypoint"}, []string{"test"} })
+	return entrypoint, cmd, "", "", err
+}
+
+// effect is something that happens once, as far as the process has power for it.
+func (r registry) effect(method, what string, do func()) error {
+	if !r.power.lives() {
+		return errDead
+	}
+	err := r.faults.call(method, func() {
+		r.shelf.mu.Lock()
+		defer r.shelf.mu.Unlock()
+		do()
+	})
+	if err == nil && !r.power.spend(what) {
+		return errDead
+	}
+	return err
+}
+
+func (r registry) PushRecord(_ context.Context, repo v1alpha1.Repository, run string, _ map[string]string, layers []evidence.Layer) (v1alpha1.RecordStatus, error) {
+	ref := recordOf(repo, run)
+	err := r.effect("PushRecord", "push "+ref, func() {
+		r.shelf.pushed[ref]++
+		r.shelf.records[ref] = nil
+		for _, l := range layers {
+			r.shelf.records[ref] = append(r.shelf.records[ref], l.Name)
+		}
+	})
+	return v1alpha1.RecordStatus{Reference: ref, Digest: digest(ref), Size: 1}, err
+}
+
+func (r registry) LinkImages(_ context.Context, record v1alpha1.RecordStatus, images []string) error {
+	return r.effect("LinkImages", fmt.Sprintf("link %d images", len(images)), func() {
+		for _, i := range images {
+			r.shelf.linked[i] = record.Reference
+		}
+	})
+}
+
+func (r registry) History(_ context.Context, _ v1alpha1.Repository, branch, suite string) (h *evidence.History, err error) {
+	err = r.faults.call("History", func() {
+		r.shelf.mu.Lock()
+		defer r.shelf.mu.Unlock()
+		if have, ok := r.shelf.histories[branch+" "+suite]; ok {
+			h = &have
+		}
+	})
+	return h, err
+}
+
+func (r registry) UpdateHistory(_ context.Context, _ v1alpha1.Repository, branch, suite string, change func(*evidence.History) evidence.History) error {
+	return r.effect("UpdateHistory", "history of "+suite, func() {
+		var old *evidence.History
+		if have, ok := r.shelf.histories[branch+" "+suite]; ok {
+			old = &have
+		}
+		r.shelf.histories[branch+" "+suite] = change(old)
+	})
+}
