@@ -128,6 +128,7 @@ func (u *unit) security() {
 		}
 	}
 	u.capabilities(sc)
+	u.privileges(sc)
 	if u.s.ReadOnly {
 		sc.ReadOnlyRootFilesystem = new(true)
 	}
@@ -137,11 +138,16 @@ func (u *unit) security() {
 	for _, o := range u.s.SecurityOpt {
 		u.securityOpt(sc, o)
 	}
+	if sc.AllowPrivilegeEscalation != nil && (sc.Privileged != nil || sc.Capabilities != nil && slices.Contains(sc.Capabilities.Add, "SYS_ADMIN")) {
+		sc.AllowPrivilegeEscalation = nil
+		u.say(LevelNote, Dropped, "security_opt", "no-new-privileges", "Kubernetes does not take no-new-privileges with what this container may do")
+	}
 	for _, k := range slices.Sorted(maps.Keys(u.s.Sysctls)) {
 		if slices.Contains(baselineSysctls, k) {
 			pod.Sysctls = append(pod.Sysctls, corev1.Sysctl{Name: k, Value: u.s.Sysctls[k]})
-		} else {
-			u.refuse("sysctls", k, "a stack's pods may not set %s: it is not among the parameters that Pod Security's baseline allows", k)
+		} else if u.allow(AllowSysctls, "sysctls", k, "set %s, which is not among the parameters of Pod Security's baseline", k) {
+			pod.Sysctls = append(pod.Sysctls, corev1.Sysctl{Name: k, Value: u.s.Sysctls[k]})
+			u.note("sysctls", k, "the pod runs only where the node's kubelet allows %s (allowedUnsafeSysctls)", k)
 		}
 	}
 	if *sc != (corev1.SecurityContext{}) {
@@ -194,8 +200,8 @@ func (u *unit) capabilities(sc *corev1.SecurityContext) {
 		name := strings.TrimPrefix(strings.ToUpper(k), "CAP_")
 		if slices.Contains(baselineCaps, name) {
 			caps.Add = append(caps.Add, corev1.Capability(name))
-		} else {
-			u.refuse("cap_add", k, "a stack's pods may not have the capability %s: it is not among those that Pod Security's baseline allows", name)
+		} else if u.allow(AllowCapabilities, "cap_add", k, "have the capability %s, which is not among those of Pod Security's baseline", name) {
+			caps.Add = append(caps.Add, corev1.Capability(name))
 		}
 	}
 	for _, k := range u.s.CapDrop {
@@ -214,8 +220,15 @@ func (u *unit) securityOpt(sc *corev1.SecurityContext, o string) {
 	case key == "no-new-privileges", key == "seccomp" && value == "builtin":
 	case key == "label":
 		u.say(LevelNote, Dropped, "security_opt", o, "the node decides about SELinux labels")
-	case value == "unconfined":
-		u.refuse("security_opt", o, "a stack's pods may not be without a profile: %s", o)
+	case value == "unconfined" && (key == "seccomp" || key == "apparmor"):
+		if !u.allow(AllowUnconfined, "security_opt", o, "be without a profile: %s", o) {
+			return
+		}
+		if key == "seccomp" {
+			sc.SeccompProfile = &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeUnconfined}
+		} else {
+			sc.AppArmorProfile = &corev1.AppArmorProfile{Type: corev1.AppArmorProfileTypeUnconfined}
+		}
 	default:
 		u.refuse("security_opt", o, "%s cannot be converted", o)
 	}
@@ -225,7 +238,7 @@ func (u *unit) securityOpt(sc *corev1.SecurityContext, o string) {
 func (u *unit) namespaces() {
 	u.networkMode()
 	if ipc := u.s.Ipc; ipc == "host" {
-		u.refuse("ipc", "", "a stack's pods may not use the node's shared memory")
+		u.pod.HostIPC = u.allow(AllowHostNamespaces, "ipc", "", "use the node's shared memory")
 	} else if ipc != "" && ipc != "private" && ipc != "shareable" && ipc != "none" {
 		u.refuse("ipc", "", "%s: containers of different pods cannot share memory", ipc)
 	}
@@ -240,7 +253,7 @@ func (u *unit) hosts() {
 	for _, host := range slices.Sorted(maps.Keys(u.s.ExtraHosts)) {
 		for _, ip := range u.s.ExtraHosts[host] {
 			if ip == "host-gateway" {
-				u.refuse("extra_hosts", host, "host-gateway is the machine that Docker runs on: a stack does not reach its node. Put what runs there into a service")
+				u.say(LevelNote, Dropped, "extra_hosts", host, "host-gateway is the machine that Docker runs on, and a stack does not reach its node: %s does not resolve. Put what runs there into a service", host)
 			} else if _, err := netip.ParseAddr(ip); err != nil {
 				u.refuse("extra_hosts", host, "%q is no address", ip)
 			} else if len(validation.IsDNS1123Subdomain(host)) > 0 {

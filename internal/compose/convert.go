@@ -131,7 +131,7 @@ func (c *converter) checkService(s types.ServiceConfig) {
 			at := c.sources.find("", append([]string{"services", s.Name}, file...)...)
 			// compose-go fills this one in for links and shared namespaces.
 			if at.whole || table != "depends_on.restart" {
-				c.sayAt(at, r.level, r.outcome, s.Name, strings.Join(file, "."), "%s", r.text)
+				c.sayRow(at, r, s.Name, strings.Join(file, "."))
 			}
 		}
 		return !r.ends()
@@ -140,6 +140,15 @@ func (c *converter) checkService(s types.ServiceConfig) {
 	if _, key, reason := extensionOf(s); reason != "" {
 		c.sayAt(c.sources.find("", "services", s.Name, extensionKey, key), LevelRefused, Refused, s.Name, extensionKey, "%s", reason)
 	}
+}
+
+// sayRow makes the finding of a row, unless the operator allows what the row refuses.
+func (c *converter) sayRow(at place, r row, service, field string) {
+	a := allowRows[r.path]
+	if r.outcome == Refused && c.allowed(a) {
+		return
+	}
+	c.sayAt(at, r.level, r.outcome, service, field, "%s%s", r.text, c.may(a))
 }
 
 // checkTop does the same for what stands beside the services, as far as an active service uses it.

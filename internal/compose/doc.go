@@ -50,6 +50,10 @@ type Options struct {
 	// policies of services that the file keeps apart; such a pod has the label LabelNetworks, and no other
 	// policy may let it reach the whole stack.
 	Egress []networkingv1.NetworkPolicyEgressRule
+	// Allow is what the operator lets pods have beyond Pod Security's baseline. AllowSetting is where, for sentences such as
+	// "the operator can allow it (stacks.allow: privileged)"; without it they name no setting.
+	Allow        []Allowance
+	AllowSetting string
 	// InlineDockerfiles says that the caller builds from Build.Inline; without it dockerfile_inline is refused.
 	InlineDockerfiles bool
 }

@@ -29,6 +29,8 @@ var settings = map[string]struct {
 		Namespace: "stack-1", PullSecret: "pull", Labels: map[string]string{"run": "1"},
 		Images: map[string]string{"built": "registry/built@sha256:1", "pinned": "redis@sha256:2"},
 	}},
+	"allowed":           {convert: Options{Allow: Allowances(), AllowSetting: "stacks.allow"}},
+	"refused":           {convert: Options{AllowSetting: "stacks.allow"}},
 	"strict":            {convert: Options{Strict: true}},
 	"secrets":           {load: LoadOptions{Secrets: []string{"DB_PASSWORD", "API_TOKEN", "FROM_FILE", "APP_SETTINGS"}}},
 	"secrets-refused":   {load: LoadOptions{Secrets: []string{"DB_PASSWORD"}}},

@@ -36,8 +36,8 @@ func (c *converter) networksOf(service string) []string {
 
 // fenced says whether a service's own networks let it reach less than all of the stack and all that the stack reaches.
 func (c *converter) fenced(service string) bool {
-	if c.compose.Services[service].NetworkMode == "none" {
-		return true
+	if mode := c.compose.Services[service].NetworkMode; mode != "" {
+		return mode == "none"
 	}
 	mine := c.networksOf(service)
 	return c.inside(mine) || slices.ContainsFunc(c.networkSets, func(set []string) bool { return !meets(mine, set) })
@@ -149,7 +149,9 @@ func (u *unit) networkMode() {
 	switch mode := u.s.NetworkMode; {
 	case mode == "", mode == "bridge", mode == "default":
 	case mode == "host":
-		u.refuse("network_mode", "", "a stack's pods may not use the node's network")
+		if u.allow(AllowHostNetwork, "network_mode", "", "use the node's network") {
+			u.pod.HostNetwork, u.pod.DNSPolicy = true, corev1.DNSClusterFirstWithHostNet
+		}
 	case mode == "none":
 		u.note("network_mode", "", "the pod reaches nobody and nobody reaches it, if the cluster enforces network policies")
 	case strings.HasPrefix(mode, types.ServicePrefix), strings.HasPrefix(mode, types.ContainerPrefix):

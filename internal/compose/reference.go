@@ -7,7 +7,7 @@ import (
 )
 
 // referenceIntro opens the reference page.
-const referenceIntro = `# How compose files are converted
+var referenceIntro = `# How compose files are converted
 
 <!-- Generated from internal/compose/fields.go by go generate ./internal/compose. -->
 
@@ -28,7 +28,8 @@ not in the tables below is refused. What is refused stops the run before any ser
   command, an entrypoint, a variable, a health check and hooks, also within a text such as ` + "`postgres://u:${DB_PASSWORD}@db/x`" + `.
   Defaults (` + "`${NAME:-x}`" + `) are not used then. The container has the variable NAME besides. In health checks and hooks a shell of
   the image puts in the value. Everywhere else, as in build arguments, labels or paths, a secret is refused.
-- A container that runs as root under Docker does so here. Pods hold Pod Security's *baseline*.
+- A container that runs as root under Docker does so here. Pods hold Pod Security's *baseline*. The operator can
+  allow what goes beyond: ` + allowances() + `.
 - A directory that is mounted over what the image was built from (` + "`.:/app`" + `, and with it ` + "`/app/node_modules`" + `) is
   left out: the image holds the files. Other files and directories are copied.
 - A new volume gets what the image has at its target, as under Docker, by an init container of that image; only where a shell
@@ -38,6 +39,14 @@ not in the tables below is refused. What is refused stops the run before any ser
 - ` + "`stack.strict: true`" + ` refuses what would be dropped with a note.
 
 `
+
+func allowances() string {
+	var names []string
+	for _, a := range Allowances() {
+		names = append(names, "`"+string(a)+"`")
+	}
+	return strings.Join(names, ", ")
+}
 
 // page is the reference page docs/compose.md.
 func page() []byte {
@@ -55,6 +64,9 @@ func table(b *bytes.Buffer, title string, rows []row) {
 		if r.level != "" {
 			// What a finding says begins in lower case, after the field's name.
 			text = strings.ToUpper(text[:1]) + text[1:] + "."
+			if a := allowRows[r.path]; a != "" {
+				text += " The operator can allow it: " + string(a) + "."
+			}
 		}
 		fmt.Fprintf(b, "| `%s` | %s | %s |\n", r.path, r.outcome, strings.ReplaceAll(text, "|", "\\|"))
 	}

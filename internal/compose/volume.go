@@ -32,6 +32,8 @@ const (
 	// mountNone leaves the image's own files where they are.
 	mountNone
 	mountTmpfs
+	// mountHost is a path of the node.
+	mountHost
 	mountRefused
 )
 
@@ -80,7 +82,7 @@ var hostClock = []string{"/etc/localtime", "/etc/timezone", "/usr/share/zoneinfo
 
 func (c *converter) sortBind(s types.ServiceConfig, m mount) mount {
 	if strings.HasSuffix(m.Source, "/docker.sock") || strings.HasSuffix(m.Source, "/podman.sock") {
-		return m.because(mountRefused, LevelRefused, Refused, "the container engine's socket is the whole node: it is never mounted")
+		return c.sortHost(m, AllowEngine, "the container engine's socket is the whole node: a stack's pods may not mount it")
 	}
 	if slices.Contains(hostClock, m.Source) {
 		return m.because(mountNone, LevelNote, Dropped, "the node's clock settings are not mounted: set the variable TZ")
@@ -89,8 +91,7 @@ func (c *converter) sortBind(s types.ServiceConfig, m mount) mount {
 		if below(c.dir, m.Source) {
 			return m.because(mountRefused, LevelRefused, Refused, "the source "+err.Error())
 		}
-		return m.because(mountRefused, LevelRefused, Refused,
-			"the source lies outside the repository, and a stack's pods may not mount paths of the node")
+		return c.sortHost(m, AllowHostPaths, "the source lies outside the repository, and a stack's pods may not mount paths of the node")
 	}
 	rel, _ := filepath.Rel(c.dir, m.Source)
 	m.rel = filepath.ToSlash(rel)
@@ -165,6 +166,15 @@ func (c *converter) lends(name string) bool {
 	return false
 }
 
+// sortHost is a mount of the node's own files.
+func (c *converter) sortHost(m mount, a Allowance, reason string) mount {
+	if c.allowed(a) {
+		m.kind = mountHost
+		return m
+	}
+	return m.because(mountRefused, LevelRefused, Refused, reason+c.may(a))
+}
+
 // claimsOf are the claims that a service mounts, each once.
 func (c *converter) claimsOf(s types.ServiceConfig) []string {
 	var out []string
@@ -235,6 +245,8 @@ func (u *unit) mount(m mount) {
 			size = int64(m.Tmpfs.Size)
 		}
 		u.tmpfs("volumes", m.Target, size, m.ReadOnly)
+	case mountHost:
+		u.hostPath("volumes", m.Source, vm)
 	case mountContent:
 		u.content(m)
 	}

@@ -1,0 +1,82 @@
+package compose
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+)
+
+// Allowance is one way out of what Pod Security's baseline gives a pod.
+type Allowance string
+
+// The allowances. None is given unless Options has it.
+const (
+	AllowPrivileged     Allowance = "privileged"
+	AllowHostNetwork    Allowance = "hostNetwork"
+	AllowHostNamespaces Allowance = "hostNamespaces"
+	AllowHostPaths      Allowance = "hostPaths"
+	// AllowEngine allows the container engine's socket, which is the whole node.
+	AllowEngine       Allowance = "containerEngine"
+	AllowDevices      Allowance = "devices"
+	AllowCapabilities Allowance = "capabilities"
+	AllowSysctls      Allowance = "sysctls"
+	AllowUnconfined   Allowance = "unconfined"
+)
+
+// Allowances are all there are, in the order of the documentation.
+func Allowances() []Allowance {
+	return []Allowance{
+		AllowPrivileged, AllowHostNetwork, AllowHostNamespaces, AllowHostPaths, AllowEngine, AllowDevices, AllowCapabilities, AllowSysctls, AllowUnconfined,
+	}
+}
+
+// allowRows are the fields that the table refuses and an allowance converts.
+var allowRows = map[string]Allowance{
+	"privileged": AllowPrivileged, "post_start.privileged": "", "pre_stop.privileged": "", "devices": AllowDevices, "pid": AllowHostNamespaces,
+}
+
+func (c *converter) allowed(a Allowance) bool { return a != "" && slices.Contains(c.o.Allow, a) }
+
+// may is a sentence's end for what is refused: the setting that allows it, if the caller has one.
+func (c *converter) may(a Allowance) string {
+	if a == "" || c.o.AllowSetting == "" {
+		return ""
+	}
+	return fmt.Sprintf("; the operator can allow it (%s: %s)", c.o.AllowSetting, a)
+}
+
+// allow says whether a pod may have something; if not, it refuses that with what as the sentence's end.
+func (u *unit) allow(a Allowance, field, hint, what string, args ...any) bool {
+	if u.c.allowed(a) {
+		return true
+	}
+	u.refuse(field, hint, "a stack's pods may not %s%s", fmt.Sprintf(what, args...), u.c.may(a))
+	return false
+}
+
+// privileges converts what only an allowance gives.
+func (u *unit) privileges(sc *corev1.SecurityContext) {
+	if u.s.Privileged && u.c.allowed(AllowPrivileged) {
+		sc.Privileged = new(true)
+	}
+	if u.s.Pid == "host" && u.c.allowed(AllowHostNamespaces) {
+		u.pod.HostPID = true
+	} else if u.s.Pid != "" && u.c.allowed(AllowHostNamespaces) {
+		u.refuse("pid", "", "%s: pods cannot see each other's processes", u.s.Pid)
+	}
+	if u.c.allowed(AllowDevices) {
+		for _, d := range u.s.Devices {
+			u.hostPath("devices", d.Source, corev1.VolumeMount{MountPath: d.Target})
+			if !u.s.Privileged {
+				u.note("devices", d.Source, "%s is there, but Kubernetes lets only a privileged container open it", d.Target)
+			}
+		}
+	}
+}
+
+// hostPath mounts a path of the node.
+func (u *unit) hostPath(field, source string, vm corev1.VolumeMount) {
+	u.attach(field, objectName("host-", strings.Trim(source, "/")), corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: source}}, vm)
+}
