@@ -151,10 +151,13 @@ type tagged struct {
 	tag string
 }
 
-// Push implements content.Pusher.
+// Push implements content.Pusher. A tag that names the manifest already is left alone: some registries let none be written twice.
 func (t tagged) Push(ctx context.Context, d ocispec.Descriptor, content io.Reader) error {
-	if d.MediaType == ocispec.MediaTypeImageManifest {
-		return t.PushReference(ctx, d, content, t.tag)
+	if d.MediaType != ocispec.MediaTypeImageManifest {
+		return t.Repository.Push(ctx, d, content)
 	}
-	return t.Repository.Push(ctx, d, content)
+	if there, err := t.Resolve(ctx, t.tag); err == nil && there.Digest == d.Digest {
+		return nil
+	}
+	return t.PushReference(ctx, d, content, t.tag)
 }

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/evidence"
+	"github.com/w3evolutionsllc/conductor/internal/record"
+	"github.com/w3evolutionsllc/conductor/internal/registry"
+)
+
+// maxResult bounds a result.json that is read, in bytes.
+const maxResult = 256 << 20
+
+// recordFlags say where a record is and what is done with it.
+type recordFlags struct {
+	extract, repository, registry, records string
+	json, insecure                         bool
+}
+
+// recordCommand is `conductor runs record`. It needs no cluster where the record's place is given.
+func recordCommand(open opener) *cobra.Command {
+	var f recordFlags
+	cmd := &cobra.Command{
+		Use: "record RUN", Short: "Print what a run showed, from its record in the registry, and extract it", Args: cobra.ExactArgs(1),
+		Long: `Print what a run showed, from its record in the registry, and extract its files: the result, JUnit, artifacts, logs.
+
+The record outlives the stack and the Run. RUN is the name of a Run; where that is gone, give --repository and --registry
+besides, or the record's whole reference as RUN: HOST/PATH:RUN. You are logged in as your Docker config says.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			rec, err := f.find(cmd.Context(), open, args[0])
+			if err != nil {
+				return err
+			}
+			if f.extract != "" {
+				if err := rec.Extract(f.extract); err != nil {
+					return err
+				}
+				fmt.Fprintf(cmd.ErrOrStderr(), "extracted %d files to %s\n", len(rec.Layers), f.extract)
+			}
+			return f.print(cmd.OutOrStdout(), rec)
+		},
+	}
+	cmd.Flags().StringVar(&f.extract, "extract", "", "write the record's files below this directory")
+	cmd.Flags().BoolVar(&f.json, "json", false, "print result.json as it is")
+	cmd.Flags().StringVar(&f.repository, "repository", "", "the repository, as owner/name, where the Run is gone")
+	cmd.Flags().StringVar(&f.registry, "registry", "", "the registry and the prefix in it, as HOST[/PREFIX]; needed with --repository, otherwise it replaces the Run's")
+	cmd.Flags().StringVar(&f.records, "records", registry.DefaultRecords, "where records are below the registry's prefix, as the operator has set registry.records")
+	cmd.Flags().BoolVar(&f.insecure, "insecure", false, "speak plain HTTP to the registry")
+	return cmd
+}
+
+// find finds the record that the command names.
+func (f *recordFlags) find(ctx context.Context, open opener, run string) (*registry.Record, error) {
+	host, prefix, _ := strings.Cut(f.registry, "/")
+	reference, repo := run, v1alpha1.Repository{}
+	switch {
+	case strings.Contains(run, "/"):
+		host, prefix = "", ""
+	case f.repository != "":
+		owner, name, ok := strings.Cut(f.repository, "/")
+		if !ok || host == "" {
+			return nil, errors.New("--repository is owner/name, and needs --registry")
+		}
+		repo = v1alpha1.Repository{Owner: owner, Name: name}
+	default:
+		found, err := recordOf(ctx, open, run)
+		if err != nil {
+			return nil, err
+		}
+		repo = found.Spec.Repository
+		reference = found.Status.Record.Reference + "@" + found.Status.Record.Digest
+	}
+	if host == "" {
+		host, _, _ = strings.Cut(reference, "/")
+	}
+	login, err := registry.UserCredential()
+	if err != nil {
+		return nil, err
+	}
+	r, err := registry.New(registry.Options{Host: host, Prefix: prefix, Records: f.records, Insecure: f.insecure, Credential: login})
+	if err != nil {
+		return nil, err
+	}
+	if repo.Name != "" && f.registry != "" {
+		return r.PullRecord(ctx, repo, run)
+	}
+	return r.Pull(ctx, reference)
+}
+
+// recordOf is a Run that has a record.
+func recordOf(ctx context.Context, open opener, name string) (*v1alpha1.Run, error) {
+	s, err := open()
+	var run *v1alpha1.Run
+	if err == nil {
+		run, err = s.Get(ctx, name)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w (where the Run is gone, give --repository and --registry, or HOST/PATH:RUN)", err)
+	}
+	if run.Status.Record == nil {
+		for _, c := range run.Status.Conditions {
+			if c.Type == v1alpha1.ConditionRecorded && c.Message != "" {
+				return nil, fmt.Errorf("run %s has no record: %s", name, c.Message)
+			}
+		}
+		return nil, fmt.Errorf("run %s has no record yet", name)
+	}
+	return run, nil
+}
+
+// print writes the record's result.
+func (f *recordFlags) print(w io.Writer, rec *registry.Record) error {
+	l, err := rec.Layer(record.ResultName)
+	if err != nil {
+		return err
+	}
+	if l.Size > maxResult {
+		return fmt.Errorf("%s has %d bytes: use --extract", l.Name, l.Size)
+	}
+	body, err := l.Open()
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	data, err := io.ReadAll(body)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", l.Name, err)
+	}
+	if f.json {
+		_, err := w.Write(data)
+		return err
+	}
+	var result evidence.Result
+	if err := json.Unmarshal(data, &result); err != nil {
+		return fmt.Errorf("read %s: %w", l.Name, err)
+	}
+	if result.SchemaVersion > evidence.SchemaVersion {
+		return fmt.Errorf("the record is of version %d, which this conductor does not know: use a newer one, or --json", result.SchemaVersion)
+	}
+	return record.Print(w, rec.Reference, rec.Digest, result, rec.Layers)
+}

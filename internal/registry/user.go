@@ -1,0 +1,18 @@
+package registry
+
+import (
+	"fmt"
+
+	"oras.land/oras-go/v2/registry/remote/auth"
+	"oras.land/oras-go/v2/registry/remote/credentials"
+)
+
+// UserCredential answers with the logins of whoever runs the program: those of the Docker config in DOCKER_CONFIG or in the home
+// directory, with its credential helpers.
+func UserCredential() (auth.CredentialFunc, error) {
+	store, err := credentials.NewStoreFromDocker(credentials.StoreOptions{})
+	if err != nil {
+		return nil, fmt.Errorf("read your Docker config: %w", err)
+	}
+	return credentials.Credential(store), nil
+}
