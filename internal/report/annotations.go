@@ -11,10 +11,11 @@ import (
 const (
 	// maxAnnotations is how many a check run gets: with 50 to a request, 20 requests.
 	maxAnnotations = 1000
-	// maxAnnotationTitle is in characters, maxAnnotationText in bytes. GitHub takes 255 characters and 64 KB:
-	// https://docs.github.com/en/rest/checks/runs
-	maxAnnotationTitle = 255
-	maxAnnotationText  = 60_000
+	// maxAnnotationTitle is in characters, the others in bytes. GitHub takes 255 characters of a title and 64 KB of each of the
+	// others: https://docs.github.com/en/rest/checks/runs. A message grows where mentions are broken.
+	maxAnnotationTitle   = 255
+	maxAnnotationMessage = 20_000
+	maxAnnotationDetails = 60_000
 )
 
 // Levels of an annotation: https://docs.github.com/en/rest/checks/runs
@@ -52,13 +53,13 @@ func annotations(t *tested) (list []v1alpha1.Annotation, left int) {
 func annotation(file string, c *evidence.Case) v1alpha1.Annotation {
 	a := v1alpha1.Annotation{
 		Path: file, StartLine: c.Line, EndLine: c.Line, Level: levelFailure,
-		Title: cut(uncalled(oneLine(c.ID(), maxAnnotationTitle)), maxAnnotationTitle), RawDetails: block(c.Detail, maxAnnotationText),
+		Title: cut(uncalled(oneLine(c.ID(), maxAnnotationTitle)), maxAnnotationTitle), RawDetails: block(c.Detail, maxAnnotationDetails),
 	}
 	message := strings.TrimSpace(c.Message)
 	if message == "" {
 		message, _, _ = strings.Cut(strings.TrimSpace(c.Detail), "\n")
 	}
-	if a.Message = uncalled(block(message, maxAnnotationText/2)); a.Message == "" {
+	if a.Message = uncalled(block(message, maxAnnotationMessage)); a.Message == "" {
 		a.Message = "The test failed and does not say why."
 	}
 	if !c.Status.Bad() {

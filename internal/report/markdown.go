@@ -17,7 +17,9 @@ var (
 	// ansi are terminal escape sequences: CSI, OSC and two-character ones (ECMA-48, 5.3 to 5.6).
 	ansi = regexp.MustCompile(`\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])`)
 	// special are the characters that can begin something in a line of GitHub's Markdown.
-	special = regexp.MustCompile("[\\\\`*_\\[\\]<>&|~$#@!]")
+	special = strings.NewReplacer(
+		`\`, `\\`, "`", "\\`", "*", `\*`, "_", `\_`, "[", `\[`, "]", `\]`, "<", `\<`, ">", `\>`, "&", `\&`, "|", `\|`, "~", `\~`,
+		"$", `\$`, "!", `\!`, "#", `\#`+zeroWidth, "@", `\@`+zeroWidth)
 	// leading is what would begin a list, a heading or a rule at the beginning of a block.
 	leading = regexp.MustCompile(`^(\d*)([-+=.)])`)
 	// address is where GitHub would make a link of its own accord.
@@ -29,12 +31,7 @@ var (
 // text makes one line of at most max characters of s in which Markdown has no meaning.
 func text(s string, max int) string {
 	s = oneLine(s, max)
-	s = special.ReplaceAllStringFunc(s, func(c string) string {
-		if c == "@" || c == "#" {
-			return `\` + c + zeroWidth
-		}
-		return `\` + c
-	})
+	s = special.Replace(s)
 	s = address.ReplaceAllStringFunc(s, func(a string) string { return a[:len(a)-1] + `\` + a[len(a)-1:] })
 	s = reference.ReplaceAllString(s, "$1"+zeroWidth+"$2")
 	return leading.ReplaceAllString(s, `$1\$2`)

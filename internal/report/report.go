@@ -98,10 +98,12 @@ type document struct {
 
 func (d *document) line(s string) { d.WriteString(s + "\n") }
 
-// para adds a paragraph; an empty one is left out. So is one after the limit: a document that is too long is thrown away, and a
-// smaller one is tried.
+// full says that the document is too long already: it is thrown away and a smaller one tried, so nothing need be added.
+func (d *document) full() bool { return d.Len() > maxBody }
+
+// para adds a paragraph; an empty one is left out.
 func (d *document) para(s string) {
-	if s != "" && d.Len() <= maxBody {
+	if s != "" {
 		d.WriteString("\n" + s + "\n")
 	}
 }
@@ -126,7 +128,7 @@ func (d *document) table(head []string, rows [][]string) {
 
 // log adds the end of a log, folded unless it is what the reader came for.
 func (d *document) log(label, name, log string, open bool) {
-	if d.size.log == 0 || strings.TrimSpace(log) == "" {
+	if d.size.log == 0 || d.full() || strings.TrimSpace(log) == "" {
 		return
 	}
 	tag := "<details>"

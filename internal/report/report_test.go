@@ -246,10 +246,13 @@ func TestCommentAndChecksAreAsTheGoldenFilesSay(t *testing.T) {
 	for name, run := range cases {
 		t.Run(name, func(t *testing.T) {
 			var b strings.Builder
-			b.WriteString(Comment(run, nil, start.Add(2*time.Hour)))
-			for _, c := range CheckRuns(run, nil, nil) {
+			b.WriteString(Comment(run, results[name], start.Add(2*time.Hour)))
+			for _, c := range CheckRuns(run, nil, results[name]) {
 				fmt.Fprintf(&b, "\n======== check run %q (%s) %s %s\nstarted %s, completed %s\ntitle: %s\n-------- summary\n%s-------- text\n%s",
 					c.Name, c.ExternalID, c.Status, c.Conclusion, clock(c.StartedAt), clock(c.CompletedAt), c.Title, c.Summary, c.Text)
+				for _, a := range c.Annotations {
+					fmt.Fprintf(&b, "-------- %s %s:%d-%d %s\n%s\n---- details\n%s\n", a.Level, a.Path, a.StartLine, a.EndLine, a.Title, a.Message, a.RawDetails)
+				}
 			}
 			file := filepath.Join("testdata", name+".md")
 			if *update {

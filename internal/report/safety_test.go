@@ -1,6 +1,7 @@
 package report
 
 import (
+	"path"
 	"regexp"
 	"strings"
 	"testing"
@@ -16,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/evidence"
 )
 
 // hostile is a Run in which everything that somebody else wrote is s.
@@ -32,13 +34,30 @@ func hostile(base *v1alpha1.Run, s string) *v1alpha1.Run {
 	r.Status.Services = []v1alpha1.ServiceStatus{
 		{Name: s, State: v1alpha1.ServiceFailed, Message: "It ended\n" + s, URL: s, PortForward: s}, {Name: s, Message: s, URL: "https://" + s},
 	}
-	r.Status.Suites = []v1alpha1.SuiteStatus{{Name: s, Message: s, Log: s, Outcome: v1alpha1.OutcomeFailed, ExitCode: new(int32(1))}, {Name: s, Log: s}}
+	r.Status.Suites = []v1alpha1.SuiteStatus{{Name: s, Message: s, Log: s, Outcome: v1alpha1.OutcomeFailed, ExitCode: new(int32(1)), Shards: 2, Attempts: []v1alpha1.AttemptStatus{{Message: s}, {Message: s}}}, {
+		Name: s + "2", Log: s, Failures: []v1alpha1.TestFailure{{Name: s, File: s, Message: s}, {Name: s, File: s, Line: 3}}, Problems: []string{s, s},
+	}}
+	r.Status.Conditions = append(r.Status.Conditions, metav1.Condition{Type: v1alpha1.ConditionRecorded, Status: no, Reason: v1alpha1.ReasonUnavailable, Message: s})
+	if base.Status.Record != nil {
+		r.Status.Record = &v1alpha1.RecordStatus{Reference: s, Digest: s}
+	}
 	r.Status.Notes = []string{s, s}
 	return r
 }
 
+// hostileResults are results in which everything that somebody else wrote is s.
+func hostileResults(s string) []evidence.Suite {
+	c := evidence.Case{Class: s, Name: s, File: s, Line: 7, Status: evidence.Failed, Seconds: 1, Message: s, Detail: s + s, Output: s}
+	flaky := c
+	flaky.Status, flaky.Flaky, flaky.File = evidence.Passed, true, "a/"+s
+	return []evidence.Suite{{
+		Name: s, Totals: &evidence.Totals{Tests: 3, Failed: 2, Passed: 1, Flaky: 1}, Cases: []evidence.Case{c, c, flaky}, Attempts: []evidence.Attempt{{Problems: []string{s}}},
+		Compared: &evidence.Comparison{Run: s, NewlyFailing: []string{c.ID()}, NewlyFixed: []string{s, s}},
+	}}
+}
+
 // allowedHTML is the HTML that is ours: nothing of a user's text is in it but inside <code>, escaped.
-var allowedHTML = regexp.MustCompile(`^(<!-- conductor:run=[a-z0-9.-]+ -->|<details( open)?><summary>[A-Za-z0-9 ]*( <code>[^<>]*</code>)?[a-z ]*</summary>|</details>|</?sub>)$`)
+var allowedHTML = regexp.MustCompile(`^(<!-- conductor:run=[a-z0-9.-]+ -->|<details( open)?><summary>[A-Za-z0-9 ❌]*( <code>[^<>]*</code>)?[a-z ]*</summary>|</details>|</?sub>)$`)
 
 // mention is what GitHub looks for in text outside code: @name, #1 and GH-1.
 var mention = regexp.MustCompile(`(?i)@[a-z0-9]|#[0-9]|\bgh-[0-9]`)
@@ -154,13 +173,16 @@ func check(t *testing.T, what, said string) {
 }
 
 // examine looks at everything that is told about a Run.
-func examine(t *testing.T, run *v1alpha1.Run) {
+func examine(t *testing.T, run *v1alpha1.Run, results []evidence.Suite) {
 	t.Helper()
-	texts := map[string]string{"comment": Comment(run, nil, start)}
-	for _, c := range CheckRuns(run, nil, nil) {
+	texts := map[string]string{"comment": Comment(run, results, start)}
+	for _, c := range CheckRuns(run, nil, results) {
 		texts["summary of "+c.Name], texts["text of "+c.Name] = c.Summary, c.Text
 		if strings.ContainsAny(c.Title+c.Name, "\n\r\x1b") || utf8.RuneCountInString(c.Title) > 200 {
 			t.Errorf("the title of %q is no single line: %q", c.Name, c.Title)
+		}
+		for _, a := range c.Annotations {
+			examineAnnotation(t, a)
 		}
 	}
 	for what, s := range texts {
@@ -170,10 +192,31 @@ func examine(t *testing.T, run *v1alpha1.Run) {
 		if !utf8.ValidString(s) {
 			t.Errorf("%s is not UTF-8", what)
 		}
-		if strings.ContainsFunc(s, func(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' || r == 0x202E }) {
+		if strings.ContainsFunc(s, forbidden) {
 			t.Errorf("%s holds control characters", what)
 		}
 		inspect(t, what, s)
+	}
+}
+
+func forbidden(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' || r == 0x202E }
+
+// examineAnnotation looks at an annotation, which GitHub shows as plain text.
+func examineAnnotation(t *testing.T, a v1alpha1.Annotation) {
+	t.Helper()
+	for _, s := range []string{a.Path, a.Title, a.Message, a.RawDetails} {
+		if !utf8.ValidString(s) || strings.ContainsFunc(s, forbidden) {
+			t.Errorf("an annotation says %q", s)
+		}
+	}
+	if strings.ContainsAny(a.Path+a.Title, "\n\t") || a.Message == "" || a.StartLine < 1 || utf8.RuneCountInString(a.Title) > 255 {
+		t.Errorf("GitHub does not take %+v", a)
+	}
+	if a.Path != path.Clean(a.Path) || path.IsAbs(a.Path) || strings.HasPrefix(a.Path, "..") {
+		t.Errorf("%q is no path in a repository", a.Path)
+	}
+	if m := regexp.MustCompile(`@[A-Za-z0-9_]`).FindString(a.Title + a.Message); m != "" {
+		t.Errorf("GitHub sees %q in an annotation", m)
 	}
 }
 
@@ -190,7 +233,7 @@ var nasty = []string{
 func TestNothingThatAUserWroteActs(t *testing.T) {
 	for name, base := range cases {
 		for _, s := range nasty {
-			t.Run(name, func(t *testing.T) { examine(t, hostile(base, s)) })
+			t.Run(name, func(t *testing.T) { examine(t, hostile(base, s), hostileResults(s)) })
 		}
 	}
 }
@@ -200,16 +243,17 @@ func FuzzNothingThatAUserWroteActs(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		examine(t, hostile(cases["running-tests"], s))
-		examine(t, hostile(cases["failed"], s))
+		examine(t, hostile(cases["running-tests"], s), nil)
+		examine(t, hostile(cases["tests-failed"], s), hostileResults(s))
 	})
 }
 
 func TestTheLongestRunStillFits(t *testing.T) {
-	for _, s := range []string{"@", "|", "\U0001F600", "x\n"} {
-		r := hostile(cases["failed"], strings.Repeat(s, 8192/len(s)))
+	for _, s := range []string{"@", "|", "\U0001F600", "x\n", "`@"} {
+		long := strings.Repeat(s, 8192/len(s))
+		r := hostile(cases["tests-failed"], long)
 		one := *r
-		for range 64 {
+		for range 32 {
 			r.Status.Suites = append(r.Status.Suites, one.Status.Suites[0])
 			r.Status.Images = append(r.Status.Images, one.Status.Images[0])
 		}
@@ -219,12 +263,16 @@ func TestTheLongestRunStillFits(t *testing.T) {
 		for range 18 {
 			r.Status.Notes = append(r.Status.Notes, one.Status.Notes[0])
 		}
-		for i, c := range append([]v1alpha1.CheckRun{{Summary: Comment(r, nil, start)}}, CheckRuns(r, nil, nil)...) {
+		all := hostileResults(long)
+		for range 6 {
+			all[0].Cases = append(all[0].Cases, all[0].Cases...)
+		}
+		for i, c := range append([]v1alpha1.CheckRun{{Summary: Comment(r, all, start)}, {Summary: Comment(r, nil, start)}}, CheckRuns(r, []string{long, long + "2"}, all)...) {
 			if len(c.Summary) > maxBody || len(c.Text) > maxBody {
 				t.Errorf("%q: text %d has %d and %d bytes", s, i, len(c.Summary), len(c.Text))
 			}
 		}
-		inspect(t, "long "+s, Comment(r, nil, start))
+		inspect(t, "long "+s, Comment(r, all, start))
 	}
 }
 
@@ -241,7 +289,7 @@ func TestALogKeepsItsEnd(t *testing.T) {
 func TestDigestFollowsWhatIsTold(t *testing.T) {
 	seen := map[string]string{}
 	for name, run := range cases {
-		d := Digest(run, nil)
+		d := Digest(run, results[name])
 		if other, ok := seen[d]; ok {
 			t.Errorf("%s and %s have one digest", name, other)
 		}
@@ -253,7 +301,7 @@ func TestDigestFollowsWhatIsTold(t *testing.T) {
 		}
 		told.Status.Phase, told.ResourceVersion = v1alpha1.PhaseFinished, "99"
 		told.Status.Conditions = append(told.Status.Conditions, metav1.Condition{Type: v1alpha1.ConditionReported, Status: yes, Reason: v1alpha1.ReasonDone})
-		if Digest(told, nil) != d {
+		if Digest(told, results[name]) != d {
 			t.Errorf("%s: telling it changes what there is to tell", name)
 		}
 	}

@@ -235,6 +235,9 @@ func (d *document) details(run *v1alpha1.Run, suites []tested) {
 			left -= n
 			waiting--
 		}
+		if d.full() {
+			return
+		}
 		d.suite(run, t, n)
 	}
 }
@@ -252,6 +255,9 @@ func (d *document) suite(run *v1alpha1.Run, t *tested, cases int) {
 		d.para(about)
 	}
 	for _, c := range t.bad[:cases] {
+		if d.full() {
+			return
+		}
 		d.failing(run, t, c)
 	}
 	if more := t.failures() - cases; more > 0 {
