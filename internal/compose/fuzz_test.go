@@ -1,6 +1,7 @@
 package compose
 
 import (
+	"bytes"
 	"errors"
 	"os"
 	"path/filepath"
@@ -30,7 +31,7 @@ func loadBytes(t *testing.T, data []byte) (*Project, error) {
 		DefaultFile: string(data), ".env": "A=1\n", "app.env": "B=2\n", "default.conf": "x", "src/a": "a", "Dockerfile": "FROM scratch\nCOPY . .\n",
 		"base.yaml": "services:\n  base:\n    image: x\n",
 	})
-	p, err := Load(dir, LoadOptions{})
+	p, err := Load(dir, LoadOptions{Secrets: []string{"A", "DB_PASSWORD"}})
 	if e := (*Errors)(nil); err != nil && !errors.As(err, &e) {
 		t.Fatalf("%T: %v", err, err)
 	} else if err != nil && e.Error() == "" {
@@ -60,8 +61,14 @@ func FuzzConvert(f *testing.F) {
 			return
 		}
 		stack := newConverter(p, Options{}).convert()
-		if _, err := YAML(stack); err != nil {
+		out, err := YAML(stack)
+		if err != nil {
 			t.Fatal(err)
+		}
+		for _, mark := range []string{secretMark("A"), secretMark("DB_PASSWORD")} {
+			if bytes.Contains(out, []byte(mark)) && errorOf(stack.Findings) == nil && !bytes.Contains(data, []byte(secretBegin)) {
+				t.Fatalf("a secret's mark is left:\n%s", out)
+			}
 		}
 		for _, s := range stack.Services {
 			checkPod(t, s.Name, podOf(t, s).Spec)
