@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	networkingv1 "k8s.io/api/networking/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/w3evolutionsllc/conductor/internal/compose"
@@ -28,6 +29,7 @@ type conversion struct {
 	load              compose.LoadOptions
 	env, images       []string
 	namespace, report string
+	secretName        string
 	waitImage         string
 	waitTimeout       time.Duration
 	strict            bool
@@ -68,6 +70,8 @@ Exit status 0: converted, 1: refused, 2: the command is wrong or something could
 	f.StringArrayVar(&c.load.Profiles, "profile", nil, "switch a profile on")
 	f.StringArrayVar(&c.load.EnvFiles, "env-file", nil, "a file of variables for interpolation (default .env)")
 	f.StringArrayVar(&c.env, "env", nil, "a variable for interpolation, KEY=VALUE")
+	f.StringArrayVar(&c.load.Secrets, "secret", nil, "a variable whose value is a secret: objects refer to a key of this name, and no value is read")
+	f.StringVar(&c.secretName, "secret-name", compose.DefaultSecretName, "the Secret that has the keys of --secret; you make it")
 	f.StringVarP(&c.namespace, "namespace", "n", "", "the objects' namespace (default none, but where some wait for Jobs: default)")
 	f.BoolVar(&c.strict, "strict", false, "refuse what would behave otherwise than under compose")
 	f.StringVar(&c.report, "report", "", "write what became of each field to a file, as JSON")
@@ -95,6 +99,9 @@ func (c *conversion) check(args []string) error {
 	}
 	if c.namespace != "" && len(validation.IsDNS1123Label(c.namespace)) > 0 {
 		return fmt.Errorf("-n %s is no name of a namespace", c.namespace)
+	}
+	if len(validation.IsDNS1123Subdomain(c.secretName)) > 0 {
+		return fmt.Errorf("--secret-name %s is no name of a Secret", c.secretName)
 	}
 	if c.waitTimeout <= 0 {
 		return errors.New("--wait-timeout must be more than nothing")
@@ -214,7 +221,11 @@ func (c *conversion) convert() (*compose.Stack, func([]compose.Finding) []compos
 			return nil, same, fmt.Errorf("--image %s: there is no such service; there are %s", service, strings.Join(p.Services(), ", "))
 		}
 	}
-	stack, err := compose.Manifest(p, compose.Options{Namespace: c.namespace, Images: c.given},
+	stack, err := compose.Manifest(p,
+		compose.Options{
+			Namespace: c.namespace, Images: c.given, SecretName: c.secretName, InlineDockerfiles: true,
+			Egress: []networkingv1.NetworkPolicyEgressRule{compose.Internet()},
+		},
 		compose.ManifestOptions{WaitImage: c.waitImage, WaitTimeout: c.waitTimeout, Strict: c.strict})
 	return stack, p.Report, err
 }

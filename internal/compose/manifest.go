@@ -3,6 +3,7 @@ package compose
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -52,6 +53,7 @@ func Manifest(p *Project, o Options, m ManifestOptions) (*Stack, error) {
 	r.addReaders()
 	r.addWaves()
 	r.notBuilt(o.Images)
+	r.needSecrets()
 	if o.Namespace == "" && len(r.readers) > 0 {
 		for _, object := range stack.Objects() {
 			object.SetNamespace(defaultNamespace)
@@ -178,10 +180,48 @@ func setWave(object client.Object, wave int) {
 // notBuilt says which images somebody has to make.
 func (r *orderer) notBuilt(given map[string]string) {
 	for _, b := range r.p.Builds() {
-		if given[b.Service] == "" {
-			r.say(LevelNote, b.Service, "build", "", "the image %s is not made here: build and push it, or name another with --image %s=REFERENCE",
-				r.services[b.Service].Image, b.Service)
+		if given[b.Service] != "" {
+			continue
 		}
+		image := cmp.Or(r.p.compose.Services[b.Service].Image, r.p.compose.Name+"-"+b.Service)
+		r.say(LevelNote, b.Service, "build", "", "the image %s is not made here: build and push it, or name another with --image %s=REFERENCE", image, b.Service)
+	}
+}
+
+// needSecrets says which Secrets somebody has to make, and with which keys.
+func (r *orderer) needSecrets() {
+	keys := map[string][]string{}
+	need := func(name, key string) {
+		if !slices.Contains(keys[name], key) {
+			keys[name] = append(keys[name], key)
+		}
+	}
+	for i := range r.stack.Services {
+		t := templateOf(r.stack.Services[i].Workload)
+		if t == nil {
+			continue
+		}
+		for _, c := range slices.Concat(t.Spec.InitContainers, t.Spec.Containers) {
+			for _, e := range c.Env {
+				if e.ValueFrom != nil && e.ValueFrom.SecretKeyRef != nil {
+					need(e.ValueFrom.SecretKeyRef.Name, e.ValueFrom.SecretKeyRef.Key)
+				}
+			}
+		}
+		for _, v := range t.Spec.Volumes {
+			if v.Secret != nil {
+				for _, item := range v.Secret.Items {
+					need(v.Secret.SecretName, item.Key)
+				}
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(keys)) {
+		slices.Sort(keys[name])
+		r.stack.Findings = append(r.stack.Findings, Finding{
+			File: r.p.sources.find("").file, Level: LevelInfo, Outcome: Approximated, Field: "secrets",
+			Reason: fmt.Sprintf("the pods need a Secret %s with the keys %s: make it before they start", name, strings.Join(keys[name], ", ")),
+		})
 	}
 }
 

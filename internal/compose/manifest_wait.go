@@ -7,9 +7,11 @@ import (
 	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
 const (
@@ -57,6 +59,38 @@ func (r *orderer) addWaits(s *Service) {
 		waits = append(waits, wait)
 	}
 	spec.InitContainers = append(waits, spec.InitContainers...)
+	if len(waits) > 0 {
+		r.letAsk(s, host)
+	}
+}
+
+// letAsk lets a pod that policies keep apart ask what it waits for: the cluster's DNS, and the API server about Jobs. Nobody here
+// knows the server's address, so its usual ports are open.
+func (r *orderer) letAsk(s, host *Service) {
+	t := templateOf(host.Workload)
+	asksServer := t.Spec.ServiceAccountName != ""
+	if t.Labels[LabelNetworks] == "" || t.Labels[LabelNetworks] != "none" && !asksServer {
+		return
+	}
+	rules := []networkingv1.NetworkPolicyEgressRule{dnsRule()}
+	text := "its pod may ask the cluster's DNS, for what it waits for"
+	if asksServer {
+		server := networkingv1.NetworkPolicyEgressRule{}
+		for _, port := range []int32{443, 6443} {
+			server.Ports = append(server.Ports, networkingv1.NetworkPolicyPort{Protocol: new(corev1.ProtocolTCP), Port: new(intstr.FromInt32(port))})
+		}
+		rules = append(rules, server)
+		text = "its pod may reach TCP ports 443 and 6443 anywhere, since the API server knows whether the Job has completed that it waits for"
+	}
+	r.say(LevelNote, s.Name, "depends_on", "", "the file keeps it apart, but %s", text)
+	r.stack.Shared = append(r.stack.Shared, &networkingv1.NetworkPolicy{
+		TypeMeta:   typeMeta(networkingv1.SchemeGroupVersion.String(), "NetworkPolicy"),
+		ObjectMeta: metav1.ObjectMeta{Name: "wait-" + host.Workload.GetName(), Namespace: r.namespace},
+		Spec: networkingv1.NetworkPolicySpec{
+			PodSelector: metav1.LabelSelector{MatchLabels: map[string]string{labelName: podName(host)}},
+			PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeEgress}, Egress: rules,
+		},
+	})
 }
 
 // container waits for one dependency, that is for its pod. Names are looked up rather than ports tried: not every service has a
