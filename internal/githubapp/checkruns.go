@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-github/v62/github"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/failure"
 )
 
 const (
@@ -17,6 +18,9 @@ const (
 	// (https://docs.github.com/en/rest/checks/runs), and what Conductor puts into a comment.
 	maxCheckText = 65535
 	cutNote      = "\n\n*Cut here: GitHub takes no more than 65,535 characters.*"
+	// maxAnnotations is the most annotations in one request; each update adds its own to those that are there
+	// (https://docs.github.com/en/rest/checks/runs).
+	maxAnnotations = 50
 )
 
 // checkRun is the body of both writes of a check run. go-github's own lacks started_at in an update.
@@ -33,9 +37,28 @@ type checkRun struct {
 }
 
 type checkOutput struct {
-	Title   string `json:"title"`
-	Summary string `json:"summary"`
-	Text    string `json:"text,omitempty"`
+	Title       string       `json:"title"`
+	Summary     string       `json:"summary"`
+	Text        string       `json:"text,omitempty"`
+	Annotations []annotation `json:"annotations,omitempty"`
+}
+
+type annotation struct {
+	Path       string `json:"path"`
+	StartLine  int    `json:"start_line"`
+	EndLine    int    `json:"end_line"`
+	Level      string `json:"annotation_level"`
+	Message    string `json:"message"`
+	Title      string `json:"title,omitempty"`
+	RawDetails string `json:"raw_details,omitempty"`
+}
+
+// told is GitHub's answer to a write of a check run.
+type told struct {
+	ID     int64 `json:"id"`
+	Output struct {
+		AnnotationsCount int `json:"annotations_count"`
+	} `json:"output"`
 }
 
 // newCheckRun is c in GitHub's form. A conclusion belongs to a completed check run and to no other: given with
@@ -51,7 +74,7 @@ func newCheckRun(c v1alpha1.CheckRun) (checkRun, error) {
 		out.Conclusion, out.CompletedAt = c.Conclusion, instant(c.CompletedAt)
 	}
 	if c.Title != "" || c.Summary != "" || c.Text != "" {
-		out.Output = &checkOutput{c.Title, cut(c.Summary, maxCheckText, cutNote), cut(c.Text, maxCheckText, cutNote)}
+		out.Output = &checkOutput{Title: c.Title, Summary: cut(c.Summary, maxCheckText, cutNote), Text: cut(c.Text, maxCheckText, cutNote)}
 	}
 	return out, nil
 }
@@ -66,19 +89,16 @@ func instant(t time.Time) *time.Time {
 }
 
 // UpsertCheckRun brings a check run to what check says and returns its id. With id 0, or when that one is gone, it
-// looks for check.ExternalID among this App's check runs of the commit before it creates one.
+// looks for check.ExternalID among this App's check runs of the commit before it creates one. Annotations follow once it is
+// completed; the id is good even if they fail.
 func (c *Client) UpsertCheckRun(ctx context.Context, installation int64, repo v1alpha1.Repository, id int64, check v1alpha1.CheckRun) (int64, error) {
 	body, err := newCheckRun(check)
 	if err != nil {
 		return 0, err
 	}
 	s := scope{installation: installation, repo: repo, grant: writeChecks, what: "write the check run"}
-	path := fmt.Sprintf("repos/%s/check-runs", escaped(repo))
-	update := func(id int64) error {
-		return c.request(ctx, s, http.MethodPatch, fmt.Sprintf("%s/%d", path, id), body, nil)
-	}
 	if id != 0 {
-		if err := update(id); status(err) != http.StatusNotFound {
+		if err := c.updateCheckRun(ctx, s, id, body, check.Annotations); status(err) != http.StatusNotFound {
 			return id, err
 		}
 	}
@@ -87,13 +107,66 @@ func (c *Client) UpsertCheckRun(ctx context.Context, installation int64, repo v1
 		return 0, err
 	}
 	if found != 0 && found != id {
-		return found, update(found)
+		return found, c.updateCheckRun(ctx, s, found, body, check.Annotations)
 	}
 	body.HeadSHA = check.HeadSHA
 	s.once = true
-	var made struct{ ID int64 }
-	err = c.request(ctx, s, http.MethodPost, path, body, &made)
-	return made.ID, err
+	var made told
+	if err = c.request(ctx, s, http.MethodPost, checkRunsPath(repo), body, &made); err != nil {
+		return 0, err
+	}
+	body.HeadSHA = ""
+	return made.ID, c.annotate(ctx, s, made, body, check.Annotations)
+}
+
+func checkRunsPath(repo v1alpha1.Repository) string {
+	return fmt.Sprintf("repos/%s/check-runs", escaped(repo))
+}
+
+func (c *Client) updateCheckRun(ctx context.Context, s scope, id int64, body checkRun, annotations []v1alpha1.Annotation) error {
+	var now told
+	if err := c.request(ctx, s, http.MethodPatch, fmt.Sprintf("%s/%d", checkRunsPath(s.repo), id), body, &now); err != nil {
+		return err
+	}
+	now.ID = id
+	return c.annotate(ctx, s, now, body, annotations)
+}
+
+// annotate adds the annotations that a completed check run lacks. GitHub appends and never replaces, so what it counts is what
+// the list begins with, and goes on from there. A batch is never repeated by itself: its answer may have been lost after it
+// was added, and the next update learns the count.
+func (c *Client) annotate(ctx context.Context, s scope, have told, body checkRun, annotations []v1alpha1.Annotation) error {
+	if body.Status != "completed" || body.Output == nil {
+		return nil
+	}
+	s.once, s.what = true, "annotate the check run"
+	output := *body.Output
+	body.Output = &output
+	for {
+		n := have.Output.AnnotationsCount
+		if n >= len(annotations) {
+			return nil
+		}
+		output.Annotations = batch(annotations[n:])
+		if err := c.request(ctx, s, http.MethodPatch, fmt.Sprintf("%s/%d", checkRunsPath(s.repo), have.ID), body, &have); err != nil {
+			return err
+		}
+		if have.Output.AnnotationsCount <= n {
+			return failure.Transientf(v1alpha1.ReasonUnavailable, nil, "GitHub did not add the annotations of a check run of %s", s.repo.FullName())
+		}
+	}
+}
+
+// batch is the first of the annotations, as many as one request takes.
+func batch(all []v1alpha1.Annotation) []annotation {
+	all = all[:min(len(all), maxAnnotations)]
+	list := make([]annotation, 0, len(all))
+	for _, a := range all {
+		list = append(list, annotation{
+			Path: a.Path, StartLine: a.StartLine, EndLine: a.EndLine, Level: a.Level, Message: a.Message, Title: a.Title, RawDetails: a.RawDetails,
+		})
+	}
+	return list
 }
 
 // findCheckRun is the newest check run of ours with the external id, or 0.

@@ -2,6 +2,7 @@ package github
 
 import (
 	"net/http"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -13,6 +14,8 @@ const (
 	mostAnnotations = 50    // in one request; further ones are added by updates
 	longestOutput   = 65535 // characters of summary and of text
 	mostActions     = 3
+	longestTitle    = 255      // characters of an annotation's title
+	longestRemark   = 64 << 10 // bytes of an annotation's message and of its raw details
 )
 
 type checkSuite struct {
@@ -105,12 +108,33 @@ func (f *checkFields) refuse() *answer {
 		a = invalid("CheckRun", "annotations", "invalid", "at most 50 annotations per request")
 	case f.Output != nil && (tooLong(f.Output.Summary) || tooLong(f.Output.Text)):
 		a = invalid("CheckRun", "output", "invalid", "at most 65535 characters")
+	case f.Output != nil && refuseAnnotation(f.Output.Annotations) != "":
+		a = invalid("CheckRun", "annotations", "invalid", refuseAnnotation(f.Output.Annotations))
 	case len(f.Actions) > mostActions:
 		a = invalid("CheckRun", "actions", "invalid", "at most 3 actions")
 	default:
 		return nil
 	}
 	return &a
+}
+
+// refuseAnnotation says what is wrong with the first annotation that GitHub would not take; "" when all are good.
+func refuseAnnotation(all []Annotation) string {
+	for _, a := range all {
+		switch columns := a.StartColumn != nil || a.EndColumn != nil; {
+		case utf8.RuneCountInString(a.Title) > longestTitle:
+			return "an annotation's title has at most 255 characters"
+		case len(a.Message) > longestRemark || len(a.RawDetails) > longestRemark:
+			return "an annotation's message and raw details have at most 64 KB"
+		case a.Path == "" || path.IsAbs(a.Path) || path.Clean(a.Path) != a.Path || strings.HasPrefix(a.Path, "../"):
+			return "an annotation's path is relative to the repository's root"
+		case a.Message == "" || a.StartLine < 1 || a.EndLine < a.StartLine:
+			return "an annotation needs a message and lines that exist"
+		case columns && a.StartLine != a.EndLine:
+			return "columns are for annotations of one line"
+		}
+	}
+	return ""
 }
 
 func tooLong(s *string) bool { return s != nil && utf8.RuneCountInString(*s) > longestOutput }

@@ -195,11 +195,28 @@ func checkRules(w *world, ids *strings.Replacer) []rule {
 		one := `{"path":"README.md","start_line":1,"end_line":1,"annotation_level":"failure","message":"m"}`
 		return `{"output":{"title":"t","summary":"s","annotations":[` + strings.TrimSuffix(strings.Repeat(one+",", n), ",") + `]}}`
 	}
+	// remark is an annotation with one field set otherwise: of two equal keys, the last counts.
+	remark := func(field string) string {
+		return `{"output":{"title":"t","summary":"s","annotations":[{"path":"README.md","start_line":1,"end_line":1,"annotation_level":"failure","message":"m",` + field + `}]}}`
+	}
 	return []rule{
 		{name: "summary as long as can be", method: "POST", path: checks, body: output(65535), status: 201},
 		{name: "summary too long", method: "POST", path: checks, body: output(65536), status: 422, violation: "/output/summary"},
 		{name: "50 annotations", method: "PATCH", path: check, body: annotations(50), status: 200},
 		{name: "51 annotations", method: "PATCH", path: check, body: annotations(51), status: 422, violation: "/output/annotations"},
+		{name: "title of 255 characters", method: "PATCH", path: check, body: remark(`"title":"` + strings.Repeat("é", 255) + `"`), status: 200},
+		{name: "title of 256 characters", method: "PATCH", path: check, body: remark(`"title":"` + strings.Repeat("x", 256) + `"`), status: 422, message: "255", violation: "/annotations"},
+		{name: "raw details of 64 KB", method: "PATCH", path: check, body: remark(`"raw_details":"` + strings.Repeat("x", 64<<10) + `"`), status: 200},
+		{name: "raw details over 64 KB", method: "PATCH", path: check, body: remark(`"raw_details":"` + strings.Repeat("x", 64<<10+1) + `"`), status: 422, message: "64 KB", violation: "/annotations"},
+		{name: "message over 64 KB", method: "PATCH", path: check, body: remark(`"message":"` + strings.Repeat("x", 64<<10+1) + `"`), status: 422, message: "64 KB", violation: "/annotations"},
+		{name: "empty message", method: "PATCH", path: check, body: remark(`"message":""`), status: 422, message: "needs a message", violation: "/annotations"},
+		{name: "line 0", method: "PATCH", path: check, body: remark(`"start_line":0`), status: 422, message: "lines that exist", violation: "/annotations"},
+		{name: "ends before it starts", method: "PATCH", path: check, body: remark(`"start_line":2`), status: 422, message: "lines that exist", violation: "/annotations"},
+		{name: "columns of two lines", method: "PATCH", path: check, body: remark(`"end_line":2,"start_column":1`), status: 422, message: "columns", violation: "/annotations"},
+		{name: "absolute path", method: "PATCH", path: check, body: remark(`"path":"/README.md"`), status: 422, message: "relative", violation: "/annotations"},
+		{name: "path that leaves", method: "PATCH", path: check, body: remark(`"path":"../README.md"`), status: 422, message: "relative", violation: "/annotations"},
+		{name: "path with detours", method: "PATCH", path: check, body: remark(`"path":"./README.md"`), status: 422, message: "relative", violation: "/annotations"},
+		{name: "annotations without summary", method: "PATCH", path: check, body: `{"output":{"title":"t","annotations":[]}}`, status: 422, violation: "/output"},
 		{name: "completed without conclusion", method: "POST", path: checks, body: `{"name":"n","head_sha":"` + w.repo.SHA + `","status":"completed"}`, status: 422, message: "conclusion", violation: "/conclusion"},
 		{name: "updated to completed without conclusion", method: "PATCH", path: check, body: `{"status":"completed"}`, status: 422, violation: "anyOf"},
 		{name: "unknown conclusion", method: "PATCH", path: check, body: `{"conclusion":"failed"}`, status: 422, violation: "/conclusion"},
@@ -319,4 +336,39 @@ func TestRoles(t *testing.T) {
 	must(t, w.SuspendUser("wil", true))
 	w.try(t, rule{token: users["wil"].Token, method: "GET", path: "/user", status: 403, message: "suspended"})
 	w.try(t, rule{token: token, method: "GET", path: "/repos/acme/shop/collaborators/wil/permission", status: 200, message: `"permission":"none"`})
+}
+
+// Each update adds its annotations to those there are; the list is paged.
+func TestAnnotationsAreAppended(t *testing.T) {
+	w, ids := busy(t)
+	token := one(w.InstallationToken(w.installation))(t)
+	check := ids.Replace("/repos/acme/shop/check-runs/{check}")
+	before := len(w.CheckRuns("acme/shop")[0].Annotations)
+	for i := range 3 {
+		var list []string
+		for n := range 50 {
+			list = append(list, `{"path":"README.md","start_line":`+num(50*i+n+1)+`,"end_line":`+num(50*i+n+1)+`,"annotation_level":"failure","message":"m"}`)
+		}
+		w.call("PATCH", check, token, `{"output":{"title":"t","summary":"s","annotations":[`+strings.Join(list, ",")+`]}}`)
+	}
+	all := w.CheckRuns("acme/shop")[0].Annotations
+	if len(all) != before+150 || all[before].StartLine != 1 || all[before+149].StartLine != 150 {
+		t.Errorf("%d annotations after %d", len(all), before)
+	}
+	_, body, _ := w.call("GET", check+"/annotations?per_page=100&page=2", token, "")
+	var page []map[string]any
+	must(t, json.Unmarshal(body, &page))
+	if len(page) != before+50 || num(page[len(page)-1]["start_line"]) != "150" {
+		t.Errorf("the second page holds %d", len(page))
+	}
+	_, body, _ = w.call("GET", check, token, "")
+	var run struct {
+		Output struct {
+			AnnotationsCount int `json:"annotations_count"`
+		}
+	}
+	must(t, json.Unmarshal(body, &run))
+	if run.Output.AnnotationsCount != before+150 {
+		t.Errorf("annotations_count is %d", run.Output.AnnotationsCount)
+	}
 }
