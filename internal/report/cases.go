@@ -24,6 +24,8 @@ func (d *document) failing(run *v1alpha1.Run, t *tested, c *evidence.Case) {
 	d.para(d.where(run, t, c))
 	if s := story(c); s != "" {
 		d.para(fenceHead(s, d.detail))
+	} else {
+		d.para("It does not say why.")
 	}
 	if strings.TrimSpace(c.Output) != "" && d.size.log > 0 {
 		d.para("Its part of the log:")

@@ -185,14 +185,15 @@ func suiteTitle(run *v1alpha1.Run, suites []tested, s *tested) string {
 	default:
 		words = "Failed"
 	}
-	if n := s.tally(); n != "" && (s.Outcome == v1alpha1.OutcomePassed || s.failures() > 0) {
-		words = n
+	after, with := " after ", " with "
+	if s.totals != nil && s.totals.Tests > 0 && (s.Outcome == v1alpha1.OutcomePassed || s.failures() > 0) {
+		words, after, with = s.tally(), "; took ", ", "
 	}
 	if s.StartedAt != nil && s.FinishedAt != nil {
-		words += " after " + brief(max(0, s.FinishedAt.Sub(s.StartedAt.Time)))
+		words += after + brief(max(0, s.FinishedAt.Sub(s.StartedAt.Time)))
 	}
 	if s.ExitCode != nil && *s.ExitCode != 0 {
-		words += " with exit code " + strconv.Itoa(int(*s.ExitCode))
+		words += with + "exit code " + strconv.Itoa(int(*s.ExitCode))
 	}
 	if s.Message != "" {
 		words += ": " + s.Message
