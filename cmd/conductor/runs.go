@@ -24,7 +24,7 @@ func runsCommand() *cobra.Command {
 		}
 		return &runs.Service{Client: c, Namespace: namespace}, nil
 	}
-	cmd.AddCommand(listCommand(open), getCommand(open), watchCommand(open), cancelCommand(open), logsCommand(&namespace))
+	cmd.AddCommand(listCommand(open), getCommand(open), watchCommand(open), cancelCommand(open), logsCommand(&namespace), recordCommand(open))
 	return cmd
 }
 

@@ -242,11 +242,15 @@ func (b *bare) test(ctx context.Context) (int32, error) {
 	if t.Build != "" {
 		ref = b.image(t.Build)
 	}
-	job := jobs.Test(jobs.TestInput{
-		Run: b.spec.Run, Suite: t.Name, Image: ref, Command: t.Test.Command.Args, Shell: t.Test.Command.Shell, Env: t.Test.Env,
-		Timeout: t.Test.Timeout.Duration, PullSecret: jobs.PullSecretName(b.spec.Run),
-	})
-	pod := podOf(job.Name, job.Namespace, job.Spec.Template)
+	// As plain as it gets: no wrapper, no agent.
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: "test", Namespace: jobs.StackName(b.spec.Run), Labels: jobs.Labels(b.spec.Run, jobs.StageTest)},
+		Spec: corev1.PodSpec{
+			RestartPolicy: corev1.RestartPolicyNever, AutomountServiceAccountToken: new(false), EnableServiceLinks: new(false),
+			ImagePullSecrets: []corev1.LocalObjectReference{{Name: jobs.PullSecretName(b.spec.Run)}},
+			Containers: []corev1.Container{{Name: "test", Image: ref, Command: t.Test.Command.Argv(), Env: testEnv(t.Test.Env)}},
+		},
+	}
 	if err := b.create(ctx, pod); err != nil {
 		return 0, err
 	}
@@ -259,6 +263,14 @@ func (b *bare) test(ctx context.Context) (int32, error) {
 		return true, nil
 	})
 	return code, err
+}
+
+func testEnv(env map[string]string) []corev1.EnvVar {
+	vars := []corev1.EnvVar{{Name: "CI", Value: "true"}}
+	for k, v := range env {
+		vars = append(vars, corev1.EnvVar{Name: k, Value: v})
+	}
+	return vars
 }
 
 // create creates an object under another manager's mark, so that Conductor, on the same cluster, sees none of its own in it.
