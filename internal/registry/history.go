@@ -69,7 +69,7 @@ func (r *Registry) PutHistory(ctx context.Context, repo v1alpha1.Repository, h e
 	layers := []evidence.Layer{evidence.BytesLayer("history.json.gz", evidence.HistoryMediaType, data)}
 	descriptors, err := describe(layers)
 	if err == nil {
-		err = pushLayers(ctx, target, layers, descriptors)
+		err = r.pushLayers(ctx, target, layers, descriptors)
 	}
 	if err == nil {
 		_, err = pack(ctx, tagged{target, ref.Reference}, evidence.HistoryArtifact, oras.PackManifestOptions{

@@ -93,7 +93,7 @@ func TestAHistoryThatCannotBeRead(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := pushLayers(t.Context(), target, layer, descriptors); err != nil {
+		if err := r.pushLayers(t.Context(), target, layer, descriptors); err != nil {
 			t.Fatal(err)
 		}
 		o := oras.PackManifestOptions{Layers: descriptors, ManifestAnnotations: map[string]string{ocispec.AnnotationCreated: "2026-11-21T10:00:00Z"}}

@@ -23,8 +23,8 @@ import (
 const (
 	// pushes is how many layers are pushed at a time.
 	pushes = 4
-	// stall is how long a push may go on without a byte moving, the registry's last answer included: some store a layer only then.
-	stall = 2 * time.Minute
+	// patience is how long a push may go on without a byte moving, the registry's last answer included: some store a layer only then.
+	patience = 2 * time.Minute
 )
 
 // PushRecord keeps the record of a run as RecordRepository(repo):run. Layers that the registry has are not sent again and the
@@ -41,7 +41,7 @@ func (r *Registry) PushRecord(ctx context.Context, repo v1alpha1.Repository, run
 	if err != nil {
 		return v1alpha1.RecordStatus{}, err
 	}
-	if err := pushLayers(ctx, target, layers, descriptors); err != nil {
+	if err := r.pushLayers(ctx, target, layers, descriptors); err != nil {
 		return v1alpha1.RecordStatus{}, r.explain(err, e, ref.Registry)
 	}
 	manifest, err := pack(ctx, tagged{target, run}, evidence.RecordArtifact, oras.PackManifestOptions{Layers: descriptors, ManifestAnnotations: annotations})
@@ -74,7 +74,7 @@ func describe(layers []evidence.Layer) ([]ocispec.Descriptor, error) {
 }
 
 // pushLayers sends the layers that the registry does not have.
-func pushLayers(ctx context.Context, target *remote.Repository, layers []evidence.Layer, descriptors []ocispec.Descriptor) error {
+func (r *Registry) pushLayers(ctx context.Context, target *remote.Repository, layers []evidence.Layer, descriptors []ocispec.Descriptor) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(pushes)
 	sent := map[digest.Digest]bool{}
@@ -83,12 +83,12 @@ func pushLayers(ctx context.Context, target *remote.Repository, layers []evidenc
 			continue
 		}
 		sent[descriptors[i].Digest] = true
-		group.Go(func() error { return pushLayer(ctx, target, l, descriptors[i]) })
+		group.Go(func() error { return r.pushLayer(ctx, target, l, descriptors[i]) })
 	}
 	return group.Wait()
 }
 
-func pushLayer(ctx context.Context, target *remote.Repository, l evidence.Layer, d ocispec.Descriptor) error {
+func (r *Registry) pushLayer(ctx context.Context, target *remote.Repository, l evidence.Layer, d ocispec.Descriptor) error {
 	if there, err := exists(ctx, target, d); err != nil || there {
 		return err
 	}
@@ -99,7 +99,7 @@ func pushLayer(ctx context.Context, target *remote.Repository, l evidence.Layer,
 	defer content.Close()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	body := watch(content, cancel)
+	body := watch(content, r.patience, cancel)
 	defer body.timer.Stop()
 	if err := target.Blobs().Push(ctx, d, body); err != nil {
 		if cause := body.err.Load(); cause != nil {
@@ -119,18 +119,20 @@ func exists(ctx context.Context, target *remote.Repository, d ocispec.Descriptor
 // watched is the content of a push: it notices when nothing has been read for too long, and remembers why it could not be read.
 type watched struct {
 	io.Reader
-	timer *time.Timer
-	err   atomic.Pointer[error]
+	patience time.Duration
+	timer    *time.Timer
+	err      atomic.Pointer[error]
 }
 
-// watch cancels the push when its content has not moved for the time of stall.
-func watch(content io.Reader, cancel context.CancelCauseFunc) *watched {
-	return &watched{Reader: content, timer: time.AfterFunc(stall, func() { cancel(fmt.Errorf("nothing has moved for %s", stall)) })}
+// watch cancels the push when its content has not moved for the time of patience.
+func watch(content io.Reader, patience time.Duration, cancel context.CancelCauseFunc) *watched {
+	stop := func() { cancel(fmt.Errorf("nothing has moved for %s", patience)) }
+	return &watched{Reader: content, patience: patience, timer: time.AfterFunc(patience, stop)}
 }
 
 // Read implements io.Reader.
 func (w *watched) Read(p []byte) (int, error) {
-	w.timer.Reset(stall)
+	w.timer.Reset(w.patience)
 	n, err := w.Reader.Read(p)
 	if err != nil && !errors.Is(err, io.EOF) {
 		w.err.Store(&err)

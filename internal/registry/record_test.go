@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -199,6 +200,26 @@ func TestRecordsThatCannotBe(t *testing.T) {
 	}
 	if _, err := r.PullRecord(t.Context(), shop, "shop-1"); err == nil {
 		t.Error("there is a record")
+	}
+}
+
+// TestAPushThatStandsStillEnds has a registry that takes a connection and then nothing.
+func TestAPushThatStandsStillEnds(t *testing.T) {
+	s := newServer(t)
+	r := open(t, Options{Host: s.host(), Insecure: true})
+	r.patience = 100 * time.Millisecond
+	block := make(chan struct{})
+	t.Cleanup(func() { close(block) })
+	s.guardWith(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method == http.MethodPut {
+			<-block
+		}
+		return true
+	})
+	err := push(t.Context(), r)
+	checkFailure(t, err, failure.Transient, v1alpha1.ReasonUnavailable)
+	if !strings.Contains(err.Error(), "nothing has moved for 100ms") {
+		t.Error(err)
 	}
 }
 

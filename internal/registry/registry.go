@@ -14,7 +14,7 @@ import (
 	"oras.land/oras-go/v2/registry/remote/auth"
 )
 
-// requestTimeout bounds one question to a registry, its repetitions included. A layer's push has no such bound: see stall.
+// requestTimeout bounds one question to a registry, its repetitions included. A layer's push has no such bound: see patience.
 const requestTimeout = 15 * time.Second
 
 // DefaultRecords is where records are kept when the operator does not say.
@@ -47,6 +47,7 @@ type Registry struct {
 	// rewrites is held while something is read and written anew: lists of links, histories. It is a channel, so that waiting ends
 	// with the context.
 	rewrites chan struct{}
+	patience time.Duration
 }
 
 // New makes a Registry. It sends nothing and reads no credential yet.
@@ -75,7 +76,7 @@ func New(o Options) (*Registry, error) {
 		}
 	}
 	o.Transport = &secureTransport{next: o.Transport, host: o.Host, insecure: o.Insecure}
-	return &Registry{o: o, rewrites: make(chan struct{}, 1)}, nil
+	return &Registry{o: o, rewrites: make(chan struct{}, 1), patience: patience}, nil
 }
 
 func isPath(s string) bool {

@@ -271,14 +271,17 @@ func TestUnreadableConfigs(t *testing.T) {
 	if err := os.WriteFile(broken, []byte(`{"auths":{"r.example":{"auth":"aHVudGVyMg==`), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	s := newServer(t)
+	s.guardWith(basicAuth("robot:pass"))
 	for _, file := range []string{broken, filepath.Join(t.TempDir(), "none")} {
-		r := open(t, Options{Host: "r.example", PushConfigFile: file})
+		r := open(t, Options{Host: s.host(), Insecure: true, PushConfigFile: file})
 		_, err := r.PushConfig(t.Context(), "")
-		checkFailure(t, err, failure.Transient, v1alpha1.ReasonUnavailable)
-		if strings.Contains(err.Error(), "aHVudGVy") {
-			t.Errorf("the error quotes the credential: %v", err)
+		for _, err := range []error{err, r.Ping(t.Context()), push(t.Context(), r)} {
+			checkFailure(t, err, failure.Transient, v1alpha1.ReasonUnavailable)
+			if strings.Contains(err.Error(), "aHVudGVy") || !strings.Contains(failure.Of(err).Sentence, "cannot read its registry credential") {
+				t.Errorf("the error quotes the credential, or does not say what is wrong: %v", err)
+			}
 		}
-		checkFailure(t, r.Ping(t.Context()), failure.Transient, v1alpha1.ReasonUnavailable)
 	}
 }
 
