@@ -187,6 +187,16 @@ func TestDeliverRefused(t *testing.T) {
 	}
 }
 
+// TestDeliverFails gives a body up that the agent takes and does not like, and goes on with the next.
+func TestDeliverFails(t *testing.T) {
+	c := &courier{patience: time.Minute}
+	tries := 0
+	err := c.try(t.Context(), func(_ context.Context, progress func()) error { tries++; progress(); return io.ErrUnexpectedEOF })
+	if !errors.Is(err, io.ErrUnexpectedEOF) || tries != maxFailures || c.gone {
+		t.Errorf("%v after %d tries, gone: %v", err, tries, c.gone)
+	}
+}
+
 // TestPatience stops trying for good, and counts a request that gets on as progress.
 func TestPatience(t *testing.T) {
 	c := &courier{patience: 300 * time.Millisecond}

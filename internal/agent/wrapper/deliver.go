@@ -24,8 +24,8 @@ const (
 // patience is how long the wrapper tries without any progress once the test is over: its container's exit waits for it.
 const patience = 20 * time.Second
 
-// maxTries bounds the tries of one request that gets on and fails every time.
-const maxTries = 20
+// maxFailures bounds the tries of one request that gets on and fails all the same.
+const maxFailures = 3
 
 // errSilent is when the agent was not reached in time.
 var errSilent = errors.New("the stack's agent did not answer")
@@ -84,19 +84,23 @@ func (c *courier) try(ctx context.Context, send func(ctx context.Context, progre
 	begun, pause := time.Now(), firstPause
 	// last is when it got on, since it began: a request may still read its body when it has failed.
 	var last atomic.Int64
-	for tries := 1; ; tries++ {
+	for failures := 0; ; {
+		before := last.Load()
 		request, cancel := context.WithCancel(ctx)
 		stalled := time.AfterFunc(c.patience, cancel)
 		err := send(request, func() { last.Store(int64(time.Since(begun))); stalled.Reset(c.patience) })
 		stalled.Stop()
 		cancel()
+		if last.Load() != before {
+			failures++
+		}
 		switch {
 		case err == nil:
 			return nil
-		case errors.Is(err, agent.ErrRefused):
+		case errors.Is(err, agent.ErrRefused), failures == maxFailures:
 			c.failure = err
 			return err
-		case ctx.Err() != nil, time.Since(begun)-time.Duration(last.Load()) >= c.patience, tries == maxTries:
+		case ctx.Err() != nil, time.Since(begun)-time.Duration(last.Load()) >= c.patience:
 			c.gone, c.failure = true, err
 			return err
 		}

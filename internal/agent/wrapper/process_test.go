@@ -106,6 +106,38 @@ func TestEnvironment(t *testing.T) {
 	}
 }
 
+// TestThreads counts the threads of a wrapper whose test runs: what it may need later is there, when the test leaves room for none.
+func TestThreads(t *testing.T) {
+	onlyLinux(t)
+	a := newAgent(t)
+	w := begin(t, append(flags(t, a.URL), probe, "test", "hang"), nil)
+	until(t, "the test is ready", func() bool { return strings.Contains(w.out.String(), "ready") })
+	threads, err := os.ReadDir("/proc/" + strconv.Itoa(w.Process.Pid) + "/task")
+	if err != nil || len(threads) < spareThreads {
+		t.Errorf("%d threads, want at least %d; %v", len(threads), spareThreads, err)
+	}
+}
+
+// BenchmarkTrue is what the wrapper adds to a test that does nothing: the whole of it, with an agent that answers at once.
+func BenchmarkTrue(b *testing.B) {
+	a := newAgent(b)
+	wrapped := append(flags(b, a.URL), "true")
+	for name, argv := range map[string][]string{"direct": {"true"}, "wrapped": append([]string{probe}, wrapped...)} {
+		b.Run(name, func(b *testing.B) {
+			var times []time.Duration
+			for b.Loop() {
+				begun := time.Now()
+				if err := exec.Command(argv[0], argv[1:]...).Run(); err != nil {
+					b.Fatal(err)
+				}
+				times = append(times, time.Since(begun))
+			}
+			slices.Sort(times)
+			b.ReportMetric(float64(times[len(times)/2].Microseconds())/1000, "ms/p50")
+		})
+	}
+}
+
 // TestTerminal gives the wrapper a terminal: the test is in its foreground, and its lines come in order.
 func TestTerminal(t *testing.T) {
 	onlyLinux(t)

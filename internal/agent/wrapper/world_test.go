@@ -46,6 +46,12 @@ func TestMain(m *testing.M) {
 	}())
 }
 
+// The probe is built from these, which Go's cache of test results would not see: it looks at what is linked into the test, and at
+// files that it looks at.
+var linked = Main
+
+const source = "testdata/probe/main.go"
+
 // testPatience is how long a test waits for something that must happen.
 const testPatience = time.Minute
 
@@ -76,7 +82,7 @@ type stackAgent struct {
 
 const token = "the wrapper's token"
 
-func newAgent(t *testing.T) *stackAgent {
+func newAgent(t testing.TB) *stackAgent {
 	a := &stackAgent{}
 	mux := http.NewServeMux()
 	const at = " /v1/attempts/api/2/3/"
@@ -114,7 +120,7 @@ func newAgent(t *testing.T) *stackAgent {
 }
 
 // take reads an archive and keeps the sizes of its files.
-func (a *stackAgent) take(t *testing.T, w http.ResponseWriter, body io.Reader, into *map[string]int64) {
+func (a *stackAgent) take(t testing.TB, w http.ResponseWriter, body io.Reader, into *map[string]int64) {
 	files := map[string]int64{}
 	for r := tar.NewReader(body); ; {
 		h, err := r.Next()
@@ -140,7 +146,7 @@ func (a *stackAgent) take(t *testing.T, w http.ResponseWriter, body io.Reader, i
 	*into = files
 }
 
-func (a *stackAgent) told(t *testing.T, body io.Reader, into **evidence.Attempt) {
+func (a *stackAgent) told(t testing.TB, body io.Reader, into **evidence.Attempt) {
 	var attempt evidence.Attempt
 	if err := json.NewDecoder(body).Decode(&attempt); err != nil {
 		t.Errorf("read the attempt: %v", err)
@@ -175,7 +181,7 @@ func (l *lines) String() string {
 }
 
 // flags are the wrapper's, for an agent.
-func flags(t *testing.T, url string, more ...string) []string {
+func flags(t testing.TB, url string, more ...string) []string {
 	file := filepath.Join(t.TempDir(), "token")
 	if err := os.WriteFile(file, []byte(token+"\n"), 0o644); err != nil {
 		t.Fatal(err)
@@ -186,6 +192,9 @@ func flags(t *testing.T, url string, more ...string) []string {
 // begin starts a program in a directory of its own; the caller may change the command before.
 func begin(t *testing.T, args []string, change func(c *exec.Cmd)) *wrapped {
 	t.Helper()
+	if _, err := os.Stat(source); err != nil || linked == nil {
+		t.Fatal(err)
+	}
 	w := &wrapped{Cmd: exec.Command(probe, args...)}
 	w.Dir, w.Stdout, w.Stderr = t.TempDir(), &w.out, &w.err
 	if change != nil {
