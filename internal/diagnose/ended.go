@@ -197,8 +197,10 @@ func moreMemory(limit string, about Subject) string {
 	switch {
 	case about.Kind == Build:
 		return "Ask the operator to raise builds.memoryLimit (" + limit + "), or have the Dockerfile need less."
-	case about.Kind == Test || sameQuantity(limit, about.Ceilings.Memory):
+	case sameQuantity(limit, about.Ceilings.Memory):
 		return "That is what a container of a stack may have at most (stacks.memory, the operator's): have it need less, or ask the operator."
+	case about.Kind == Test:
+		return "Raise deploy.resources.limits.memory (or mem_limit) of the compose service that the suite runs, or have the tests need less."
 	}
 	return "Raise deploy.resources.limits.memory (or mem_limit) of the service " + about.Name + " in the compose file above " + limit + "."
 }

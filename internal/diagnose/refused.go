@@ -85,7 +85,7 @@ func exceeded(why string, after time.Duration) *Finding {
 			names = append(names, setting+" ("+amount+")")
 		}
 	}
-	f.Advice = "The quota of the namespace is used up: have the stack need less, or ask the operator to raise it."
+	f.Advice = "The quota of the namespace is used up: less has to run in it, or the operator has to raise it."
 	if len(names) > 0 {
 		f.Advice = "The stack needs more than the operator allows: have it need less, or ask for more of " + strings.Join(names, ", ") + "."
 	}

@@ -33,6 +33,11 @@ type fate struct {
 	ready   bool
 	exit    *int32
 	message string
+	// name and as give the pod a status as a cluster writes it.
+	name string
+	as   func(*corev1.Pod) corev1.PodStatus
+	// refused is what the API server answers to whoever makes the pod.
+	refused string
 }
 
 // Fates of pods.
@@ -249,6 +254,9 @@ func (n *node) run(ctx context.Context, o client.Object, kind string, template c
 	if f.exit != nil && template.Labels[v1alpha1.LabelSuite] != "" && !n.agents.lets(o.GetNamespace(), o.GetName()) {
 		f = running // Its wrapper waits for leave.
 	}
+	if f.refused != "" {
+		return refuse(ctx, o, f.refused)
+	}
 	if f.none {
 		if pod != nil {
 			return client.IgnoreNotFound(admin.Delete(ctx, pod))
@@ -275,7 +283,7 @@ func (n *node) run(ctx context.Context, o client.Object, kind string, template c
 
 // move sets a pod's status to its fate, once.
 func (n *node) move(ctx context.Context, pod *corev1.Pod, f fate) error {
-	key := fmt.Sprintf("%+v %v", f, f.exit != nil)
+	key := fmt.Sprintf("%s %s %s %t %t %v", f.name, f.waiting, f.message, f.running, f.ready, f.exit)
 	n.mu.Lock()
 	same := n.seen[pod.UID] == key
 	n.mu.Unlock()
@@ -293,6 +301,9 @@ func (n *node) move(ctx context.Context, pod *corev1.Pod, f fate) error {
 }
 
 func podStatus(pod *corev1.Pod, f fate) corev1.PodStatus {
+	if f.as != nil {
+		return f.as(pod)
+	}
 	now := metav1.Now()
 	c := corev1.ContainerStatus{Name: pod.Spec.Containers[0].Name, Image: pod.Spec.Containers[0].Image}
 	s := corev1.PodStatus{Phase: corev1.PodPending, StartTime: &now, PodIP: "192.0.2.7", PodIPs: []corev1.PodIP{{IP: "192.0.2.7"}}}

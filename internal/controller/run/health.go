@@ -111,15 +111,15 @@ func (r *Reconciler) unhealthy(ctx context.Context, s *state, name string, pods 
 	for _, p := range pods {
 		for _, f := range []*diagnose.Finding{diagnose.Crashing(p, about), diagnose.Blocked(p, about, s.now), diagnose.Ended(p, about)} {
 			if f != nil {
-				return withLog(f.About(who), r.tail(ctx, p, 20, 1000)), nil
+				return withLog(f.About(who), r.stackTail(ctx, s.run, p, 20, 1000)), nil
 			}
 		}
 	}
 	p := pods[len(pods)-1]
 	if f := diagnose.Unready(p, r.events(ctx, p.Namespace, "Pod", p.Name)); f != nil {
-		return withLog(f.About(who), r.tail(ctx, p, 20, 1000)), nil
+		return withLog(f.About(who), r.stackTail(ctx, s.run, p, 20, 1000)), nil
 	}
-	return withLog(who+": its pod is not ready", r.tail(ctx, p, 20, 1000)), nil
+	return withLog(who+": its pod is not ready", r.stackTail(ctx, s.run, p, 20, 1000)), nil
 }
 
 // withoutPods is a service without a pod: that is wrong unless none is wanted.

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/diagnose"
 	"github.com/w3evolutionsllc/conductor/internal/redact"
 )
@@ -91,6 +92,20 @@ func exitSentence(t *corev1.ContainerStateTerminated) string {
 	return fmt.Sprintf("exit code %d", t.ExitCode)
 }
 
+// stackTail is the end of the log of a pod of a stack, as its agent masked it. Where the agent is gone or has nothing, the kubelet's
+// stands in, with what looks like a token masked.
+func (r *Reconciler) stackTail(ctx context.Context, run *v1alpha1.Run, pod *corev1.Pod, lines, bytes int64) string {
+	short, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if agent, err := r.findAgent(short, run); err == nil {
+		text, err := agent.Tail(short, pod.Name, pod.Spec.Containers[0].Name, int(lines))
+		if err == nil && strings.TrimSpace(text) != "" {
+			return last(redact.Token(text), int(bytes))
+		}
+	}
+	return r.tail(ctx, pod, lines, bytes)
+}
+
 // tail is the end of a pod's log, masked. Where the log cannot be had, the kubelet's own copy of its end stands in.
 func (r *Reconciler) tail(ctx context.Context, pod *corev1.Pod, lines, bytes int64) string {
 	container := pod.Spec.Containers[0].Name
@@ -105,6 +120,9 @@ func (r *Reconciler) tail(ctx context.Context, pod *corev1.Pod, lines, bytes int
 	data, err := io.ReadAll(io.LimitReader(stream, 1<<20))
 	if err != nil {
 		r.Log.Warn("the log of a pod broke off", "namespace", pod.Namespace, "pod", pod.Name, "error", err)
+	}
+	if len(data) == 0 { // It printed nothing, or its node is gone.
+		return last(redact.Token(lastMessage(pod)), int(bytes))
 	}
 	return last(redact.Token(string(data)), int(bytes))
 }

@@ -188,7 +188,7 @@ func (r *Reconciler) fails(ctx context.Context, s *state, name string, st *v1alp
 	}
 	st.State = v1alpha1.ServiceFailed
 	if pod != nil {
-		st.Message = withLog(st.Message, r.tail(ctx, pod, 20, 1500))
+		st.Message = withLog(st.Message, r.stackTail(ctx, s.run, pod, 20, 1500))
 	}
 	return failure.Terminalf(f.Reason, nil, "%s", f.About("The service "+name+" did not come up"))
 }
@@ -310,7 +310,7 @@ func (r *Reconciler) lastWords(ctx context.Context, s *state, stack *compose.Sta
 			st.Message = strings.TrimPrefix(st.Message+". "+upper(f.String()), "Starting. ")
 		}
 		if hasStarted(p) {
-			st.Message = withLog(st.Message, r.tail(ctx, p, 20, 1500))
+			st.Message = withLog(st.Message, r.stackTail(ctx, s.run, p, 20, 1500))
 		}
 	}
 }
