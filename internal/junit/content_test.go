@@ -66,22 +66,54 @@ func TestDamaged(t *testing.T) {
 // TestText is what becomes of a failure's text.
 func TestText(t *testing.T) {
 	for name, test := range map[string]struct{ in, want string }{
-		"marks":       {`1 < 2 && a > b ]]> "x`, `1 < 2 && a > b ]]> "x`},
-		"references":  {`&lt;a&gt; &amp;lt; &#65;&#x42; &nbsp;`, `<a> &lt; AB &nbsp;`},
-		"CDATA":       {`<![CDATA[a]b]]c<d>&lt;]]>e`, `a]b]]c<d>&lt;e`},
-		"comment":     {`a<!-- <b> -- -->c`, `ac`},
-		"instruction": {`a<?php "?>c`, `ac`},
-		"child":       {`a<b x="1">c</b>d`, `acd`},
-		"forbidden":   {"a\x01b&#2;c\xffd", "a\uFFFDb\uFFFDc\uFFFDd"},
-		"colours":     {"\x1b[1;31mred\x1b[0m &#27;[2mdim&#x1B;[22m #x1B[31mpytest#x1B[0m", "red dim pytest"},
-		"lines":       {"\n  \n  a\r\nb  \n\n", "  a\nb"},
-		"kept":        {"a\tb\u00e9\U0001F600\uFFFD", "a\tb\u00e9\U0001F600\uFFFD"},
+		"marks":                {`1 < 2 && a > b ]]> "x`, `1 < 2 && a > b ]]> "x`},
+		"references":           {`&lt;a&gt; &amp;lt; &#65;&#x42;&#x10FFFF; &nbsp; &#X41; &#x110000; &#99999999999;`, "<a> &lt; AB\U0010FFFF &nbsp; &#X41; &#x110000; &#99999999999;"},
+		"forbidden references": {"a&#0;b&#8;c&#xB;d&#x1F;e&#xD800;f&#xFFFE;g&#xffff;h", "a\uFFFDb\uFFFDc\uFFFDd\uFFFDe\uFFFDf\uFFFDg\uFFFDh"},
+		"CDATA":                {`<![CDATA[a]b]]c<d>&lt;]]>e`, `a]b]]c<d>&lt;e`},
+		"comment":              {`a<!-- <b> -- -->c`, `ac`},
+		"instruction":          {`a<?php "?>c`, `ac`},
+		"child":                {`a<b x="1">c</b>d`, `acd`},
+		"forbidden":            {"a\x01b&#2;c\xffd", "a\uFFFDb\uFFFDc\uFFFDd"},
+		"colours":              {"\x1b[1;31mred\x1b[0m &#27;[2mdim&#x1B;[22m #x1B[31mpytest#x1B[0m", "red dim pytest"},
+		"lines":                {"\n  \n  a\r\nb  \n\n", "  a\nb"},
+		"kept":                 {"a\tb\u00e9\U0001F600\uFFFD", "a\tb\u00e9\U0001F600\uFFFD"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := parse(t, failing(test.in))[0].Detail; got != test.want {
 				t.Errorf("%q, want %q", got, test.want)
 			}
 		})
+	}
+}
+
+// TestLegal is the production Char of XML 1.0, at its edges.
+func TestLegal(t *testing.T) {
+	for r, want := range map[rune]bool{
+		0: false, 8: false, '\t': true, '\n': true, 0xB: false, '\r': true, 0xE: false, 0x1F: false, 0x20: true, 0xD7FF: true, 0xD800: false,
+		0xDFFF: false, 0xE000: true, 0xFFFD: true, 0xFFFE: false, 0xFFFF: false, 0x10000: true, 0x10FFFF: true, 0x110000: false,
+	} {
+		if legal(r) != want {
+			t.Errorf("%U: legal %v", r, !want)
+		}
+	}
+	for b, want := range map[byte]bool{
+		'a': true, 'z': true, 'A': true, 'Z': true, '_': true, ':': true, 0x80: true, 0xC3: true, '`': false, '{': false, '@': false, '[': false, '0': false, ' ': false, 0x7F: false,
+	} {
+		if nameStart(b) != want {
+			t.Errorf("%q: begins a name %v", b, !want)
+		}
+	}
+}
+
+func TestCut(t *testing.T) {
+	for _, test := range []struct {
+		in    string
+		limit int
+		want  string
+	}{{"abc", 3, "abc"}, {"abc", 2, "ab"}, {"aé", 3, "aé"}, {"aé", 2, "a"}, {"é", 1, ""}, {"", 0, ""}, {"a", 0, ""}} {
+		if got := cut(test.in, test.limit); got != test.want {
+			t.Errorf("cut(%q, %d) = %q", test.in, test.limit, got)
+		}
 	}
 }
 

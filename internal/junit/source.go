@@ -201,11 +201,10 @@ func (s *source) reference() string {
 		return "&"
 	}
 	digits, base := string(ahead[1:end]), 10
-	if digits[0] == 'x' || digits[0] == 'X' {
+	if digits[0] == 'x' {
 		digits, base = digits[1:], 16
 	}
-	n, err := strconv.ParseUint(digits, base, 32)
-	if err == nil && n <= utf8.MaxRune && legal(rune(n)) {
+	if n, err := strconv.ParseUint(digits, base, 32); err != nil || n > utf8.MaxRune || legal(rune(n)) {
 		return "&"
 	}
 	s.discard(end + 1)

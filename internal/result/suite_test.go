@@ -148,6 +148,9 @@ func TestOutcome(t *testing.T) {
 			if s.Outcome != test.outcome || exit != test.exit || s.Message != test.message {
 				t.Errorf("%s, exit code %d, %q; want %s, %d, %q", s.Outcome, exit, s.Message, test.outcome, test.exit, test.message)
 			}
+			if problems := Problems(s); (len(problems) > 0) != (name == "a bad case, exit 0") {
+				t.Errorf("problems %q", problems)
+			}
 			if (s.Totals == nil) != (len(test.cases) == 0) {
 				t.Errorf("totals %v", s.Totals)
 			}
