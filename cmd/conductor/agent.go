@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"runtime/debug"
+
+	"github.com/docker/go-units"
+	"github.com/spf13/cobra"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+
+	"github.com/w3evolutionsllc/conductor/internal/agent"
+	"github.com/w3evolutionsllc/conductor/internal/junit"
+)
+
+// agentFlags are the flags of `conductor agent`.
+type agentFlags struct {
+	dir, listen, namespace, tokens, secrets, pod string
+	artifacts, logs                              string
+}
+
+// agentCommand is the pod that Conductor puts into each stack's namespace.
+func agentCommand() *cobra.Command {
+	var f agentFlags
+	cmd := &cobra.Command{
+		Use: "agent", Short: "Gather what the tests of one stack leave behind", Args: cobra.NoArgs, Hidden: true,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runAgent(cmd.Context(), f) },
+	}
+	host, _ := os.Hostname()
+	flags := cmd.Flags()
+	flags.StringVar(&f.dir, "dir", "/data", "where it keeps logs, JUnit and artifacts")
+	flags.StringVar(&f.listen, "listen", ":7070", "its address")
+	flags.StringVar(&f.namespace, "namespace", "", "the stack's namespace")
+	flags.StringVar(&f.tokens, "tokens", "/tokens", "the directory with the files conductor and wrapper: a token in each")
+	flags.StringVar(&f.secrets, "secrets", "", "the directory below which the secrets to mask are mounted")
+	flags.StringVar(&f.pod, "pod", host, "the agent's own pod, which is not followed")
+	flags.StringVar(&f.artifacts, "artifacts-limit", "512Mi", "the most that the artifacts of one attempt may have")
+	flags.StringVar(&f.logs, "log-limit", "256Mi", "how much text of each container's log is kept: half of it from the beginning, half from the end")
+	return cmd
+}
+
+// agentMemory is where the collector of garbage begins to work harder, in bytes. An agent needs less.
+const agentMemory = 40 << 20
+
+func runAgent(ctx context.Context, f agentFlags) error {
+	debug.SetMemoryLimit(agentMemory)
+	debug.SetGCPercent(50)
+	artifacts, err := units.RAMInBytes(f.artifacts)
+	if err != nil {
+		return fmt.Errorf("--artifacts-limit: %w", err)
+	}
+	logs, err := units.RAMInBytes(f.logs)
+	if err != nil {
+		return fmt.Errorf("--log-limit: %w", err)
+	}
+	config, err := clusterConfig()
+	if err != nil {
+		return err
+	}
+	kube, err := kubernetes.NewForConfig(agentConfig(config))
+	if err != nil {
+		return fmt.Errorf("make a client: %w", err)
+	}
+	listen, err := new(net.ListenConfig).Listen(ctx, "tcp", f.listen)
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{ReplaceAttr: redactAttr}))
+	log.Info("the agent serves", "version", version, "listen", listen.Addr().String(), "namespace", f.namespace)
+	return agent.Run(ctx, agent.Config{
+		Dir: f.dir, Listen: listen, Namespace: f.namespace, Tokens: f.tokens, Secrets: f.secrets, Pod: f.pod,
+		ArtifactsLimit: artifacts, LogLimit: logs, Kube: kube, Parse: junit.Parse, Log: log,
+	})
+}
+
+// agentConfig is how the agent talks to the API server: without a rate of its own, since it follows many logs, and each on a
+// connection of its own. HTTP/2 would hold up to 4 MiB of every log in memory (golang.org/x/net/http2, transportDefaultStreamFlow).
+func agentConfig(config *rest.Config) *rest.Config {
+	config = rest.CopyConfig(config)
+	config.QPS = -1
+	config.NextProtos = []string{"http/1.1"}
+	return config
+}
