@@ -60,7 +60,7 @@ func fence(log string, max int) string {
 	log, whole := tail(log, 2*max)
 	log = strings.TrimRight(clean(lines.Replace(log)), "\n ")
 	if cut, all := tail(log, max); !all || !whole {
-		if _, rest, found := strings.Cut(cut, "\n"); found && rest != "" {
+		if _, rest, found := strings.Cut(cut, "\n"); found {
 			cut = rest
 		}
 		log = "(the beginning is left out)\n" + cut
