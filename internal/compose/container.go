@@ -24,6 +24,8 @@ func (u *unit) ownImage() string {
 			u.refuse("image", "", "%q names no image: %v", named, err)
 		} else if !allowed(u.c.o.Ceilings.Registries, ref.Name()) {
 			u.refuse("image", "", "%s is not in the registries that the operator allows (stacks.registries): %s", ref.Name(), strings.Join(u.c.o.Ceilings.Registries, ", "))
+		} else if own := u.c.o.OwnRegistry; own != "" && allowed([]string{own}, ref.Name()) && !allowed([]string{u.c.o.OwnProject}, ref.Name()) {
+			u.refuse("image", "", "%s belongs to another repository: of %s a stack runs only what is below %s", ref.Name(), own, u.c.o.OwnProject)
 		}
 	}
 	switch given := u.c.o.Images[u.s.Name]; {

@@ -316,6 +316,23 @@ func TestContentIsBounded(t *testing.T) {
 	}
 }
 
+// TestImagesOfOthers: a registry that holds the images of many repositories lets a stack have its own.
+func TestImagesOfOthers(t *testing.T) {
+	for image, want := range map[string]bool{
+		"registry.example.com/builds/acme/shop/api:1": true, "registry.example.com/builds/acme/other:1": false, "registry.example.com/builds/acme/shop-2:1": false,
+		"nginx": true, "registry.example.com/public/x": true, "registry.example.com/builds": false,
+	} {
+		p, err := Load(write(t, map[string]string{DefaultFile: "services:\n  web:\n    image: " + image + "\n"}), LoadOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = Convert(p, Options{OwnRegistry: "registry.example.com/builds", OwnProject: "registry.example.com/builds/acme/shop"})
+		if (err == nil) != want {
+			t.Errorf("%s: %v", image, err)
+		}
+	}
+}
+
 func TestStrictRefusesDrops(t *testing.T) {
 	p, err := Load(write(t, map[string]string{DefaultFile: service + "    stop_signal: SIGINT\n    logging: {driver: none}\n"}), LoadOptions{})
 	if err != nil {

@@ -54,6 +54,9 @@ type Options struct {
 	// "the operator can allow it (stacks.allow: privileged)"; without it they name no setting.
 	Allow        []Allowance
 	AllowSetting string
+	// OwnRegistry is a host or host/path below which images belong to repositories; of these a stack may run only those below
+	// OwnProject. Empty for no such registry.
+	OwnRegistry, OwnProject string
 	// InlineDockerfiles says that the caller builds from Build.Inline; without it dockerfile_inline is refused.
 	InlineDockerfiles bool
 }

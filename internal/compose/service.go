@@ -139,7 +139,7 @@ func (u *unit) lifecycle() {
 	if u.s.Platform != "" {
 		u.platform(strings.Split(u.s.Platform, "/"))
 	}
-	if u.s.Init != nil && *u.s.Init {
+	if u.s.Init != nil && *u.s.Init && !u.pod.HostPID {
 		// The pause container is process 1 then: it reaps what is left, and the program gets its signals as under an init.
 		u.pod.ShareProcessNamespace = new(true)
 	}

@@ -141,7 +141,7 @@ func (u *unit) join(g *unit) {
 		}
 		u.pod.NodeSelector = merged(u.pod.NodeSelector, map[string]string{k: v})
 	}
-	if g.pod.ShareProcessNamespace != nil {
+	if g.pod.ShareProcessNamespace != nil && !u.pod.HostPID {
 		u.pod.ShareProcessNamespace = g.pod.ShareProcessNamespace
 	}
 	if g.out.Probe != "" {
