@@ -29,11 +29,12 @@ type conversion struct {
 	load              compose.LoadOptions
 	env, images       []string
 	namespace, report string
-	secretName        string
-	waitImage         string
-	waitTimeout       time.Duration
-	strict            bool
-	output            string
+	// secretName has the values of secrets, pullSecret the credentials that images are pulled with.
+	secretName, pullSecret string
+	waitImage              string
+	waitTimeout            time.Duration
+	strict                 bool
+	output                 string
 	// directory is where a chart or kustomization goes.
 	directory  string
 	out, notes io.Writer
@@ -72,6 +73,7 @@ Exit status 0: converted, 1: refused, 2: the command is wrong or something could
 	f.StringArrayVar(&c.env, "env", nil, "a variable for interpolation, KEY=VALUE")
 	f.StringArrayVar(&c.load.Secrets, "secret", nil, "a variable whose value is a secret: objects refer to a key of this name, and no value is read")
 	f.StringVar(&c.secretName, "secret-name", compose.DefaultSecretName, "the Secret that has the keys of --secret; you make it")
+	f.StringVar(&c.pullSecret, "pull-secret", "", "the Secret that images are pulled with; you make it")
 	f.StringVarP(&c.namespace, "namespace", "n", "", "the objects' namespace (default none, but where some wait for Jobs: default)")
 	f.BoolVar(&c.strict, "strict", false, "refuse what would behave otherwise than under compose")
 	f.StringVar(&c.report, "report", "", "write what became of each field to a file, as JSON")
@@ -100,8 +102,10 @@ func (c *conversion) check(args []string) error {
 	if c.namespace != "" && len(validation.IsDNS1123Label(c.namespace)) > 0 {
 		return fmt.Errorf("-n %s is no name of a namespace", c.namespace)
 	}
-	if len(validation.IsDNS1123Subdomain(c.secretName)) > 0 {
-		return fmt.Errorf("--secret-name %s is no name of a Secret", c.secretName)
+	for _, name := range []string{c.secretName, c.pullSecret} {
+		if name != "" && len(validation.IsDNS1123Subdomain(name)) > 0 {
+			return fmt.Errorf("%s is no name of a Secret", name)
+		}
 	}
 	if c.waitTimeout <= 0 {
 		return errors.New("--wait-timeout must be more than nothing")
@@ -223,7 +227,7 @@ func (c *conversion) convert() (*compose.Stack, func([]compose.Finding) []compos
 	}
 	stack, err := compose.Manifest(p,
 		compose.Options{
-			Namespace: c.namespace, Images: c.given, SecretName: c.secretName, InlineDockerfiles: true,
+			Namespace: c.namespace, Images: c.given, SecretName: c.secretName, PullSecret: c.pullSecret, InlineDockerfiles: true,
 			Egress: []networkingv1.NetworkPolicyEgressRule{compose.Internet()},
 		},
 		compose.ManifestOptions{WaitImage: c.waitImage, WaitTimeout: c.waitTimeout, Strict: c.strict})

@@ -226,5 +226,5 @@ func (w *waiting) judge(job *batchv1.Job) error {
 			return &failedError{fmt.Sprintf("the Job %s has failed: %s: %s", job.Name, c.Reason, c.Message)}
 		}
 	}
-	return fmt.Errorf("%d pods are active, %d have succeeded, %d have failed", job.Status.Active, job.Status.Succeeded, job.Status.Failed)
+	return fmt.Errorf("its pods: %d active, %d succeeded, %d failed", job.Status.Active, job.Status.Succeeded, job.Status.Failed)
 }

@@ -150,13 +150,13 @@ func TestWaitForJob(t *testing.T) {
 		want   string
 	}{
 		"complete":             {"complete", batchv1.JobStatus{Succeeded: 1, Conditions: condition(batchv1.JobComplete, corev1.ConditionTrue)}, ""},
-		"not yet":              {"complete", batchv1.JobStatus{Active: 1, Ready: new(int32(1)), Failed: 2}, "1 pods are active, 0 have succeeded, 2 have failed"},
-		"succeeded, not over":  {"complete", batchv1.JobStatus{Succeeded: 1}, "0 pods are active, 1 have succeeded"},
-		"not complete":         {"complete", batchv1.JobStatus{Conditions: condition(batchv1.JobComplete, corev1.ConditionFalse)}, "0 pods are active"},
+		"not yet":              {"complete", batchv1.JobStatus{Active: 1, Ready: new(int32(1)), Failed: 2}, "its pods: 1 active, 0 succeeded, 2 failed"},
+		"succeeded, not over":  {"complete", batchv1.JobStatus{Succeeded: 1}, "its pods: 0 active, 1 succeeded"},
+		"not complete":         {"complete", batchv1.JobStatus{Conditions: condition(batchv1.JobComplete, corev1.ConditionFalse)}, "its pods: 0 active"},
 		"failed":               {"complete", batchv1.JobStatus{Failed: 1, Conditions: condition(batchv1.JobFailed, corev1.ConditionTrue)}, "the Job migrate has failed: Because: of this"},
 		"started":              {"started", batchv1.JobStatus{Active: 1, Ready: new(int32(1))}, ""},
 		"started and over":     {"started", batchv1.JobStatus{Succeeded: 1}, ""},
-		"not started":          {"started", batchv1.JobStatus{Active: 1, Ready: new(int32(0))}, "1 pods are active"},
+		"not started":          {"started", batchv1.JobStatus{Active: 1, Ready: new(int32(0))}, "its pods: 1 active"},
 		"failed before it was": {"started", batchv1.JobStatus{Conditions: condition(batchv1.JobFailed, corev1.ConditionTrue)}, "the Job migrate has failed"},
 	} {
 		t.Run(name, func(t *testing.T) {
