@@ -3,6 +3,7 @@ package run
 import (
 	"context"
 	"fmt"
+	"slices"
 	"os"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
@@ -60,35 +61,27 @@ func (r *Reconciler) readPlan(ctx context.Context, run *v1alpha1.Run) (*Plan, er
 
 // image finds or adds an image's status.
 func image(st *v1alpha1.RunStatus, name string) *v1alpha1.ImageStatus {
-	for i := range st.Images {
-		if st.Images[i].Name == name {
-			return &st.Images[i]
-		}
-	}
-	st.Images = append(st.Images, v1alpha1.ImageStatus{Name: name})
-	return &st.Images[len(st.Images)-1]
+	return entry(&st.Images, v1alpha1.ImageStatus{Name: name}, func(i v1alpha1.ImageStatus) bool { return i.Name == name })
 }
 
 // suite finds or adds a suite's status.
 func suite(st *v1alpha1.RunStatus, name string) *v1alpha1.SuiteStatus {
-	for i := range st.Suites {
-		if st.Suites[i].Name == name {
-			return &st.Suites[i]
-		}
-	}
-	st.Suites = append(st.Suites, v1alpha1.SuiteStatus{Name: name})
-	return &st.Suites[len(st.Suites)-1]
+	return entry(&st.Suites, v1alpha1.SuiteStatus{Name: name}, func(i v1alpha1.SuiteStatus) bool { return i.Name == name })
 }
 
 // service finds or adds a service's status.
 func service(st *v1alpha1.RunStatus, name string) *v1alpha1.ServiceStatus {
-	for i := range st.Services {
-		if st.Services[i].Name == name {
-			return &st.Services[i]
-		}
+	return entry(&st.Services, v1alpha1.ServiceStatus{Name: name, State: v1alpha1.ServiceWaiting}, func(i v1alpha1.ServiceStatus) bool { return i.Name == name })
+}
+
+// entry finds the entry of a list, or adds it.
+func entry[T any](list *[]T, missing T, is func(T) bool) *T {
+	i := slices.IndexFunc(*list, is)
+	if i < 0 {
+		*list = append(*list, missing)
+		i = len(*list) - 1
 	}
-	st.Services = append(st.Services, v1alpha1.ServiceStatus{Name: name, State: v1alpha1.ServiceWaiting})
-	return &st.Services[len(st.Services)-1]
+	return &(*list)[i]
 }
 
 func short(sha string) string { return sha[:min(len(sha), 12)] }

@@ -135,7 +135,7 @@ func (r *Reconciler) observe(ctx context.Context, s *state, svc *compose.Service
 	for _, p := range pods {
 		if isReady(p) {
 			ready++
-		} else if f := diagnose.Blocked(p, r.subject(s, diagnose.Service, svc.Name), s.now); f != nil {
+		} else if f := r.blockedService(ctx, s, p, svc.Name); f != nil {
 			if err := r.fails(ctx, s, svc.Name, st, nil, *f); err != nil {
 				return err
 			}
@@ -170,7 +170,7 @@ func (r *Reconciler) observeJob(ctx context.Context, s *state, svc *compose.Serv
 				f.Sentence += ", and other services wait for its success"
 				return r.fails(ctx, s, svc.Name, st, p, *f)
 			}
-		} else if f := diagnose.Blocked(p, about, s.now); f != nil {
+		} else if f := r.blockedService(ctx, s, p, svc.Name); f != nil {
 			if err := r.fails(ctx, s, svc.Name, st, nil, *f); err != nil {
 				return err
 			}
@@ -179,7 +179,30 @@ func (r *Reconciler) observeJob(ctx context.Context, s *state, svc *compose.Serv
 	return nil
 }
 
-// fails notes what is wrong with a service, and ends the Run unless it may still mend itself. With a pod, the end of its log is kept.
+// blockedService says what keeps a service's pod from starting. Of one that no node takes, its volumes' claims may know more.
+func (r *Reconciler) blockedService(ctx context.Context, s *state, p *corev1.Pod, name string) *diagnose.Finding {
+	f := diagnose.Blocked(p, r.subject(s, diagnose.Service, name), s.now)
+	if f == nil || f.Reason != v1alpha1.ReasonUnschedulable || f.After > 0 {
+		return f
+	}
+	for _, v := range p.Spec.Volumes {
+		if v.PersistentVolumeClaim == nil {
+			continue
+		}
+		claim, err := r.Kube.CoreV1().PersistentVolumeClaims(p.Namespace).Get(ctx, v.PersistentVolumeClaim.ClaimName, metav1.GetOptions{})
+		if err != nil {
+			r.Log.Warn("a volume's claim cannot be read", "namespace", p.Namespace, "claim", v.PersistentVolumeClaim.ClaimName, "error", err)
+			continue
+		}
+		if c := diagnose.Claim(claim, r.events(ctx, p.Namespace, "PersistentVolumeClaim", claim.Name)); c != nil {
+			f.Sentence, f.Advice = f.Sentence+"; "+c.Sentence, c.Advice
+		}
+	}
+	return f
+}
+
+// fails notes what is wrong with a service, and ends the Run unless it may still mend itself. With a pod that ran, the end of its log
+// is kept.
 func (r *Reconciler) fails(ctx context.Context, s *state, name string, st *v1alpha1.ServiceStatus, pod *corev1.Pod, f diagnose.Finding) error {
 	st.Message = upper(f.String())
 	if f.After > 0 {
@@ -187,10 +210,12 @@ func (r *Reconciler) fails(ctx context.Context, s *state, name string, st *v1alp
 		return nil
 	}
 	st.State = v1alpha1.ServiceFailed
+	who := "The service " + name + " cannot start"
 	if pod != nil {
+		who = "The service " + name + " did not come up"
 		st.Message = withLog(st.Message, r.stackTail(ctx, s.run, pod, 20, 1500))
 	}
-	return failure.Terminalf(f.Reason, nil, "%s", f.About("The service "+name+" did not come up"))
+	return failure.Terminalf(f.Reason, nil, "%s", f.About(who))
 }
 
 // crashLoop ends the Run when a service crashes or loses its pods again and again. As long as another service is on its way, a

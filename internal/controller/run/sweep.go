@@ -114,7 +114,7 @@ func (s *Sweeper) orphanBuilds(ctx context.Context) error {
 			continue
 		}
 		err = s.Kube.BatchV1().Jobs(job.Namespace).Delete(ctx, job.Name, metav1.DeleteOptions{PropagationPolicy: &background})
-		if ignoreNotFound(err) != nil {
+		if client.IgnoreNotFound(err) != nil {
 			return fmt.Errorf("delete build job %s: %w", job.Name, err)
 		}
 		gone := &v1alpha1.Run{ObjectMeta: metav1.ObjectMeta{Name: name}}

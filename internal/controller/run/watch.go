@@ -7,7 +7,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
@@ -133,11 +132,4 @@ func (r *Reconciler) managed() string {
 	return labels.SelectorFromSet(labels.Set{
 		v1alpha1.LabelManaged: v1alpha1.ManagedValue, v1alpha1.LabelConductor: r.Settings.Namespace,
 	}).String()
-}
-
-func ignoreNotFound(err error) error {
-	if apierrors.IsNotFound(err) {
-		return nil
-	}
-	return err
 }
