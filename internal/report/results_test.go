@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -106,7 +107,9 @@ func init() {
 		r.Status.Message = "The build of backend ran out of memory at 4Gi.\nRaise builds.memoryLimit in the operator's settings."
 		r.Status.Conditions[2].Reason, r.Status.Conditions[2].Message = v1alpha1.ReasonOutOfMemory, r.Status.Message
 	}))
-	with("evicted", stackFailed(v1alpha1.ReasonEvicted, "backend was evicted: the node was low on memory", "it was evicted"))
+	with("evicted", edit(stackFailed(v1alpha1.ReasonEvicted, "backend was evicted: the node was low on memory", "it was evicted\nlast words"), func(r *v1alpha1.Run) {
+		r.Status.Services[2].Message = "waits for backend\nconnection refused"
+	}))
 	with("quota", stackFailed(v1alpha1.ReasonQuotaExceeded, "backend: no pod can be made, since the stack's quota is 20 pods", "no pod can be made"))
 	with("degraded", edit(passed(), condition(v1alpha1.ConditionStackHealthy, no, v1alpha1.ReasonDegraded, "backend restarts again and again since 12:30 UTC\npanic: out of ids\nexit 2")))
 	with("degraded-and-gone", edit(passed(), func(r *v1alpha1.Run) {
@@ -313,5 +316,58 @@ func BenchmarkCommentGrows(b *testing.B) {
 				Comment(failed(), suites, time.Time{})
 			}
 		})
+	}
+}
+
+// A result without cases leaves what the status knows.
+func TestAResultWithoutCasesLeavesTheStatus(t *testing.T) {
+	run := failed()
+	run.Status.Suites[0].Failures = []v1alpha1.TestFailure{{Name: "from the status"}}
+	run.Status.Suites[0].Problems = []string{"of the status"}
+	have := gather(run, []string{"e2e"}, []evidence.Suite{{Name: "e2e", Attempts: []evidence.Attempt{{Problems: []string{"of the result"}}}}})[0]
+	if len(have.bad) != 1 || have.bad[0].Name != "from the status" || len(have.problems) != 1 || have.problems[0] != "of the status" {
+		t.Errorf("%+v", have)
+	}
+}
+
+func TestATableSaysHowManyRowsAreLeftOut(t *testing.T) {
+	for rows, want := range map[int]string{1: "", 2: "", 3: "and 1 more row", 5: "and 3 more rows"} {
+		d := document{size: size{rows: 2}}
+		d.table([]string{"A"}, slices.Repeat([][]string{{"x"}}, rows))
+		_, after, _ := strings.Cut(strings.TrimSpace(d.String()), "\n\n")
+		if after != want || strings.Count(d.String(), "| x |") != min(rows, 2) {
+			t.Errorf("%d rows: %q", rows, d.String())
+		}
+	}
+}
+
+func TestNoMoreCasesAreToldThanTheSizeAllows(t *testing.T) {
+	run := failed()
+	for cases, want := range map[int][2]int{1: {1, 0}, 2: {1, 1}, 3: {2, 1}, 4: {2, 2}, 9: {3, 5}} {
+		unit := many(5, "x")
+		unit.Name = "unit"
+		d := document{size: size{rows: 9, cases: cases, detail: 9}}
+		d.details(run, gather(run, []string{"e2e", "none", "unit"}, []evidence.Suite{many(3, "x"), unit}))
+		first, second, _ := strings.Cut(d.String(), "**`unit`:**")
+		if got := [2]int{strings.Count(first, "❌ <code>"), strings.Count(second, "❌ <code>")}; got != want {
+			t.Errorf("of %d cases, the suites get %v", cases, got)
+		}
+	}
+}
+
+func TestHeadlinesCountWhatThereIs(t *testing.T) {
+	for _, c := range []struct {
+		run    *v1alpha1.Run
+		totals *evidence.Totals
+		want   string
+	}{
+		{passed(), nil, "✅ Integration tests passed"}, {passed(), &evidence.Totals{}, "✅ Integration tests passed"},
+		{passed(), &evidence.Totals{Tests: 2, Passed: 1, Skipped: 1}, "✅ 1 test passed, 1 skipped"},
+		{failed(), &evidence.Totals{Tests: 2, Failed: 1, Errors: 1}, "❌ 2 of 2 tests failed: `e2e`"},
+		{failed(), &evidence.Totals{Tests: 2, Passed: 2}, "❌ Integration tests failed: `e2e`"},
+	} {
+		if got := headline(c.run, []tested{{totals: c.totals}}); got != c.want {
+			t.Errorf("%+v: %q, want %q", c.totals, got, c.want)
+		}
 	}
 }

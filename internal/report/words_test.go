@@ -124,3 +124,26 @@ func TestTheFirstSizeThatFitsIsTaken(t *testing.T) {
 		}
 	}
 }
+
+func TestAFewFailedSuitesAreNamed(t *testing.T) {
+	for _, c := range []struct {
+		failed, all    int
+		headline, next bool
+	}{{1, 1, true, false}, {1, 2, true, true}, {4, 5, true, true}, {4, 4, true, false}, {5, 6, false, false}} {
+		run := failed()
+		run.Status.Suites = nil
+		for i := range c.all {
+			s := v1alpha1.SuiteStatus{Name: fmt.Sprint("s", i), Outcome: v1alpha1.OutcomePassed}
+			if i < c.failed {
+				s.Outcome = v1alpha1.OutcomeFailed
+			}
+			run.Status.Suites = append(run.Status.Suites, s)
+		}
+		if got := headline(run, nil); strings.Contains(got, "`s0`") != c.headline {
+			t.Errorf("%d of %d failed: %s", c.failed, c.all, got)
+		}
+		if got := next(run); strings.Contains(got, "to run what failed") != c.next {
+			t.Errorf("%d of %d failed: %s", c.failed, c.all, got)
+		}
+	}
+}
