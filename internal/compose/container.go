@@ -170,7 +170,8 @@ func (u *unit) user(sc *corev1.SecurityContext) {
 	}
 	if !ok || hasGroup && !gok {
 		if u.s.User != u.c.o.ImageConfigs[u.image].User {
-			u.say(LevelNote, Dropped, "user", "", "%s is a name, and the image's /etc/passwd is not read: the container runs as the image's own user. Numbers (uid:gid) are kept", u.s.User)
+			u.say(LevelNote, Dropped, "user", "",
+				"%s is a name, and the image's /etc/passwd is not read: the container runs as the image's own user. Numbers (uid:gid) are kept", u.s.User)
 		}
 		return
 	}
@@ -255,7 +256,8 @@ func (u *unit) hosts() {
 	for _, host := range slices.Sorted(maps.Keys(u.s.ExtraHosts)) {
 		for _, ip := range u.s.ExtraHosts[host] {
 			if ip == "host-gateway" {
-				u.say(LevelNote, Dropped, "extra_hosts", host, "host-gateway is the machine that Docker runs on, and a stack does not reach its node: %s does not resolve. Put what runs there into a service", host)
+				u.say(LevelNote, Dropped, "extra_hosts", host,
+					"host-gateway is the machine that Docker runs on, and a stack does not reach its node: %s does not resolve. Put what runs there into a service", host)
 			} else if _, err := netip.ParseAddr(ip); err != nil {
 				u.refuse("extra_hosts", host, "%q is no address", ip)
 			} else if len(validation.IsDNS1123Subdomain(host)) > 0 {

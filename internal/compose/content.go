@@ -306,15 +306,18 @@ func (c *converter) secretOf(field, name string, def types.FileObjectConfig) (st
 
 // define copies what the file says of a config or secret that is no declared secret.
 func (c *converter) define(b *builder, field string, def types.FileObjectConfig, to string) error {
-	const declare = "declare a secret of this name for the stack"
+	declare := ""
+	if c.o.SecretSetting != "" {
+		declare = ": declare one (" + c.o.SecretSetting + ")"
+	}
 	value, set := c.compose.Environment[def.Environment]
 	switch {
 	case bool(def.External):
-		return fmt.Errorf("%s is external, and no secret of that name is declared: %s", def.Name, declare)
+		return fmt.Errorf("%s is external, and no secret of that name is declared%s", def.Name, declare)
 	case def.File != "":
 		err := c.readInto(b, def.File, to)
 		if err != nil && field == "secrets" {
-			return fmt.Errorf("%w: put a value for tests there, or %s", err, declare)
+			return fmt.Errorf("%w, and no secret of this name is declared%s", err, declare)
 		}
 		return err
 	case def.Environment == "":
@@ -322,7 +325,7 @@ func (c *converter) define(b *builder, field string, def types.FileObjectConfig,
 	case hasSecret(c.pieces(value)):
 		return fmt.Errorf("%s is a secret or made of one: mount the secret itself", def.Environment)
 	case !set && field == "secrets":
-		return fmt.Errorf("%s is set neither in the file of variables nor in stack.env: %s", def.Environment, declare)
+		return fmt.Errorf("%s is set neither in the file of variables nor in stack.env, and no secret of that name is declared%s", def.Environment, declare)
 	case !set:
 		return fmt.Errorf("%s is set neither in the file of variables nor in stack.env", def.Environment)
 	default:

@@ -43,6 +43,8 @@ type Options struct {
 	// SecretName is the Secret that holds the values of LoadOptions.Secrets, each under its name; empty means
 	// DefaultSecretName.
 	SecretName string
+	// SecretSetting is where users declare secrets, for sentences; without it they name no such place.
+	SecretSetting string
 	// ImageConfigs is what images say about themselves, by the reference that Service.Image has. An image that is not in
 	// it is taken as it comes.
 	ImageConfigs map[string]ImageConfig

@@ -33,7 +33,7 @@ var settings = map[string]struct {
 	"refused":           {convert: Options{AllowSetting: "stacks.allow"}},
 	"strict":            {convert: Options{Strict: true}},
 	"secrets":           {load: LoadOptions{Secrets: []string{"DB_PASSWORD", "API_TOKEN", "FROM_FILE", "APP_SETTINGS"}}},
-	"secrets-refused":   {load: LoadOptions{Secrets: []string{"DB_PASSWORD"}}},
+	"secrets-refused":   {load: LoadOptions{Secrets: []string{"DB_PASSWORD"}}, convert: Options{SecretSetting: "--secret NAME"}},
 	"hooks":             {load: LoadOptions{Secrets: []string{"DB_PASSWORD"}}},
 	"dockerfile_inline": {convert: Options{InlineDockerfiles: true}},
 	"internal":          {convert: Options{Egress: []networkingv1.NetworkPolicyEgressRule{Internet()}}},

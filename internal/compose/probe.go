@@ -90,12 +90,16 @@ func (c *converter) healthcheck(s types.ServiceConfig, image string) *types.Heal
 	if own == nil || h != nil && (h.Disable || len(h.Test) > 0) {
 		return h
 	}
-	out := types.HealthCheckConfig{Test: own.Test, Interval: new(types.Duration(own.Interval)), Timeout: new(types.Duration(own.Timeout)), StartInterval: new(types.Duration(own.StartInterval))}
+	out := types.HealthCheckConfig{
+		Test: own.Test, Interval: new(types.Duration(own.Interval)), Timeout: new(types.Duration(own.Timeout)),
+		StartInterval: new(types.Duration(own.StartInterval)),
+	}
 	if own.Retries > 0 {
 		out.Retries = new(uint64(own.Retries))
 	}
 	if h != nil {
-		out.Interval, out.Timeout, out.StartInterval = firstSet(h.Interval, out.Interval), firstSet(h.Timeout, out.Timeout), firstSet(h.StartInterval, out.StartInterval)
+		out.Interval, out.Timeout = firstSet(h.Interval, out.Interval), firstSet(h.Timeout, out.Timeout)
+		out.StartInterval = firstSet(h.StartInterval, out.StartInterval)
 		if h.Retries != nil {
 			out.Retries = h.Retries
 		}

@@ -213,7 +213,8 @@ func (c *converter) checkTopSecrets(p *types.Project) {
 	for name, v := range map[string]any{"networks": p.Networks, "volumes": p.Volumes, "configs": configs, "secrets": secrets} {
 		walkTexts(reflect.ValueOf(v), name, []string{name}, func(_ string, file []string, text string) {
 			if hasSecret(c.pieces(text)) {
-				c.sayAt(c.sources.find("", file...), LevelRefused, Refused, "", strings.Join(file, "."), "no secret can be used here: declare a secret and mount it as a file, or use it in a variable")
+				c.sayAt(c.sources.find("", file...), LevelRefused, Refused, "", strings.Join(file, "."),
+					"no secret can be used here: mount it as a file, or use it in a variable")
 			}
 		})
 	}

@@ -32,7 +32,7 @@ var topRows = []row{
 	{"configs.file", Converted, "", "A file of the repository."},
 	{"configs.content", Converted, "", "After interpolation."},
 	{"configs.environment", Converted, "", "From the variables of interpolation; refused when there is none."},
-	{"configs.external", Converted, "", "The declared secret of this name, by `secrets` of .conductor.yaml; capitals, dashes and dots do not matter. Others are refused, whatever is in the namespace."},
+	{"configs.external", Converted, "", "The declared secret of this name; capitals, dashes and dots do not matter. Others are refused, whatever is in the namespace."},
 	{"configs.labels", Dropped, LevelInfo, "labels of configs are dropped"},
 	{"configs.driver", Refused, LevelRefused, "drivers are Swarm's"},
 	{"configs.driver_opts", Refused, LevelRefused, "drivers are Swarm's"},
