@@ -116,6 +116,10 @@ func TestThreads(t *testing.T) {
 	if err != nil || len(threads) < spareThreads {
 		t.Errorf("%d threads, want at least %d; %v", len(threads), spareThreads, err)
 	}
+	w.signal(t, syscall.SIGTERM)
+	if code := w.code(t); code != 143 {
+		t.Errorf("exit code %d", code)
+	}
 }
 
 // BenchmarkTrue is what the wrapper adds to a test that does nothing: the whole of it, with an agent that answers at once.

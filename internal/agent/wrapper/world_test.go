@@ -196,7 +196,7 @@ func begin(t *testing.T, args []string, change func(c *exec.Cmd)) *wrapped {
 		t.Fatal(err)
 	}
 	w := &wrapped{Cmd: exec.Command(probe, args...)}
-	w.Dir, w.Stdout, w.Stderr = t.TempDir(), &w.out, &w.err
+	w.Dir, w.Stdout, w.Stderr, w.WaitDelay = t.TempDir(), &w.out, &w.err, time.Second
 	if change != nil {
 		change(w.Cmd)
 	}
@@ -207,9 +207,10 @@ func begin(t *testing.T, args []string, change func(c *exec.Cmd)) *wrapped {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		// The wrapper ends the test, when it is asked to.
 		if w.ProcessState == nil {
-			_ = w.Process.Kill()
-			_ = w.Wait()
+			_ = w.Process.Signal(syscall.SIGTERM)
+			w.code(t)
 		}
 		if t.Failed() {
 			t.Logf("stdout:\n%s\nstderr:\n%s", w.out.String(), w.err.String())
@@ -228,6 +229,7 @@ func (w *wrapped) code(t *testing.T) int {
 		return w.ProcessState.ExitCode()
 	case <-time.After(testPatience):
 		_ = w.Process.Kill()
+		<-done
 		t.Fatal("it does not end")
 		return 0
 	}
