@@ -83,10 +83,16 @@ func (r *caseReader) clean(c evidence.Case) evidence.Case {
 		c.Detail, c.Output = "", ""
 		return c
 	}
-	c.Detail = cut(text(c.Detail, evidence.MaxDetail), r.room)
-	r.room -= len(c.Detail)
-	c.Output = cut(text(c.Output, evidence.MaxOutput), r.room)
-	r.room -= len(c.Output)
+	for _, long := range []struct {
+		text *string
+		most int
+	}{{&c.Detail, evidence.MaxDetail}, {&c.Output, evidence.MaxOutput}} {
+		if r.room <= 0 {
+			*long.text = ""
+		}
+		*long.text = cut(text(*long.text, long.most), r.room)
+		r.room -= len(*long.text)
+	}
 	return c
 }
 

@@ -244,10 +244,16 @@ func (l *lineMasker) line(b []byte) error {
 // them is much quicker. A test holds the two against each other.
 var hints = [][]byte{
 	[]byte("private key"), []byte("ghp_"), []byte("gho_"), []byte("ghu_"), []byte("ghs_"), []byte("ghr_"), []byte("github_pat_"), []byte("npm_"),
-	[]byte("eyj"), []byte("://"), []byte("authorization"), []byte("bearer"), []byte(`"auth"`), []byte(`"identitytoken"`), []byte(`"password"`),
+	[]byte("eyj"), []byte("authorization"), []byte("bearer"), []byte(`"auth"`), []byte(`"identitytoken"`), []byte(`"password"`),
 }
 
+// An address is suspicious with an @ behind it only, since half of all logs are full of addresses.
+var addressHint, userHint = []byte("://"), []byte("@")
+
 func (l *lineMasker) suspicious(b []byte) bool {
+	if at := bytes.Index(b, addressHint); at >= 0 && bytes.Contains(b[at:], userHint) {
+		return true
+	}
 	l.lower = l.lower[:0]
 	for _, c := range b {
 		if 'A' <= c && c <= 'Z' {
