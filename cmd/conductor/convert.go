@@ -28,6 +28,7 @@ var composeFiles = []string{compose.DefaultFile, "compose.yaml", "compose.yml", 
 type conversion struct {
 	load              compose.LoadOptions
 	env, images       []string
+	allow             []string
 	namespace, report string
 	// secretName has the values of secrets, pullSecret the credentials that images are pulled with.
 	secretName, pullSecret string
@@ -75,6 +76,7 @@ Exit status 0: converted, 1: refused, 2: the command is wrong or something could
 	f.StringVar(&c.secretName, "secret-name", compose.DefaultSecretName, "the Secret that has the keys of --secret; you make it")
 	f.StringVar(&c.pullSecret, "pull-secret", "", "the Secret that images are pulled with; you make it")
 	f.StringVarP(&c.namespace, "namespace", "n", "", "the objects' namespace (default none, but where some wait for Jobs: default)")
+	f.StringArrayVar(&c.allow, "allow", nil, "let pods have what goes beyond Pod Security's baseline: "+join(compose.Allowances()))
 	f.BoolVar(&c.strict, "strict", false, "refuse what would behave otherwise than under compose")
 	f.StringVar(&c.report, "report", "", "write what became of each field to a file, as JSON")
 	f.StringArrayVar(&c.images, "image", nil, "the image of a service, SERVICE=REFERENCE")
@@ -110,6 +112,11 @@ func (c *conversion) check(args []string) error {
 	if c.waitTimeout <= 0 {
 		return errors.New("--wait-timeout must be more than nothing")
 	}
+	for _, a := range c.allowances() {
+		if !slices.Contains(compose.Allowances(), a) {
+			return fmt.Errorf("--allow %s: want one of %s", a, join(compose.Allowances()))
+		}
+	}
 	var err error
 	if c.load.Env, err = pairs("--env", c.env); err != nil {
 		return err
@@ -118,6 +125,22 @@ func (c *conversion) check(args []string) error {
 		return err
 	}
 	return c.locate()
+}
+
+func (c *conversion) allowances() []compose.Allowance {
+	var out []compose.Allowance
+	for _, a := range c.allow {
+		out = append(out, compose.Allowance(a))
+	}
+	return out
+}
+
+func join(all []compose.Allowance) string {
+	var names []string
+	for _, a := range all {
+		names = append(names, string(a))
+	}
+	return strings.Join(names, ", ")
 }
 
 // pairs reads NAME=VALUE.
@@ -228,6 +251,7 @@ func (c *conversion) convert() (*compose.Stack, func([]compose.Finding) []compos
 	stack, err := compose.Manifest(p,
 		compose.Options{
 			Namespace: c.namespace, Images: c.given, SecretName: c.secretName, PullSecret: c.pullSecret, InlineDockerfiles: true,
+			Allow: c.allowances(), AllowSetting: "--allow",
 			Egress: []networkingv1.NetworkPolicyEgressRule{compose.Internet()},
 		},
 		compose.ManifestOptions{WaitImage: c.waitImage, WaitTimeout: c.waitTimeout, Strict: c.strict})

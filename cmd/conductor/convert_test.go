@@ -68,6 +68,9 @@ func TestConvertExitStatus(t *testing.T) {
 	}{
 		"converted":             {nil, 0, ""},
 		"refused":               {[]string{"-f", "refused.yaml"}, 1, "refused.yaml:4: refused: web.privileged: "},
+		"allowed":               {[]string{"-f", "refused.yaml", "--allow", "privileged"}, 0, ""},
+		"allowed otherwise":     {[]string{"-f", "refused.yaml", "--allow", "devices"}, 1, "(--allow: privileged)"},
+		"no such allowance":     {[]string{"--allow", "all"}, 2, "want one of privileged, "},
 		"note":                  {[]string{"-f", "note.yaml"}, 0, "note.yaml:4: note: web.restart: "},
 		"strict":                {[]string{"-f", "note.yaml", "--strict"}, 1, "note.yaml:4: refused: web.restart: "},
 		"broken":                {[]string{"-f", "broken.yaml"}, 1, "broken.yaml"},
