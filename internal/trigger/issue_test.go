@@ -24,6 +24,8 @@ func TestIssue(t *testing.T) {
 		{"then a branch", tag, v1alpha1.CommitHints{Branches: all.Branches, Message: all.Message, PullRequests: all.PullRequests}, 3, SourceBranch},
 		{"then the commit", tag, v1alpha1.CommitHints{Message: all.Message, PullRequests: all.PullRequests}, 4, SourceCommitMessage},
 		{"then the pull request", tag, v1alpha1.CommitHints{PullRequests: []int{5, 6}}, 5, SourcePullRequest},
+		{"a pull request without a number", tag, v1alpha1.CommitHints{PullRequests: []int{0, 6}}, 6, SourcePullRequest},
+		{"a tag that begins with a slash", "refs/tags//8", v1alpha1.CommitHints{}, 8, SourceTag},
 		{"then none", tag, v1alpha1.CommitHints{Branches: []string{"main"}, Message: "Tidy up"}, 0, ""},
 		{"a tag that names no issue", tag + "/nightly", v1alpha1.CommitHints{}, 0, ""},
 		{"a tag in words", tag + "/issue-7", v1alpha1.CommitHints{}, 7, SourceTag},

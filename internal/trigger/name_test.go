@@ -65,6 +65,18 @@ func TestPollName(t *testing.T) {
 	}
 }
 
+// TestSlug writes names in the letters of a label, at the edges of what is allowed.
+func TestSlug(t *testing.T) {
+	for text, want := range map[string]string{
+		"shop": "shop", "az": "az", "a09z": "a09z", "AZ": "az", "-a-": "a", "..a..b..": "a-b", "a_b.c": "a-b-c", "a`{/:b": "a-b",
+		"0a": "run-0a", "9a": "run-9a", "9": "run-9", "": "run", "---": "run", "é": "run",
+	} {
+		if got := slug(text); got != want {
+			t.Errorf("slug(%q) = %q, want %q", text, got, want)
+		}
+	}
+}
+
 func FuzzRunName(f *testing.F) {
 	for _, s := range []string{"shop", "A_very.long-Repository_name.with-everything-in-it", "", "...", "123", "é", "-a-"} {
 		f.Add(s, int64(1))
