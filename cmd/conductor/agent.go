@@ -8,8 +8,8 @@ import (
 	"os"
 	"runtime/debug"
 
-	"github.com/docker/go-units"
 	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
@@ -49,11 +49,11 @@ const agentMemory = 40 << 20
 func runAgent(ctx context.Context, f agentFlags) error {
 	debug.SetMemoryLimit(agentMemory)
 	debug.SetGCPercent(50)
-	artifacts, err := units.RAMInBytes(f.artifacts)
+	artifacts, err := bytesOf(f.artifacts)
 	if err != nil {
 		return fmt.Errorf("--artifacts-limit: %w", err)
 	}
-	logs, err := units.RAMInBytes(f.logs)
+	logs, err := bytesOf(f.logs)
 	if err != nil {
 		return fmt.Errorf("--log-limit: %w", err)
 	}
@@ -75,6 +75,15 @@ func runAgent(ctx context.Context, f agentFlags) error {
 		Dir: f.dir, Listen: listen, Namespace: f.namespace, Tokens: f.tokens, Secrets: f.secrets, Pod: f.pod,
 		ArtifactsLimit: artifacts, LogLimit: logs, Kube: kube, Parse: junit.Parse, Log: log,
 	})
+}
+
+// bytesOf reads a Kubernetes quantity, such as 512Mi, in bytes.
+func bytesOf(text string) (int64, error) {
+	q, err := resource.ParseQuantity(text)
+	if err != nil {
+		return 0, err
+	}
+	return q.Value(), nil
 }
 
 // agentConfig is how the agent talks to the API server: without a rate of its own, since it follows many logs, and each on a

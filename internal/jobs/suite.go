@@ -16,7 +16,7 @@ import (
 
 // Where the wrapper and its token are in a test's container. The volumes are read-only there.
 const (
-	wrapperDir   = "/conductor"
+	wrapperDir   = "/conductor-wrapper"
 	tokenDir     = "/conductor-token"
 	wrapperBin   = wrapperDir + "/conductor"
 	volumeBinary = "conductor-wrapper"
