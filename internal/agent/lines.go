@@ -70,8 +70,10 @@ func (s *seen) again() func(t int64) bool {
 	for _, t := range s.times {
 		counts[t]++
 	}
+	// What this stream itself brings is new, in whatever order.
+	floor := s.floor
 	return func(t int64) bool {
-		if t <= s.floor {
+		if t <= floor {
 			return true
 		}
 		if counts[t] == 0 {
