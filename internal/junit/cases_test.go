@@ -105,6 +105,8 @@ func TestMessage(t *testing.T) {
 	for name, test := range map[string]struct{ content, want string }{
 		"attribute":          {`<failure message=" m &#10;n ">text</failure>`, " m \nn"},
 		"text":               {`<failure message="failed">the text</failure>`, "the text"},
+		"place and words":    {`<failure message="src/a.js:1:2 is wrong">text</failure>`, "src/a.js:1:2 is wrong"},
+		"place and name":     {`<failure message="src/a.js:1:2 a">text</failure>`, "text"},
 		"first attribute":    {`<failure>one</failure><failure message="m"/>`, "m"},
 		"second":             {`<failure message="m"/><error message="n"/>`, "m"},
 		"type alone":         {`<failure type="java.lang.Error"/>`, "java.lang.Error"},
@@ -149,9 +151,9 @@ func TestOutput(t *testing.T) {
 		"own first":   {`<testsuite><testcase name="a"><failure/><system-out>own</system-out></testcase><system-out>all of it</system-out></testsuite>`, []string{"own"}},
 		"parts": {`<testsuite>` + fails("testOne") + fails("testOneMore") + fails("testTwo") + "<system-out>setup\ntestOne:\n 1\ntestOneMore\n 2 testOneMore\ntestTwoo\n(testOne) again</system-out></testsuite>",
 			[]string{"testOne:\n 1\n(testOne) again", "testOneMore\n 2 testOneMore\ntestTwoo", ""}},
-		"four letters": {`<testsuite>` + fails("aaaa") + fails("bbbb") + "<system-out>bbbb\n1\naaaa</system-out></testsuite>", []string{"aaaa", "bbbb\n1"}},
-		"longest name": {`<testsuite>` + fails("the long name") + fails("name") + fails("a long name") + "<system-out>the long name, a long name\n1\nname\n2</system-out></testsuite>",
-			[]string{"the long name, a long name\n1", "name\n2", ""}},
+		"four letters": {`<testsuite>` + fails("aaaa") + fails("bbbb") + "<system-out>aaaa bbbb\nbbbb\n1\naaaa</system-out></testsuite>", []string{"aaaa bbbb\naaaa", "bbbb\n1"}},
+		"longest name": {`<testsuite>` + fails("the long name") + fails("name") + fails("a long name") + "<system-out>the long name, a long name\n1\nname\n2\nname of the long name</system-out></testsuite>",
+			[]string{"the long name, a long name\n1", "name\n2\nname of the long name", ""}},
 		"short names":  {`<testsuite>` + fails("one") + fails("two") + "<system-out>one\n1</system-out></testsuite>", []string{"", ""}},
 		"outer suites": {`<testsuites><testsuite>` + fails("aaaa") + `</testsuite><testsuite>` + fails("bbbb") + "<system-out>x</system-out></testsuite></testsuites>", []string{"", "x"}},
 	} {

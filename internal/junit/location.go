@@ -22,11 +22,7 @@ var isSource = regexp.MustCompile(sourceFile + `$`)
 type paths struct{ root string }
 
 func newPaths(root string) paths {
-	root = slashes(root)
-	if root != "" {
-		root = path.Clean(root)
-	}
-	return paths{root: root}
+	return paths{root: path.Clean(slashes(root))}
 }
 
 func slashes(p string) string { return strings.ReplaceAll(strings.TrimSpace(p), `\`, "/") }
@@ -48,7 +44,7 @@ func (p paths) relative(name string) string {
 		return ""
 	}
 	name = path.Clean(name)
-	if rest, below := strings.CutPrefix(name, strings.TrimSuffix(p.root, "/")+"/"); below && p.root != "" {
+	if rest, below := strings.CutPrefix(name, strings.TrimSuffix(p.root, "/")+"/"); below {
 		if p.root == "/" && system.MatchString(rest) {
 			return ""
 		}

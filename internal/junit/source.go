@@ -149,7 +149,7 @@ func (s *source) open() error {
 	case s.next("?"):
 		return s.skip("?>")
 	case s.next("!"):
-		return s.skipDeclaration()
+		return s.skip(">")
 	}
 	if b, err := s.in.Peek(1); err == nil && !nameStart(b[0]) && b[0] != '/' {
 		s.put("&lt;", "<![CDATA[]]>")
@@ -226,34 +226,12 @@ func (s *source) discard(n int) {
 	_, _ = s.in.Discard(n) // They are in the buffer.
 }
 
-// skip reads up to the end of a comment or a processing instruction.
+// skip reads up to the end of a comment, a processing instruction or a declaration. What is left of a document type behind
+// its first declaration is text outside of all elements, which nobody reads.
 func (s *source) skip(end string) error {
 	for !s.next(end) {
 		if _, err := s.in.ReadByte(); err != nil {
 			return err
-		}
-	}
-	return nil
-}
-
-// skipDeclaration reads up to the end of a document type, which may hold declarations and quoted texts.
-func (s *source) skipDeclaration() error {
-	depth, quote := 1, byte(0)
-	for depth > 0 {
-		b, err := s.in.ReadByte()
-		switch {
-		case err != nil:
-			return err
-		case quote != 0:
-			if b == quote {
-				quote = 0
-			}
-		case b == '"' || b == '\'':
-			quote = b
-		case b == '<':
-			depth++
-		case b == '>':
-			depth--
 		}
 	}
 	return nil

@@ -3,7 +3,6 @@ package result
 import (
 	"encoding/json"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -184,10 +183,24 @@ func TestRecordBytes(t *testing.T) {
 	if n := jsonSize(t, h); n > MaxHistory || h.Runs[0].Cases != nil {
 		t.Errorf("%d bytes, %d cases", n, len(h.Runs[0].Cases))
 	}
-	odd := entry("odd", 98, many(1, "passed"))
-	odd.Seconds = math.NaN()
-	if h = Record(&h, "acme/shop", "main", "api", odd); h.Runs[1].Cases != nil {
-		t.Error("an entry that JSON cannot say counts as small")
+}
+
+// TestRecordExactBytes keeps what just fits.
+func TestRecordExactBytes(t *testing.T) {
+	record := func(cases map[string]string) evidence.History {
+		return Record(nil, "acme/shop", "main", "api", entry("r", 1, cases))
+	}
+	for _, ending := range []string{"passed", "failed"} {
+		fits := strings.Repeat("x", MaxHistory-jsonSize(t, record(map[string]string{"": ending})))
+		if h := record(map[string]string{fits: ending}); len(h.Runs[0].Cases) != 1 || jsonSize(t, h) != MaxHistory {
+			t.Errorf("%s: %d cases, %d bytes", ending, len(h.Runs[0].Cases), jsonSize(t, h))
+		}
+		if h := record(map[string]string{fits: "failed", "another": "passed"}); ending == "failed" && len(h.Runs[0].Cases) != 1 {
+			t.Errorf("%d cases, want the bad one", len(h.Runs[0].Cases))
+		}
+		if h := record(map[string]string{fits + "x": ending}); len(h.Runs[0].Cases) != 0 {
+			t.Errorf("%s: a case that does not fit was kept", ending)
+		}
 	}
 }
 

@@ -58,6 +58,11 @@ func TestStatusLimits(t *testing.T) {
 	if got := cut(strings.Repeat("x", 512), 512); len(got) != 512 || strings.HasSuffix(got, "…") {
 		t.Errorf("a text that fits became %q", got)
 	}
+	for in, want := range map[string]string{"ééé": "ééé", "éééé": "é…", "aéééé": "aé…", "aaaaaaaa": "aaa…", "aaéé": "aaéé", "aaaéé": "aaa…", "aa€€": "aa…"} {
+		if got := cut(in, 6); got != want {
+			t.Errorf("cut(%q) = %q, want %q", in, got, want)
+		}
+	}
 	_, failures = Status(evidence.Suite{Cases: []evidence.Case{{Name: "a", Status: evidence.Failed, Line: -3}}})
 	if failures[0].Line != 0 {
 		t.Errorf("line %d", failures[0].Line)

@@ -3,6 +3,7 @@
 package result
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -16,10 +17,7 @@ import (
 func Suite(name string, attempts []evidence.Attempt, cases map[evidence.AttemptKey][]evidence.Case) evidence.Suite {
 	s := evidence.Suite{Name: name, Attempts: slices.Clone(attempts)}
 	slices.SortStableFunc(s.Attempts, func(a, b evidence.Attempt) int {
-		if a.Shard != b.Shard {
-			return a.Shard - b.Shard
-		}
-		return a.Number - b.Number
+		return cmp.Or(a.Shard-b.Shard, a.Number-b.Number)
 	})
 	var last []evidence.Attempt
 	for i := range s.Attempts {
@@ -253,14 +251,6 @@ func Slowest(s evidence.Suite, n int) []evidence.Case {
 			all = append(all, c)
 		}
 	}
-	slices.SortStableFunc(all, func(a, b evidence.Case) int {
-		switch {
-		case a.Seconds > b.Seconds:
-			return -1
-		case a.Seconds < b.Seconds:
-			return 1
-		}
-		return 0
-	})
+	slices.SortStableFunc(all, func(a, b evidence.Case) int { return cmp.Compare(b.Seconds, a.Seconds) })
 	return all[:min(max(n, 0), len(all))]
 }
