@@ -120,7 +120,8 @@ func TestEveryObjectOfTheSchemaIsClosed(t *testing.T) {
 // TestTheConfigIsWhatConductorReads reads the rendered config with Conductor's own parser, and finds in it all that a value says.
 func TestTheConfigIsWhatConductorReads(t *testing.T) {
 	for name, values := range map[string]string{"least": leastValues, "many": manyValues} {
-		text, _, _ := unstructured.NestedString(render(t, values).of("ConfigMap")[0].Object, "data", "config.yaml")
+		r := render(t, values)
+		text, _, _ := unstructured.NestedString(r.of("ConfigMap")[0].Object, "data", "config.yaml")
 		set, err := settings.Parse([]byte(text))
 		if err != nil {
 			t.Errorf("%s: %v\n%s", name, err, text)
@@ -129,9 +130,12 @@ func TestTheConfigIsWhatConductorReads(t *testing.T) {
 		if set.Namespace != "conductor" || set.ServiceAccount != "conductor" {
 			t.Errorf("%s: namespace %s, account %s", name, set.Namespace, set.ServiceAccount)
 		}
+		if own := imageOf(r.of("Deployment")[0]); own == "" || set.Image != own {
+			t.Errorf("%s: agents run the image %q, and Conductor itself %q", name, set.Image, own)
+		}
 		if name == "least" {
 			want := settings.Default()
-			set.GitHub, set.Registry = want.GitHub, want.Registry
+			set.GitHub, set.Registry, set.Image = want.GitHub, want.Registry, want.Image
 			if d := cmp.Diff(want, set, cmpopts.EquateEmpty()); d != "" {
 				t.Errorf("the chart's defaults are not Conductor's (-Conductor +chart):\n%s", d)
 			}
@@ -139,6 +143,17 @@ func TestTheConfigIsWhatConductorReads(t *testing.T) {
 			t.Errorf("%s: values are lost: %+v", name, set)
 		}
 	}
+}
+
+// imageOf is the image of a workload's only container.
+func imageOf(o unstructured.Unstructured) string {
+	containers, _, _ := unstructured.NestedSlice(o.Object, "spec", "template", "spec", "containers")
+	if len(containers) != 1 {
+		return ""
+	}
+	c, _ := containers[0].(map[string]any)
+	image, _ := c["image"].(string)
+	return image
 }
 
 // TestEverySettingIsAValue finds settings that the chart forgot, and values that would be unknown settings.
@@ -190,7 +205,7 @@ func grants(t *testing.T, r release) map[string][]rbacv1.PolicyRule {
 func wrongs(r rbacv1.PolicyRule) []string {
 	var found []string
 	never := []string{
-		"pods/exec", "pods/attach", "pods/portforward", "pods/proxy", "pods/ephemeralcontainers", "pods/eviction", "serviceaccounts", "serviceaccounts/token",
+		"pods/exec", "pods/attach", "pods/portforward", "pods/proxy", "pods/ephemeralcontainers", "pods/eviction", "serviceaccounts/token",
 		"users", "groups", "nodes", "nodes/proxy", "services/proxy", "clusterrolebindings", "roles", "customresourcedefinitions",
 		"validatingadmissionpolicies", "validatingadmissionpolicybindings", "mutatingwebhookconfigurations", "certificatesigningrequests",
 	}
@@ -210,7 +225,7 @@ func wrongs(r rbacv1.PolicyRule) []string {
 			found = append(found, v)
 		case slices.Contains(r.Resources, "secrets") && v != "create" && v != "delete":
 			found = append(found, v+" secrets")
-		case v == "bind" && !cmp.Equal(r.ResourceNames, []string{"conductor-stack"}):
+		case v == "bind" && !cmp.Equal(r.ResourceNames, []string{"conductor-stack", "conductor-agent"}):
 			found = append(found, "bind any role")
 		case slices.Contains(r.Resources, "clusterroles") && v != "bind":
 			found = append(found, v+" cluster roles")
@@ -220,6 +235,8 @@ func wrongs(r rbacv1.PolicyRule) []string {
 			found = append(found, v+" namespaces")
 		case slices.Contains(r.Resources, "pods") && !slices.Contains([]string{"get", "list", "watch"}, v):
 			found = append(found, v+" pods")
+		case slices.Contains(r.Resources, "serviceaccounts") && !slices.Contains([]string{"get", "create", "patch", "delete"}, v):
+			found = append(found, v+" service accounts")
 		}
 	}
 	return found
@@ -228,8 +245,15 @@ func wrongs(r rbacv1.PolicyRule) []string {
 func TestRightsAreNarrow(t *testing.T) {
 	for _, values := range []string{leastValues, manyValues} {
 		roles := grants(t, render(t, values))
-		if len(roles) != 4 {
-			t.Errorf("%d roles, want those of its own namespace, of builds, of the cluster and of stacks", len(roles))
+		if len(roles) != 5 {
+			t.Errorf("%d roles, want those of its own namespace, of builds, of the cluster, of stacks and of their agents", len(roles))
+		}
+		for _, rule := range roles["ClusterRole /conductor-agent"] {
+			for _, v := range rule.Verbs {
+				if !slices.Contains([]string{"get", "list", "watch"}, v) {
+					t.Errorf("the agent may %s: %v", v, rule)
+				}
+			}
 		}
 		for name, rules := range roles {
 			for _, rule := range rules {
@@ -252,6 +276,9 @@ func TestWideRightsAreFound(t *testing.T) {
 		{APIGroups: []string{rbacv1.GroupName}, Resources: []string{"clusterroles"}, Verbs: []string{"bind"}},
 		{APIGroups: []string{rbacv1.GroupName}, Resources: []string{"clusterroles"}, Verbs: []string{"bind"}, ResourceNames: []string{"conductor-stack", "admin"}},
 		{APIGroups: []string{""}, Resources: []string{"users"}, Verbs: []string{"impersonate"}},
+		{APIGroups: []string{""}, Resources: []string{"serviceaccounts"}, Verbs: []string{"impersonate"}},
+		{APIGroups: []string{""}, Resources: []string{"serviceaccounts"}, Verbs: []string{"list"}},
+		{APIGroups: []string{""}, Resources: []string{"serviceaccounts/token"}, Verbs: []string{"create"}},
 	} {
 		if len(wrongs(rule)) == 0 {
 			t.Errorf("%v passes", rule)

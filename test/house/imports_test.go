@@ -104,6 +104,12 @@ func TestTheLawIsHeld(t *testing.T) {
 		{"internal/jobs", "k8s.io/client-go/kubernetes", false},
 		{"internal/jobs", "sigs.k8s.io/controller-runtime", false},
 		{"internal/webhook", "test/github", false},
+		{"internal/evidence", "internal/failure", false},
+		{"internal/agent", "internal/junit", false},
+		{"internal/agent", "internal/registry", false},
+		{"internal/junit", "internal/result", false},
+		{"internal/diagnose", "k8s.io/client-go/kubernetes", false},
+		{"internal/controller/run", "internal/agent", false},
 		{"internal/unheard", "fmt", false},
 		{"internal/trigger", "internal/unheard", false},
 
@@ -115,6 +121,10 @@ func TestTheLawIsHeld(t *testing.T) {
 		{"internal/repoconfig", "internal/repoconfig/nearest", true},
 		{"internal/command", "internal/repoconfig/nearest", true},
 		{"internal/githubapp", "net/http", true},
+		{"internal/registry", "internal/evidence", true},
+		{"internal/report", "internal/evidence", true},
+		{"internal/agent/wrapper", "internal/agent", true},
+		{"internal/controller/run", "internal/diagnose", true},
 		{"internal/jobs", "sigs.k8s.io/controller-runtime/pkg/client", true},
 		{"cmd/conductor", "internal/githubapp", true},
 	} {

@@ -35,15 +35,22 @@ var layers = map[string]layer{
 	"internal/failure":    words,
 	"internal/redact":     words,
 	"internal/settings":   words,
+	"internal/evidence":   words,
+	"internal/faults":     words,
 
-	"internal/trigger": pure,
-	"internal/command": pure,
-	"internal/compose": pure,
-	"internal/jobs":    pure,
-	"internal/report":  pure,
+	"internal/trigger":  pure,
+	"internal/command":  pure,
+	"internal/compose":  pure,
+	"internal/jobs":     pure,
+	"internal/junit":    pure,
+	"internal/result":   pure,
+	"internal/diagnose": pure,
+	"internal/record":   pure,
+	"internal/report":   pure,
 
 	"internal/githubapp": adapter,
 	"internal/registry":  adapter,
+	"internal/agent":     adapter,
 
 	"internal/runs": door,
 
