@@ -31,7 +31,9 @@ type kubelet struct {
 	runs   []*containerRun
 	// breakAfter ends each stream with an error after so many lines; 0 is never.
 	breakAfter int
-	opened     []logRequest
+	// down refuses to open anything.
+	down   bool
+	opened []logRequest
 }
 
 type containerRun struct {
@@ -85,6 +87,9 @@ func (k *kubelet) rotate() {
 func (k *kubelet) open(ctx context.Context, r logRequest) (io.ReadCloser, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if k.down {
+		return nil, errors.New("nobody answers")
+	}
 	k.opened = append(k.opened, r)
 	n := len(k.runs) - 1
 	if r.Previous {
@@ -270,12 +275,18 @@ func TestTheEndOfARunThatBrokeOffIsFetched(t *testing.T) {
 	k.breakAfter = 2
 	k.print(0, "one", "two", "three")
 	w := follow(t, t.TempDir(), k, masksOf(t, nil))
+	w.now(0, true)
+	w.text("two")
+	set := func(down bool) {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.down, k.breakAfter = down, 0
+	}
+	set(true)
 	k.restart()
-	k.mu.Lock()
-	k.breakAfter = 0
-	k.mu.Unlock()
 	k.print(time.Second, "again")
 	w.now(1, true)
+	set(false)
 	if got, want := w.text("again"), "one\ntwo\nthree\n[conductor: the container was restarted, 1 times so far]\nagain\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
