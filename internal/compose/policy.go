@@ -15,7 +15,7 @@ import (
 )
 
 // LabelNetworks marks pods whose egress is what the policies of the stack's own networks allow.
-const LabelNetworks = "conductor.digitalservic.es/networks"
+const LabelNetworks = v1alpha1.LabelNetworks
 
 // labelNetwork + network marks the pods on a network.
 const labelNetwork = "network.conductor.digitalservic.es/"

@@ -24,16 +24,28 @@ var linkLocal = netip.MustParsePrefix("169.254.0.0/16")
 // time after its containers run (0.2 s to seconds); until then a rule on ingress refuses the connections of pods that the same
 // rule allows, and a one-shot container that connects at once fails, which it does not under compose. See Wall.
 func Fence(run *v1alpha1.Run, egress []string) (*networkingv1.NetworkPolicy, error) {
+	beyond, err := Egress(egress)
+	if err != nil {
+		return nil, err
+	}
 	p := policy(run, "conductor", networkingv1.PolicyTypeEgress)
-	p.Spec.Egress = []networkingv1.NetworkPolicyEgressRule{{To: samePods()}, dns()}
-	for _, e := range egress {
+	// Policies add up: pods that the compose file keeps apart have their own.
+	p.Spec.PodSelector.MatchExpressions = []metav1.LabelSelectorRequirement{{Key: v1alpha1.LabelNetworks, Operator: metav1.LabelSelectorOpDoesNotExist}}
+	p.Spec.Egress = append([]networkingv1.NetworkPolicyEgressRule{{To: samePods()}, dns()}, beyond...)
+	return p, nil
+}
+
+// Egress are the operator's rules, CIDR or CIDR:port.
+func Egress(list []string) ([]networkingv1.NetworkPolicyEgressRule, error) {
+	rules := make([]networkingv1.NetworkPolicyEgressRule, 0, len(list))
+	for _, e := range list {
 		rule, err := egressRule(e)
 		if err != nil {
 			return nil, err
 		}
-		p.Spec.Egress = append(p.Spec.Egress, rule)
+		rules = append(rules, rule)
 	}
-	return p, nil
+	return rules, nil
 }
 
 // Wall keeps others out of a stack: it is reached by its own pods and by pods of the operator's ingress namespaces, and the agent's port

@@ -45,6 +45,8 @@ type TestInput struct {
 	Timeout, Wait time.Duration
 	// JUnit and Artifacts are patterns of files from the working directory.
 	JUnit, Artifacts []string
+	// JUnitGuess says that nobody named JUnit: it is where tools usually write.
+	JUnitGuess bool
 	// PullSecret is the name of the stack's pull Secret; empty when there is none.
 	PullSecret string
 	// Template is the pod of a compose service that is the test; nil for a plain container.
@@ -66,6 +68,8 @@ func Test(in TestInput) *batchv1.Job {
 		pod.RestartPolicy, pod.ActiveDeadlineSeconds = corev1.RestartPolicyNever, seconds(deadline)
 		pod.AutomountServiceAccountToken, pod.EnableServiceLinks = new(false), new(false)
 	}
+	// When the pod is deleted, the test gets its grace and the wrapper as long for what it left behind.
+	pod.TerminationGracePeriodSeconds = seconds(2*Grace + 5*time.Second)
 	wrap(&pod, in)
 	return job(TestName(in.Key, in.Shards), StackName(in.Run), labels, deadline, pod)
 }
@@ -109,6 +113,9 @@ func wrapperArgv(in TestInput) []string {
 		wrapperBin, "wrap", "--agent", AgentURL(in.Run), "--token-file", tokenDir + "/token",
 		"--suite", in.Key.Suite, "--shard", strconv.Itoa(in.Key.Shard), "--number", strconv.Itoa(in.Key.Number),
 		"--timeout", in.Timeout.String(), "--grace", Grace.String(), "--wait", in.Wait.String(),
+	}
+	if in.JUnitGuess {
+		argv = append(argv, "--junit-guess")
 	}
 	for _, g := range in.JUnit {
 		argv = append(argv, "--junit", g)

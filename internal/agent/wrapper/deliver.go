@@ -43,7 +43,11 @@ func (w *wrapper) deliver(ctx context.Context, p *place, attempt *evidence.Attem
 	c := &courier{patience: patience}
 	var names []string
 	if attempt.ExitCode >= 0 {
-		names = note(attempt)(p.find(ctx, "JUnit files", w.junit))
+		found, problems := p.find(ctx, "JUnit files", w.junit)
+		if w.guess && len(found) == 0 {
+			problems = nil
+		}
+		names = note(attempt)(found, problems)
 		if old := p.stale(names, attempt.StartedAt); old != "" {
 			attempt.Problems = append(attempt.Problems, old+" is older than this test: it may tell of another one.")
 		}

@@ -19,6 +19,8 @@ type options struct {
 	timeout, grace, wait time.Duration
 	// junit and artifacts are patterns from the working directory.
 	junit, artifacts []string
+	// guess says that junit is where tools usually write: nothing there is no problem.
+	guess bool
 	// artifactsLimit is in bytes, as the agent's.
 	artifactsLimit int64
 	argv           []string
@@ -38,6 +40,7 @@ func parse(args []string) (options, error) {
 	f.DurationVar(&o.grace, "grace", 10*time.Second, "")
 	f.DurationVar(&o.wait, "wait", 15*time.Minute, "")
 	f.Var((*list)(&o.junit), "junit", "")
+	f.BoolVar(&o.guess, "junit-guess", false, "")
 	f.Var((*list)(&o.artifacts), "artifacts", "")
 	f.Int64Var(&o.artifactsLimit, "artifacts-limit", 512<<20, "")
 	if err := f.Parse(args); err != nil {

@@ -26,6 +26,8 @@ const (
 	LabelImage = "conductor.digitalservic.es/image"
 	// LabelRepository is the repository's numeric id, which survives renames.
 	LabelRepository = "conductor.digitalservic.es/repository-id"
+	// LabelNetworks marks pods whose egress is what the policies of the stack's own networks allow, and nothing else.
+	LabelNetworks = "conductor.digitalservic.es/networks"
 	// Finalizer holds a Run until its namespace and build Jobs are gone or its deadline has passed.
 	Finalizer = "conductor.digitalservic.es/run"
 )

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/diagnose"
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 	"github.com/w3evolutionsllc/conductor/internal/jobs"
@@ -166,17 +167,20 @@ func agentPod(pods []*corev1.Pod) *corev1.Pod {
 }
 
 // agent is the agent of a Run whose stack is there; since is when it should have begun to answer.
-func (r *Reconciler) agent(s *state, pods []*corev1.Pod, since time.Time) (*agentWatch, error) {
+func (r *Reconciler) agent(ctx context.Context, s *state, pods []*corev1.Pod, since time.Time) (*agentWatch, error) {
 	if p := agentPod(pods); p != nil {
 		return r.agents.at(s.run, p.Status.PodIP), nil
+	}
+	if err := r.own(ctx, s.run, s.status().Namespace); err != nil {
+		return nil, err
 	}
 	left := left(since, agentStart, s.now)
 	for _, p := range pods {
 		if p.Labels[v1alpha1.LabelStage] != jobs.StageAgent {
 			continue
 		}
-		if reason, message, after := blocked(p, s.now); message != "" && after == 0 {
-			return nil, failure.Terminalf(reason, nil, "The stack's agent cannot start: %s", message)
+		if f := diagnose.Blocked(p, r.subject(s, diagnose.Test, "agent"), s.now); f != nil && f.After == 0 {
+			return nil, failure.Terminalf(f.Reason, nil, "%s", f.About("The stack's agent cannot start"))
 		}
 	}
 	if left == 0 {

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/diagnose"
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 	"github.com/w3evolutionsllc/conductor/internal/jobs"
@@ -42,16 +43,16 @@ func (r *Reconciler) observeAttempt(ctx context.Context, s *state, t Suite, st *
 		judge(t, a, *seen.Attempt)
 		return nil
 	case dead:
-		lost(s, t, a, terminated(pod))
+		lost(s, t, a, pod, diagnose.Ended(pod, r.subject(s, diagnose.Test, t.Name)))
 		return nil
 	case pod == nil:
 		return r.missingTestPod(ctx, s, t, a)
 	}
-	if reason, message, after := blocked(pod, s.now); message != "" {
-		if after == 0 {
-			return failure.Terminalf(reason, nil, "The tests of %s cannot start: %s", t.Name, message)
+	if f := diagnose.Blocked(pod, r.subject(s, diagnose.Test, t.Name), s.now); f != nil {
+		if f.After == 0 {
+			return failure.Terminalf(f.Reason, nil, "%s", f.About("The tests of "+t.Name+" cannot start"))
 		}
-		s.lookAgain(after)
+		s.lookAgain(f.After)
 	}
 	limit := t.Test.Timeout.Duration + jobs.Grace + overtime
 	if !seen.Ready {
@@ -63,8 +64,9 @@ func (r *Reconciler) observeAttempt(ctx context.Context, s *state, t Suite, st *
 		return nil
 	}
 	a.Outcome, a.Reason, a.FinishedAt = v1alpha1.OutcomeError, v1alpha1.ReasonTimeout, s.micro()
+	// Its Job is ended with the Run: to delete it before the outcome stands would be to judge it by its deletion.
 	a.Message = fmt.Sprintf("The tests of %s did not end within %s (tests.%s.timeout), and neither did what should have ended them", t.Name, t.Test.Timeout.Duration, t.Name)
-	return r.deleteTest(ctx, s.run, t, *a)
+	return nil
 }
 
 func keyOf(suite string, a v1alpha1.AttemptStatus) evidence.AttemptKey {
@@ -108,16 +110,15 @@ func judge(t Suite, a *v1alpha1.AttemptStatus, seen evidence.Attempt) {
 }
 
 // lost notes how an attempt ended whose wrapper could not say so: it was killed with its container, or its pod was taken away.
-func lost(s *state, t Suite, a *v1alpha1.AttemptStatus, end *corev1.ContainerStateTerminated) {
+func lost(s *state, t Suite, a *v1alpha1.AttemptStatus, pod *corev1.Pod, f *diagnose.Finding) {
 	a.FinishedAt = s.micro()
-	a.Outcome, a.Reason = v1alpha1.OutcomeError, v1alpha1.ReasonCrashed
-	if end.ExitCode >= 0 {
+	a.Outcome, a.Reason, a.Message = v1alpha1.OutcomeError, v1alpha1.ReasonCrashed, "The tests of "+t.Name+" were lost, and nothing says why"
+	if f != nil {
+		a.Reason, a.Message = f.Reason, cut(f.About("The tests of "+t.Name+" were lost"), 1024)
+	}
+	if end := terminated(pod); end.ExitCode >= 0 && !diagnose.Deleted(pod, end) {
 		a.ExitCode = &end.ExitCode
 	}
-	if end.Reason == "OOMKilled" {
-		a.Reason = v1alpha1.ReasonOutOfMemory
-	}
-	a.Message = cut("The tests of "+t.Name+" were lost: "+exitSentence(end), 1024)
 }
 
 // missingTestPod handles an attempt whose pod is not there (yet, or any more).
@@ -133,10 +134,15 @@ func (r *Reconciler) missingTestPod(ctx context.Context, s *state, t Suite, a *v
 	} else if err != nil {
 		return fmt.Errorf("get test job: %w", err)
 	}
-	for _, c := range job.Status.Conditions {
-		if c.Type == batchv1.JobFailed && c.Status == corev1.ConditionTrue {
-			return failure.Terminalf(v1alpha1.ReasonCrashed, nil, "The Job of the suite %s failed: %s", t.Name, c.Message)
-		}
+	f := diagnose.Job(job)
+	if f == nil {
+		f = diagnose.Creation(r.events(ctx, job.Namespace, "Job", name), s.now)
+	}
+	switch {
+	case f != nil && f.After == 0:
+		return failure.Terminalf(f.Reason, nil, "%s", f.About("The tests of "+t.Name+" cannot run"))
+	case f != nil:
+		s.lookAgain(f.After)
 	}
 	if timeLeft(a.StartedAt, t.Test.Timeout.Duration, s.now) <= 0 {
 		return failure.Terminalf(v1alpha1.ReasonTimeout, nil, "No pod of the suite %s was started in time", t.Name)

@@ -3,8 +3,8 @@ package run
 import (
 	"context"
 	"fmt"
-	"slices"
 	"os"
+	"slices"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/failure"

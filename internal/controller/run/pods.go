@@ -2,7 +2,6 @@ package run
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"strings"
 	"time"
@@ -27,15 +26,6 @@ func terminated(pod *corev1.Pod) *corev1.ContainerStateTerminated {
 		return &corev1.ContainerStateTerminated{ExitCode: -1, Reason: pod.Status.Reason, Message: pod.Status.Message}
 	}
 	return nil
-}
-
-// blocked says what keeps a pod from starting: a reason, a sentence, and after which time it counts as a failure (0: now).
-// It is empty for a pod that nothing blocks.
-func blocked(pod *corev1.Pod, now time.Time) (reason, message string, after time.Duration) {
-	if f := diagnose.Blocked(pod, diagnose.Subject{}, now); f != nil {
-		return f.Reason, f.String(), f.After
-	}
-	return "", "", 0
 }
 
 // subject is what sentences about a pod need to know of its Run.
@@ -73,23 +63,6 @@ func timeLeft(start *metav1.MicroTime, d time.Duration, now time.Time) time.Dura
 		return d
 	}
 	return left(start.Time, d, now)
-}
-
-// exitSentence says how a container ended.
-func exitSentence(t *corev1.ContainerStateTerminated) string {
-	switch {
-	case t.Reason == "OOMKilled":
-		return "it ran out of memory and was killed; raise its memory limit"
-	case t.Reason == "DeadlineExceeded":
-		return "it took longer than it may"
-	case t.Reason == "Evicted":
-		return "its pod was evicted: " + t.Message
-	case t.ExitCode < 0:
-		return "its pod failed: " + t.Reason + " " + t.Message
-	case t.Signal != 0:
-		return fmt.Sprintf("it was ended by signal %d", t.Signal)
-	}
-	return fmt.Sprintf("exit code %d", t.ExitCode)
 }
 
 // stackTail is the end of the log of a pod of a stack, as its agent masked it. Where the agent is gone or has nothing, the kubelet's

@@ -30,8 +30,11 @@ func (r *Reconciler) record(ctx context.Context, s *state) error {
 	if !s.over() || !s.open(v1alpha1.ConditionRecorded) {
 		return nil
 	}
-	s.begin(v1alpha1.ConditionRecorded, "Keeping the record")
-	if err := r.dropWaiting(ctx, s); err != nil {
+	if meta.FindStatusCondition(s.status().Conditions, v1alpha1.ConditionRecorded) == nil {
+		s.begin(v1alpha1.ConditionRecorded, "Keeping the record")
+		return nil // Nothing is ended before the outcome stands; see keep.
+	}
+	if err := r.endTests(ctx, s); err != nil {
 		return err
 	}
 	// Without an agent there is nothing of the stack to keep, and the record says so by not having it.
@@ -97,17 +100,17 @@ func (r *Reconciler) remember(ctx context.Context, run *v1alpha1.Run, kept v1alp
 	return nil
 }
 
-// dropWaiting ends the attempts that were made early and never let go.
-func (r *Reconciler) dropWaiting(ctx context.Context, s *state) error {
+// endTests ends the attempts that were never let go, and those that were not waited for.
+func (r *Reconciler) endTests(ctx context.Context, s *state) error {
 	for _, st := range s.status().Suites {
 		for _, a := range st.Attempts {
-			if a.StartedAt != nil {
+			if a.Outcome != "" && a.Reason != v1alpha1.ReasonTimeout {
 				continue
 			}
 			t := Suite{Name: st.Name}
 			t.Test.Shards = int(st.Shards)
 			if err := r.deleteTest(ctx, s.run, t, a); err != nil {
-				return fmt.Errorf("delete a test that was not started: %w", err)
+				return fmt.Errorf("end a test: %w", err)
 			}
 		}
 	}
@@ -127,24 +130,24 @@ func (r *Reconciler) complete(ctx context.Context, s *state, agent Agent) (evide
 		return known, late
 	}
 	for _, a := range known.Attempts {
-		if a.Ended && !a.Complete && !late {
+		if a.Ended && !a.Complete && !late && judged(s.status(), a.Key) {
 			return known, false
 		}
 	}
 	for _, l := range known.Logs {
-		if l.Suite != "" && !l.Ended && !late && started(s.status(), l) {
+		if l.Suite != "" && !l.Ended && !late && judged(s.status(), evidence.AttemptKey{Suite: l.Suite, Shard: l.Shard, Number: l.Number}) {
 			return known, false
 		}
 	}
 	return known, true
 }
 
-// started says whether a log belongs to an attempt that was let go.
-func started(st *v1alpha1.RunStatus, l evidence.LogFile) bool {
+// judged says whether an attempt ended by itself: of the others nothing more is waited for. The suite's name may be a label's value.
+func judged(st *v1alpha1.RunStatus, key evidence.AttemptKey) bool {
 	for _, have := range st.Suites {
 		for _, a := range have.Attempts {
-			if labelled(have.Name, l.Suite) && int(a.Shard) == l.Shard && int(a.Number) == l.Number {
-				return a.StartedAt != nil
+			if (have.Name == key.Suite || labelled(have.Name, key.Suite)) && int(a.Shard) == key.Shard && int(a.Number) == key.Number {
+				return a.Outcome == v1alpha1.OutcomePassed || a.Outcome == v1alpha1.OutcomeFailed || a.Reason == v1alpha1.ReasonTimeout
 			}
 		}
 	}

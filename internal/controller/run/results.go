@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"sync"
 	"time"
 
@@ -192,14 +191,9 @@ func describe(st *v1alpha1.SuiteStatus, full evidence.Suite) {
 		failing, fixed := int32(len(full.Compared.NewlyFailing)), int32(len(full.Compared.NewlyFixed))
 		st.NewlyFailing, st.NewlyFixed = &failing, &fixed
 	}
-	for _, a := range full.Attempts {
-		for _, p := range a.Problems {
-			if full.Shards > 1 {
-				p = "Shard " + strconv.Itoa(a.Shard) + ": " + p
-			}
-			if len(st.Problems) < 10 && a.ExitCode >= 0 {
-				st.Problems = append(st.Problems, cut(p, 512))
-			}
+	for _, p := range result.Problems(full) {
+		if len(st.Problems) < 10 {
+			st.Problems = append(st.Problems, cut(p, 512))
 		}
 	}
 }

@@ -63,8 +63,10 @@ func (r *Reconciler) services(ctx context.Context, s *state, stack *compose.Stac
 // waitsFor says what keeps a service from being started; it is empty when nothing does.
 func (r *Reconciler) waitsFor(s *state, stack *compose.Stack, svc *compose.Service, pods map[string][]*corev1.Pod) string {
 	var waits []string
-	if b, ok := s.plan.ServiceBuilds[svc.Name]; ok && image(s.status(), b).Digest == "" {
-		waits = append(waits, "the image "+b)
+	for _, name := range append([]string{svc.Name}, svc.Shares...) {
+		if b, ok := s.plan.ServiceBuilds[name]; ok && image(s.status(), b).Digest == "" {
+			waits = append(waits, "the image "+b)
+		}
 	}
 	for _, d := range svc.DependsOn {
 		i := slices.IndexFunc(stack.Services, func(o compose.Service) bool { return o.Name == d.Service })

@@ -63,7 +63,12 @@ func (r *Reconciler) convertAll(s *state) (*compose.Stack, error) {
 	for service, build := range s.plan.ServiceBuilds {
 		images[service] = image(s.status(), build).Reference()
 	}
+	egress, err := jobs.Egress(r.Settings.Stacks.Egress)
+	if err != nil {
+		return nil, failure.Terminalf(v1alpha1.ReasonInvalidConfig, err, "The operator's egress list is not valid")
+	}
 	opts := compose.Options{
+		Egress:    egress,
 		Namespace: jobs.StackName(s.run), Images: images, Ceilings: s.run.Spec.Ceilings,
 		Labels: jobs.Labels(s.run, jobs.StageStack), PullSecret: r.pullSecret(s.run), Strict: s.plan.Config.Stack.Strict,
 	}

@@ -82,7 +82,7 @@ func (r *Reconciler) createAttempt(ctx context.Context, s *state, t Suite, st *v
 		}
 	}
 	if len(in.JUnit) == 0 {
-		in.JUnit = repoconfig.DefaultJUnit
+		in.JUnit, in.JUnitGuess = repoconfig.DefaultJUnit, true
 	}
 	if err := r.findArgv(ctx, s, t, &in); err != nil {
 		return err
@@ -134,7 +134,7 @@ func (r *Reconciler) runSuite(ctx context.Context, s *state, t Suite, st *v1alph
 		return err
 	}
 	began := s.time(v1alpha1.ConditionTestsPassed).StartedAt.Time
-	agent, err := r.agent(s, pods[""], began)
+	agent, err := r.agent(ctx, s, pods[""], began)
 	if err != nil {
 		return r.ended(s, st, err)
 	}
