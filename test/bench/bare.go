@@ -248,7 +248,7 @@ func (b *bare) test(ctx context.Context) (int32, error) {
 		Spec: corev1.PodSpec{
 			RestartPolicy: corev1.RestartPolicyNever, AutomountServiceAccountToken: new(false), EnableServiceLinks: new(false),
 			ImagePullSecrets: []corev1.LocalObjectReference{{Name: jobs.PullSecretName(b.spec.Run)}},
-			Containers: []corev1.Container{{Name: "test", Image: ref, Command: t.Test.Command.Argv(), Env: testEnv(t.Test.Env)}},
+			Containers:       []corev1.Container{{Name: "test", Image: ref, Command: t.Test.Command.Argv(), Env: testEnv(t.Test.Env)}},
 		},
 	}
 	if err := b.create(ctx, pod); err != nil {
