@@ -42,10 +42,10 @@ e2e-long: deps cluster-up ## the long forms: a second cluster, killed half-way, 
 bench: deps cluster-up ## overhead over bare pods, webhook latency, memory
 	$(GO) run ./test/bench $(BENCH)
 
-demo: deps ## one run from a pushed tag to the comment; REPO=DIR takes a repository of yours
+demo: deps ## one run from a pushed tag to the comment; REPO=DIR is a repository of yours, SCENARIO=NAME one of examples/scenarios
 	@echo "compiling the demo and Conductor (the first time about two minutes)"
 	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/demo ./test/demo # with the flags of Conductor, to compile what both import once
-	@bin/demo $(if $(REPO),-repo '$(REPO)')
+	@bin/demo $(if $(REPO),-repo '$(REPO)') $(if $(SCENARIO),-scenario '$(SCENARIO)')
 
 fuzz: ## every fuzz test for FUZZTIME
 	@set -e; $(GO) list ./internal/... ./test/github/... | while read -r p; do \

@@ -1,5 +1,6 @@
 // Demo runs Conductor's main job once, on real parts, and shows what a user would see: a tag is pushed, and a few seconds later
-// the result is on the issue and the stack is there to look at. Its exit status is 0 only when the tests in the cluster passed.
+// the result is on the issue and the stack is there to look at. Its exit status is 0 only when the tests in the cluster passed or,
+// in a scenario whose run cannot pass, when the report says what it should.
 package main
 
 import (
@@ -15,26 +16,33 @@ import (
 	"time"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
-	"github.com/w3evolutionsllc/conductor/internal/runs"
 	"github.com/w3evolutionsllc/conductor/test/lab"
 )
 
 func main() {
 	repo := flag.String("repo", lab.Example("shop"), "the directory of the repository to run")
+	name := flag.String("scenario", "", "a run that does not pass: "+strings.Join(scenarioNames(), ", "))
 	timeout := flag.Duration("timeout", 10*time.Minute, "how long the run may take")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := demo(ctx, *repo, *timeout); err != nil {
+	if err := demo(ctx, *repo, *name, *timeout); err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		os.Exit(1)
 	}
 }
 
-func demo(ctx context.Context, dir string, timeout time.Duration) error {
-	began := time.Now()
+func demo(ctx context.Context, dir, name string, timeout time.Duration) error {
+	began, s := time.Now(), scenario{check: passed}
+	if name != "" {
+		var ok bool
+		if s, ok = scenarios[name]; !ok {
+			return fmt.Errorf("there is no scenario %q; there are %s", name, strings.Join(scenarioNames(), ", "))
+		}
+		dir = lab.Example(filepath.Join("scenarios", name))
+	}
 	title("The ground: a Kubernetes, a registry, a GitHub, Conductor (the first time about 12 minutes, most of it compiling Kubernetes; then about 30 s)")
-	l, err := lab.New(ctx, lab.Options{Out: os.Stdout})
+	l, err := lab.New(ctx, lab.Options{Out: os.Stdout, Values: s.values})
 	if err != nil {
 		return err
 	}
@@ -47,6 +55,12 @@ func demo(ctx context.Context, dir string, timeout time.Duration) error {
 	if err != nil {
 		return err
 	}
+	t := &told{lab: l, repository: r, word: word()}
+	if len(s.files) > 0 {
+		if err := r.Write(ctx, s.changes(t.word)); err != nil {
+			return err
+		}
+	}
 	title(fmt.Sprintf("git push origin run-integration-tests   (%s, for issue #%d)", r.Name, r.Issue))
 	pushed := time.Now()
 	if err := r.PushTag(ctx, "run-integration-tests", fmt.Sprintf("Please test, for #%d", r.Issue)); err != nil {
@@ -57,14 +71,37 @@ func demo(ctx context.Context, dir string, timeout time.Duration) error {
 		return err
 	}
 	took := time.Since(pushed)
-	if err := show(ctx, l, r, run); err != nil {
+	if err := t.read(ctx, run.Name); err != nil {
+		return err
+	}
+	if err := t.show(ctx); err != nil {
 		return err
 	}
 	fmt.Printf("\nFrom the push to the result: %.1f s. In all: %.0f s.\n", took.Seconds(), time.Since(began).Seconds())
-	if run.Status.Outcome != v1alpha1.OutcomePassed {
-		return errors.New("the tests did not pass: " + run.Status.Message)
+	return t.verdict(ctx, s)
+}
+
+// verdict says whether the report is right.
+func (t *told) verdict(ctx context.Context, s scenario) error {
+	wrong, err := s.check(ctx, t)
+	if err != nil {
+		return err
+	}
+	if len(wrong) > 0 {
+		return errors.New("the report is not right:\n  " + strings.Join(wrong, "\n  "))
+	}
+	if s.says != "" {
+		fmt.Println("The report is right: " + s.says + ".")
 	}
 	return nil
+}
+
+// passed is what is expected without a scenario.
+func passed(_ context.Context, t *told) ([]string, error) {
+	if t.run.Status.Outcome != v1alpha1.OutcomePassed {
+		return []string{"the tests did not pass: " + t.run.Status.Message}, nil
+	}
+	return nil, nil
 }
 
 // follow prints what goes on until the run is told.
@@ -84,43 +121,6 @@ func follow(ctx context.Context, r *lab.Repository, timeout time.Duration) (*v1a
 		return lab.Finished(run)
 	})
 }
-
-// show prints what a user sees: the comment, the check runs, the runs, the timeline, and how to reach the stack.
-func show(ctx context.Context, l *lab.Lab, r *lab.Repository, run *v1alpha1.Run) error {
-	issue, err := l.GitHub.Issue(r.Name, r.Issue)
-	if err != nil {
-		return fmt.Errorf("read the issue: %w", err)
-	}
-	title("The comment on " + issue.URL)
-	for _, c := range issue.Comments {
-		fmt.Printf("%s:\n%s\n", c.Author, c.Body)
-	}
-	title("The check runs on " + run.Spec.SHA[:12])
-	for _, c := range l.GitHub.CheckRuns(r.Name) {
-		fmt.Printf("%s: %s, %s: %s\n", c.Name, c.Status, c.Conclusion, c.Title)
-	}
-	title("kubectl -n " + lab.Namespace + " get runs")
-	text, err := l.Kubectl(ctx, "-n", lab.Namespace, "get", "runs")
-	if err != nil {
-		return err
-	}
-	fmt.Print(text)
-	title("The timeline: conductor runs get " + run.Name)
-	if err := runs.Describe(os.Stdout, run, time.Now()); err != nil {
-		return fmt.Errorf("print the run: %w", err)
-	}
-	if run.Status.Namespace != "" {
-		title("The stack is still there: kubectl -n " + run.Status.Namespace + " get pods")
-		if text, err = l.Kubectl(ctx, "-n", run.Status.Namespace, "get", "pods,services"); err != nil {
-			return err
-		}
-		fmt.Print(text)
-	}
-	fmt.Printf("\nTo reach it: export KUBECONFIG=%s\n", l.Kubeconfig)
-	return nil
-}
-
-func title(s string) { fmt.Printf("\n\033[1m== %s\033[0m\n", s) }
 
 // slug makes a directory's name a repository's name.
 func slug(s string) string {
