@@ -147,6 +147,7 @@ func TestOutput(t *testing.T) {
 	}{
 		"own":         {`<testsuite><testcase name="a"><system-out>one</system-out><system-err>two</system-err><properties><property><system-out>no</system-out></property></properties></testcase></testsuite>`, []string{"one\ntwo"}},
 		"only one":    {`<testsuite>` + fails("a") + `<system-out>all of it</system-out></testsuite>`, []string{"all of it"}},
+		"properties":  {`<testsuite><properties>p<property name="a">q</property></properties>` + fails("a") + `</testsuite>`, []string{""}},
 		"one, passed": {`<testsuite><testcase name="a"/><system-out>all of it</system-out></testsuite>`, []string{""}},
 		"own first":   {`<testsuite><testcase name="a"><failure/><system-out>own</system-out></testcase><system-out>all of it</system-out></testsuite>`, []string{"own"}},
 		"parts": {`<testsuite>` + fails("testOne") + fails("testOneMore") + fails("testTwo") + "<system-out>setup\ntestOne:\n 1\ntestOneMore\n 2 testOneMore\ntestTwoo\n(testOne) again</system-out></testsuite>",

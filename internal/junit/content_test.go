@@ -71,6 +71,7 @@ func TestText(t *testing.T) {
 		"forbidden references": {"a&#0;b&#8;c&#xB;d&#x1F;e&#xD800;f&#xFFFE;g&#xffff;h", "a\uFFFDb\uFFFDc\uFFFDd\uFFFDe\uFFFDf\uFFFDg\uFFFDh"},
 		"CDATA":                {`<![CDATA[a]b]]c<d>&lt;]]>e`, `a]b]]c<d>&lt;e`},
 		"comment":              {`a<!-- <b> -- -->c`, `ac`},
+		"declaration":          {`a<!DOCTYPE b>c`, `ac`},
 		"instruction":          {`a<?php "?>c`, `ac`},
 		"child":                {`a<b x="1">c</b>d`, `acd`},
 		"forbidden":            {"a\x01b&#2;c\xffd", "a\uFFFDb\uFFFDc\uFFFDd"},
