@@ -16,6 +16,7 @@ import (
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
+	"github.com/w3evolutionsllc/conductor/internal/faults"
 	"github.com/w3evolutionsllc/conductor/internal/trigger"
 )
 
@@ -153,6 +154,7 @@ func (r *Reconciler) start(ctx context.Context, d *v1alpha1.Delivery, name strin
 		}
 		return fmt.Errorf("start run %s: %w", name, err)
 	}
+	faults.Started()
 	d.Status.Outcome, d.Status.Run = v1alpha1.DeliveryStarted, run.Name
 	return nil
 }

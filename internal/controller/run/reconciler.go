@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/faults"
 	"github.com/w3evolutionsllc/conductor/internal/settings"
 )
 
@@ -94,6 +95,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	before := run.DeepCopy()
 	s := &state{run: run, now: r.now(), clock: r.now}
 	err := r.walk(ctx, s)
+	faults.Between(&before.Status, s.status())
 	if perr := r.patchStatus(ctx, before, s); perr != nil {
 		if apierrors.IsConflict(perr) {
 			return ctrl.Result{RequeueAfter: 10 * time.Millisecond}, nil

@@ -15,6 +15,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
+	"github.com/w3evolutionsllc/conductor/internal/faults"
 	"github.com/w3evolutionsllc/conductor/internal/report"
 	"github.com/w3evolutionsllc/conductor/internal/trigger"
 )
@@ -71,6 +72,7 @@ func (r *Reporter) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result
 		run.Status.Report.Message = cut(f.Sentence, 1024)
 		r.giveUp(run, f, digest)
 	}
+	faults.Between(&before.Status, &run.Status)
 	if perr := r.patch(ctx, before, run); perr != nil {
 		return ctrl.Result{}, errors.Join(err, perr)
 	}

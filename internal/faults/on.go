@@ -1,0 +1,158 @@
+//go:build faults
+
+package faults
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+)
+
+// The environment names the point to die at; "list" prints all of them. A process that finds the point's name in the directory has
+// died there before, and lives.
+const (
+	variable  = "CONDUCTOR_FAULT"
+	directory = "CONDUCTOR_FAULT_DIR"
+)
+
+const started = "started"
+
+// point is a place between an effect and its note: the look at a Run after which count is greater than it was noted.
+type point struct {
+	name  string
+	count func(*v1alpha1.RunStatus) int
+}
+
+// points are in the order in which a Run comes by, but for the first, which is a delivery's.
+var points = []point{
+	{started, func(*v1alpha1.RunStatus) int { return 0 }},
+	{"checked-out", ended(v1alpha1.ConditionCheckedOut)},
+	{"secrets-synced", ended(v1alpha1.ConditionSecretsSynced)},
+	{"build-made", images(func(i v1alpha1.ImageStatus) bool { return i.Job != "" })},
+	{"image-built", images(func(i v1alpha1.ImageStatus) bool { return i.Digest != "" })},
+	{"images-built", ended(v1alpha1.ConditionImagesBuilt)},
+	{"namespace-made", func(s *v1alpha1.RunStatus) int { return has(s.Namespace != "") }},
+	{"service-made", services(v1alpha1.ServiceStarting, v1alpha1.ServiceReady, v1alpha1.ServiceCompleted)},
+	{"service-up", services(v1alpha1.ServiceReady, v1alpha1.ServiceCompleted)},
+	{"stack-up", ended(v1alpha1.ConditionStackReady)},
+	{"attempt-made", attempts(func(v1alpha1.AttemptStatus) bool { return true })},
+	{"attempt-let-go", attempts(func(a v1alpha1.AttemptStatus) bool { return a.StartedAt != nil })},
+	{"attempt-ended", attempts(func(a v1alpha1.AttemptStatus) bool { return a.Outcome != "" })},
+	{"attempt-repeated", attempts(func(a v1alpha1.AttemptStatus) bool { return a.Number > 1 })},
+	{"tests-ended", ended(v1alpha1.ConditionTestsPassed)},
+	{"outcome-known", func(s *v1alpha1.RunStatus) int { return has(s.Outcome != "") }},
+	{"recorded", ended(v1alpha1.ConditionRecorded)},
+	{"check-run-made", func(s *v1alpha1.RunStatus) int { return len(report(s).CheckRuns) }},
+	{"comment-made", func(s *v1alpha1.RunStatus) int { return has(report(s).CommentID > 0) }},
+	{"outcome-told", func(s *v1alpha1.RunStatus) int { return has(report(s).Final) }},
+	{"builds-deleted", closed(metav1.ConditionTrue)},
+	{"taken-down", closed(metav1.ConditionFalse)},
+}
+
+var wanted = os.Getenv(variable)
+
+func init() {
+	if wanted == "list" {
+		for _, p := range points {
+			fmt.Println(p.name)
+		}
+		os.Exit(0)
+	}
+	if wanted != "" && !slices.ContainsFunc(points, func(p point) bool { return p.name == wanted }) {
+		panic(variable + ": there is no point " + wanted)
+	}
+}
+
+// Between dies when it is told to die after what happened between before and now.
+func Between(before, now *v1alpha1.RunStatus) {
+	for _, p := range points {
+		if p.name == wanted && p.count(now) > p.count(before) {
+			die()
+		}
+	}
+}
+
+// Started dies when it is told to die after the start of a Run.
+func Started() {
+	if wanted == started {
+		die()
+	}
+}
+
+// die ends the process by SIGKILL, once: the next one finds the name and goes on.
+func die() {
+	mark, err := os.OpenFile(filepath.Join(os.Getenv(directory), "fault-"+wanted), os.O_CREATE|os.O_EXCL, 0o600)
+	if os.IsExist(err) {
+		return
+	}
+	if err != nil {
+		panic(fmt.Errorf("remember the fault: %w", err))
+	}
+	_ = mark.Close()
+	_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	select {}
+}
+
+func has(is bool) int {
+	if is {
+		return 1
+	}
+	return 0
+}
+
+// ended counts a condition that is True or False.
+func ended(condition string) func(*v1alpha1.RunStatus) int {
+	return func(s *v1alpha1.RunStatus) int {
+		c := meta.FindStatusCondition(s.Conditions, condition)
+		return has(c != nil && c.Status != metav1.ConditionUnknown)
+	}
+}
+
+func closed(as metav1.ConditionStatus) func(*v1alpha1.RunStatus) int {
+	return func(s *v1alpha1.RunStatus) int {
+		return has(meta.IsStatusConditionPresentAndEqual(s.Conditions, v1alpha1.ConditionStackKept, as))
+	}
+}
+
+func images(are func(v1alpha1.ImageStatus) bool) func(*v1alpha1.RunStatus) int {
+	return func(s *v1alpha1.RunStatus) (n int) {
+		for _, i := range s.Images {
+			n += has(are(i))
+		}
+		return n
+	}
+}
+
+func services(in ...v1alpha1.ServiceState) func(*v1alpha1.RunStatus) int {
+	return func(s *v1alpha1.RunStatus) (n int) {
+		for _, svc := range s.Services {
+			n += has(slices.Contains(in, svc.State))
+		}
+		return n
+	}
+}
+
+func attempts(are func(v1alpha1.AttemptStatus) bool) func(*v1alpha1.RunStatus) int {
+	return func(s *v1alpha1.RunStatus) (n int) {
+		for _, suite := range s.Suites {
+			for _, a := range suite.Attempts {
+				n += has(are(a))
+			}
+		}
+		return n
+	}
+}
+
+func report(s *v1alpha1.RunStatus) v1alpha1.ReportStatus {
+	if s.Report == nil {
+		return v1alpha1.ReportStatus{}
+	}
+	return *s.Report
+}
