@@ -180,10 +180,10 @@ func (r *repo) test() *v1alpha1.Run {
 	return r.finished(1)
 }
 
-// finished waits until the repository has exactly n runs and the newest of them is over and told.
+// finished waits until the repository has exactly n runs and the newest of them is over, told and recorded, its stack kept or gone.
 func (r *repo) finished(n int) *v1alpha1.Run {
 	r.t.Helper()
-	return r.await(n, "finished", lab.Finished)
+	return r.await(n, "finished", lab.Settled)
 }
 
 // await waits until the repository has exactly n runs and the newest of them is as is asked.

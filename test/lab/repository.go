@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -160,6 +162,16 @@ func (r *Repository) Await(ctx context.Context, timeout time.Duration, what stri
 		return nil, fmt.Errorf("no run %s within %s; %s", what, timeout, text)
 	}
 	return found, nil
+}
+
+// Settled says whether a Run is finished, its record kept or given up, and its stack kept or gone.
+func Settled(run *v1alpha1.Run) bool {
+	for _, condition := range []string{v1alpha1.ConditionRecorded, v1alpha1.ConditionStackKept} {
+		if c := meta.FindStatusCondition(run.Status.Conditions, condition); c == nil || c.Status == metav1.ConditionUnknown {
+			return false
+		}
+	}
+	return Finished(run)
 }
 
 // Finished says whether a Run's outcome is known and told.

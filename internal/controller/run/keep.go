@@ -70,7 +70,7 @@ func (r *Reconciler) keep(ctx context.Context, s *state) error {
 		if err := r.close(ctx, s); err != nil {
 			return err
 		}
-		r.keepUntil(s)
+		r.kept(s)
 	}
 	return r.watchOver(ctx, s)
 }
@@ -110,19 +110,13 @@ func (r *Reconciler) close(ctx context.Context, s *state) error {
 	return client.IgnoreNotFound(err)
 }
 
-// keepUntil sets the stack's expiry.
-func (r *Reconciler) keepUntil(s *state) {
+// kept says for how long the stack stays.
+func (r *Reconciler) kept(s *state) {
+	message := "The stack is kept for " + s.status().Keep
 	if s.status().Keep == "forever" {
-		s.done(v1alpha1.ConditionStackKept, v1alpha1.ReasonDone, "The stack is kept until the run is deleted")
-		return
+		message = "The stack is kept until the run is deleted"
 	}
-	d, err := time.ParseDuration(s.status().Keep)
-	if err != nil {
-		d = s.run.Spec.Ceilings.Keep.Duration
-	}
-	e := metav1.NewTime(s.status().FinishedAt.Add(d))
-	s.status().ExpiresAt = &e
-	s.done(v1alpha1.ConditionStackKept, v1alpha1.ReasonDone, "The stack is kept for "+s.status().Keep)
+	s.done(v1alpha1.ConditionStackKept, v1alpha1.ReasonDone, message)
 }
 
 // stuckAfter is how long a namespace may take to go before its conditions are told.

@@ -108,6 +108,7 @@ func (s *state) finish(outcome v1alpha1.Outcome, reason, message string) {
 		return
 	}
 	s.run.Status.Outcome, s.run.Status.Message, s.run.Status.FinishedAt = outcome, cut(message, 4096), s.micro()
+	s.expire()
 	for _, st := range stages {
 		if !st.always && s.open(st.condition) {
 			s.set(st.condition, metav1.ConditionFalse, reason, "Not finished: "+message)
@@ -116,6 +117,20 @@ func (s *state) finish(outcome v1alpha1.Outcome, reason, message string) {
 			}
 		}
 	}
+}
+
+// expire sets when the stack is taken down, so that the first word of the outcome can say it.
+func (s *state) expire() {
+	st := s.status()
+	if st.Namespace == "" || st.Keep == "forever" || s.run.Spec.Cancel != nil {
+		return
+	}
+	d, err := time.ParseDuration(st.Keep)
+	if err != nil {
+		d = s.run.Spec.Ceilings.Keep.Duration
+	}
+	e := metav1.NewTime(st.FinishedAt.Add(d))
+	st.ExpiresAt = &e
 }
 
 // absorb turns a stage's error into what happens next. It returns the error when the queue has to back off.
