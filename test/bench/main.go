@@ -1,5 +1,6 @@
 // Bench measures what Conductor costs: the time that it adds to a run beside a bare program that does the same work, the time
-// until a webhook is kept and answered, and the memory of its leader. It prints Markdown; docs/benchmarks.md says how to read it.
+// until a webhook is kept and answered, the memory of its leader, what its wrapper and agent add to a test, and what many test cases
+// and long logs cost. It prints Markdown; docs/benchmarks.md says how to read it.
 package main
 
 import (
@@ -11,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -22,6 +24,9 @@ import (
 
 // childArgument makes this program the bare program, which has a process of its own so that its CPU time is its own.
 const childArgument = "bare-child"
+
+// parts are what can be measured, in this order.
+var parts = []string{"overhead", "webhook", "memory", "wrapper", "evidence"}
 
 // options are the flags.
 type options struct {
@@ -51,13 +56,13 @@ func parent(ctx context.Context) error {
 	flag.IntVar(&o.pairs, "pairs", 10, "pairs of runs")
 	flag.IntVar(&o.deliveries, "deliveries", 2000, "deliveries each way at each concurrency")
 	flag.IntVar(&o.held, "runs", 200, "finished Runs that the leader holds")
-	flag.StringVar(&o.only, "only", "", "overhead, webhook or memory")
+	flag.StringVar(&o.only, "only", "", "one of "+strings.Join(parts, ", "))
 	flag.BoolVar(&o.overlap, "overlap", true, "also run the bare program with the stack beginning beside the builds")
 	flag.BoolVar(&o.quick, "quick", false, "two pairs and 400 deliveries")
 	flag.DurationVar(&o.wait, "wait", 5*time.Minute, fmt.Sprintf("how long to wait for a load average below %d", calm))
 	flag.Parse()
-	if o.only != "" && !slices.Contains([]string{"overhead", "webhook", "memory"}, o.only) {
-		return fmt.Errorf("-only is overhead, webhook or memory, not %q", o.only)
+	if o.only != "" && !slices.Contains(parts, o.only) {
+		return fmt.Errorf("-only is one of %s, not %q", strings.Join(parts, ", "), o.only)
 	}
 	if o.quick {
 		o.pairs, o.deliveries = min(o.pairs, 2), min(o.deliveries, 400)
@@ -98,16 +103,16 @@ func measure(ctx context.Context, o options, out io.Writer) error {
 		return err
 	}
 	b.printf("# Conductor beside its ground\n\n%s, on %s.\n", time.Now().UTC().Format("2006-01-02 15:04 UTC"), machine())
-	for _, part := range []struct {
-		name string
-		do   func(context.Context) error
-	}{{"overhead", b.overhead}, {"webhook", b.webhook}, {"memory", b.memory}} {
-		if o.only != "" && o.only != part.name {
+	do := map[string]func(context.Context) error{
+		"overhead": b.overhead, "webhook": b.webhook, "memory": b.memory, "wrapper": b.wrapped, "evidence": b.evidence,
+	}
+	for _, part := range parts {
+		if o.only != "" && o.only != part {
 			continue
 		}
 		before := b.settle(ctx)
-		if err := part.do(ctx); err != nil {
-			return fmt.Errorf("%s: %w", part.name, err)
+		if err := do[part](ctx); err != nil {
+			return fmt.Errorf("%s: %w", part, err)
 		}
 		b.printf("\nLoad average (1 min) before %.2f, after %.2f.\n", before, load())
 		if before >= calm {

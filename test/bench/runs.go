@@ -144,6 +144,7 @@ func over(r *v1alpha1.Run) {
 		meta.SetStatusCondition(&st.Conditions, metav1.Condition{Type: kind, Status: status, Reason: reason, Message: "Planted by the benchmark"})
 	}
 	set(v1alpha1.ConditionReported, metav1.ConditionTrue, v1alpha1.ReasonDone)
+	set(v1alpha1.ConditionRecorded, metav1.ConditionTrue, v1alpha1.ReasonDone)
 	set(v1alpha1.ConditionStackKept, metav1.ConditionFalse, v1alpha1.ReasonExpired)
 	if st.Report == nil {
 		st.Report = &v1alpha1.ReportStatus{}
