@@ -99,7 +99,7 @@ var troubles = []trouble{
 	{
 		name: "build out of memory",
 		files: map[string]string{
-			"Dockerfile.test": "FROM busybox:1.36\nRUN head -c 1500000000 /dev/zero | tail\n", "docker-compose.qa.yml": web("    command: sleep 3600\n"),
+			"Dockerfile.test": "FROM busybox:1.36\nRUN dd if=/dev/zero of=/dev/null bs=1500M count=1\n", "docker-compose.qa.yml": web("    command: sleep 3600\n"),
 		},
 		condition: v1alpha1.ConditionImagesBuilt, reason: v1alpha1.ReasonOutOfMemory,
 		want: []string{"The image tests could not be built: it ran out of memory and was killed; its limit is 1Gi", "Ask the operator to raise builds.memoryLimit (1Gi)"},
@@ -108,7 +108,7 @@ var troubles = []trouble{
 		name: "test out of memory",
 		files: map[string]string{
 			".conductor.yaml":       "version: 1\ntests:\n  smoke:\n    service: hog\n",
-			"docker-compose.qa.yml": web("    command: sleep 3600\n") + "  hog:\n    image: busybox:1.36\n    mem_limit: 64m\n    command: sh -c 'echo filling up; exec tail /dev/zero'\n",
+			"docker-compose.qa.yml": web("    command: sleep 3600\n") + "  hog:\n    image: busybox:1.36\n    mem_limit: 64m\n    command: sh -c 'echo filling up; exec dd if=/dev/zero of=/dev/null bs=200M count=1'\n",
 		},
 		condition: v1alpha1.ConditionTestsPassed, reason: v1alpha1.ReasonOutOfMemory,
 		want: []string{"ran out of memory and was killed; its limit is 64Mi", "Raise deploy.resources.limits.memory (or mem_limit) of the compose service that the suite runs", "filling up"},
@@ -120,22 +120,9 @@ var troubles = []trouble{
 		want: []string{"The tests of smoke could not be started", "/no/such/program"},
 	},
 	{
-		name:      "probe that never passes",
-		files:     quick("6s", web("    command: sleep 3600\n    healthcheck:\n      test: echo no heart; exit 3\n      interval: 1s\n      retries: 600\n")),
-		condition: v1alpha1.ConditionStackReady, reason: v1alpha1.ReasonUnhealthy,
-		want: []string{"The stack was not up 6s after its images were built (stack.ready.timeout)", "web: It runs, but its health check has not passed yet", "Its health check does not pass", "no heart"},
-	},
-	{
-		name:      "file that is gone",
-		files:     quick("15s", gated+"    configs:\n      - source: menu\n        target: /etc/menu\nconfigs:\n  menu:\n    content: soup\n"),
-		during:    withoutFiles,
-		condition: v1alpha1.ConditionStackReady, reason: v1alpha1.ReasonUnhealthy,
-		want: []string{"web: A volume of it cannot be mounted", "configmap", "not found", "What it names has to be there"},
-	},
-	{
 		name: "one-shot service out of memory",
 		files: patient(web("    command: sleep 3600\n    depends_on:\n      migrate:\n        condition: service_completed_successfully\n") +
-			"  migrate:\n    image: busybox:1.36\n    mem_limit: 32m\n    command: sh -c 'echo filling up; exec tail /dev/zero'\n"),
+			"  migrate:\n    image: busybox:1.36\n    mem_limit: 32m\n    command: sh -c 'echo filling up; exec dd if=/dev/zero of=/dev/null bs=200M count=1'\n"),
 		condition: v1alpha1.ConditionStackReady, reason: v1alpha1.ReasonOutOfMemory,
 		want: []string{"The service migrate did not come up: it ran out of memory and was killed; its limit is 32Mi", "of the service migrate in the compose file above 32Mi", "filling up"},
 	},
@@ -277,7 +264,7 @@ var longTroubles = []trouble{
 	},
 	{
 		name:      "service out of memory",
-		files:     patient(web("    command: sh -c 'echo filling up; exec tail /dev/zero'\n    mem_limit: 32m\n")),
+		files:     patient(web("    command: sh -c 'echo filling up; exec dd if=/dev/zero of=/dev/null bs=200M count=1'\n    mem_limit: 32m\n    healthcheck:\n      test: \"false\"\n")),
 		condition: v1alpha1.ConditionStackReady, reason: v1alpha1.ReasonOutOfMemory,
 		want: []string{"it ran out of memory and was killed; its limit is 32Mi", "of the service web in the compose file above 32Mi", "filling up"},
 	},
@@ -286,6 +273,19 @@ var longTroubles = []trouble{
 		files:     patient(web("    command: sleep 3600\n    deploy:\n      resources:\n        reservations:\n          cpus: \"64\"\n")),
 		condition: v1alpha1.ConditionStackReady, reason: v1alpha1.ReasonUnschedulable,
 		want: []string{"The service web cannot start: no node can take it", "Insufficient cpu", "It asks for 64 of cpu", "deploy.resources.reservations"},
+	},
+	{
+		name:      "probe that never passes",
+		files:     quick("25s", web("    command: sleep 3600\n    healthcheck:\n      test: echo no heart; exit 3\n      interval: 1s\n      retries: 600\n")),
+		condition: v1alpha1.ConditionStackReady, reason: v1alpha1.ReasonUnhealthy,
+		want: []string{"The stack was not up 25s after its images were built (stack.ready.timeout)", "web: It runs, but its health check has not passed yet", "Its health check does not pass", "no heart"},
+	},
+	{
+		name:      "file that is gone",
+		files:     quick("40s", gated+"    configs:\n      - source: menu\n        target: /etc/menu\nconfigs:\n  menu:\n    content: soup\n"),
+		during:    withoutFiles,
+		condition: v1alpha1.ConditionStackReady, reason: v1alpha1.ReasonUnhealthy,
+		want: []string{"web: A volume of it cannot be mounted", "configmap", "not found", "What it names has to be there"},
 	},
 	{
 		name: "quota", files: patient(gated), during: narrowed,
