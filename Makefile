@@ -1,13 +1,14 @@
 # Conductor. `make demo` runs the main job, `make test` passes the tests; both install what they need.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help build unit test apiserver e2e e2e-long bench demo verify generate lint fuzz deps cluster-up cluster-down cluster-status
+.PHONY: help build unit test apiserver e2e e2e-long bench demo verify generate lint fuzz mutation deps cluster-up cluster-down cluster-status
 
 GO ?= go
 VERSION ?= $(shell git describe --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 RUN ?= .
 FUZZTIME ?= 1m
+MUTATE ?= trigger report junit result
 CLUSTER_TOOL = $(GO) -C test/cluster run .
 
 help: ## list the targets
@@ -39,8 +40,9 @@ e2e-long: deps cluster-up ## the long forms: a second cluster, killed half-way, 
 	$(GO) -C test/cluster test -count=1 -v -timeout 60m -tags cluster .
 	$(GO) test -count=1 -v -timeout 60m -tags 'e2e long' -run '$(RUN)' ./test/e2e
 
-bench: deps cluster-up ## overhead over bare pods, webhook latency, memory
+bench: deps cluster-up ## what Conductor costs (docs/benchmarks.md); CORPUS=DIR also compares conversions with Kompose's
 	$(GO) run ./test/bench $(BENCH)
+	$(if $(CORPUS),$(GO) -C test/kompose run . -corpus '$(abspath $(CORPUS))')
 
 demo: deps ## one run from a pushed tag to the comment; REPO=DIR is a repository of yours, SCENARIO=NAME one of examples/scenarios
 	@echo "compiling the demo and Conductor (the first time about two minutes)"
@@ -51,12 +53,17 @@ fuzz: ## every fuzz test for FUZZTIME
 	@set -e; $(GO) list ./internal/... ./test/github/... | while read -r p; do \
 	  for f in $$($(GO) test -list '^Fuzz' $$p | grep '^Fuzz' || true); do echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 5x $$p; done; done
 
+mutation: ## changes of the code that no test notices, after long; MUTATE='report trigger' picks packages
+	@set -e; for p in $(MUTATE); do echo "$$p"; GOFLAGS='-vet=off -short -ldflags=-w' $(GO) run github.com/go-gremlins/gremlins/cmd/gremlins@v0.6.0 \
+	  unleash ./internal/$$p --workers 2 --timeout-coefficient 30 --invert-logical --invert-loopctrl --invert-assignments \
+	  --invert-bwassign --remove-self-assignments -S lctvr; done
+
 generate: ## everything that is made from something else
 	$(GO) tool controller-gen object paths=./internal/api/... crd:crdVersions=v1 output:crd:dir=charts/conductor/crds
 	$(GO) generate ./internal/...
 
 lint: ## vet, format, imports
-	$(GO) vet ./... && $(GO) vet -tags 'e2e long apiserver' ./test/... && $(GO) -C test/cluster vet -tags cluster ./...
+	$(GO) vet ./... && $(GO) vet -tags 'e2e long apiserver' ./test/... && $(GO) -C test/cluster vet -tags cluster ./... && $(GO) -C test/kompose vet ./...
 	@test -z "$$(gofmt -l cmd internal test)" || { gofmt -l cmd internal test; echo "run gofmt -w"; exit 1; }
 	$(GO) test ./test/house/...
 
