@@ -28,6 +28,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
 	"github.com/w3evolutionsllc/conductor/test/github"
+	"github.com/w3evolutionsllc/conductor/test/lab"
 )
 
 // suiteOf is a suite of a run's status.
@@ -40,7 +41,8 @@ func suiteOf(t *testing.T, run *v1alpha1.Run, name string) v1alpha1.SuiteStatus 
 func TestSuitesThatPass(t *testing.T) {
 	t.Parallel()
 	r := repository(t, "testdata/passing")
-	run := r.test()
+	r.start()
+	run := r.until("finished", lab.Settled)
 	if run.Status.Outcome != v1alpha1.OutcomePassed {
 		t.Errorf("outcome %s: %s", run.Status.Outcome, run.Status.Message)
 	}
@@ -105,7 +107,8 @@ func largeArtifacts(t *testing.T, kept *keptRecord) {
 func TestSuitesThatFail(t *testing.T) {
 	t.Parallel()
 	r := repository(t, "testdata/failing")
-	run := r.test()
+	r.start()
+	run := r.until("finished", lab.Settled)
 	if run.Status.Outcome != v1alpha1.OutcomeError {
 		t.Errorf("outcome %s: %s", run.Status.Outcome, run.Status.Message)
 	}
@@ -193,13 +196,14 @@ func TestImageWithoutShell(t *testing.T) {
 	if err := os.CopyFS(dir, os.DirFS("testdata/noshell")); err != nil {
 		t.Fatal(err)
 	}
-	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(dir, "work", "probe"), "./testdata/noshell/probe")
+	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(dir, "app", "probe"), "./testdata/noshell/probe")
 	build.Env = append(build.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build the probe: %v\n%s", err, out)
 	}
 	r := repository(t, dir)
-	run := r.test()
+	r.start()
+	run := r.until("finished", lab.Settled)
 	code := int32(7)
 	s := suiteOf(t, run, "bare")
 	if s.Outcome != v1alpha1.OutcomeFailed || s.ExitCode == nil || *s.ExitCode != code {
@@ -217,7 +221,7 @@ func TestImageWithoutShell(t *testing.T) {
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("Conductor's test saw\n%v\nand a bare container\n%v", got, want)
 	}
-	if got["shell"] != false || fmt.Sprint(got["uid"]) != "1000" || got["cwd"] != "/work" {
+	if got["shell"] != false || fmt.Sprint(got["uid"]) != "1000" || got["cwd"] != "/app" {
 		t.Errorf("the image is not what it should be: %v", got)
 	}
 }
