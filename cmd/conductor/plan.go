@@ -168,7 +168,7 @@ func plannedObjects(r *v1alpha1.Run, p *run.Plan, stack *compose.Stack) ([]clien
 		if s.Build != "" {
 			image = "REGISTRY/" + s.Build + "@sha256:DIGEST"
 		}
-		argv := s.Test.Command.Argv()
+		argv := jobs.Literal(s.Test.Command.Argv())
 		if len(argv) == 0 {
 			argv = []string{"WHAT-THE-IMAGE-RUNS"}
 		}

@@ -79,7 +79,7 @@ func objects(t *testing.T) map[string][]client.Object {
 		"test": {
 			Test(TestInput{
 				Run: run, Key: evidence.AttemptKey{Suite: "e2e", Number: 1}, Shards: 1, Image: "registry.example.com/acme/shop/tests@sha256:1", Wrapper: own,
-				Argv: []string{"/bin/sh", "-c", "yarn test && echo $(date)"}, JUnit: []string{"junit.xml"}, Artifacts: []string{"shots/**"},
+				Argv: Literal([]string{"/bin/sh", "-c", "yarn test && echo $(date)"}), JUnit: []string{"junit.xml"}, Artifacts: []string{"shots/**"},
 				Env: map[string]string{"BASE_URL": "http://backend:3001", "CI": "1", "CONDUCTOR_RUN": "mine"}, Timeout: 90 * time.Second, Wait: time.Hour,
 				PullSecret: PullSecretName(run),
 			}),
@@ -213,10 +213,10 @@ func TestNoArgumentIsExpanded(t *testing.T) {
 	if expand("$(GIT_PASSWORD)", vars) != "leaked" {
 		t.Fatal("the model does not expand")
 	}
-	same := func(s string) bool { return expand(literal([]string{s})[0], vars) == s }
+	same := func(s string) bool { return expand(Literal([]string{s})[0], vars) == s }
 	for _, s := range []string{"$(GIT_PASSWORD)", "$$(GIT_PASSWORD)", "$$$(GIT_PASSWORD)", "$", "$$", "a$", "$(", "$()", "$HOME ${HOME} `x`"} {
 		if !same(s) {
-			t.Errorf("%q becomes %q", s, expand(literal([]string{s})[0], vars))
+			t.Errorf("%q becomes %q", s, expand(Literal([]string{s})[0], vars))
 		}
 	}
 	if err := quick.Check(func(parts []uint8) bool {

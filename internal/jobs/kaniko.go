@@ -74,7 +74,7 @@ func Kaniko(in KanikoInput) (*batchv1.Job, error) {
 	pod := podSpec(in.Timeout, corev1.Container{
 		Name:                     "kaniko",
 		Image:                    in.Executor,
-		Args:                     literal(args),
+		Args:                     Literal(args),
 		Env:                      kanikoEnv(in),
 		Resources:                resources,
 		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,

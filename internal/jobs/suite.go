@@ -37,7 +37,8 @@ type TestInput struct {
 	Shards int
 	// Image is the reference of the test's image, Wrapper that of Conductor's own, which holds the wrapper.
 	Image, Wrapper string
-	// Argv is what the wrapper runs: the suite's command, or what the image runs by itself.
+	// Argv is what the wrapper runs: the suite's command, or what the image runs by itself. It is as pods have it: $(NAME) is a
+	// variable, and Literal makes it of what is to be taken as it stands.
 	Argv []string
 	// Env is set on top of the image's environment.
 	Env map[string]string
@@ -87,7 +88,7 @@ func wrap(pod *corev1.PodSpec, in TestInput) {
 	}
 	// A health check is for services; the wrapper says when a test has ended.
 	c.LivenessProbe, c.ReadinessProbe, c.StartupProbe = nil, nil, nil
-	c.Command, c.Args = literal(wrapperArgv(in)), nil
+	c.Command, c.Args = append(Literal(wrapperArgv(in)), in.Argv...), nil
 	c.VolumeMounts = append(c.VolumeMounts,
 		corev1.VolumeMount{Name: volumeBinary, MountPath: wrapperDir, ReadOnly: true},
 		corev1.VolumeMount{Name: volumeToken, MountPath: tokenDir, ReadOnly: true})
@@ -107,7 +108,7 @@ func wrap(pod *corev1.PodSpec, in TestInput) {
 	pod.ImagePullSecrets = pullSecrets(in.PullSecret)
 }
 
-// wrapperArgv is the wrapper's command line.
+// wrapperArgv is the wrapper's command line up to the test's.
 func wrapperArgv(in TestInput) []string {
 	argv := []string{
 		wrapperBin, "wrap", "--agent", AgentURL(in.Run), "--token-file", tokenDir + "/token",
@@ -123,7 +124,7 @@ func wrapperArgv(in TestInput) []string {
 	for _, g := range in.Artifacts {
 		argv = append(argv, "--artifacts", g)
 	}
-	return append(append(argv, "--"), in.Argv...)
+	return append(argv, "--")
 }
 
 // testEnv is sorted. CI=true is the convention that most tools know; a suite may say otherwise, but it cannot set CONDUCTOR_*.
@@ -135,7 +136,7 @@ func testEnv(in TestInput) []corev1.EnvVar {
 	env["CONDUCTOR_ATTEMPT"] = strconv.Itoa(in.Key.Number)
 	var vars []corev1.EnvVar
 	for _, k := range slices.Sorted(maps.Keys(env)) {
-		vars = append(vars, corev1.EnvVar{Name: k, Value: literal([]string{env[k]})[0]})
+		vars = append(vars, corev1.EnvVar{Name: k, Value: Literal([]string{env[k]})[0]})
 	}
 	return vars
 }

@@ -28,7 +28,8 @@ func Table(w io.Writer, list []v1alpha1.Run, now time.Time) error {
 // timeline are the stages by their names in v1alpha1.StageTime, with their conditions.
 var timeline = []struct{ name, condition string }{
 	{"checkout", v1alpha1.ConditionCheckedOut}, {"secrets", v1alpha1.ConditionSecretsSynced}, {"builds", v1alpha1.ConditionImagesBuilt},
-	{"stack", v1alpha1.ConditionStackReady}, {"tests", v1alpha1.ConditionTestsPassed}, {"report", v1alpha1.ConditionReported},
+	{"stack", v1alpha1.ConditionStackReady}, {"tests", v1alpha1.ConditionTestsPassed},
+	{"record", v1alpha1.ConditionRecorded}, {"report", v1alpha1.ConditionReported},
 	{"keep", v1alpha1.ConditionStackKept},
 }
 

@@ -28,7 +28,10 @@ func (r *Reconciler) observeAttempt(ctx context.Context, s *state, t Suite, st *
 	key := keyOf(t.Name, *a)
 	if a.StartedAt == nil {
 		if err := agent.Go(ctx, key); err != nil {
-			return failure.Transientf(v1alpha1.ReasonUnavailable, err, "The stack's agent does not answer")
+			if timeLeft(s.time(v1alpha1.ConditionTestsPassed).StartedAt, agentStart, s.now) > 0 {
+				return failure.Waitingf(v1alpha1.ReasonPending, 200*time.Millisecond, "Waiting for the stack's agent")
+			}
+			return failure.Terminalf(v1alpha1.ReasonUnavailable, err, "The stack's agent did not answer for %s", agentStart)
 		}
 		a.StartedAt = s.micro()
 		if st.StartedAt == nil {
@@ -40,7 +43,7 @@ func (r *Reconciler) observeAttempt(ctx context.Context, s *state, t Suite, st *
 	seen, err := agent.attempt(ctx, key, dead)
 	switch {
 	case err == nil && seen.Ended && seen.Attempt != nil:
-		judge(t, a, *seen.Attempt)
+		r.settle(s, t, a, *seen.Attempt, pod)
 		return nil
 	case dead:
 		lost(s, t, a, pod, diagnose.Ended(pod, r.subject(s, diagnose.Test, t.Name)))
@@ -84,6 +87,41 @@ func attemptPod(pods []*corev1.Pod, suite string, a v1alpha1.AttemptStatus) *cor
 	return nil
 }
 
+// doubt is how long after a test ended the kubelet may take to say what was done to its container.
+const doubt = 3 * time.Second
+
+// settle notes how an attempt ended. A test that ended well, or by itself, did what its wrapper says; one that was ended from outside
+// may have been killed for its memory or taken away with its pod, which only the pod's status tells.
+func (r *Reconciler) settle(s *state, t Suite, a *v1alpha1.AttemptStatus, seen evidence.Attempt, pod *corev1.Pod) {
+	if pod == nil || seen.ExitCode == 0 || seen.TimedOut || seen.Signal == "" && !deletedBefore(pod, seen.FinishedAt) {
+		judge(t, a, seen)
+		return
+	}
+	f := diagnose.Ended(pod, r.subject(s, diagnose.Test, t.Name))
+	switch {
+	case f != nil && f.Reason != v1alpha1.ReasonCrashed:
+		lost(s, t, a, pod, f)
+	case terminated(pod) == nil && left(seen.FinishedAt, doubt, s.now) > 0:
+		s.lookAgain(100 * time.Millisecond)
+	case deletedBefore(pod, seen.FinishedAt):
+		lost(s, t, a, pod, &diagnose.Finding{Reason: v1alpha1.ReasonDeleted, Sentence: "the pod was deleted while it ran"})
+	default:
+		judge(t, a, seen)
+	}
+}
+
+// deletedBefore says whether somebody asked for a pod's end before a moment.
+func deletedBefore(pod *corev1.Pod, at time.Time) bool {
+	if pod.DeletionTimestamp == nil {
+		return false
+	}
+	asked := pod.DeletionTimestamp.Time
+	if g := pod.DeletionGracePeriodSeconds; g != nil {
+		asked = asked.Add(-time.Duration(*g) * time.Second)
+	}
+	return asked.Before(at)
+}
+
 // judge notes how an attempt ended, as its wrapper saw it.
 func judge(t Suite, a *v1alpha1.AttemptStatus, seen evidence.Attempt) {
 	finished := metav1.NewMicroTime(seen.FinishedAt)
@@ -116,7 +154,7 @@ func lost(s *state, t Suite, a *v1alpha1.AttemptStatus, pod *corev1.Pod, f *diag
 	if f != nil {
 		a.Reason, a.Message = f.Reason, cut(f.About("The tests of "+t.Name+" were lost"), 1024)
 	}
-	if end := terminated(pod); end.ExitCode >= 0 && !diagnose.Deleted(pod, end) {
+	if end := terminated(pod); end != nil && end.ExitCode >= 0 && !diagnose.Deleted(pod, end) {
 		a.ExitCode = &end.ExitCode
 	}
 }

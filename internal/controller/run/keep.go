@@ -47,8 +47,8 @@ func (r *Reconciler) keep(ctx context.Context, s *state) error {
 		s.begin(v1alpha1.ConditionStackKept, "Ending what the run no longer needs")
 		return nil
 	}
-	if recording(s) {
-		return r.close(ctx, s) // The record is made of what is there.
+	if recording(s) || s.recorded {
+		return r.close(ctx, s) // The record is made of what is there, and once more of it when this look cannot be noted.
 	}
 	r.release(s.run)
 	if s.open(v1alpha1.ConditionStackKept) {

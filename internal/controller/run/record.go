@@ -34,6 +34,7 @@ func (r *Reconciler) record(ctx context.Context, s *state) error {
 		s.begin(v1alpha1.ConditionRecorded, "Keeping the record")
 		return nil // Nothing is ended before the outcome stands; see keep.
 	}
+	s.recorded = true
 	if err := r.endTests(ctx, s); err != nil {
 		return err
 	}

@@ -17,6 +17,8 @@ type state struct {
 	now  time.Time
 	// clock is looked at for the timeline; a stage may take longer than a moment. nil means now.
 	clock func() time.Time
+	// recorded says that the record was ended in this look, and so is not noted yet.
+	recorded bool
 	// again is the shortest time after which a stage wants to look again; 0 when none does.
 	again time.Duration
 }

@@ -72,7 +72,7 @@ func (r *Reconciler) prepare(ctx context.Context, s *state, t Suite, st *v1alpha
 func (r *Reconciler) createAttempt(ctx context.Context, s *state, t Suite, st *v1alpha1.SuiteStatus, shard, number int32) error {
 	in := jobs.TestInput{
 		Run: s.run, Key: evidence.AttemptKey{Suite: t.Name, Shard: int(shard), Number: int(number)}, Shards: t.Test.Shards,
-		Image: t.Image, Wrapper: r.Settings.Image, Argv: t.Test.Command.Argv(), Env: t.Test.Env,
+		Image: t.Image, Wrapper: r.Settings.Image, Argv: jobs.Literal(t.Test.Command.Argv()), Env: t.Test.Env,
 		Timeout: t.Test.Timeout.Duration, Wait: s.run.Spec.Ceilings.RunTimeout.Duration,
 		JUnit: t.Test.Reports.JUnit, Artifacts: t.Test.Artifacts, PullSecret: r.pullSecret(s.run),
 	}
@@ -118,10 +118,10 @@ func (r *Reconciler) findArgv(ctx context.Context, s *state, t Suite, in *jobs.T
 	if err != nil {
 		return fmt.Errorf("look up what the image of %s runs: %w", t.Name, err)
 	}
-	if len(args) > 0 {
+	if cmd = jobs.Literal(cmd); len(args) > 0 {
 		cmd = args
 	}
-	if in.Argv = slices.Concat(own, cmd); len(in.Argv) == 0 {
+	if in.Argv = slices.Concat(jobs.Literal(own), cmd); len(in.Argv) == 0 {
 		return failure.Terminalf(v1alpha1.ReasonInvalidConfig, nil, "The image %s does not say what it runs; set tests.%s.command", in.Image, t.Name)
 	}
 	return nil
