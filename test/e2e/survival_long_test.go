@@ -1,0 +1,160 @@
+//go:build e2e && long
+
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/test/lab"
+)
+
+// TestLeaderKilledFortyTimes kills the leader at forty random moments, over several runs.
+func TestLeaderKilledFortyTimes(t *testing.T) { killing(t, 40, 8*time.Second) }
+
+// TestAPIServerAwayForAMinute takes the API server away for a minute.
+func TestAPIServerAwayForAMinute(t *testing.T) { awayFor(t, time.Minute) }
+
+// TestDiesAtEveryPoint has the leader die once at each point between an effect and its note, in a build that can do that.
+func TestDiesAtEveryPoint(t *testing.T) {
+	bin := faulty(t)
+	image, err := here.Push(t.Context(), bin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := here.Install
+	in.Image, in.Values = image, values
+	t.Cleanup(func() {
+		_, err := here.Kubectl(context.Background(), "-n", lab.Namespace, "set", "env", "deployment/conductor", "CONDUCTOR_FAULT-", "CONDUCTOR_FAULT_DIR-")
+		if err := errors.Join(err, here.Reinstall(context.Background(), values)); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := here.Cluster.Install(t.Context(), in, os.Stderr); err != nil {
+		t.Fatal(err)
+	}
+	for _, point := range points(t, bin) {
+		t.Run(point, func(t *testing.T) { diesAt(t, point) })
+	}
+}
+
+// faulty builds Conductor so that it can be told where to die.
+func faulty(t *testing.T) string {
+	t.Helper()
+	bin := filepath.Join(t.TempDir(), "conductor")
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-tags", "faults", "-trimpath", "-ldflags", "-s -w -X main.version=lab", "-o", bin, "./cmd/conductor")
+	cmd.Dir, cmd.Env = filepath.Join("..", ".."), append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return bin
+}
+
+// points are all that the binary knows.
+func points(t *testing.T, bin string) []string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), bin)
+	cmd.Env = append(os.Environ(), "CONDUCTOR_FAULT=list")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := strings.Fields(string(out))
+	if len(all) < 10 {
+		t.Fatalf("these points are too few to be true: %q", all)
+	}
+	return all
+}
+
+// diesAt runs a run with a Conductor that dies at a point, once on each replica.
+func diesAt(t *testing.T, point string) {
+	if _, err := here.Kubectl(t.Context(), "-n", lab.Namespace, "set", "env", "deployment/conductor", "CONDUCTOR_FAULT="+point, "CONDUCTOR_FAULT_DIR=/checkouts"); err != nil {
+		t.Fatal(err)
+	}
+	settle(t)
+	eventually(t, patience, func() error {
+		if n := len(conductors(t)); n != 2 {
+			return fmt.Errorf("%d replicas, want two", n)
+		}
+		return nil
+	})
+	l, r := open(t), enduring(t)
+	r.push(tag, fmt.Sprintf("Run the tests for #%d", r.Issue))
+	run := r.outlived()
+	eventually(t, endurance, func() error {
+		if run = r.get(run); !settled(run) {
+			return fmt.Errorf("run %s is not settled", run.Name)
+		}
+		return nil
+	})
+	r.survived(run, l.of(run))
+	if point == "taken-down" {
+		r.takenDown(run)
+	}
+	if n := died(t); n == 0 {
+		t.Errorf("nobody died at %s", point)
+	}
+}
+
+// settled says that nothing of a run is under way any more.
+func settled(run *v1alpha1.Run) bool {
+	for _, c := range run.Status.Conditions {
+		if c.Type == v1alpha1.ConditionStackKept {
+			return c.Status != metav1.ConditionUnknown && run.Status.Report != nil && run.Status.Report.Final
+		}
+	}
+	return false
+}
+
+// takenDown cancels a run that is over, and waits until its stack is gone and the Run says so.
+func (r *repo) takenDown(run *v1alpha1.Run) {
+	r.t.Helper()
+	patch := fmt.Sprintf(`{"spec":{"cancel":{"by":"ada","at":%q}}}`, time.Now().UTC().Format(time.RFC3339))
+	if err := here.Client.Patch(r.t.Context(), run, client.RawPatch("application/merge-patch+json", []byte(patch))); err != nil {
+		r.t.Fatal(err)
+	}
+	r.gone(run)
+	eventually(r.t, endurance, func() error {
+		for _, c := range r.get(run).Status.Conditions {
+			if c.Type == v1alpha1.ConditionStackKept && c.Status == metav1.ConditionFalse {
+				return nil
+			}
+		}
+		return fmt.Errorf("run %s does not say that its stack is gone", run.Name)
+	})
+}
+
+// conductors are Conductor's pods, those that are going included.
+func conductors(t *testing.T) (names []string) {
+	t.Helper()
+	for _, p := range pods(t, lab.Namespace) {
+		if p.Labels["app.kubernetes.io/name"] == "conductor" {
+			names = append(names, p.Name)
+		}
+	}
+	return names
+}
+
+// died counts how often replicas were ended by SIGKILL.
+func died(t *testing.T) (n int) {
+	t.Helper()
+	for _, p := range pods(t, lab.Namespace) {
+		for _, c := range p.Status.ContainerStatuses {
+			if end := c.LastTerminationState.Terminated; end != nil && end.ExitCode == 137 {
+				n++
+			}
+		}
+	}
+	return n
+}
