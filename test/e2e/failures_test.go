@@ -289,7 +289,7 @@ var longTroubles = []trouble{
 	},
 	{
 		name:      "crash loop",
-		files:     patient(web("    command: sh -c 'echo no database at db:5432; exit 4'\n    restart: always\n")),
+		files:     patient(web("    command: sh -c 'echo no database at db:5432; exit 4'\n    restart: always\n    healthcheck:\n      test: \"false\"\n")),
 		condition: v1alpha1.ConditionStackReady, reason: v1alpha1.ReasonCrashed,
 		want: []string{"The service web did not come up: it crashed ", " times, the last time: it ended with exit code 4", "no database at db:5432"},
 	},
@@ -309,7 +309,7 @@ var longTroubles = []trouble{
 		name:      "probe that never passes",
 		files:     quick("75s", web("    command: sleep 3600\n    healthcheck:\n      test: echo no heart; exit 3\n      interval: 1s\n      retries: 600\n")),
 		condition: v1alpha1.ConditionStackReady, reason: v1alpha1.ReasonUnhealthy,
-		want: []string{"The stack was not up 75s after its images were built (stack.ready.timeout)", "web: It runs, but its health check has not passed yet", "Its health check does not pass", "no heart"},
+		want: []string{"The stack was not up 1m15s after its images were built (stack.ready.timeout)", "web: It runs, but its health check has not passed yet", "Its health check does not pass", "no heart"},
 	},
 	{
 		name:      "file that is gone",
