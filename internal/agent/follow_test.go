@@ -260,7 +260,7 @@ func TestARestartedContainerIsOneLog(t *testing.T) {
 	w.pod.Status.Phase = corev1.PodFailed
 	w.now(3, false)
 	got := w.text("fourth")
-	want := "first\n[conductor: the container has run 1 times more, whose logs are gone]\nthird\n[conductor: the container was restarted, 3 times so far]\nfourth\n"
+	want := "first\n[conductor: the container has run 1 times more, whose logs are gone]\nthird\n[conductor: the container was restarted; restarts so far: 3]\nfourth\n"
 	if got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
@@ -287,7 +287,7 @@ func TestTheEndOfARunThatBrokeOffIsFetched(t *testing.T) {
 	k.print(time.Second, "again")
 	w.now(1, true)
 	set(false)
-	if got, want := w.text("again"), "one\ntwo\nthree\n[conductor: the container was restarted, 1 times so far]\nagain\n"; got != want {
+	if got, want := w.text("again"), "one\ntwo\nthree\n[conductor: the container was restarted; restarts so far: 1]\nagain\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

@@ -77,7 +77,7 @@ func (r *reading) turn(ctx context.Context, st status) {
 	}
 	r.begin(position{Pod: st.pod, Restarts: st.restarts})
 	if st.restarts > 0 {
-		r.c.file.note(r.at, "the container was restarted, %d times so far", st.restarts)
+		r.c.file.note(r.at, "the container was restarted; restarts so far: %d", st.restarts)
 	}
 }
 

@@ -1,6 +1,7 @@
 package compose
 
 import (
+	"fmt"
 	"maps"
 	"math"
 	"net/netip"
@@ -19,13 +20,8 @@ import (
 func (u *unit) ownImage() string {
 	named := u.s.Image
 	if named != "" && u.s.Build == nil {
-		ref, err := reference.ParseNormalizedNamed(named)
-		if err != nil {
-			u.refuse("image", "", "%q names no image: %v", named, err)
-		} else if !allowed(u.c.o.Ceilings.Registries, ref.Name()) {
-			u.refuse("image", "", "%s is not in the registries that the operator allows (stacks.registries): %s", ref.Name(), strings.Join(u.c.o.Ceilings.Registries, ", "))
-		} else if own := u.c.o.OwnRegistry; own != "" && allowed([]string{own}, ref.Name()) && !allowed([]string{u.c.o.OwnProject}, ref.Name()) {
-			u.refuse("image", "", "%s belongs to another repository: of %s a stack runs only what is below %s", ref.Name(), own, u.c.o.OwnProject)
+		if why := RefusesImage(named, u.c.o); why != "" {
+			u.refuse("image", "", "%s", why)
 		}
 	}
 	switch given := u.c.o.Images[u.s.Name]; {
@@ -35,6 +31,20 @@ func (u *unit) ownImage() string {
 		return named
 	}
 	return u.c.compose.Name + "-" + u.s.Name
+}
+
+// RefusesImage says why a stack may not run an image that a repository names; it is empty when it may.
+func RefusesImage(name string, o Options) string {
+	ref, err := reference.ParseNormalizedNamed(name)
+	switch own := o.OwnRegistry; {
+	case err != nil:
+		return fmt.Sprintf("%q names no image: %v", name, err)
+	case !allowed(o.Ceilings.Registries, ref.Name()):
+		return fmt.Sprintf("%s is not in the registries that the operator allows (stacks.registries): %s", ref.Name(), strings.Join(o.Ceilings.Registries, ", "))
+	case own != "" && allowed([]string{own}, ref.Name()) && !allowed([]string{o.OwnProject}, ref.Name()):
+		return fmt.Sprintf("%s belongs to another repository: of %s a stack runs only what is below %s", ref.Name(), own, o.OwnProject)
+	}
+	return ""
 }
 
 // allowed says whether an image's repository lies below one of the prefixes; none allow all.

@@ -100,10 +100,16 @@ func (c *converter) labels(service string) map[string]string {
 	return l
 }
 
+// agentName is the Service, Deployment and ServiceAccount of a stack's agent (internal/jobs).
+const agentName = "conductor-agent"
+
 // surveyNames collects the further names of a service, and looks at its own.
 func (c *converter) surveyNames(s types.ServiceConfig) {
 	if c.reserved(c.names[s.Name]) {
 		c.refuse(s.Name, "", "", "the name %q is that of another service's published ports: use another", s.Name)
+	}
+	if c.names[s.Name] == agentName {
+		c.refuse(s.Name, "", "", "the name %q is that of Conductor's own pod in each stack: use another", s.Name)
 	}
 	if strings.ToLower(s.Name) != c.names[s.Name] {
 		c.note(s.Name, "", "", "no Kubernetes Service can have this name: it is %s in the stack", c.names[s.Name])

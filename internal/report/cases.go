@@ -119,10 +119,16 @@ func seconds(s float64) string {
 	return brief(time.Duration(min(s, 1e6) * float64(time.Second)))
 }
 
+// noticeable is the least time in seconds of a test that is called slow.
+const noticeable = 0.1
+
 // slowest names the suite's slowest cases with their times.
 func (d *document) slowest(t *tested) {
 	var spans []string
 	for _, c := range t.slowest[:min(len(t.slowest), d.names)] {
+		if c.Seconds < noticeable {
+			break
+		}
 		spans = append(spans, code(c.ID())+" "+seconds(c.Seconds))
 	}
 	if len(spans) > 0 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -77,6 +78,11 @@ func (r *Reconciler) convertAll(s *state) (*compose.Stack, error) {
 		return nil, failure.Terminalf(v1alpha1.ReasonInvalidCompose, nil, "%v", err)
 	}
 	return stack, nil
+}
+
+// ownRegistry is where the images of all repositories are.
+func (r *Reconciler) ownRegistry() string {
+	return strings.TrimSuffix(r.Settings.Registry.Host+"/"+r.Settings.Registry.Prefix, "/")
 }
 
 // namespace makes the stack's namespace and everything in it that no service waits for.

@@ -11,6 +11,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/compose"
+	"github.com/w3evolutionsllc/conductor/internal/diagnose"
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 	"github.com/w3evolutionsllc/conductor/internal/jobs"
@@ -42,7 +44,37 @@ func (r *Reconciler) tests(ctx context.Context, s *state) error {
 			return r.prepareNext(ctx, s, i+1)
 		}
 	}
+	if err := r.noteCrashes(ctx, s); err != nil {
+		return err
+	}
 	r.conclude(s)
+	return nil
+}
+
+// noteCrashes tells of services that crashed while the tests ran. It does not change the outcome: tests may end a service on purpose.
+func (r *Reconciler) noteCrashes(ctx context.Context, s *state) error {
+	pods, err := r.stacks.pods(ctx, s.run)
+	if err != nil {
+		return err
+	}
+	for i := range s.status().Services {
+		st := &s.status().Services[i]
+		if st.State != v1alpha1.ServiceReady {
+			continue
+		}
+		for _, p := range pods[st.Name] {
+			n := diagnose.Crashes(p)
+			if n == 0 {
+				continue
+			}
+			if st.Message = "It crashed " + count(n, "time"); !isReady(p) {
+				st.State = v1alpha1.ServiceStarting
+			}
+			if len(s.status().Notes) < 20 {
+				s.status().Notes = append(s.status().Notes, "The service "+st.Name+" crashed "+count(n, "time")+" by the end of the tests")
+			}
+		}
+	}
 	return nil
 }
 
@@ -79,6 +111,12 @@ func (r *Reconciler) createAttempt(ctx context.Context, s *state, t Suite, st *v
 	if t.Build != "" {
 		if in.Image = image(s.status(), t.Build).Reference(); in.Image == "" {
 			return nil
+		}
+	}
+	if t.Build == "" && t.Test.Service == "" { // A service's is looked at with the others.
+		own := compose.Options{Ceilings: s.run.Spec.Ceilings, OwnRegistry: r.ownRegistry(), OwnProject: r.Registry.Repository(s.run.Spec.Repository, "")}
+		if why := compose.RefusesImage(t.Image, own); why != "" {
+			return failure.Terminalf(v1alpha1.ReasonRefused, nil, "tests.%s.image: %s", t.Name, why)
 		}
 	}
 	if len(in.JUnit) == 0 {
