@@ -55,7 +55,7 @@ func demo(ctx context.Context, dir, name string, timeout time.Duration) error {
 	if err != nil {
 		return err
 	}
-	t := &told{lab: l, repository: r, word: word()}
+	t := &told{lab: l, repository: r, word: word(), brief: name == ""}
 	if len(s.files) > 0 {
 		if err := r.Write(ctx, s.changes(t.word)); err != nil {
 			return err

@@ -25,6 +25,8 @@ import (
 type told struct {
 	lab        *lab.Lab
 	repository *lab.Repository
+	// brief shows the record's place instead of the record.
+	brief bool
 	// word was made up before the push, for scenarios that want one.
 	word string
 
@@ -114,8 +116,12 @@ func (t *told) show(ctx context.Context) error {
 			fmt.Printf("  %s:%d: %s: %s: %s\n", a.Path, a.StartLine, a.Level, a.Title, a.Message)
 		}
 	}
-	title("The record: conductor runs record " + t.run.Name)
-	fmt.Print(t.printed)
+	title("The record, when all of this is gone: conductor runs record " + t.run.Name)
+	if r := t.run.Status.Record; r != nil && t.brief {
+		fmt.Printf("%s@%s, %d kB\n", r.Reference, r.Digest, (r.Size+999)/1000)
+	} else {
+		fmt.Print(t.printed)
+	}
 	title("kubectl -n " + lab.Namespace + " get runs")
 	text, err := t.lab.Kubectl(ctx, "-n", lab.Namespace, "get", "runs")
 	if err != nil {
