@@ -1,7 +1,7 @@
 # Conductor. `make demo` runs the main job, `make test` passes the tests; both install what they need.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help build unit test apiserver e2e e2e-long bench demo verify generate lint fuzz mutation deps cluster-up cluster-down cluster-status
+.PHONY: help build unit test apiserver e2e e2e-long bench demo demo-binary verify generate lint fuzz mutation deps cluster-up cluster-down cluster-status
 
 GO ?= go
 VERSION ?= $(shell git describe --always --dirty 2>/dev/null || echo dev)
@@ -44,10 +44,13 @@ bench: deps cluster-up ## what Conductor costs (docs/benchmarks.md); CORPUS=DIR 
 	$(GO) run ./test/bench $(BENCH)
 	$(if $(CORPUS),$(GO) -C test/kompose run . -corpus '$(abspath $(CORPUS))')
 
-demo: deps ## one run from a pushed tag to the comment; REPO=DIR is a repository of yours, SCENARIO=NAME one of examples/scenarios
+demo: ## one run from a pushed tag to the comment; REPO=DIR is a repository of yours, SCENARIO=NAME one of examples/scenarios
 	@echo "compiling the demo and Conductor (the first time about two minutes)"
-	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/demo ./test/demo # with the flags of Conductor, to compile what both import once
+	@$(MAKE) --no-print-directory -j2 deps demo-binary # Debian's mirror is waited for while the compiler works.
 	@bin/demo $(if $(REPO),-repo '$(REPO)') $(if $(SCENARIO),-scenario '$(SCENARIO)')
+
+demo-binary: # with the flags of Conductor, to compile what both import once
+	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/demo ./test/demo
 
 fuzz: ## every fuzz test for FUZZTIME
 	@set -e; $(GO) list ./internal/... ./test/github/... | while read -r p; do \
