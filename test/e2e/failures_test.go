@@ -57,12 +57,21 @@ func (c trouble) judge(t *testing.T, r *repo, run *v1alpha1.Run) {
 	r.explains(run, badInput{conclusion: c.conclusion, want: c.want})
 }
 
-// Files of runs that build nothing.
+// Files of runs that build nothing. Their suite is a compose service, which asks for little of a node.
 const (
-	trivialTest = "version: 1\ntests:\n  smoke:\n    image: busybox:1.36\n    command: echo all is well\n"
-	quickTest   = "version: 1\nstack:\n  ready:\n    timeout: %s\ntests:\n  smoke:\n    image: busybox:1.36\n    command: echo all is well\n"
-	// slowTest leaves time to do something to it.
-	slowTest = "version: 1\ntests:\n  smoke:\n    image: busybox:1.36\n    command: |\n      echo began\n      echo '<testsuite><testcase classname=\"slow\" name=\"ends\"/></testsuite>' >junit.xml\n      sleep %d\n"
+	smokeTest = "version: 1\nstack:\n  ready:\n    timeout: %s\ntests:\n  smoke:\n    service: smoke\n"
+	quickly   = "  smoke:\n    image: busybox:1.36\n    command: echo all is well\n"
+	// slowly leaves time to do something to it.
+	slowly = `  smoke:
+    image: busybox:1.36
+    command:
+      - sh
+      - -c
+      - |
+        echo began
+        echo '<testsuite><testcase classname="slow" name="ends"/></testsuite>' >junit.xml
+        sleep %d
+`
 	// gated is a stack whose service web waits until somebody opens the gate.
 	gated = `services:
   gate:
@@ -88,16 +97,20 @@ func web(fields string) string {
 	return "services:\n  web:\n    image: busybox:1.36\n    stop_grace_period: 1s\n" + fields
 }
 
-func quick(timeout, compose string) map[string]string {
-	return map[string]string{".conductor.yaml": fmt.Sprintf(quickTest, timeout), "docker-compose.qa.yml": compose}
+// suite adds a service to a compose file, as the first, and runs that as the suite smoke of a stack that has a time to come up.
+func suite(service, timeout, compose string) map[string]string {
+	return map[string]string{
+		".conductor.yaml": fmt.Sprintf(smokeTest, timeout), "docker-compose.qa.yml": strings.Replace(compose, "services:\n", "services:\n"+service, 1),
+	}
 }
 
-func patient(compose string) map[string]string {
-	return map[string]string{".conductor.yaml": trivialTest, "docker-compose.qa.yml": compose}
-}
+// quick gives a stack little time to come up, patient as long as there is; slow runs a test that takes so many seconds.
+func quick(timeout, compose string) map[string]string { return suite(quickly, timeout, compose) }
+
+func patient(compose string) map[string]string { return suite(quickly, "10m", compose) }
 
 func slow(seconds int) map[string]string {
-	return map[string]string{".conductor.yaml": fmt.Sprintf(slowTest, seconds), "docker-compose.qa.yml": web("    command: sleep 3600\n")}
+	return suite(fmt.Sprintf(slowly, seconds), "10m", web("    command: sleep 3600\n"))
 }
 
 // troubles end a run within seconds.
@@ -334,7 +347,7 @@ func TestLongTroubles(t *testing.T) {
 		repos[i] = small(t, c.files)
 		repos[i].start()
 	}
-	stuck, decaying := small(t, with(slow(1), ".conductor.yaml", "keep: 1s\n"+fmt.Sprintf(slowTest, 3))), small(t, patient(fragile))
+	stuck, decaying := small(t, with(slow(3), ".conductor.yaml", "keep: 1s\n"+fmt.Sprintf(smokeTest, "10m"))), small(t, patient(fragile))
 	for _, r := range []*repo{stuck, decaying} {
 		r.start()
 	}

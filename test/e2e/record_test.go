@@ -128,7 +128,8 @@ exit 1
 func TestRecordOutlivesItsRun(t *testing.T) {
 	t.Parallel()
 	r := small(t, verdicts("opens", "closes"))
-	run := r.test()
+	r.start()
+	run := r.until("finished", lab.Settled)
 	kept := recorded(t, run)
 	want := []string{run.Name, r.Name, "FAILED  smoke › shop › closes", "it does not", "logs/test-smoke-0-1.log.gz", "plan.yaml", run.Status.Record.Digest}
 	t.Run("by its Run", func(t *testing.T) { r.reads(t, want, "runs", "record", run.Name, "--insecure") })
@@ -241,7 +242,8 @@ func (r *repo) deleted(run *v1alpha1.Run) {
 // compared runs the branch again, when no Run of it is left.
 func compared(t *testing.T, r *repo, before *v1alpha1.Run) {
 	r.write(verdicts("closes", "opens"))
-	run := r.test()
+	r.start()
+	run := r.until("finished", lab.Settled)
 	s := suiteOf(t, run, "smoke")
 	if s.NewlyFailing == nil || *s.NewlyFailing != 1 || s.NewlyFixed == nil || *s.NewlyFixed != 1 {
 		t.Errorf("%v newly failing and %v newly fixed, want one each", s.NewlyFailing, s.NewlyFixed)
