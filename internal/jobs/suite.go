@@ -83,7 +83,7 @@ func wrap(pod *corev1.PodSpec, in TestInput) {
 	c.Env = mergeEnv(c.Env, testEnv(in))
 	if c.Resources.Requests == nil && c.Resources.Limits == nil {
 		c.Resources.Requests = corev1.ResourceList{
-			corev1.ResourceCPU: resource.MustParse("100m"), corev1.ResourceMemory: resource.MustParse("128Mi"),
+			corev1.ResourceCPU: resource.MustParse("50m"), corev1.ResourceMemory: resource.MustParse("128Mi"),
 		}
 	}
 	// A health check is for services; the wrapper says when a test has ended.

@@ -45,6 +45,14 @@ func (r *Reconciler) observeAttempt(ctx context.Context, s *state, t Suite, st *
 	case err == nil && seen.Ended && seen.Attempt != nil:
 		r.settle(s, t, a, *seen.Attempt, pod)
 		return nil
+	case dead && err != nil && left(ending(pod), doubt, s.now) > 0:
+		s.lookAgain(500 * time.Millisecond)
+		return nil
+	case dead && err != nil && ownExit(pod):
+		// The wrapper's exit code is the test's own.
+		judge(t, a, evidence.Attempt{ExitCode: int(terminated(pod).ExitCode), FinishedAt: ending(pod)})
+		st.Problems = append(st.Problems, "The stack's agent did not answer: there are no test cases and no artifacts")
+		return nil
 	case dead:
 		lost(s, t, a, pod, diagnose.Ended(pod, r.subject(s, diagnose.Test, t.Name)))
 		return nil
@@ -87,8 +95,9 @@ func attemptPod(pods []*corev1.Pod, suite string, a v1alpha1.AttemptStatus) *cor
 	return nil
 }
 
-// doubt is how long after a test ended the kubelet may take to say what was done to its container.
-const doubt = 3 * time.Second
+// doubt is how long after a test ended the kubelet may take to say what was done to its container, or the agent to answer. Nobody waits
+// that long for a test that ended by itself.
+const doubt = 30 * time.Second
 
 // settle notes how an attempt ended. A test that ended well, or by itself, did what its wrapper says; one that was ended from outside
 // may have been killed for its memory or taken away with its pod, which only the pod's status tells.
@@ -108,6 +117,20 @@ func (r *Reconciler) settle(s *state, t Suite, a *v1alpha1.AttemptStatus, seen e
 	default:
 		judge(t, a, seen)
 	}
+}
+
+// ending is when a pod's container ended.
+func ending(pod *corev1.Pod) time.Time {
+	if end := terminated(pod); end != nil {
+		return end.FinishedAt.Time
+	}
+	return time.Time{}
+}
+
+// ownExit says whether the container of a test ended by itself.
+func ownExit(pod *corev1.Pod) bool {
+	end := terminated(pod)
+	return end != nil && end.ExitCode >= 0 && end.ExitCode <= 128 && end.Reason != "OOMKilled" && !diagnose.Deleted(pod, end)
 }
 
 // deletedBefore says whether somebody asked for a pod's end before a moment.

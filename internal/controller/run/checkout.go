@@ -2,8 +2,10 @@ package run
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"syscall"
 	"slices"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
@@ -44,11 +46,14 @@ func (r *Reconciler) checkout(ctx context.Context, s *state) error {
 func (r *Reconciler) readPlan(ctx context.Context, run *v1alpha1.Run) (*Plan, error) {
 	dir, err := os.MkdirTemp(r.Dir, "checkout-")
 	if err != nil {
-		return nil, failure.Transientf(v1alpha1.ReasonUnavailable, err, "Conductor has no room for the checkout")
+		return nil, failure.Transientf(v1alpha1.ReasonDiskFull, err, "Conductor has no room for the checkout")
 	}
 	err = r.GitHub.Checkout(ctx, run.Spec.InstallationID, run.Spec.Repository, run.Spec.SHA, dir)
 	if err != nil {
 		_ = os.RemoveAll(dir)
+		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+			return nil, failure.Transientf(v1alpha1.ReasonDiskFull, err, "Conductor has no room for the checkout")
+		}
 		return nil, fmt.Errorf("check out %s at %s: %w", run.Spec.Repository.FullName(), run.Spec.SHA, err)
 	}
 	plan, err := NewPlan(dir, run.Spec.Suites, run.Spec.Ceilings)

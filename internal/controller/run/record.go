@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -135,24 +136,40 @@ func (r *Reconciler) complete(ctx context.Context, s *state, agent Agent) (evide
 			return known, false
 		}
 	}
-	for _, l := range known.Logs {
-		if l.Suite != "" && !l.Ended && !late && judged(s.status(), evidence.AttemptKey{Suite: l.Suite, Shard: l.Shard, Number: l.Number}) {
-			return known, false
-		}
+	if !late && !logged(s.status(), known.Logs) {
+		return known, false
 	}
 	return known, true
 }
 
-// judged says whether an attempt ended by itself: of the others nothing more is waited for. The suite's name may be a label's value.
+// logged says whether the whole log of each attempt that ended by itself is there.
+func logged(st *v1alpha1.RunStatus, logs []evidence.LogFile) bool {
+	for _, suite := range st.Suites {
+		for _, a := range suite.Attempts {
+			if byItself(a) && !slices.ContainsFunc(logs, func(l evidence.LogFile) bool {
+				return labelled(suite.Name, l.Suite) && l.Shard == int(a.Shard) && l.Number == int(a.Number) && !l.Init && l.Ended
+			}) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// judged says whether an attempt ended by itself: of the others nothing more is waited for.
 func judged(st *v1alpha1.RunStatus, key evidence.AttemptKey) bool {
 	for _, have := range st.Suites {
 		for _, a := range have.Attempts {
-			if (have.Name == key.Suite || labelled(have.Name, key.Suite)) && int(a.Shard) == key.Shard && int(a.Number) == key.Number {
-				return a.Outcome == v1alpha1.OutcomePassed || a.Outcome == v1alpha1.OutcomeFailed || a.Reason == v1alpha1.ReasonTimeout
+			if have.Name == key.Suite && int(a.Shard) == key.Shard && int(a.Number) == key.Number {
+				return byItself(a)
 			}
 		}
 	}
 	return false
+}
+
+func byItself(a v1alpha1.AttemptStatus) bool {
+	return a.Outcome == v1alpha1.OutcomePassed || a.Outcome == v1alpha1.OutcomeFailed || a.Reason == v1alpha1.ReasonTimeout
 }
 
 // refreshLogs takes the ends of the tests' logs once more: what a test printed last may come after its end was known.
