@@ -45,12 +45,12 @@ func (r *Reconciler) observeAttempt(ctx context.Context, s *state, t Suite, st *
 	case err == nil && seen.Ended && seen.Attempt != nil:
 		r.settle(s, t, a, *seen.Attempt, pod)
 		return nil
-	case dead && err != nil && left(ending(pod), doubt, s.now) > 0:
+	case dead && err != nil && left(endOf(pod), doubt, s.now) > 0:
 		s.lookAgain(500 * time.Millisecond)
 		return nil
 	case dead && err != nil && ownExit(pod):
 		// The wrapper's exit code is the test's own.
-		judge(t, a, evidence.Attempt{ExitCode: int(terminated(pod).ExitCode), FinishedAt: ending(pod)})
+		judge(t, a, evidence.Attempt{ExitCode: int(terminated(pod).ExitCode), FinishedAt: endOf(pod)})
 		st.Problems = append(st.Problems, "The stack's agent did not answer: there are no test cases and no artifacts")
 		return nil
 	case dead:
@@ -119,8 +119,8 @@ func (r *Reconciler) settle(s *state, t Suite, a *v1alpha1.AttemptStatus, seen e
 	}
 }
 
-// ending is when a pod's container ended.
-func ending(pod *corev1.Pod) time.Time {
+// endOf is when a pod's container ended.
+func endOf(pod *corev1.Pod) time.Time {
 	if end := terminated(pod); end != nil {
 		return end.FinishedAt.Time
 	}
