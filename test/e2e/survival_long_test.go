@@ -146,7 +146,7 @@ func conductors(t *testing.T) (names []string) {
 	return names
 }
 
-// died counts how often replicas were ended by SIGKILL.
+// died counts the replicas that ended as SIGKILL ends them.
 func died(t *testing.T) (n int) {
 	t.Helper()
 	for _, p := range pods(t, lab.Namespace) {
