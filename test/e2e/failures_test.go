@@ -239,7 +239,7 @@ func (r *repo) began() *corev1.Pod {
 			if p.Labels[v1alpha1.LabelStage] != "test" {
 				continue
 			}
-			logs, err := here.Kube.CoreV1().Pods(p.Namespace).GetLogs(p.Name, &corev1.PodLogOptions{Container: "test"}).DoRaw(r.t.Context())
+			logs, err := here.Kube.CoreV1().Pods(p.Namespace).GetLogs(p.Name, &corev1.PodLogOptions{Container: p.Spec.Containers[0].Name}).DoRaw(r.t.Context())
 			if err == nil && strings.Contains(string(logs), "began") {
 				found = &p
 				return nil
