@@ -74,7 +74,7 @@ func (r *Reconciler) observeAttempt(ctx context.Context, s *state, t Suite, st *
 	if left > 0 {
 		return nil
 	}
-	a.Outcome, a.Reason, a.FinishedAt = v1alpha1.OutcomeError, v1alpha1.ReasonTimeout, s.micro()
+	a.Outcome, a.Reason, a.FinishedAt = v1alpha1.OutcomeError, v1alpha1.ReasonStuck, s.micro()
 	// Its Job is ended with the Run: to delete it before the outcome stands would be to judge it by its deletion.
 	a.Message = fmt.Sprintf("The tests of %s did not end within %s (tests.%s.timeout), and neither did what should have ended them", t.Name, t.Test.Timeout.Duration, t.Name)
 	return nil

@@ -106,7 +106,7 @@ func (r *Reconciler) remember(ctx context.Context, run *v1alpha1.Run, kept v1alp
 func (r *Reconciler) endTests(ctx context.Context, s *state) error {
 	for _, st := range s.status().Suites {
 		for _, a := range st.Attempts {
-			if a.Outcome != "" && a.Reason != v1alpha1.ReasonTimeout {
+			if a.Outcome != "" && a.Reason != v1alpha1.ReasonStuck {
 				continue
 			}
 			t := Suite{Name: st.Name}

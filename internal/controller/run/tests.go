@@ -273,6 +273,9 @@ func (r *Reconciler) conclude(s *state) {
 				if a.Outcome == v1alpha1.OutcomeError && a.Reason != "" {
 					reason = a.Reason
 				}
+				if reason == v1alpha1.ReasonStuck { // For people a test that could not even be ended took too long.
+					reason = v1alpha1.ReasonTimeout
+				}
 			}
 		}
 	}
