@@ -27,11 +27,11 @@ test: deps ## every test but the long ones: unit, contract, API server, end to e
 	$(GO) test ./cmd/... ./internal/... ./test/house/... ./test/github/...
 	$(GO) -C test/cluster test ./...
 	$(MAKE) --no-print-directory cluster-up
-	eval "$$($(CLUSTER_TOOL) env)" && $(GO) test -count=1 -timeout 10m -tags apiserver ./test/apiserver
+	eval "$$($(CLUSTER_TOOL) env)" && $(GO) test -count=1 -timeout 20m -tags apiserver ./test/apiserver
 	$(GO) test -count=1 -timeout 40m -tags e2e ./test/e2e
 
 apiserver: cluster-up ## the controllers against a real API server, without a kubelet; RUN=Regexp picks
-	eval "$$($(CLUSTER_TOOL) env)" && $(GO) test -count=1 -v -timeout 10m -tags apiserver -run '$(RUN)' ./test/apiserver
+	eval "$$($(CLUSTER_TOOL) env)" && $(GO) test -count=1 -v -timeout 20m -tags apiserver -run '$(RUN)' ./test/apiserver
 
 e2e: deps cluster-up ## end to end on the cluster; RUN=Regexp picks
 	$(GO) test -count=1 -v -timeout 60m -tags e2e -run '$(RUN)' ./test/e2e
