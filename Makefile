@@ -38,7 +38,8 @@ e2e: deps cluster-up ## end to end on the cluster; RUN=Regexp picks
 
 e2e-long: deps cluster-up ## the long forms: a second cluster, killed half-way, an existing cluster
 	$(GO) -C test/cluster test -count=1 -v -timeout 60m -tags cluster .
-	$(GO) test -count=1 -v -timeout 60m -tags 'e2e long' -run '$(RUN)' ./test/e2e
+	eval "$$($(CLUSTER_TOOL) env)" && $(GO) test -count=1 -v -timeout 60m -tags 'apiserver long' -run '$(RUN)' ./test/apiserver
+	$(GO) test -count=1 -v -timeout 90m -tags 'e2e long' -run '$(RUN)' ./test/e2e
 
 bench: deps cluster-up ## what Conductor costs (docs/benchmarks.md); CORPUS=DIR also compares conversions with Kompose's
 	$(GO) run ./test/bench $(BENCH)

@@ -101,7 +101,7 @@ func (a agent) Go(_ context.Context, key evidence.AttemptKey) error {
 
 // State looks at the pods until what they say is not what was known.
 func (a agent) State(ctx context.Context, since int64, wait time.Duration) (evidence.AgentState, error) {
-	for end := time.Now().Add(wait); ; time.Sleep(25 * time.Millisecond) {
+	for end := time.Now().Add(wait); ; time.Sleep(75 * time.Millisecond) {
 		if err := a.answers(); err != nil {
 			return evidence.AgentState{}, err
 		}
