@@ -21,7 +21,7 @@ const probe = `#!/bin/sh
 open() { nc -w 1 "$1" "$2" </dev/null >/dev/null 2>&1; }
 while read -r name host port; do
   state=open
-  for i in 1 2 3 4 5; do
+  for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
     open "$host" "$port" || { state=blocked; break; }
     sleep 1
   done
