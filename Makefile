@@ -1,7 +1,7 @@
 # Conductor. `make demo` runs the main job, `make test` passes the tests; both install what they need.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help build unit test apiserver e2e e2e-long bench demo demo-binary verify generate lint fuzz mutation deps cluster-up cluster-down cluster-status
+.PHONY: help build unit test apiserver e2e e2e-long bench demo demo-binary demo-modules verify generate lint fuzz mutation deps cluster-up cluster-down cluster-status
 
 GO ?= go
 VERSION ?= $(shell git describe --always --dirty 2>/dev/null || echo dev)
@@ -47,11 +47,14 @@ bench: deps cluster-up ## what Conductor costs (docs/benchmarks.md); CORPUS=DIR 
 
 demo: ## one run from a pushed tag to the comment; REPO=DIR is a repository of yours, SCENARIO=NAME one of examples/scenarios
 	@echo "compiling the demo and Conductor (the first time about two minutes)"
-	@$(MAKE) --no-print-directory -j2 deps demo-binary # Debian's mirror is waited for while the compiler works.
+	@$(MAKE) --no-print-directory -j3 deps demo-modules demo-binary # Mirrors are waited for while the compiler works.
 	@bin/demo $(if $(REPO),-repo '$(REPO)') $(if $(SCENARIO),-scenario '$(SCENARIO)')
 
 demo-binary: # with the flags of Conductor, to compile what both import once
-	@CGO_ENABLED=0 $(GO) build -trimpath -o bin/demo ./test/demo
+	@CGO_ENABLED=0 $(GO) build -trimpath -gcflags=all=-dwarf=false -o bin/demo ./test/demo
+
+demo-modules: # what the cluster is compiled of
+	@for p in test/cluster/parts/*; do $(GO) -C $$p list -deps tool ./... >/dev/null 2>&1 || true; done
 
 fuzz: ## every fuzz test for FUZZTIME
 	@set -e; $(GO) list ./internal/... ./test/github/... | while read -r p; do \

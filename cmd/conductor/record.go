@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,13 +10,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
-	"github.com/w3evolutionsllc/conductor/internal/evidence"
 	"github.com/w3evolutionsllc/conductor/internal/record"
 	"github.com/w3evolutionsllc/conductor/internal/registry"
 )
-
-// maxResult bounds a result.json that is read, in bytes.
-const maxResult = 256 << 20
 
 // recordFlags say where a record is and what is done with it.
 type recordFlags struct {
@@ -118,32 +113,16 @@ func recordOf(ctx context.Context, open opener, name string) (*v1alpha1.Run, err
 
 // print writes the record's result.
 func (f *recordFlags) print(w io.Writer, rec *registry.Record) error {
-	l, err := rec.Layer(record.ResultName)
-	if err != nil {
-		return err
-	}
-	if l.Size > maxResult {
-		return fmt.Errorf("%s has %d bytes: use --extract", l.Name, l.Size)
-	}
-	body, err := l.Open()
-	if err != nil {
-		return err
-	}
-	defer body.Close()
-	data, err := io.ReadAll(body)
-	if err != nil {
-		return fmt.Errorf("read %s: %w", l.Name, err)
-	}
 	if f.json {
-		_, err := w.Write(data)
+		data, err := rec.ResultJSON()
+		if err == nil {
+			_, err = w.Write(data)
+		}
 		return err
 	}
-	var result evidence.Result
-	if err := json.Unmarshal(data, &result); err != nil {
-		return fmt.Errorf("read %s: %w", l.Name, err)
-	}
-	if result.SchemaVersion > evidence.SchemaVersion {
-		return fmt.Errorf("the record is of version %d, which this conductor does not know: use a newer one, or --json", result.SchemaVersion)
+	result, err := rec.Result()
+	if err != nil {
+		return err
 	}
 	return record.Print(w, rec.Reference, rec.Digest, result, rec.Layers)
 }

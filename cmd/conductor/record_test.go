@@ -66,7 +66,7 @@ func kept(t *testing.T) (string, v1alpha1.RecordStatus) {
 	status, err := r.PushRecord(t.Context(), v1alpha1.Repository{Owner: "acme", Name: "shop"}, "shop-1", map[string]string{
 		"org.opencontainers.image.created": end.Format(time.RFC3339),
 	}, []evidence.Layer{
-		evidence.BytesLayer(record.ResultName, evidence.ResultMediaType, data),
+		evidence.BytesLayer(evidence.ResultName, evidence.ResultMediaType, data),
 		evidence.BytesLayer("logs/test-e2e-0-1.log.gz", evidence.LogMediaType, []byte("a log")),
 	})
 	if err != nil {

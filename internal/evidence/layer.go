@@ -39,6 +39,9 @@ const (
 	AnnotationRecord = "es.digitalservic.conductor.record"
 )
 
+// ResultName is the file of a record that holds its Result as JSON.
+const ResultName = "result.json"
+
 // Layer is one file of a record, with the way to its bytes.
 type Layer struct {
 	// Name is the file's path in the record, with slashes.

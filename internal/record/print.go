@@ -15,9 +15,6 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
 )
 
-// ResultName is the file of a record that holds its evidence.Result as JSON.
-const ResultName = "result.json"
-
 // Print writes a record for a person: what the run was, its suites, its bad and flaky tests, and the files that the record has.
 // What tests have printed is shown without control characters, which could steer a terminal.
 func Print(w io.Writer, reference, digest string, r evidence.Result, layers []evidence.Layer) error {

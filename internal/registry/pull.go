@@ -74,6 +74,55 @@ func (rec *Record) Layer(name string) (evidence.Layer, error) {
 	return evidence.Layer{}, failure.Terminalf(v1alpha1.ReasonNotFound, nil, "The record %s has no %s", rec.Reference, name)
 }
 
+// maxResult bounds a result that is read into memory, in bytes.
+const maxResult = 256 << 20
+
+// ResultJSON is the record's result as it stands.
+func (rec *Record) ResultJSON() ([]byte, error) {
+	l, err := rec.Layer(evidence.ResultName)
+	if err != nil {
+		return nil, err
+	}
+	if l.Size > maxResult {
+		return nil, fmt.Errorf("%s has %d bytes: use --extract", l.Name, l.Size)
+	}
+	body, err := l.Open()
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	data, err := io.ReadAll(body)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", l.Name, err)
+	}
+	return data, nil
+}
+
+// Result is the record's result.
+func (rec *Record) Result() (evidence.Result, error) {
+	var result evidence.Result
+	data, err := rec.ResultJSON()
+	if err != nil {
+		return result, err
+	}
+	if err := json.Unmarshal(data, &result); err != nil {
+		return result, fmt.Errorf("read %s: %w", evidence.ResultName, err)
+	}
+	if result.SchemaVersion > evidence.SchemaVersion {
+		return result, fmt.Errorf("the record is of version %d, which this conductor does not know: use a newer one, or --json", result.SchemaVersion)
+	}
+	return result, nil
+}
+
+// Result is what a run's record says of it.
+func (r *Registry) Result(ctx context.Context, repo v1alpha1.Repository, run string) (evidence.Result, error) {
+	rec, err := r.PullRecord(ctx, repo, run)
+	if err != nil {
+		return evidence.Result{}, err
+	}
+	return rec.Result()
+}
+
 // manifestOf reads an image manifest by tag or digest.
 func manifestOf(ctx context.Context, source *remote.Repository, reference string) (ocispec.Manifest, ocispec.Descriptor, error) {
 	var m ocispec.Manifest

@@ -4,6 +4,7 @@ package apiserver
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"sync"
@@ -17,13 +18,14 @@ type shelf struct {
 	mu sync.Mutex
 	// records are the names of a record's layers by its reference, pushed how often each was pushed.
 	records   map[string][]string
+	results   map[string]evidence.Result
 	pushed    map[string]int
 	linked    map[string]string
 	histories map[string]evidence.History
 }
 
 func newShelf() *shelf {
-	return &shelf{records: map[string][]string{}, pushed: map[string]int{}, linked: map[string]string{}, histories: map[string]evidence.History{}}
+	return &shelf{records: map[string][]string{}, results: map[string]evidence.Result{}, pushed: map[string]int{}, linked: map[string]string{}, histories: map[string]evidence.History{}}
 }
 
 // layers are those of a Run's record.
@@ -88,14 +90,44 @@ func (r registry) effect(method, what string, do func()) error {
 
 func (r registry) PushRecord(_ context.Context, repo v1alpha1.Repository, run string, _ map[string]string, layers []evidence.Layer) (v1alpha1.RecordStatus, error) {
 	ref := recordOf(repo, run)
-	err := r.effect("PushRecord", "push "+ref, func() {
+	result, err := resultIn(layers)
+	if err != nil {
+		return v1alpha1.RecordStatus{}, err
+	}
+	err = r.effect("PushRecord", "push "+ref, func() {
 		r.shelf.pushed[ref]++
+		r.shelf.results[ref] = result
 		r.shelf.records[ref] = nil
 		for _, l := range layers {
 			r.shelf.records[ref] = append(r.shelf.records[ref], l.Name)
 		}
 	})
 	return v1alpha1.RecordStatus{Reference: ref, Digest: digest(ref), Size: 1}, err
+}
+
+// resultIn is the result among a record's layers.
+func resultIn(layers []evidence.Layer) (result evidence.Result, err error) {
+	for _, l := range layers {
+		if l.Name != evidence.ResultName {
+			continue
+		}
+		body, err := l.Open()
+		if err != nil {
+			return result, err
+		}
+		defer body.Close()
+		return result, json.NewDecoder(body).Decode(&result)
+	}
+	return result, fmt.Errorf("the record has no %s", evidence.ResultName)
+}
+
+func (r registry) Result(_ context.Context, repo v1alpha1.Repository, run string) (result evidence.Result, err error) {
+	err = r.faults.call("Result", func() {
+		r.shelf.mu.Lock()
+		defer r.shelf.mu.Unlock()
+		result = r.shelf.results[recordOf(repo, run)]
+	})
+	return result, err
 }
 
 func (r registry) LinkImages(_ context.Context, record v1alpha1.RecordStatus, images []string) error {

@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/evidence"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 )
 
@@ -72,6 +73,37 @@ func TestNothingIsSentWhenNothingChanged(t *testing.T) {
 	if after := w.github.count("UpsertComment") + w.github.count("UpsertCheckRun"); after != before {
 		t.Errorf("%d more calls", after-before)
 	}
+}
+
+// What a comment says test by test stays there when the stack is gone and nobody remembers it but the record.
+func TestANewProcessDoesNotForgetWhatTestsShowed(t *testing.T) {
+	w := newWorld(t)
+	w.keeping("1h")
+	w.agents.cases["integration/1"] = []evidence.Case{{Name: "pays", Status: evidence.Failed, Message: "502 at the till"}}
+	w.node.set("test", exits(1, ""))
+	p := w.process()
+	run := w.until(w.start(), "the run fails and that is told", func(r *v1alpha1.Run) bool { return kept(r) && r.Status.Report.Final })
+	p.kill(t)
+	w.github.fail("Result", fault{err: errDown}, fault{err: errDown})
+	w.process()
+	w.later(2*time.Hour, run)
+	run = w.until(run, "the stack goes", over)
+	w.eventually("the comment says so", func() bool {
+		return strings.Contains(w.github.commentsOn(issueNumber)[0], "The stack was deleted when its time was up")
+	})
+	texts := map[string]string{"the comment": w.github.commentsOn(issueNumber)[0]}
+	for name, c := range w.github.checkRuns() {
+		texts["check run "+name] = c.Text
+	}
+	for what, text := range texts {
+		if !strings.Contains(text, "502 at the till") {
+			t.Errorf("%s has forgotten the failing test:\n%s", what, text)
+		}
+	}
+	if len(texts) != 2 {
+		t.Errorf("%d texts", len(texts))
+	}
+	w.nothingLeft(run)
 }
 
 // A day after the outcome GitHub is given up, and the Run says so.

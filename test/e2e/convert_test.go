@@ -127,9 +127,9 @@ func status(p *corev1.Pod, container string) corev1.ContainerStatus {
 	return corev1.ContainerStatus{}
 }
 
-// waits returns when a service's init container has said what it waits for, which it does every ten seconds. The service's own
-// container must not have begun by then.
-func (m *manifest) waits(service, container, sentence string) {
+// waits returns when a service's init container has said what it waits for, which it does every ten seconds, as many times as
+// asked. The service's own container must not have begun by then.
+func (m *manifest) waits(service, container, sentence string, times int) {
 	m.t.Helper()
 	eventually(m.t, patience, func() error {
 		p, err := m.pod(service)
@@ -140,7 +140,7 @@ func (m *manifest) waits(service, container, sentence string) {
 		if err != nil {
 			return err
 		}
-		if !strings.Contains(string(log), sentence) {
+		if n := strings.Count(string(log), sentence); n < times {
 			return fmt.Errorf("%s says %q", container, log)
 		}
 		return nil
@@ -206,7 +206,7 @@ func healthyLate(t *testing.T) {
 	m := applied(t, "services:\n  web:\n    "+idler+"    depends_on: {db: {condition: service_healthy}}\n  db:\n    "+idler+
 		"    healthcheck: {test: test -e /tmp/healthy, interval: 1s}\n")
 	m.begun("db")
-	m.waits("web", "wait-db", "waits for db-ready to be ready: it has no ready pod yet")
+	m.waits("web", "wait-db", "waits for db-ready to be ready: it has no ready pod yet", 1)
 	// The name that others use resolves all the time, as under compose.
 	out, err := here.Kubectl(t.Context(), "-n", m.namespace, "get", "service", "db", "-o", "jsonpath={.spec.publishNotReadyAddresses}")
 	if err != nil || out != "true" {
@@ -220,13 +220,13 @@ func healthyLate(t *testing.T) {
 func healthyNever(t *testing.T) {
 	m := applied(t, "services:\n  web:\n    "+idler+"    depends_on: {db: {condition: service_healthy}}\n  db:\n    "+idler+
 		"    healthcheck: {test: \"false\", interval: 1s, start_interval: 1s}\n")
-	m.waits("web", "wait-db", "waits for db-ready to be ready: it has no ready pod yet (for 20s)")
+	m.waits("web", "wait-db", "waits for db-ready to be ready: it has no ready pod yet", 3)
 }
 
 // startedLate lets a dependency start only when it is given an image that is there.
 func startedLate(t *testing.T) {
 	m := applied(t, "services:\n  web:\n    "+idler+"    depends_on: [queue]\n  queue:\n    "+strings.Replace(idler, "busybox:1.36", "registry.invalid/queue:1", 1))
-	m.waits("web", "wait-queue", "waits for queue-ready to be ready: it has no ready pod yet")
+	m.waits("web", "wait-queue", "waits for queue-ready to be ready: it has no ready pod yet", 1)
 	if _, err := here.Kubectl(t.Context(), "-n", m.namespace, "set", "image", "deployment/queue", "queue=busybox:1.36"); err != nil {
 		t.Fatal(err)
 	}
@@ -238,7 +238,7 @@ func completedLate(t *testing.T) {
 	m := applied(t, "services:\n  web:\n    "+idler+"    networks: [back]\n    depends_on: {migrate: {condition: service_completed_successfully}}\n"+
 		"  migrate:\n    image: busybox:1.36\n    networks: [back]\n    command: sh -c 'until [ -e /tmp/go ]; do sleep 0.2; done'\nnetworks: {back: {internal: true}}\n")
 	m.begun("migrate")
-	m.waits("web", "wait-migrate", "waits for the Job migrate to complete: its pods: 1 active, 0 succeeded, 0 failed")
+	m.waits("web", "wait-migrate", "waits for the Job migrate to complete: its pods: 1 active, 0 succeeded, 0 failed", 1)
 	m.run("migrate", "touch", "/tmp/go")
 	web := m.begun("web")
 	// The token was for the init container alone, and for one Job.

@@ -196,7 +196,7 @@ func TestImageWithoutShell(t *testing.T) {
 	if err := os.CopyFS(dir, os.DirFS("testdata/noshell")); err != nil {
 		t.Fatal(err)
 	}
-	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", filepath.Join(dir, "app", "probe"), "./testdata/noshell/probe")
+	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-gcflags", "all=-dwarf=false", "-ldflags", "-s -w", "-o", filepath.Join(dir, "app", "probe"), "./testdata/noshell/probe")
 	build.Env = append(build.Environ(), "CGO_ENABLED=0")
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("build the probe: %v\n%s", err, out)

@@ -53,7 +53,7 @@ func TestDiesAtEveryPoint(t *testing.T) {
 func faulty(t *testing.T) string {
 	t.Helper()
 	bin := filepath.Join(t.TempDir(), "conductor")
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-tags", "faults", "-trimpath", "-ldflags", "-s -w -X main.version=lab", "-o", bin, "./cmd/conductor")
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-tags", "faults", "-trimpath", "-gcflags", "all=-dwarf=false", "-ldflags", "-s -w -X main.version=lab", "-o", bin, "./cmd/conductor")
 	cmd.Dir, cmd.Env = filepath.Join("..", ".."), append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)

@@ -28,7 +28,7 @@ const (
 // Build builds the binary from this source.
 func Build(ctx context.Context, out io.Writer) (string, error) {
 	bin := filepath.Join(root(), "bin", "conductor")
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", "-s -w -X main.version=lab", "-o", bin, "./cmd/conductor")
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-gcflags", "all=-dwarf=false", "-ldflags", "-s -w -X main.version=lab", "-o", bin, "./cmd/conductor")
 	cmd.Dir, cmd.Stdout, cmd.Stderr = root(), out, out
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if err := cmd.Run(); err != nil {

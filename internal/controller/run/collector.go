@@ -78,7 +78,11 @@ func (c *collector) layers(ctx context.Context, known evidence.AgentState) ([]ev
 
 // head are the result and the plan.
 func (c *collector) head(ctx context.Context, notes []string) ([]evidence.Layer, error) {
-	out := resultOf(c.run, c.r.Results(ctx, c.run))
+	suites, err := c.r.Results(ctx, c.run)
+	if err != nil {
+		notes = append(notes, "test cases: "+err.Error())
+	}
+	out := resultOf(c.run, suites)
 	for _, n := range notes {
 		out.Notes = append(out.Notes, "Not in this record: "+redact.Token(n))
 	}
@@ -91,7 +95,7 @@ func (c *collector) head(ctx context.Context, notes []string) ([]evidence.Layer,
 	if err != nil {
 		return nil, fmt.Errorf("write the result: %w", err)
 	}
-	layers := []evidence.Layer{evidence.BytesLayer("result.json", evidence.ResultMediaType, append(data, '\n'))}
+	layers := []evidence.Layer{evidence.BytesLayer(evidence.ResultName, evidence.ResultMediaType, append(data, '\n'))}
 	plan, err := c.plan()
 	if err != nil {
 		return nil, err

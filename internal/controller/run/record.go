@@ -87,7 +87,11 @@ func (r *Reconciler) remember(ctx context.Context, run *v1alpha1.Run, kept v1alp
 	if branch == "" || run.Spec.Trust == v1alpha1.TrustFork {
 		return nil
 	}
-	for _, full := range r.Results(ctx, run) {
+	suites, err := r.Results(ctx, run)
+	if err != nil && len(suites) == 0 {
+		r.Log.Warn("a run's suites are not in their histories", "run", run.Name, "error", err)
+	}
+	for _, full := range suites {
 		if full.Outcome != string(v1alpha1.OutcomePassed) && full.Outcome != string(v1alpha1.OutcomeFailed) {
 			continue
 		}

@@ -34,7 +34,7 @@ type Reporter struct {
 	Client client.Client
 	GitHub GitHub
 	// Results are what the suites of a Run showed, as far as it is known.
-	Results func(ctx context.Context, run *v1alpha1.Run) []evidence.Suite
+	Results func(ctx context.Context, run *v1alpha1.Run) ([]evidence.Suite, error)
 	Log     *slog.Logger
 	Now     func() time.Time
 
@@ -50,8 +50,14 @@ func (r *Reporter) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result
 	if run.DeletionTimestamp != nil || run.Status.StartedAt == nil {
 		return ctrl.Result{}, nil
 	}
-	results := r.results(ctx, run)
-	digest := report.Digest(run, results)
+	if rep := run.Status.Report; rep != nil && rep.Digest == report.Digest(run, endedSuites(run)) {
+		return ctrl.Result{}, nil
+	}
+	results, err := r.results(ctx, run)
+	if err != nil && told(run) { // What is there says more than what could be told now.
+		return ctrl.Result{}, fmt.Errorf("read again what run %s showed: %w", run.Name, err)
+	}
+	digest := report.Digest(run, names(results))
 	if rep := run.Status.Report; rep != nil && rep.Digest == digest {
 		return ctrl.Result{}, nil
 	}
@@ -63,7 +69,7 @@ func (r *Reporter) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result
 	if run.Status.Report == nil {
 		run.Status.Report = &v1alpha1.ReportStatus{}
 	}
-	err := r.tell(ctx, run, results)
+	err = r.tell(ctx, run, results)
 	r.last.told(run.UID, r.now(), over)
 	run.Status.Report.Message = ""
 	if err == nil {
@@ -186,11 +192,30 @@ func (r *Reporter) patch(ctx context.Context, before, run *v1alpha1.Run) error {
 	return nil
 }
 
-func (r *Reporter) results(ctx context.Context, run *v1alpha1.Run) []evidence.Suite {
+func (r *Reporter) results(ctx context.Context, run *v1alpha1.Run) ([]evidence.Suite, error) {
 	if r.Results == nil {
-		return nil
+		return nil, nil
 	}
 	return r.Results(ctx, run)
+}
+
+// endedSuites are the suites whose results there should be, and names those of results that are there.
+func endedSuites(run *v1alpha1.Run) []string {
+	var ended []string
+	for _, st := range run.Status.Suites {
+		if st.Outcome != "" && len(st.Attempts) > 0 {
+			ended = append(ended, st.Name)
+		}
+	}
+	return ended
+}
+
+func names(results []evidence.Suite) []string {
+	list := make([]string, 0, len(results))
+	for _, s := range results {
+		list = append(list, s.Name)
+	}
+	return list
 }
 
 func (r *Reporter) now() time.Time {

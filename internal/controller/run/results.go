@@ -20,7 +20,7 @@ import (
 )
 
 // results keeps what the suites of Runs showed until it is told and recorded. A status has no room for it, and what is not here
-// is asked of the stack's agent again.
+// is asked of the stack's agent or read from the record again.
 type results struct {
 	mu     sync.Mutex
 	suites map[types.UID]map[string]evidence.Suite
@@ -51,23 +51,19 @@ func (c *results) drop(run types.UID) {
 	delete(c.suites, run)
 }
 
-// Results are what the suites of a Run showed, as far as they have ended: from memory or, after a restart, from the stack's agent.
-// A suite that neither knows is left out.
-func (r *Reconciler) Results(ctx context.Context, run *v1alpha1.Run) []evidence.Suite {
+// Results are what the suites of a Run showed, as far as they have ended: from memory or, after a restart, from the stack's agent and,
+// when that is gone, from the record. A suite that none of them knows is left out; the error is one of asking, which may pass.
+func (r *Reconciler) Results(ctx context.Context, run *v1alpha1.Run) ([]evidence.Suite, error) {
 	var all []evidence.Suite
+	source := &sources{r: r, run: run}
 	for i := range run.Status.Suites {
 		st := &run.Status.Suites[i]
-		if st.Outcome == "" {
+		if st.Outcome == "" || len(st.Attempts) == 0 {
 			continue
 		}
 		full, ok := r.results.get(run.UID, st.Name)
-		if !ok && len(st.Attempts) > 0 {
-			agent, err := r.findAgent(ctx, run)
-			if err == nil {
-				full, err = r.gather(ctx, run, st, agent)
-			}
-			if ok = err == nil; ok {
-				r.compare(ctx, run, &full)
+		if !ok {
+			if full, ok = source.suite(ctx, st); ok && !told(run) {
 				r.results.put(run.UID, full)
 			}
 		}
@@ -76,7 +72,58 @@ func (r *Reconciler) Results(ctx context.Context, run *v1alpha1.Run) []evidence.
 			all = append(all, full)
 		}
 	}
-	return all
+	return all, source.err
+}
+
+// told says whether the outcome is on GitHub: from then on results are asked for seldom and need not be held.
+func told(run *v1alpha1.Run) bool {
+	return run.Status.Report != nil && run.Status.Report.Final
+}
+
+// sources are where the results of one Run's suites are found when they are not in memory. Each is asked once.
+type sources struct {
+	r   *Reconciler
+	run *v1alpha1.Run
+
+	looked bool
+	agent  Agent
+	pulled bool
+	record []evidence.Suite
+	err    error
+}
+
+// suite is what a suite showed: from the agent, else from the record.
+func (s *sources) suite(ctx context.Context, st *v1alpha1.SuiteStatus) (evidence.Suite, bool) {
+	if !s.looked {
+		s.looked = true
+		s.agent, s.err = s.r.findAgent(ctx, s.run)
+	}
+	if s.agent != nil {
+		full, err := s.r.gather(ctx, s.run, st, s.agent)
+		if err == nil {
+			s.r.compare(ctx, s.run, &full)
+			return full, true
+		}
+		s.err = err
+	}
+	if s.run.Status.Record == nil {
+		return evidence.Suite{}, false
+	}
+	if !s.pulled {
+		s.pulled = true
+		var kept evidence.Result
+		if kept, s.err = s.r.Registry.Result(ctx, s.run.Spec.Repository, s.run.Name); failure.IsTerminal(s.err) {
+			s.r.Log.Warn("a record cannot be read again", "run", s.run.Name, "error", s.err)
+			s.err = nil // Nobody can wait for it.
+		}
+		s.record = kept.Suites
+	}
+	for _, full := range s.record {
+		if full.Name == st.Name {
+			return full, true
+		}
+	}
+	return evidence.Suite{}, false
 }
 
 // findAgent finds the agent of a Run that is no longer watched.
