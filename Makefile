@@ -6,10 +6,12 @@ SHELL := /bin/bash
 GO ?= go
 VERSION ?= $(shell git describe --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
+# How Conductor and what the demo needs are compiled: what they have in common once, and without what only debuggers read.
+LEAN := -trimpath -gcflags=all=-dwarf=false
 RUN ?= .
 FUZZTIME ?= 1m
 MUTATE ?= trigger report junit result
-CLUSTER_TOOL = $(GO) -C test/cluster run .
+CLUSTER_TOOL = CGO_ENABLED=0 $(GO) -C test/cluster run $(LEAN) .
 
 help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
@@ -51,7 +53,7 @@ demo: ## one run from a pushed tag to the comment; REPO=DIR is a repository of y
 	@bin/demo $(if $(REPO),-repo '$(REPO)') $(if $(SCENARIO),-scenario '$(SCENARIO)')
 
 demo-binary: # with the flags of Conductor, to compile what both import once
-	@CGO_ENABLED=0 $(GO) build -trimpath -gcflags=all=-dwarf=false -o bin/demo ./test/demo
+	@CGO_ENABLED=0 $(GO) build $(LEAN) -o bin/demo ./test/demo
 
 demo-modules: # what the cluster is compiled of
 	@for p in test/cluster/parts/*; do $(GO) -C $$p list -deps tool ./... >/dev/null 2>&1 || true; done

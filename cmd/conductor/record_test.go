@@ -21,7 +21,6 @@ import (
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
-	"github.com/w3evolutionsllc/conductor/internal/record"
 	"github.com/w3evolutionsllc/conductor/internal/registry"
 	"github.com/w3evolutionsllc/conductor/internal/runs"
 )

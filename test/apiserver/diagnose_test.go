@@ -169,6 +169,27 @@ func TestACrashThatMayPassIsWaitedFor(t *testing.T) {
 	}
 }
 
+// A service without a health check is up as soon as it runs, so that it may crash again and again while it is tested.
+func TestACrashLoopDuringTheTestsIsToldAtOnceAndEndsNothing(t *testing.T) {
+	w := newWorld(t)
+	w.node.set("test", running)
+	w.process()
+	run := w.until(w.start(), "the tests run", halts[3].reached)
+	w.node.set("service/backend", loops(3, 7, "Error", ""))
+	w.eventually("the comment says how it ended, with its last lines", func() bool {
+		comment := w.github.commentsOn(issueNumber)[0]
+		return strings.Contains(comment, "crashed 3 times") && strings.Contains(comment, "exit code 7") && strings.Contains(comment, "the end of the log")
+	})
+	if run = w.get(run); run.Status.Outcome != "" {
+		t.Fatalf("the run ended: %s", run.Status.Message)
+	}
+	w.node.set("test", exits(0, ""))
+	run = w.until(run, "the run passes", kept)
+	if run.Status.Outcome != v1alpha1.OutcomePassed || !strings.Contains(strings.Join(run.Status.Notes, "\n"), "the service backend was not well: It crashed 3 times") {
+		t.Errorf("outcome %q, notes %q", run.Status.Outcome, run.Status.Notes)
+	}
+}
+
 func TestAHealthCheckThatNeverPassesIsToldInTheKubeletsWords(t *testing.T) {
 	w := newWorld(t)
 	w.node.set("service/redis", running)

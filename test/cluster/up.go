@@ -66,8 +66,14 @@ func (p *program) prepare(ctx context.Context) (built, error) {
 	if err := debian.Install(ctx, p.progress); err != nil {
 		return built{}, err
 	}
-	binaries, err := parts.Build(ctx, p.sources, p.cacheDir, p.progress)
-	if err != nil {
+	var binaries parts.Binaries
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.Go(func() (err error) {
+		binaries, err = parts.Build(groupCtx, p.sources, p.cacheDir, p.progress)
+		return err
+	})
+	group.Go(func() error { return mirror.Fetch(groupCtx, p.cacheDir, p.progress) })
+	if err := group.Wait(); err != nil {
 		return built{}, err
 	}
 	m, err := mirror.Build(ctx, p.cacheDir, binaries, p.progress)

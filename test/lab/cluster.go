@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 )
 
@@ -46,12 +47,22 @@ func root() string {
 
 // clusterTool runs test/cluster's program.
 func clusterTool(ctx context.Context, out io.Writer, args ...string) error {
-	cmd := exec.CommandContext(ctx, "go", append([]string{"-C", filepath.Join(root(), "test", "cluster"), "run", "."}, args...)...)
+	cmd := clusterCommand(ctx, args...)
 	cmd.Stdout, cmd.Stderr = out, out
 	if err := cmd.Run(); err != nil {
 		return fmt.Errorf("test/cluster %s: %w", args[0], err)
 	}
 	return nil
+}
+
+// lean are the flags that Conductor and what the lab needs are compiled with: what they have in common once, and without what only
+// debuggers read.
+var lean = []string{"-trimpath", "-gcflags", "all=-dwarf=false"}
+
+func clusterCommand(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "go", slices.Concat([]string{"-C", filepath.Join(root(), "test", "cluster"), "run"}, lean, []string{"."}, args)...)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	return cmd
 }
 
 // Up brings the cluster up, or finds it running.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,7 +29,7 @@ const (
 // Build builds the binary from this source.
 func Build(ctx context.Context, out io.Writer) (string, error) {
 	bin := filepath.Join(root(), "bin", "conductor")
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-gcflags", "all=-dwarf=false", "-ldflags", "-s -w -X main.version=lab", "-o", bin, "./cmd/conductor")
+	cmd := exec.CommandContext(ctx, "go", slices.Concat([]string{"build"}, lean, []string{"-ldflags", "-s -w -X main.version=lab", "-o", bin, "./cmd/conductor"})...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = root(), out, out
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if err := cmd.Run(); err != nil {
@@ -41,7 +42,7 @@ func Build(ctx context.Context, out io.Writer) (string, error) {
 func (c *Cluster) Push(ctx context.Context, bin string) (string, error) {
 	var out, errs bytes.Buffer
 	name := c.Registry + "/conductor/conductor"
-	cmd := exec.CommandContext(ctx, "go", "-C", filepath.Join(root(), "test", "cluster"), "run", ".", "image", "--binary", bin, "--name", name+":dev")
+	cmd := clusterCommand(ctx, "image", "--binary", bin, "--name", name+":dev")
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Run(); err != nil {
 		return "", fmt.Errorf("push conductor's image: %w: %s", err, errs.String())

@@ -54,6 +54,45 @@ func (r *Reconciler) watchOver(ctx context.Context, s *state) error {
 	return nil
 }
 
+// tellCrashes says of services that crash while the tests run how they ended, with their last lines, as soon as it is known. It ends
+// nothing: tests may end a service on purpose.
+func (r *Reconciler) tellCrashes(ctx context.Context, s *state) error {
+	pods, err := r.stacks.pods(ctx, s.run)
+	if err != nil {
+		return err
+	}
+	for i := range s.status().Services {
+		st := &s.status().Services[i]
+		if st.State != v1alpha1.ServiceReady && st.State != v1alpha1.ServiceStarting {
+			continue
+		}
+		about := r.subject(s, diagnose.Service, st.Name)
+		for _, p := range pods[st.Name] {
+			f := diagnose.Crashing(p, about)
+			if f == nil {
+				continue
+			}
+			if st.State = v1alpha1.ServiceReady; !isReady(p) {
+				st.State = v1alpha1.ServiceStarting
+			}
+			if sentence := upper(f.String()); !strings.HasPrefix(st.Message, sentence) {
+				st.Message = withLog(sentence, r.stackTail(ctx, s.run, p, 20, 1500))
+			}
+		}
+	}
+	return nil
+}
+
+// noteCrashes keeps in mind which services had crashed by the end of the tests.
+func noteCrashes(s *state) {
+	for _, st := range s.status().Services {
+		if st.Message != "" && st.State != v1alpha1.ServiceFailed && len(s.status().Notes) < 20 {
+			first, _, _ := strings.Cut(st.Message, "\n")
+			s.status().Notes = append(s.status().Notes, cut("By the end of the tests the service "+st.Name+" was not well: "+first, 512))
+		}
+	}
+}
+
 func wasUp(st v1alpha1.ServiceStatus) bool { return st.State == v1alpha1.ServiceReady }
 
 // degraded notes what is wrong: the first time as unknown, unless it is sure.

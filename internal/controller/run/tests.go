@@ -12,7 +12,6 @@ import (
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/compose"
-	"github.com/w3evolutionsllc/conductor/internal/diagnose"
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 	"github.com/w3evolutionsllc/conductor/internal/jobs"
@@ -24,6 +23,11 @@ import (
 func (r *Reconciler) tests(ctx context.Context, s *state) error {
 	if s.plan == nil || s.status().Namespace == "" || !s.open(v1alpha1.ConditionTestsPassed) {
 		return nil
+	}
+	if s.is(v1alpha1.ConditionStackReady) {
+		if err := r.tellCrashes(ctx, s); err != nil {
+			return err
+		}
 	}
 	for i, t := range s.plan.Suites {
 		st := suite(s.status(), t.Name)
@@ -44,37 +48,8 @@ func (r *Reconciler) tests(ctx context.Context, s *state) error {
 			return r.prepareNext(ctx, s, i+1)
 		}
 	}
-	if err := r.noteCrashes(ctx, s); err != nil {
-		return err
-	}
+	noteCrashes(s)
 	r.conclude(s)
-	return nil
-}
-
-// noteCrashes tells of services that crashed while the tests ran. It does not change the outcome: tests may end a service on purpose.
-func (r *Reconciler) noteCrashes(ctx context.Context, s *state) error {
-	pods, err := r.stacks.pods(ctx, s.run)
-	if err != nil {
-		return err
-	}
-	for i := range s.status().Services {
-		st := &s.status().Services[i]
-		if st.State != v1alpha1.ServiceReady {
-			continue
-		}
-		for _, p := range pods[st.Name] {
-			n := diagnose.Crashes(p)
-			if n == 0 {
-				continue
-			}
-			if st.Message = "It crashed " + count(n, "time"); !isReady(p) {
-				st.State = v1alpha1.ServiceStarting
-			}
-			if len(s.status().Notes) < 20 {
-				s.status().Notes = append(s.status().Notes, "The service "+st.Name+" crashed "+count(n, "time")+" by the end of the tests")
-			}
-		}
-	}
 	return nil
 }
 

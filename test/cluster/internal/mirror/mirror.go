@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 
@@ -56,6 +57,14 @@ func Build(ctx context.Context, cacheDir string, b parts.Binaries, out io.Writer
 		m.images = append(m.images, img)
 	}
 	return m, nil
+}
+
+// Fetch makes those of the layers that no built program goes into. It can go on while the programs are built.
+func Fetch(ctx context.Context, cacheDir string, out io.Writer) error {
+	layers, _ := recipes(nil)
+	layers = slices.DeleteFunc(layers, func(l layer) bool { return len(l.Copies) > 0 })
+	_, err := makeLayers(ctx, cacheDir, layers, out)
+	return err
 }
 
 func makeLayers(ctx context.Context, cacheDir string, layers []layer, out io.Writer) (map[string]made, error) {
