@@ -78,6 +78,7 @@ type Reconciler struct {
 	results results
 	stacks  *stackPods
 	agents  *stackAgents
+	written *written
 }
 
 // Reconcile looks at every stage of one Run and writes its status once.
@@ -86,6 +87,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err := r.Client.Get(ctx, req.NamespacedName, run); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
+	run = r.written.newest(run)
 	if run.DeletionTimestamp != nil {
 		return r.finalize(ctx, run)
 	}
@@ -165,7 +167,11 @@ func (r *Reconciler) patchStatus(ctx context.Context, before *v1alpha1.Run, s *s
 	}
 	boundStatus(s.status())
 	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
-	return r.Client.Status().Patch(ctx, s.run, patch)
+	if err := r.Client.Status().Patch(ctx, s.run, patch); err != nil {
+		return err
+	}
+	r.written.keep(s.run)
+	return nil
 }
 
 func (r *Reconciler) addFinalizer(ctx context.Context, run *v1alpha1.Run) error {

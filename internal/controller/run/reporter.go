@@ -38,7 +38,8 @@ type Reporter struct {
 	Log     *slog.Logger
 	Now     func() time.Time
 
-	last lastTold
+	last    lastTold
+	written *written
 }
 
 // Reconcile brings GitHub to what the Run's status says.
@@ -47,6 +48,7 @@ func (r *Reporter) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result
 	if err := r.Client.Get(ctx, req.NamespacedName, run); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
+	run = r.written.newest(run)
 	if run.DeletionTimestamp != nil || run.Status.StartedAt == nil {
 		return ctrl.Result{}, nil
 	}
@@ -188,6 +190,8 @@ func (r *Reporter) patch(ctx context.Context, before, run *v1alpha1.Run) error {
 	}
 	if err := r.Client.Status().Patch(ctx, run, client.MergeFrom(before)); client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("note the report of %s: %w", run.Name, err)
+	} else if err == nil {
+		r.written.keep(run)
 	}
 	return nil
 }

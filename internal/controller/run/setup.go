@@ -24,6 +24,8 @@ func Setup(mgr ctrl.Manager, r *Reconciler, rep *Reporter) error {
 	r.stacks = newStackPods(r.Kube)
 	r.agents = &stackAgents{agents: r.Agents, wake: r.stacks.wakeUp}
 	rep.Results = r.Results
+	r.written = &written{}
+	rep.written = r.written
 	toRun := func(_ context.Context, o client.Object) []reconcile.Request {
 		name := o.GetLabels()[v1alpha1.LabelRun]
 		if name == "" {
