@@ -6,38 +6,42 @@ import (
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 )
 
-// Allowance is one way out of what Pod Security's baseline gives a pod.
-type Allowance string
+// Allowance is one way out of what Pod Security's baseline gives a pod. None is given unless Options has it.
+type Allowance = v1alpha1.Allowance
 
-// The allowances. None is given unless Options has it.
+// The allowances.
 const (
-	AllowPrivileged     Allowance = "privileged"
-	AllowHostNetwork    Allowance = "hostNetwork"
-	AllowHostNamespaces Allowance = "hostNamespaces"
-	AllowHostPaths      Allowance = "hostPaths"
-	// AllowEngine allows the container engine's socket, which is the whole node.
-	AllowEngine       Allowance = "containerEngine"
-	AllowDevices      Allowance = "devices"
-	AllowCapabilities Allowance = "capabilities"
-	AllowSysctls      Allowance = "sysctls"
-	AllowUnconfined   Allowance = "unconfined"
+	AllowPrivileged     = v1alpha1.AllowPrivileged
+	AllowHostNetwork    = v1alpha1.AllowHostNetwork
+	AllowHostNamespaces = v1alpha1.AllowHostNamespaces
+	AllowHostPaths      = v1alpha1.AllowHostPaths
+	AllowEngine         = v1alpha1.AllowEngine
+	AllowDevices        = v1alpha1.AllowDevices
+	AllowCapabilities   = v1alpha1.AllowCapabilities
+	AllowSysctls        = v1alpha1.AllowSysctls
+	AllowUnconfined     = v1alpha1.AllowUnconfined
 )
 
 // Allowances are all there are, in the order of the documentation.
-func Allowances() []Allowance {
-	return []Allowance{
-		AllowPrivileged, AllowHostNetwork, AllowHostNamespaces, AllowHostPaths, AllowEngine, AllowDevices, AllowCapabilities, AllowSysctls, AllowUnconfined,
-	}
-}
+func Allowances() []Allowance { return v1alpha1.Allowances() }
 
 // allowRows are the fields that the table refuses and an allowance converts.
 var allowRows = map[string]Allowance{
 	"privileged": AllowPrivileged, "post_start.privileged": "", "pre_stop.privileged": "", "devices": AllowDevices, "pid": AllowHostNamespaces,
 }
 
-func (c *converter) allowed(a Allowance) bool { return a != "" && slices.Contains(c.o.Allow, a) }
+// allowed says whether a pod may have what it asks for, and remembers that one does.
+func (c *converter) allowed(a Allowance) bool {
+	if a == "" || !slices.Contains(c.o.Allow, a) {
+		return false
+	}
+	c.used[a] = true
+	return true
+}
 
 // may is a sentence's end for what is refused: the setting that allows it, if the caller has one.
 func (c *converter) may(a Allowance) string {
@@ -66,7 +70,7 @@ func (u *unit) privileges(sc *corev1.SecurityContext) {
 	} else if u.s.Pid != "" && u.c.allowed(AllowHostNamespaces) {
 		u.refuse("pid", "", "%s: pods cannot see each other's processes", u.s.Pid)
 	}
-	if u.c.allowed(AllowDevices) {
+	if len(u.s.Devices) > 0 && u.c.allowed(AllowDevices) {
 		for _, d := range u.s.Devices {
 			u.hostPath("devices", d.Source, corev1.VolumeMount{MountPath: d.Target})
 			if !u.s.Privileged {

@@ -73,6 +73,7 @@ func (u *unit) argv() {
 		u.container.Command = u.allExpanded("command", u.s.Command)
 	case cleared && len(u.c.o.ImageConfigs[u.image].Cmd) > 0:
 		u.container.Command = u.allExpanded("command", u.c.o.ImageConfigs[u.image].Cmd)
+	case cleared && u.c.pending(u.s.Name):
 	case cleared:
 		u.refuse("entrypoint", "", "an empty entrypoint needs a command: the image's own is not known")
 	default:
@@ -179,7 +180,7 @@ func (u *unit) user(sc *corev1.SecurityContext) {
 		return
 	}
 	if !ok || hasGroup && !gok {
-		if u.s.User != u.c.o.ImageConfigs[u.image].User {
+		if u.s.User != u.c.o.ImageConfigs[u.image].User && !u.c.pending(u.s.Name) {
 			u.say(LevelNote, Dropped, "user", "",
 				"%s is a name, and the image's /etc/passwd is not read: the container runs as the image's own user. Numbers (uid:gid) are kept", u.s.User)
 		}

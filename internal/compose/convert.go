@@ -39,6 +39,8 @@ type converter struct {
 	claimUsers map[string]int
 	contents   map[string]*content
 	totals     totals
+	// used are the allowances that something asks for and has.
+	used map[Allowance]bool
 }
 
 // Convert turns a loaded project into Kubernetes objects. Its error is an *Errors that holds all findings.
@@ -55,6 +57,7 @@ func newConverter(p *Project, o Options) *converter {
 		Project: p, o: o, findings: slices.Clone(p.findings), names: map[string]string{}, oneShot: map[string]bool{}, aliases: map[string][]string{},
 		claims: map[string]*corev1.PersistentVolumeClaim{}, claimUsers: map[string]int{}, contents: map[string]*content{},
 		services: map[string]types.ServiceConfig{}, hosts: map[string]string{}, guests: map[string][]string{},
+		used: map[Allowance]bool{},
 	}
 }
 
@@ -80,7 +83,7 @@ func (c *converter) convert() *Stack {
 	if c.o.Strict {
 		c.forbidDrops()
 	}
-	stack.Findings = tidy(c.findings)
+	stack.Findings, stack.Allowed = tidy(c.findings), slices.Sorted(maps.Keys(c.used))
 	return stack
 }
 

@@ -48,6 +48,8 @@ type Options struct {
 	// ImageConfigs is what images say about themselves, by the reference that Service.Image has. An image that is not in
 	// it is taken as it comes.
 	ImageConfigs map[string]ImageConfig
+	// ImagesPending are services whose image's configuration is still to come: what it may change is neither refused nor noted yet.
+	ImagesPending []string
 	// Egress is what services reach beyond the stack, unless they are on internal networks only. Rules are put into the
 	// policies of services that the file keeps apart; such a pod has the label LabelNetworks, and no other
 	// policy may let it reach the whole stack.
@@ -93,6 +95,8 @@ type Stack struct {
 	Services []Service
 	// Findings are sorted by file and line.
 	Findings []Finding
+	// Allowed are the allowances that its pods make use of, sorted.
+	Allowed []Allowance
 }
 
 // Service is one converted service.

@@ -26,7 +26,7 @@ var serviceRows = []row{
 	{"build", Converted, "", "Built before the service starts; see the fields below."},
 	{"build.context", Converted, "", "A directory of the repository; remote contexts are refused."},
 	{"build.dockerfile", Converted, "", "A file of the repository."},
-	{"build.dockerfile_inline", Converted, "", "Built like a file. Refused where nothing builds from it."},
+	{"build.dockerfile_inline", Converted, "", "Built like a file, of at most 200 KiB."},
 	{"build.args", Converted, "", "Build arguments. One without a value is taken from the variables of interpolation."},
 	{"build.target", Converted, "", "The stage to build."},
 	{"build.cache_from", Dropped, LevelInfo, "the operator decides where builds cache"},

@@ -120,6 +120,13 @@ func (c *converter) hasHealth(service string) bool {
 	})
 }
 
+// pending says whether the image of a service, or of what shares its pod, may still say something.
+func (c *converter) pending(service string) bool {
+	return slices.ContainsFunc(append([]string{service}, c.guests[service]...), func(name string) bool {
+		return slices.Contains(c.o.ImagesPending, name)
+	})
+}
+
 func firstSet(a, b *types.Duration) *types.Duration {
 	if a != nil {
 		return a

@@ -22,6 +22,9 @@ func (u *unit) seed(target string) {
 		return
 	}
 	if !u.hasShell() {
+		if u.c.pending(u.s.Name) {
+			return
+		}
 		u.say(LevelInfo, Approximated, "volumes", target,
 			"the volume starts empty: nothing shows that the image has a shell to copy its files at %s with (x-conductor: {seed: true} says so)", target)
 		return

@@ -196,7 +196,7 @@ func (u *unit) dependencies() []Dependency {
 			}
 			continue
 		}
-		if d.Condition == ConditionHealthy && !u.c.hasHealth(name) {
+		if d.Condition == ConditionHealthy && !u.c.hasHealth(name) && !u.c.pending(name) {
 			u.note("depends_on", name, "%s has no healthcheck in the file, and its image names none as far as is known: it counts as healthy when it runs", name)
 		}
 		out = append(out, Dependency{Service: name, Condition: d.Condition, Required: d.Required})

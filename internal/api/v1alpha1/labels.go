@@ -34,3 +34,6 @@ const (
 
 // AnnotationReceivedAt is when the first byte of a delivery was read, as RFC 3339 with nanoseconds.
 const AnnotationReceivedAt = "conductor.digitalservic.es/received-at"
+
+// AnnotationDockerfile holds the Dockerfile of a build that has it in the compose file; the build's pod mounts it as a file.
+const AnnotationDockerfile = "conductor.digitalservic.es/dockerfile"

@@ -129,6 +129,10 @@ type Ceilings struct {
 	// +optional
 	// +kubebuilder:validation:MaxItems=64
 	Registries []string `json:"registries,omitempty"`
+	// Allow is what pods of the stack may have beyond Pod Security's baseline; none means nothing.
+	// +optional
+	// +kubebuilder:validation:MaxItems=16
+	Allow []Allowance `json:"allow,omitempty"`
 	// Pods, CPU and Memory bound the stack's namespace (ResourceQuota); CPU and Memory are Kubernetes quantities.
 	// +optional
 	Pods int32 `json:"pods,omitempty"`
@@ -209,6 +213,12 @@ type RunStatus struct {
 	// +listMapKey=name
 	// +kubebuilder:validation:MaxItems=64
 	Images []ImageStatus `json:"images,omitempty"`
+	// StackImages are the images that the stack runs, as the registry knew them when they were looked up, once.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=64
+	StackImages []StackImage `json:"stackImages,omitempty"`
 	// +optional
 	// +listType=map
 	// +listMapKey=name
@@ -280,6 +290,27 @@ func (i ImageStatus) Reference() string {
 		return ""
 	}
 	return i.Repository + "@" + i.Digest
+}
+
+// StackImage is an image that the stack runs. What was found holds until the Run's end, whatever becomes of its tag.
+type StackImage struct {
+	// Name is the reference in the compose files, or that of what was built.
+	Name string `json:"name"`
+	// Digest is what the name stood for; empty where that is known from the name, or the registry could not say.
+	// +optional
+	Digest string `json:"digest,omitempty"`
+	// Problem says why the image's configuration could not be read; empty when it was.
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	Problem string `json:"problem,omitempty"`
+}
+
+// Reference is the name with the digest that it stood for.
+func (i StackImage) Reference() string {
+	if i.Digest == "" {
+		return i.Name
+	}
+	return i.Name + "@" + i.Digest
 }
 
 // ServiceState is where a service of the stack stands.

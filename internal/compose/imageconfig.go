@@ -1,0 +1,58 @@
+package compose
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+)
+
+// imageFile is the part of an image's configuration file that a conversion asks for. Docker and OCI spell it alike, but that OCI's
+// has no health check: builders that keep to it drop HEALTHCHECK.
+// https://github.com/opencontainers/image-spec/blob/main/config.md
+// https://github.com/moby/docker-image-spec/blob/main/spec.md
+type imageFile struct {
+	Config struct {
+		User            string
+		Entrypoint, Cmd []string
+		ExposedPorts    map[string]struct{}
+		Volumes         map[string]struct{}
+		Healthcheck     *struct {
+			Test                                          []string
+			Interval, Timeout, StartPeriod, StartInterval time.Duration
+			Retries                                       int
+		}
+	} `json:"config"`
+}
+
+// ParseImageConfig reads an image's configuration file.
+func ParseImageConfig(data []byte) (ImageConfig, error) {
+	var f imageFile
+	if err := json.Unmarshal(data, &f); err != nil {
+		return ImageConfig{}, fmt.Errorf("an image's configuration: %w", err)
+	}
+	c := ImageConfig{
+		Entrypoint: f.Config.Entrypoint, Cmd: f.Config.Cmd, User: f.Config.User,
+		Volumes: slices.Sorted(maps.Keys(f.Config.Volumes)), ExposedPorts: slices.Sorted(maps.Keys(f.Config.ExposedPorts)),
+	}
+	if h := f.Config.Healthcheck; h != nil && isTest(h.Test) {
+		c.Healthcheck = &Healthcheck{
+			Test: h.Test, Interval: h.Interval, Timeout: h.Timeout, StartPeriod: h.StartPeriod, StartInterval: h.StartInterval, Retries: h.Retries,
+		}
+	}
+	return c, nil
+}
+
+// isTest says whether this is a health check as Dockerfiles make them. What is none is nothing that the file's author could mend.
+func isTest(test []string) bool {
+	switch {
+	case len(test) == 0:
+		return false
+	case test[0] == "CMD":
+		return len(test) > 1
+	case test[0] == "CMD-SHELL":
+		return len(test) == 2
+	}
+	return test[0] == "NONE"
+}
