@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -76,7 +77,7 @@ type Registry struct {
 	// the second the stacks get no pull credential.
 	PushConfigFile string `json:"pushConfigFile,omitempty"`
 	PullConfigFile string `json:"pullConfigFile,omitempty"`
-	// Mirrors are registries that builds ask before Docker Hub.
+	// Mirrors are registries that builds, and who looks up images, ask before Docker Hub.
 	Mirrors []string `json:"mirrors,omitempty"`
 }
 
@@ -110,6 +111,8 @@ type Stacks struct {
 	Egress []string `json:"egress,omitempty"`
 	// Registries are host or host/path prefixes that images may come from; none means any.
 	Registries []string `json:"registries,omitempty"`
+	// Allow is what pods may have beyond Pod Security's baseline, where a compose file asks for it; none means nothing.
+	Allow []v1alpha1.Allowance `json:"allow,omitempty"`
 	// Pods, CPU and Memory bound each stack; zero or empty means unbounded.
 	Pods   int32  `json:"pods,omitempty"`
 	CPU    string `json:"cpu,omitempty"`
@@ -238,18 +241,27 @@ func (s Settings) check() error {
 			bad("triggers.tags: %q is not a pattern", t)
 		}
 	}
-	for _, e := range s.Stacks.Egress {
+	s.Stacks.check(bad)
+	return errors.Join(errs...)
+}
+
+func (s Stacks) check(bad func(format string, args ...any)) {
+	for _, e := range s.Egress {
 		if _, _, err := SplitEgress(e); err != nil {
 			bad("stacks.egress: %v", err)
 		}
 	}
-	if s.Stacks.Scheme != "https" && s.Stacks.Scheme != "http" {
-		bad("stacks.scheme %q is neither https nor http", s.Stacks.Scheme)
+	for _, a := range s.Allow {
+		if !slices.Contains(v1alpha1.Allowances(), a) {
+			bad("stacks.allow: %q is none of %v", a, v1alpha1.Allowances())
+		}
 	}
-	if h := s.Stacks.Host; h != "" && (!strings.Contains(h, "{service}") || !strings.Contains(h, "{run}")) {
+	if s.Scheme != "https" && s.Scheme != "http" {
+		bad("stacks.scheme %q is neither https nor http", s.Scheme)
+	}
+	if h := s.Host; h != "" && (!strings.Contains(h, "{service}") || !strings.Contains(h, "{run}")) {
 		bad("stacks.host %q must hold {service} and {run}, or two stacks would share an address", h)
 	}
-	return errors.Join(errs...)
 }
 
 // SplitEgress splits CIDR or CIDR:port; port 0 means every port.
@@ -275,6 +287,6 @@ func SplitEgress(s string) (netip.Prefix, int32, error) {
 func (s Settings) Ceilings() v1alpha1.Ceilings {
 	return v1alpha1.Ceilings{
 		RunTimeout: s.RunTimeout, Keep: s.Keep.Default, KeepMax: s.Keep.Max, KeepForever: s.Keep.Forever,
-		Registries: s.Stacks.Registries, Pods: s.Stacks.Pods, CPU: s.Stacks.CPU, Memory: s.Stacks.Memory,
+		Registries: s.Stacks.Registries, Allow: s.Stacks.Allow, Pods: s.Stacks.Pods, CPU: s.Stacks.CPU, Memory: s.Stacks.Memory,
 	}
 }

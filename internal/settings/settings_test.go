@@ -1,9 +1,12 @@
 package settings
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 )
 
 const least = `
@@ -20,7 +23,7 @@ func TestTheLeastFileGetsTheDefaults(t *testing.T) {
 	if s.Keep.Default.Duration != 24*time.Hour || s.Builds.Namespace != "conductor-builds" || s.GitHub.APIURL != "https://api.github.com" {
 		t.Errorf("defaults are lost: %+v", s)
 	}
-	if c := s.Ceilings(); c.KeepMax != s.Keep.Max || c.KeepForever {
+	if c := s.Ceilings(); c.KeepMax != s.Keep.Max || c.KeepForever || len(c.Allow) > 0 {
 		t.Errorf("ceilings = %+v", c)
 	}
 }
@@ -35,6 +38,7 @@ func TestEveryProblemIsNamed(t *testing.T) {
 		{"egress", "stacks: {egress: [10.0.0.1]}", "CIDR"},
 		{"egress beyond its mask", "stacks: {egress: [10.1.2.3/8]}", "the range is 10.0.0.0/8"},
 		{"egress port", "stacks: {egress: ['10.0.0.0/8:99999']}", "65535"},
+		{"allowance", "stacks: {allow: [sysctls, root]}", `stacks.allow: "root" is none of`},
 		{"tags", "triggers: {tags: ['[']}", "not a pattern"},
 		{"registry type", "registry: {type: ftp, host: x}", "registry.type"},
 		{"duration", "runTimeout: 0s", "runTimeout"},
@@ -52,6 +56,16 @@ func TestEveryProblemIsNamed(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("an empty file: %v does not name %s", err, want)
 		}
+	}
+}
+
+func TestARunBeginsWithWhatTheOperatorAllows(t *testing.T) {
+	s, err := Parse([]byte(least + "stacks: {allow: [sysctls, devices]}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Ceilings().Allow; !slices.Equal(got, []v1alpha1.Allowance{"sysctls", "devices"}) {
+		t.Errorf("allowed: %v", got)
 	}
 }
 

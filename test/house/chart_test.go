@@ -69,7 +69,7 @@ func TestValuesAreChecked(t *testing.T) {
 		`{registry: {host: "https://registry.example.com"}}`, `{registry: {type: harbour}}`,
 		`{image: {digest: latest}}`, `{image: {pullPolicy: Sometimes}}`, `{replicas: 0}`, `{imagePullSecrets: [a]}`,
 		`{builds: {timeout: 30}}`, `{builds: {timeout: soon}}`, `{builds: {timeout: 0s}}`, `{builds: {cpu: 2}}`, `{builds: {memory: lots}}`,
-		`{stacks: {host: "{service}.example.com"}}`, `{stacks: {scheme: ftp}}`, `{stacks: {gateway: public}}`, `{stacks: {pods: -1}}`,
+		`{stacks: {host: "{service}.example.com"}}`, `{stacks: {scheme: ftp}}`, `{stacks: {gateway: public}}`, `{stacks: {pods: -1}}`, `{stacks: {allow: [root]}}`, `{stacks: {allow: [devices, devices]}}`,
 		`{stacks: {egress: [example.com]}}`, `{stacks: {egress: ["10.0.0.0"]}}`, `{stacks: {egress: ["10.0.0.0/33"]}}`,
 		`{ingress: {enabled: true}}`, `{service: {type: ExternalName}}`, `{triggers: {tags: [""]}}`, `{drain: {timeout: 90s}}`,
 	} {
@@ -139,7 +139,7 @@ func TestTheConfigIsWhatConductorReads(t *testing.T) {
 			if d := cmp.Diff(want, set, cmpopts.EquateEmpty()); d != "" {
 				t.Errorf("the chart's defaults are not Conductor's (-Conductor +chart):\n%s", d)
 			}
-		} else if set.GitHub.AppID != 123456789 || set.Stacks.Pods != 20 || !set.Keep.Forever || set.Registry.PullConfigFile == "" || len(set.Stacks.Egress) != 7 {
+		} else if set.GitHub.AppID != 123456789 || set.Stacks.Pods != 20 || !set.Keep.Forever || set.Registry.PullConfigFile == "" || len(set.Stacks.Egress) != 7 || len(set.Stacks.Allow) != 2 {
 			t.Errorf("%s: values are lost: %+v", name, set)
 		}
 	}
@@ -335,6 +335,30 @@ func TestPoliciesHoldConductorAlone(t *testing.T) {
 	}
 	if text := r.text["admission.yaml"]; !strings.Contains(text, "request.name.startsWith('conductor-tags-')") {
 		t.Error("no policy keeps Conductor from writing its own configuration")
+	}
+}
+
+// TestPoliciesAllowWhatTheOperatorAllows looks at which of the rules beyond Pod Security's baseline are there.
+func TestPoliciesAllowWhatTheOperatorAllows(t *testing.T) {
+	for values, allow := range map[string][]v1alpha1.Allowance{leastValues: nil, manyValues: {v1alpha1.AllowDevices, v1alpha1.AllowSysctls}} {
+		text := render(t, values).text["admission.yaml"]
+		if opens := strings.Contains(text, "in ['baseline', 'restricted', 'privileged']"); opens != (len(allow) > 0) {
+			t.Errorf("allowed %v: namespaces that enforce nothing %v", allow, opens)
+		}
+		for _, a := range v1alpha1.Allowances() {
+			rule := fmt.Sprintf("(stacks.allow: %s)", a)
+			if a == v1alpha1.AllowHostPaths || a == v1alpha1.AllowEngine || a == v1alpha1.AllowDevices {
+				rule = "(stacks.allow: hostPaths, containerEngine, devices)" // One rule, with what is allowed of them.
+			} else if strings.Contains(text, rule) == slices.Contains(allow, a) {
+				t.Errorf("allowed %v: the rule for %s is there, or not", allow, a)
+			}
+			if !slices.Contains(allow, a) && !strings.Contains(text, rule) {
+				t.Errorf("allowed %v: nothing refuses %s", allow, a)
+			}
+		}
+		if strings.Contains(text, "startsWith('/dev/')") != slices.Contains(allow, v1alpha1.AllowDevices) || strings.Contains(text, "docker|podman") {
+			t.Errorf("allowed %v: the rule for paths of the node is another", allow)
+		}
 	}
 }
 

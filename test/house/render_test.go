@@ -168,6 +168,7 @@ func functions(set *template.Template) template.FuncMap {
 		"splitList": func(sep, s string) []string { return strings.Split(s, sep) },
 		"first":     func(all []string) string { return all[0] },
 		"last":      func(all []string) string { return all[len(all)-1] },
+		"has":       func(one string, all any) bool { return slices.Contains(texts(all), one) },
 		"contains":  func(part, s string) bool { return strings.Contains(s, part) },
 		"int":       func(v any) int { return int(toInt(v)) },
 		"until":     func(n int) []int { return make([]int, n) },
@@ -176,6 +177,16 @@ func functions(set *template.Template) template.FuncMap {
 		"mul":       func(a, b any) int64 { return toInt(a) * toInt(b) },
 		"div":       func(a, b any) int64 { return toInt(a) / toInt(b) },
 	}
+}
+
+// texts is a list of the values.
+func texts(list any) []string {
+	var out []string
+	all, _ := list.([]any)
+	for _, v := range all {
+		out = append(out, fmt.Sprint(v))
+	}
+	return out
 }
 
 func toInt(v any) int64 {
@@ -211,6 +222,7 @@ stacks:
   ingressNamespaces: [ingress-nginx]
   egress: ["192.0.2.1/32", "198.51.100.0/24:443", "0.0.0.0/0:443", "169.254.7.0/24", "168.0.0.0/6", "2001:db8::/32", "::/0:443"]
   registries: [docker.io, ghcr.io/acme]
+  allow: [devices, sysctls]
   pods: 20
   cpu: "8"
   memory: 16Gi
