@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -34,8 +35,10 @@ type conversion struct {
 	secretName, pullSecret string
 	waitImage              string
 	waitTimeout            time.Duration
-	strict                 bool
-	output                 string
+	strict, lookUp         bool
+	// ask is asked about images.
+	ask    func() (imageConfig, error)
+	output string
 	// directory is where a chart or kustomization goes.
 	directory  string
 	out, notes io.Writer
@@ -45,8 +48,11 @@ type conversion struct {
 	given map[string]string
 }
 
-func convertCommand() *cobra.Command {
-	var c conversion
+func convertCommand() *cobra.Command { return convertAsking(userRegistries) }
+
+// convertAsking is the command with somebody to ask about images.
+func convertAsking(ask func() (imageConfig, error)) *cobra.Command {
+	c := conversion{ask: ask}
 	cmd := &cobra.Command{
 		Use: "convert [-o helm|kustomize DIR]", Short: "Convert compose files into manifests for a cluster without Conductor", Args: cobra.MaximumNArgs(1),
 		Long: `Convert compose files into manifests that kubectl applies on a cluster without Conductor:
@@ -64,7 +70,7 @@ Exit status 0: converted, 1: refused, 2: the command is wrong or something could
 			if err := c.check(args); err != nil {
 				return err
 			}
-			return c.run()
+			return c.run(cmd.Context())
 		},
 	}
 	f := cmd.Flags()
@@ -79,6 +85,7 @@ Exit status 0: converted, 1: refused, 2: the command is wrong or something could
 	f.StringArrayVar(&c.allow, "allow", nil, "let pods have what goes beyond Pod Security's baseline: "+join(compose.Allowances()))
 	f.BoolVar(&c.strict, "strict", false, "refuse what would behave otherwise than under compose")
 	f.StringVar(&c.report, "report", "", "write what became of each field to a file, as JSON")
+	f.BoolVar(&c.lookUp, "lookup", false, "ask the registries what images say about themselves (HEALTHCHECK, EXPOSE, CMD), with the logins of your Docker config")
 	f.StringArrayVar(&c.images, "image", nil, "the image of a service, SERVICE=REFERENCE")
 	f.StringVarP(&c.output, "output", "o", "yaml", "yaml, helm or kustomize")
 	f.StringVar(&c.waitImage, "wait-image", imageRepository+":"+version, "Conductor's image, whose program waits in init containers")
@@ -112,7 +119,7 @@ func (c *conversion) check(args []string) error {
 	if c.waitTimeout <= 0 {
 		return errors.New("--wait-timeout must be more than nothing")
 	}
-	for _, a := range c.allowances() {
+	for _, a := range allowances(c.allow) {
 		if !slices.Contains(compose.Allowances(), a) {
 			return fmt.Errorf("--allow %s: want one of %s", a, join(compose.Allowances()))
 		}
@@ -127,9 +134,9 @@ func (c *conversion) check(args []string) error {
 	return c.locate()
 }
 
-func (c *conversion) allowances() []compose.Allowance {
+func allowances(names []string) []compose.Allowance {
 	var out []compose.Allowance
-	for _, a := range c.allow {
+	for _, a := range names {
 		out = append(out, compose.Allowance(a))
 	}
 	return out
@@ -223,8 +230,8 @@ func isRegular(name string) bool {
 }
 
 // run converts, says what there is to say, and writes the objects.
-func (c *conversion) run() error {
-	stack, findings, err := c.convert()
+func (c *conversion) run(ctx context.Context) error {
+	stack, findings, err := c.convert(ctx)
 	if refused := (*compose.Errors)(nil); errors.As(err, &refused) {
 		return c.finish(refused.Findings, findings, exitCode(1))
 	} else if err != nil {
@@ -237,7 +244,7 @@ func (c *conversion) run() error {
 }
 
 // convert also returns the whole report, which is empty when the files cannot be loaded.
-func (c *conversion) convert() (*compose.Stack, func([]compose.Finding) []compose.Finding, error) {
+func (c *conversion) convert(ctx context.Context) (*compose.Stack, func([]compose.Finding) []compose.Finding, error) {
 	same := func(f []compose.Finding) []compose.Finding { return f }
 	p, err := compose.Load(c.root, c.load)
 	if err != nil {
@@ -248,10 +255,18 @@ func (c *conversion) convert() (*compose.Stack, func([]compose.Finding) []compos
 			return nil, same, fmt.Errorf("--image %s: there is no such service; there are %s", service, strings.Join(p.Services(), ", "))
 		}
 	}
+	var configs map[string]compose.ImageConfig
+	if c.lookUp {
+		ask, err := c.ask()
+		if err != nil {
+			return nil, same, err
+		}
+		configs = lookUp(ctx, ask, p, c.given, c.notes)
+	}
 	stack, err := compose.Manifest(p,
 		compose.Options{
-			Namespace: c.namespace, Images: c.given, SecretName: c.secretName, PullSecret: c.pullSecret, InlineDockerfiles: true,
-			Allow: c.allowances(), AllowSetting: "--allow",
+			Namespace: c.namespace, Images: c.given, SecretName: c.secretName, PullSecret: c.pullSecret, InlineDockerfiles: true, ImageConfigs: configs,
+			Allow: allowances(c.allow), AllowSetting: "--allow",
 			Egress: []networkingv1.NetworkPolicyEgressRule{compose.Internet()},
 		},
 		compose.ManifestOptions{WaitImage: c.waitImage, WaitTimeout: c.waitTimeout, Strict: c.strict})

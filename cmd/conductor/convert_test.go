@@ -34,7 +34,7 @@ func project(t *testing.T, files map[string]string) string {
 // convert runs the command: what it wrote, and its exit status.
 func convert(t *testing.T, args ...string) (out, notes string, status int) {
 	t.Helper()
-	cmd := convertCommand()
+	cmd := convertAsking(func() (imageConfig, error) { return everyImage, nil })
 	cmd.SilenceErrors, cmd.SilenceUsage = true, true
 	var o, n bytes.Buffer
 	cmd.SetOut(&o)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -8,12 +9,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/yaml"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/compose"
@@ -25,36 +26,54 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/settings"
 )
 
+// planning is what the commands plan and validate were told.
+type planning struct {
+	allow         []string
+	quiet, lookUp bool
+	// ask is asked about images.
+	ask func() (imageConfig, error)
+}
+
+func (p *planning) flags(cmd *cobra.Command) *cobra.Command {
+	cmd.Flags().StringArrayVar(&p.allow, "allow", nil, "what your operator lets pods have beyond Pod Security's baseline (stacks.allow): "+join(compose.Allowances()))
+	return cmd
+}
+
 func validateCommand() *cobra.Command {
-	return &cobra.Command{
+	c := planning{}
+	return c.flags(&cobra.Command{
 		Use: "validate [DIR]", Short: "Check .conductor.yaml and the compose files of a checkout", Args: cobra.MaximumNArgs(1),
 		Long: "Check .conductor.yaml and the compose files of a checkout.\n\nExit status 0: valid, 1: not valid, 2: could not look.",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			p, _, err := planOf(args)
+			p, _, err := c.plan(args)
 			if err != nil {
 				return say(cmd.ErrOrStderr(), err)
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "valid: %d images to build, %d suites\n", len(p.Builds), len(p.Suites))
 			return nil
 		},
-	}
+	})
 }
 
 func planCommand() *cobra.Command {
-	var quiet bool
+	c := planning{ask: userRegistries}
 	cmd := &cobra.Command{
 		Use: "plan [DIR]", Short: "Show what a run of a checkout would build, convert and apply; offline", Args: cobra.MaximumNArgs(1),
-		Long: "Show what a run of a checkout would build, convert and apply, without a cluster. What is only known in a run (digests, the run's name) stands as a placeholder.\n\nExit status 0: valid, 1: not valid, 2: could not look.",
+		Long: `Show what a run of a checkout would build, convert and apply, without a cluster. What is only known in a run (digests, the run's name) stands
+as a placeholder. What images say about themselves (HEALTHCHECK, EXPOSE, USER, CMD) is read with --lookup; a run always reads it.
+
+Exit status 0: valid, 1: not valid, 2: could not look.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			p, dir, err := planOf(args)
+			p, dir, err := c.plan(args)
 			if err == nil {
-				err = printPlan(cmd.OutOrStdout(), cmd.ErrOrStderr(), p, dir, quiet)
+				err = c.print(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), p, dir)
 			}
 			return say(cmd.ErrOrStderr(), err)
 		},
 	}
-	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "leave out the objects")
-	return cmd
+	cmd.Flags().BoolVarP(&c.quiet, "quiet", "q", false, "leave out the objects")
+	cmd.Flags().BoolVar(&c.lookUp, "lookup", false, "ask the registries what images say about themselves, with the logins of your Docker config")
+	return c.flags(cmd)
 }
 
 // say prints what is wrong with a checkout and ends with status 1; other errors pass.
@@ -67,7 +86,12 @@ func say(w io.Writer, err error) error {
 	return exitCode(1)
 }
 
-func planOf(args []string) (*run.Plan, string, error) {
+func (c *planning) plan(args []string) (*run.Plan, string, error) {
+	for _, a := range allowances(c.allow) {
+		if !slices.Contains(compose.Allowances(), a) {
+			return nil, "", fmt.Errorf("--allow %s: want one of %s", a, join(compose.Allowances()))
+		}
+	}
 	dir := "."
 	if len(args) > 0 {
 		dir = args[0]
@@ -79,40 +103,71 @@ func planOf(args []string) (*run.Plan, string, error) {
 	if st, err := os.Stat(abs); err != nil || !st.IsDir() {
 		return nil, "", fmt.Errorf("%s is not a directory", dir)
 	}
-	p, err := run.NewPlan(abs, nil, settings.Default().Ceilings())
+	p, err := run.NewPlan(abs, nil, run.Bounds{Ceilings: c.settings().Ceilings()})
 	return p, abs, err
 }
 
+// settings are the operator's as far as they are known here.
+func (c *planning) settings() settings.Settings {
+	set := settings.Default()
+	set.Stacks.Allow = allowances(c.allow)
+	return set
+}
+
+// paper is the registry of a plan: it has names and nothing else.
+type paper struct{ run.Registry }
+
+// Repository implements run.Registry.
+func (paper) Repository(_ v1alpha1.Repository, image string) string {
+	return strings.TrimSuffix("REGISTRY/"+image, "/")
+}
+
+// images are what a plan knows of the images of a stack.
+func (c *planning) images(ctx context.Context, p *run.Plan, notes io.Writer) (run.Images, error) {
+	images := run.Images{References: map[string]string{}, Pending: p.Project.Services()}
+	for service, build := range p.ServiceBuilds {
+		images.References[service] = paper{}.Repository(v1alpha1.Repository{}, build) + "@sha256:DIGEST"
+	}
+	if !c.lookUp {
+		return images, nil
+	}
+	ask, err := c.ask()
+	if err != nil {
+		return images, err
+	}
+	images.Configs = lookUp(ctx, ask, p.Project, nil, notes)
+	images.Pending = slices.DeleteFunc(images.Pending, func(service string) bool { return p.ServiceBuilds[service] == "" })
+	return images, nil
+}
+
 // planned is the Run that `plan` pretends to make.
-func planned(dir string) *v1alpha1.Run {
+func (c *planning) planned(dir string) *v1alpha1.Run {
 	repo := v1alpha1.Repository{Owner: "OWNER", Name: filepath.Base(dir), CloneURL: "https://github.com/OWNER/" + url.PathEscape(filepath.Base(dir)) + ".git"}
 	return &v1alpha1.Run{
 		ObjectMeta: metav1.ObjectMeta{Name: "plan", UID: types.UID("00000000-0000-0000-0000-000000000000")},
 		Spec: v1alpha1.RunSpec{
 			Repository: repo, Ref: "refs/tags/run-integration-tests", SHA: "0000000000000000000000000000000000000000",
-			Trust: v1alpha1.TrustUnprotected, Ceilings: settings.Default().Ceilings(),
+			Trust: v1alpha1.TrustUnprotected, Ceilings: c.settings().Ceilings(),
 		},
 	}
 }
 
-func printPlan(out, notes io.Writer, p *run.Plan, dir string, quiet bool) error {
-	r := planned(dir)
-	images := map[string]string{}
-	for service, build := range p.ServiceBuilds {
-		images[service] = "REGISTRY/" + build + "@sha256:DIGEST"
-	}
-	stack, err := compose.Convert(p.Project, compose.Options{
-		Namespace: jobs.StackName(r), Images: images, Ceilings: r.Spec.Ceilings, Labels: jobs.Labels(r, jobs.StageStack),
-	})
+func (c *planning) print(ctx context.Context, out, notes io.Writer, p *run.Plan, dir string) error {
+	r := c.planned(dir)
+	images, err := c.images(ctx, p, notes)
 	if err != nil {
-		return failure.Terminalf(v1alpha1.ReasonInvalidCompose, nil, "%v", err)
+		return err
+	}
+	stack, err := (&run.Reconciler{Settings: c.settings(), Registry: paper{}}).Convert(r, p, images)
+	if err != nil {
+		return err
 	}
 	for _, f := range stack.Findings {
 		fmt.Fprintln(notes, f)
 	}
 	fmt.Fprintf(out, "# %s\n#\n# Builds\n", run.ConfigFile)
 	for _, b := range p.Builds {
-		fmt.Fprintf(out, "#   %s: context %s, %s%s\n", b.Name, b.Context, b.Dockerfile, target(b.Target))
+		fmt.Fprintf(out, "#   %s: context %s, %s%s\n", b.Name, b.Context, dockerfile(b), target(b.Target))
 	}
 	fmt.Fprintln(out, "# Services, in the order of their start")
 	for _, s := range stack.Services {
@@ -122,14 +177,29 @@ func printPlan(out, notes io.Writer, p *run.Plan, dir string, quiet bool) error 
 	for _, s := range p.Suites {
 		fmt.Fprintf(out, "#   %s: image %s, %s, at most %s\n", s.Name, firstOf(s.Build, s.Image), describe(s.Test.Command), s.Test.Timeout.Duration)
 	}
-	if quiet {
+	if c.quiet {
 		return nil
 	}
 	objects, err := plannedObjects(r, p, stack)
 	if err != nil {
 		return err
 	}
-	return printObjects(out, objects)
+	data, err := compose.YAML(&compose.Stack{Shared: objects})
+	if err != nil {
+		return err
+	}
+	if _, err := out.Write(data); err != nil {
+		return fmt.Errorf("write the objects: %w", err)
+	}
+	return nil
+}
+
+// dockerfile says where a build's Dockerfile is.
+func dockerfile(b run.Build) string {
+	if b.Inline != "" {
+		return "the Dockerfile in the compose file"
+	}
+	return b.Dockerfile
 }
 
 // plannedObjects are the objects of a run in the order in which they are made, but for Secrets.
@@ -143,7 +213,7 @@ func plannedObjects(r *v1alpha1.Run, p *run.Plan, stack *compose.Stack) ([]clien
 	for _, b := range p.Builds {
 		job, err := jobs.Kaniko(jobs.KanikoInput{
 			Run: r, Image: b.Name, Namespace: set.Builds.Namespace, Executor: set.Builds.Image, CloneURL: clone, Context: b.Context, Dockerfile: b.Dockerfile,
-			Target: b.Target, Args: b.Args, Repository: "REGISTRY/" + b.Name, Secret: jobs.BuildSecretName(r), Timeout: set.Builds.Timeout.Duration,
+			Inline: b.Inline, Target: b.Target, Args: b.Args, Repository: paper{}.Repository(r.Spec.Repository, b.Name), Secret: jobs.BuildSecretName(r), Timeout: set.Builds.Timeout.Duration,
 			CPU: set.Builds.CPU, Memory: set.Builds.Memory,
 		})
 		if err != nil {
@@ -159,7 +229,7 @@ func plannedObjects(r *v1alpha1.Run, p *run.Plan, stack *compose.Stack) ([]clien
 	if err != nil {
 		return nil, err
 	}
-	objects = append(objects, jobs.Namespace(r), jobs.RoleBinding(r, set.ServiceAccount, set.Namespace))
+	objects = append(objects, jobs.Namespace(r, len(stack.Allowed) > 0), jobs.RoleBinding(r, set.ServiceAccount, set.Namespace))
 	objects = append(append(objects, limits...), fence, jobs.AgentBinding(r))
 	objects = append(objects, jobs.Agent(r, "CONDUCTOR", "")...)
 	objects = append(objects, stack.Objects()...)
@@ -180,17 +250,6 @@ func plannedObjects(r *v1alpha1.Run, p *run.Plan, stack *compose.Stack) ([]clien
 		}
 	}
 	return append(objects, jobs.Wall(r, nil)), nil
-}
-
-func printObjects(out io.Writer, objects []client.Object) error {
-	for _, o := range objects {
-		data, err := yaml.Marshal(o)
-		if err != nil {
-			return fmt.Errorf("write %s: %w", o.GetName(), err)
-		}
-		fmt.Fprintf(out, "---\n%s", data)
-	}
-	return nil
 }
 
 func target(t string) string {

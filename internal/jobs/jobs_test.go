@@ -70,11 +70,13 @@ func objects(t *testing.T) map[string][]client.Object {
 		Run: run, Image: "web", Namespace: "conductor-builds", Executor: "kaniko:1", CloneURL: must[*url.URL](t)(url.Parse("http://git.example.com:8080/acme/shop.git")),
 		Context: ".", Repository: "registry.example.com/acme/shop/web", Secret: "build", Timeout: time.Minute,
 	}
+	inline := plain
+	inline.Context, inline.Dockerfile, inline.Inline = "web", "Dockerfile.not-asked-for", "FROM busybox\nRUN echo \"$(GIT_PASSWORD)\" > /x\n"
 	own := "ghcr.io/w3evolutionsllc/conductor@sha256:0"
 	public := Public{Run: run, Service: "web", Port: 8080, Host: "{service}-{run}.qa.example.com"}
 	return map[string][]client.Object{
 		"kaniko":       {must[*batchv1.Job](t)(Kaniko(kanikoInput(t)))},
-		"kaniko-plain": {must[*batchv1.Job](t)(Kaniko(plain))},
+		"kaniko-plain": {must[*batchv1.Job](t)(Kaniko(plain)), must[*batchv1.Job](t)(Kaniko(inline))},
 		"secrets":      {BuildSecret(run, "conductor-builds", BuildSecretName(run), "ghs_x", nil), PullSecret(run, []byte(`{"auths":{}}`))},
 		"test": {
 			Test(TestInput{
@@ -99,7 +101,7 @@ func objects(t *testing.T) map[string][]client.Object {
 			}),
 		},
 		"agent":   append([]client.Object{AgentBinding(run), AgentSecret(run, "c", "w")}, Agent(run, own, PullSecretName(run))...),
-		"stack":   append([]client.Object{Namespace(run), RoleBinding(run, "conductor", "conductor-system")}, must[[]client.Object](t)(Limits(run))...),
+		"stack":   append([]client.Object{Namespace(run, false), RoleBinding(run, "conductor", "conductor-system")}, must[[]client.Object](t)(Limits(run))...),
 		"network": {must[client.Object](t)(Fence(run, []string{"203.0.113.0/24:443", "0.0.0.0/0", "169.254.7.0/24"})), Wall(run, []string{"ingress-nginx"})},
 		"public":  {Ingress(public, "nginx"), Ingress(public, ""), HTTPRoute(public, "gateways/public"), HTTPRoute(public, "local")},
 	}
@@ -131,6 +133,27 @@ func TestObjectsAreAsTheGoldenFilesSay(t *testing.T) {
 				t.Errorf("%s differs (-want +got):\n%s", file, diff)
 			}
 		})
+	}
+}
+
+// Pod Security refuses nothing where the operator allows more than its baseline and the stack makes use of that, and there alone.
+func TestOnlyAStackThatIsAllowedMoreHasAnOpenNamespace(t *testing.T) {
+	for beyond, want := range map[bool]string{false: "baseline", true: "privileged"} {
+		if got := Namespace(testRun(), beyond).Labels["pod-security.kubernetes.io/enforce"]; got != want {
+			t.Errorf("beyond the baseline %v: %s is enforced", beyond, got)
+		}
+	}
+}
+
+func TestALongDockerfileIsRefused(t *testing.T) {
+	in := kanikoInput(t)
+	in.Inline = strings.Repeat("#", maxInline)
+	if _, err := Kaniko(in); err != nil {
+		t.Errorf("one that fits: %v", err)
+	}
+	in.Inline += "#"
+	if _, err := Kaniko(in); !failure.IsTerminal(err) || !strings.Contains(err.Error(), "put it into a file") {
+		t.Errorf("one that does not: %v", err)
 	}
 }
 

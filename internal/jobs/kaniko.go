@@ -29,6 +29,13 @@ const (
 // deletes the pod, and is there for a pod that never starts.
 const backstop = 2 * time.Minute
 
+const (
+	// inlineDir is where a Dockerfile is mounted that the compose file holds.
+	inlineDir = "/kaniko/inline"
+	// maxInline keeps it well below the 256 KiB that the annotations of an object may have.
+	maxInline = 200 << 10
+)
+
 // KanikoInput says what one build builds, and where.
 type KanikoInput struct {
 	Run *v1alpha1.Run
@@ -40,6 +47,8 @@ type KanikoInput struct {
 	CloneURL *url.URL
 	// Context is a directory of the repository; Dockerfile is relative to it; Target is a stage of it, or empty.
 	Context, Dockerfile, Target string
+	// Inline is the Dockerfile's text where the compose file holds it; then Dockerfile means nothing.
+	Inline string
 	// Args are the build arguments.
 	Args map[string]string
 	// Repository is where the image is pushed, host/path without tag.
@@ -85,7 +94,24 @@ func Kaniko(in KanikoInput) (*batchv1.Job, error) {
 		SecretName: in.Secret,
 		Items:      []corev1.KeyToPath{{Key: keyDockerConfig, Path: keyDockerConfig}},
 	}}}}
-	return job(BuildName(in.Run, in.Image), in.Namespace, labels, in.Timeout, pod), nil
+	j := job(BuildName(in.Run, in.Image), in.Namespace, labels, in.Timeout, pod)
+	if in.Inline != "" {
+		mountInline(&j.Spec.Template, in.Inline)
+	}
+	return j, nil
+}
+
+// mountInline gives a build's pod its Dockerfile as a file, out of an annotation: the Job stays all that a build is made of. Kaniko
+// takes nothing below /kaniko into the image.
+func mountInline(pod *corev1.PodTemplateSpec, dockerfile string) {
+	pod.Annotations = map[string]string{v1alpha1.AnnotationDockerfile: dockerfile}
+	pod.Spec.Volumes = append(pod.Spec.Volumes, corev1.Volume{Name: "dockerfile", VolumeSource: corev1.VolumeSource{DownwardAPI: &corev1.DownwardAPIVolumeSource{
+		Items: []corev1.DownwardAPIVolumeFile{{
+			Path: "Dockerfile", FieldRef: &corev1.ObjectFieldSelector{APIVersion: "v1", FieldPath: "metadata.annotations['" + v1alpha1.AnnotationDockerfile + "']"},
+		}},
+	}}})
+	c := &pod.Spec.Containers[0]
+	c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: "dockerfile", MountPath: inlineDir, ReadOnly: true})
 }
 
 // kanikoArgs are the executor's flags, as cmd/executor/cmd/root.go of Kaniko v1.24.0 knows them.
@@ -138,6 +164,12 @@ func kanikoArgs(in KanikoInput) ([]string, error) {
 // kanikoPaths are the context and the Dockerfile relative to it, both inside the repository.
 func kanikoPaths(in KanikoInput) (context, dockerfile string, err error) {
 	context, dockerfile = path.Clean(in.Context), in.Dockerfile
+	if in.Inline != "" {
+		dockerfile = "Dockerfile"
+	}
+	if len(in.Inline) > maxInline {
+		return "", "", failure.Terminalf(v1alpha1.ReasonInvalidConfig, nil, "The Dockerfile of the image %s in the compose file is longer than %d KiB: put it into a file", in.Image, maxInline>>10)
+	}
 	if dockerfile == "" {
 		dockerfile = "Dockerfile"
 	}
@@ -146,6 +178,9 @@ func kanikoPaths(in KanikoInput) (context, dockerfile string, err error) {
 	}
 	if path.IsAbs(dockerfile) || strings.Contains(dockerfile, "://") || outside(path.Join(context, dockerfile)) {
 		return "", "", failure.Terminalf(v1alpha1.ReasonInvalidConfig, nil, "The Dockerfile of the image %s is not inside the repository", in.Image)
+	}
+	if in.Inline != "" {
+		return context, inlineDir + "/Dockerfile", nil
 	}
 	return context, path.Clean(dockerfile), nil
 }

@@ -16,10 +16,14 @@ import (
 const StackRole = "conductor-stack"
 
 // Namespace is the namespace of a Run's stack. Pods that break Pod Security's baseline are refused, those that are not
-// restricted are warned about.
-func Namespace(run *v1alpha1.Run) *corev1.Namespace {
+// restricted are warned about. Where the stack makes use of what the operator allows beyond the baseline, Pod Security refuses
+// nothing, and the conversion and the chart's admission policies alone hold the stack to that.
+func Namespace(run *v1alpha1.Run, beyond bool) *corev1.Namespace {
 	labels := Labels(run, StageStack)
 	labels["pod-security.kubernetes.io/enforce"] = "baseline"
+	if beyond {
+		labels["pod-security.kubernetes.io/enforce"] = "privileged"
+	}
 	labels["pod-security.kubernetes.io/warn"] = "restricted"
 	return &corev1.Namespace{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"},

@@ -5,8 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/url"
 	"runtime"
 	"strings"
+	"sync"
 
 	"github.com/distribution/reference"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -23,26 +26,58 @@ const (
 	dockerList     = "application/vnd.docker.distribution.manifest.list.v2+json"
 )
 
-// ImageConfig is what an image runs when nothing else is said. The image may be in any registry and is named as in a pod: nginx is
-// Docker Hub's, for which the mirrors are asked first. Of an image for several platforms it is the one for Linux on this
-// process's architecture. Credentials are those of the operator's files for that registry.
-func (r *Registry) ImageConfig(ctx context.Context, image string) (entrypoint, cmd []string, user, workdir string, err error) {
+const (
+	// maxConfig bounds an image's configuration file, in bytes. Histories of hundreds of layers stay below.
+	maxConfig = 1 << 20
+	// maxKept is how many bytes of them are kept.
+	maxKept = 16 << 20
+)
+
+// configCache keeps configuration files by the digests of their images, which never change.
+type configCache struct {
+	mu    sync.Mutex
+	files map[orasregistry.Reference][]byte
+	size  int
+}
+
+func (c *configCache) get(image orasregistry.Reference) []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.files[image]
+}
+
+// put keeps a file. When there are too many, all others go: they are read again.
+func (c *configCache) put(image orasregistry.Reference, file []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.size+len(file) > maxKept || c.files == nil {
+		c.files, c.size = map[orasregistry.Reference][]byte{}, 0
+	}
+	if _, have := c.files[image]; !have {
+		c.files[image], c.size = file, c.size+len(file)
+	}
+}
+
+// ImageConfig is the digest that an image's name stands for and its configuration file, as JSON. The image may be in any registry and is
+// named as in a pod: nginx is Docker Hub's, for which the mirrors are asked first. Of an image for several platforms the digest is
+// that of all, and the configuration is the one for Linux on this process's architecture. Credentials are those of the operator's files
+// for that registry. What was read once by its digest is not asked for again.
+func (r *Registry) ImageConfig(ctx context.Context, image string) (digest string, config []byte, err error) {
 	refs, err := r.places(image)
 	if err != nil {
-		return nil, nil, "", "", failure.Terminalf(v1alpha1.ReasonImageUnavailable, err, "%q is not an image reference", image)
+		return "", nil, failure.Terminalf(v1alpha1.ReasonImageUnavailable, err, "%q is not an image reference", image)
 	}
 	e := r.seeing(image)
 	for _, ref := range refs {
-		var c *ocispec.Image
-		if c, err = configOf(ctx, r.open(ref, e), ref.Reference); err == nil {
-			return c.Config.Entrypoint, c.Config.Cmd, c.Config.User, c.Config.WorkingDir, nil
+		if digest, config, err = r.configOf(ctx, r.open(ref, e), ref); err == nil {
+			return digest, config, nil
 		}
 		err = r.explain(err, e, ref.Registry)
 		if ctx.Err() != nil {
 			break
 		}
 	}
-	return nil, nil, "", "", err
+	return "", nil, err
 }
 
 // places are where an image is looked for, in order.
@@ -69,12 +104,40 @@ func (r *Registry) places(image string) ([]orasregistry.Reference, error) {
 	return append(all, ref), nil
 }
 
-// configOf reads the config of an image by tag or digest.
-func configOf(ctx context.Context, source *remote.Repository, tag string) (*ocispec.Image, error) {
-	data, d, err := readManifest(ctx, source, tag)
-	if err != nil {
-		return nil, err
+// configOf reads the configuration of an image by tag or digest. A tag is first asked for its digest alone, which registries do not count
+// as a pull.
+func (r *Registry) configOf(ctx context.Context, source *remote.Repository, ref orasregistry.Reference) (string, []byte, error) {
+	known := ref
+	if _, err := ref.Digest(); err != nil {
+		head, cancel := context.WithTimeout(ctx, requestTimeout)
+		d, err := source.Resolve(head, ref.Reference)
+		cancel()
+		var silent *url.Error
+		switch code := status(err); {
+		case err == nil:
+			known.Reference = d.Digest.String()
+		case code == http.StatusNotFound, code == http.StatusUnauthorized, code == http.StatusForbidden, errors.As(err, &silent):
+			return "", nil, err
+		} // A registry that says no digest here says it with the manifest.
 	}
+	if config := r.configs.get(known); config != nil {
+		return known.Reference, config, nil
+	}
+	data, d, err := readManifest(ctx, source, known.Reference)
+	if err != nil {
+		return "", nil, err
+	}
+	known.Reference = d.Digest.String()
+	config, err := readConfigOf(ctx, source, data, d)
+	if err != nil {
+		return "", nil, err
+	}
+	r.configs.put(known, config)
+	return known.Reference, config, nil
+}
+
+// readConfigOf reads the configuration that a manifest names, or that of the image for this platform in an index.
+func readConfigOf(ctx context.Context, source *remote.Repository, data []byte, d ocispec.Descriptor) ([]byte, error) {
 	if d.MediaType == ocispec.MediaTypeImageIndex || d.MediaType == dockerList {
 		one, err := forPlatform(data)
 		if err != nil {
@@ -88,15 +151,14 @@ func configOf(ctx context.Context, source *remote.Repository, tag string) (*ocis
 	if err := json.Unmarshal(data, &m); err != nil || (d.MediaType != ocispec.MediaTypeImageManifest && d.MediaType != dockerManifest) {
 		return nil, failure.Terminalf(v1alpha1.ReasonImageUnavailable, errors.Join(err, fmt.Errorf("its manifest is %q", d.MediaType)), "%s is not an image of a kind that is known", source.Reference.String())
 	}
-	raw, err := readBlob(ctx, source, m.Config, maxManifest)
+	config, err := readBlob(ctx, source, m.Config, maxConfig)
 	if err != nil {
 		return nil, err
 	}
-	var c ocispec.Image
-	if err := json.Unmarshal(raw, &c); err != nil {
-		return nil, failure.Terminalf(v1alpha1.ReasonImageUnavailable, err, "The config of the image %s is broken", source.Reference.String())
+	if !json.Valid(config) {
+		return nil, failure.Terminalf(v1alpha1.ReasonImageUnavailable, nil, "The config of the image %s is broken", source.Reference.String())
 	}
-	return &c, nil
+	return config, nil
 }
 
 // forPlatform picks from an index the digest of the image for Linux on this architecture.

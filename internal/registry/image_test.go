@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"encoding/json"
 	"net/http"
 	"runtime"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/types"
+	orasregistry "oras.land/oras-go/v2/registry"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
@@ -45,10 +47,15 @@ type config struct {
 }
 
 func ask(t *testing.T, r *Registry, image string) (config, error) {
-	var c config
-	var err error
-	c.Entrypoint, c.Cmd, c.User, c.Workdir, err = r.ImageConfig(t.Context(), image)
-	return c, err
+	_, data, err := r.ImageConfig(t.Context(), image)
+	if err != nil {
+		return config{}, err
+	}
+	var file v1.ConfigFile
+	if err := json.Unmarshal(data, &file); err != nil {
+		t.Fatal(err)
+	}
+	return config{file.Config.Entrypoint, file.Config.Cmd, file.Config.User, file.Config.WorkingDir}, nil
 }
 
 func TestImageConfig(t *testing.T) {
@@ -96,6 +103,44 @@ func TestImageConfig(t *testing.T) {
 	pushSample(t, r)
 }
 
+// A tag is asked for its digest each time, and what a digest names is read once.
+func TestWhatADigestNamesIsReadOnce(t *testing.T) {
+	s := newServer(t)
+	first, second := image(t, v1.Config{Cmd: []string{"1"}}, types.OCIManifestSchema1), image(t, v1.Config{Cmd: []string{"2"}}, types.OCIManifestSchema1)
+	write := func(img v1.Image) func(name.Reference) error {
+		return func(ref name.Reference) error { return remote.Write(ref, img) }
+	}
+	s.put(t, "a/b:1", write(first))
+	r := open(t, Options{Host: s.host(), Insecure: true})
+	look := func(reference, cmd string) (digest string, requests int) {
+		t.Helper()
+		s.seen = nil
+		digest, data, err := r.ImageConfig(t.Context(), s.host()+"/"+reference)
+		if err != nil || !strings.Contains(string(data), `"Cmd":["`+cmd+`"]`) {
+			t.Fatalf("%s: %s, %v", reference, data, err)
+		}
+		return digest, len(s.seen)
+	}
+	digest, requests := look("a/b:1", "1")
+	if want, _ := first.Digest(); digest != want.String() || requests != 3 {
+		t.Errorf("%s after %v", digest, s.seen)
+	}
+	if again, requests := look("a/b:1", "1"); again != digest || requests != 1 || !strings.HasPrefix(s.seen[0], "HEAD ") {
+		t.Errorf("once more: %s after %v", again, s.seen)
+	}
+	if again, requests := look("a/b:0@"+digest, "1"); again != digest || requests != 0 {
+		t.Errorf("by its digest: %s after %v", again, s.seen)
+	}
+	s.put(t, "a/b:1", write(second))
+	if moved, _ := look("a/b:1", "2"); moved == digest {
+		t.Error("a tag that moved still stands for what it stood for")
+	}
+	r.configs.put(orasregistry.Reference{Registry: "x"}, make([]byte, maxKept))
+	if r.configs.size != maxKept {
+		t.Errorf("%d bytes are kept", r.configs.size)
+	}
+}
+
 func TestDockerHubIsAskedAfterItsMirrors(t *testing.T) {
 	s, second := newServer(t), newServer(t)
 	// The second mirror is on the same host, since plain HTTP goes to that of the registry alone.
@@ -113,7 +158,7 @@ func TestDockerHubIsAskedAfterItsMirrors(t *testing.T) {
 		if got, err := ask(t, r, reference); err != nil || len(got.Cmd) != 1 {
 			t.Errorf("%s: %+v, %v", reference, got, err)
 		}
-		if (len(second.seen) > 0) != onHub || len(s.seen) < 2 || !strings.HasPrefix(s.seen[0], "GET /v2/proxy/") {
+		if (len(second.seen) > 0) != onHub || len(s.seen) < 2 || !strings.HasPrefix(s.seen[0], "HEAD /v2/proxy/") {
 			t.Errorf("%s: the mirrors were asked %v, Docker Hub %v", reference, s.seen, second.seen)
 		}
 	}

@@ -47,6 +47,7 @@ type Registry struct {
 	// rewrites is held while something is read and written anew: lists of links, histories. It is a channel, so that waiting ends
 	// with the context.
 	rewrites chan struct{}
+	configs  configCache
 	patience time.Duration
 }
 

@@ -161,7 +161,7 @@ func TestLogin(t *testing.T) {
 			s.guardWith(guard)
 			file := configFile(t, map[string]string{s.host(): "robot:pass", "other.example": "x:y"})
 			good := open(t, Options{Host: s.host(), Insecure: true, PushConfigFile: file})
-			if _, _, _, _, err := good.ImageConfig(t.Context(), s.host()+"/acme/shop/web:1"); err != nil {
+			if _, _, err := good.ImageConfig(t.Context(), s.host()+"/acme/shop/web:1"); err != nil {
 				t.Errorf("ImageConfig: %v", err)
 			}
 			if err := good.Ping(t.Context()); err != nil {
@@ -169,7 +169,7 @@ func TestLogin(t *testing.T) {
 			}
 			pushSample(t, good)
 			anonymous := open(t, Options{Host: s.host(), Insecure: true})
-			_, _, _, _, err := anonymous.ImageConfig(t.Context(), s.host()+"/acme/shop/web:1")
+			_, _, err := anonymous.ImageConfig(t.Context(), s.host()+"/acme/shop/web:1")
 			checkFailure(t, err, failure.Terminal, v1alpha1.ReasonImageUnavailable)
 			if got := failure.Of(err).Sentence; !strings.Contains(got, "without a credential") {
 				t.Errorf("sentence %q", got)
@@ -198,7 +198,7 @@ func TestPlainHTTPIsAskedForNowhereElse(t *testing.T) {
 	s := newServer(t)
 	file := configFile(t, map[string]string{s.host(): "robot:pass"})
 	r := open(t, Options{Host: s.host(), PushConfigFile: file})
-	if _, _, _, _, err := r.ImageConfig(t.Context(), s.host()+"/a/b:1"); err == nil {
+	if _, _, err := r.ImageConfig(t.Context(), s.host()+"/a/b:1"); err == nil {
 		t.Error("an image was looked up over plain HTTP")
 	}
 	if err := r.Ping(t.Context()); err == nil {
@@ -220,7 +220,7 @@ func TestARedirectToPlainHTTPElsewhereIsRefused(t *testing.T) {
 		return false
 	})
 	r := open(t, Options{Host: s.host(), Insecure: true})
-	_, _, _, _, err := r.ImageConfig(t.Context(), s.host()+"/a/b:1")
+	_, _, err := r.ImageConfig(t.Context(), s.host()+"/a/b:1")
 	checkFailure(t, err, failure.Terminal, v1alpha1.ReasonImageUnavailable)
 	if len(elsewhere.seen) != 0 {
 		t.Errorf("requests arrived: %v", elsewhere.seen)
@@ -290,7 +290,7 @@ func TestCanceled(t *testing.T) {
 	r := open(t, Options{Host: s.host(), Insecure: true})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, _, _, _, err := r.ImageConfig(ctx, s.host()+"/a/b:1")
+	_, _, err := r.ImageConfig(ctx, s.host()+"/a/b:1")
 	for _, err := range []error{err, push(ctx, r), r.Ping(ctx)} {
 		if err == nil || failure.IsTerminal(err) {
 			t.Errorf("canceled: %v", err)
@@ -304,7 +304,7 @@ func TestFailures(t *testing.T) {
 	file := configFile(t, map[string]string{s.host(): "robot:pass"})
 	r := open(t, Options{Host: s.host(), Insecure: true, PushConfigFile: file})
 	look := func() error {
-		_, _, _, _, err := r.ImageConfig(t.Context(), s.host()+"/a/b:1")
+		_, _, err := r.ImageConfig(t.Context(), s.host()+"/a/b:1")
 		return err
 	}
 	write := func() error { return push(t.Context(), r) }

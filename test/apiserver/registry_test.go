@@ -22,10 +22,13 @@ type shelf struct {
 	pushed    map[string]int
 	linked    map[string]string
 	histories map[string]evidence.History
+	// says is what images say of themselves beyond an entrypoint, moved where a tag was moved to, both by name.
+	says, moved map[string]string
 }
 
 func newShelf() *shelf {
-	return &shelf{records: map[string][]string{}, results: map[string]evidence.Result{}, pushed: map[string]int{}, linked: map[string]string{}, histories: map[string]evidence.History{}}
+	return &shelf{records: map[string][]string{}, results: map[string]evidence.Result{}, pushed: map[string]int{}, linked: map[string]string{}, histories: map[string]evidence.History{},
+		says: map[string]string{}, moved: map[string]string{}}
 }
 
 // layers are those of a Run's record.
@@ -67,9 +70,35 @@ func (registry) PullConfig(context.Context, v1alpha1.Repository) ([]byte, error)
 
 func (r registry) Ping(context.Context) error { return r.faults.call("Ping", func() {}) }
 
-func (r registry) ImageConfig(context.Context, string) (entrypoint, cmd []string, user, workdir string, err error) {
-	err = r.faults.call("ImageConfig", func() { entrypoint, cmd = []string{"/entrypoint"}, []string{"test"} })
-	return entrypoint, cmd, "", "", err
+// ImageConfig knows every image; its tags and health checks are what a test put on the shelf.
+func (r registry) ImageConfig(_ context.Context, image string) (d string, config []byte, err error) {
+	err = r.faults.call("ImageConfig", func() {
+		r.shelf.mu.Lock()
+		defer r.shelf.mu.Unlock()
+		name, known, ok := strings.Cut(image, "@")
+		if d = known; !ok {
+			d = digest("image/" + name + r.shelf.moved[name])
+		}
+		config = fmt.Appendf(nil, `{"config":{"Entrypoint":["/entrypoint"],"Cmd":["test"]%s}}`, r.shelf.says[name])
+	})
+	if err == nil {
+		err = r.faults.call("ImageConfig "+image, func() {})
+	}
+	return d, config, err
+}
+
+// say has an image say more of itself.
+func (s *shelf) say(image, more string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.says[image] = more
+}
+
+// move moves an image's tag.
+func (s *shelf) move(image string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.moved[image] = " moved"
 }
 
 // effect is something that happens once, as far as the process has power for it.

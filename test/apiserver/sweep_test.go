@@ -28,12 +28,12 @@ func (w *world) ghost(name string) *v1alpha1.Run {
 	w.t.Helper()
 	g := newRun(name)
 	g.Namespace, g.UID = w.set.Namespace, "00000000-0000-4000-8000-000000000000"
-	w.must(admin.Create(w.t.Context(), jobs.Namespace(g)))
+	w.must(admin.Create(w.t.Context(), jobs.Namespace(g, false)))
 	secret := jobs.BuildSecret(g, w.set.Builds.Namespace, jobs.BuildSecretName(g), "token", nil)
 	w.must(admin.Create(w.t.Context(), secret))
 	w.must(admin.Create(w.t.Context(), w.job(jobs.BuildName(g, "backend"), jobs.Labels(g, jobs.StageBuild))))
 	w.t.Cleanup(func() {
-		ns := jobs.Namespace(g)
+		ns := jobs.Namespace(g, false)
 		_ = admin.Delete(w.t.Context(), ns)
 	})
 	return g

@@ -99,7 +99,7 @@ func (b *bare) clone(ctx context.Context, dir string) error {
 	if err != nil {
 		return fmt.Errorf("git clone: %w: %s", err, out)
 	}
-	b.plan, err = run.NewPlan(dir, nil, v1alpha1.Ceilings{})
+	b.plan, err = run.NewPlan(dir, nil, run.Bounds{})
 	return err
 }
 
@@ -194,7 +194,7 @@ func (b *bare) stack(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("plan the limits: %w", err)
 	}
-	objects := append([]client.Object{jobs.Namespace(b.spec.Run), policy, jobs.PullSecret(b.spec.Run, b.spec.Pull)}, limits...)
+	objects := append([]client.Object{jobs.Namespace(b.spec.Run, false), policy, jobs.PullSecret(b.spec.Run, b.spec.Pull)}, limits...)
 	objects = append(objects, stack.Shared...)
 	for _, s := range stack.Services {
 		objects = append(objects, s.Objects...)

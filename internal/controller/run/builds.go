@@ -99,7 +99,7 @@ func (r *Reconciler) kaniko(s *state, b Build, repository string) (*batchv1.Job,
 	set := r.Settings
 	return jobs.Kaniko(jobs.KanikoInput{
 		Run: s.run, Image: b.Name, Namespace: set.Builds.Namespace, Executor: set.Builds.Image, CloneURL: clone,
-		Context: b.Context, Dockerfile: b.Dockerfile, Target: b.Target, Args: b.Args, Repository: repository,
+		Context: b.Context, Dockerfile: b.Dockerfile, Inline: b.Inline, Target: b.Target, Args: b.Args, Repository: repository,
 		Insecure: set.Registry.Insecure, Mirrors: set.Registry.Mirrors, Secret: jobs.BuildSecretName(s.run), Timeout: set.Builds.Timeout.Duration,
 		CPU: set.Builds.CPU, Memory: set.Builds.Memory, MemoryLimit: set.Builds.MemoryLimit,
 	})

@@ -33,6 +33,7 @@ func (r *Reconciler) checkout(ctx context.Context, s *state) error {
 	for _, t := range plan.Suites {
 		suite(s.status(), t.Name)
 	}
+	r.lookUp(s)
 	if keep, forever := keepFor(plan.Config.Keep, s.run.Spec.Ceilings); forever {
 		s.status().Keep = "forever"
 	} else {
@@ -56,7 +57,7 @@ func (r *Reconciler) readPlan(ctx context.Context, run *v1alpha1.Run) (*Plan, er
 		}
 		return nil, fmt.Errorf("check out %s at %s: %w", run.Spec.Repository.FullName(), run.Spec.SHA, err)
 	}
-	plan, err := NewPlan(dir, run.Spec.Suites, run.Spec.Ceilings)
+	plan, err := NewPlan(dir, run.Spec.Suites, r.bounds(run))
 	if err != nil {
 		_ = os.RemoveAll(dir)
 		return nil, err

@@ -86,9 +86,9 @@ func (r *Reconciler) tellCrashes(ctx context.Context, s *state) error {
 // noteCrashes keeps in mind which services had crashed by the end of the tests.
 func noteCrashes(s *state) {
 	for _, st := range s.status().Services {
-		if st.Message != "" && st.State != v1alpha1.ServiceFailed && len(s.status().Notes) < 20 {
+		if st.Message != "" && st.State != v1alpha1.ServiceFailed {
 			first, _, _ := strings.Cut(st.Message, "\n")
-			s.status().Notes = append(s.status().Notes, cut("By the end of the tests the service "+st.Name+" was not well: "+first, 512))
+			s.note(cut("By the end of the tests the service "+st.Name+" was not well: "+first, 512))
 		}
 	}
 }

@@ -23,7 +23,7 @@ import (
 // ConfigFile is the file that a repository steers Conductor with.
 const ConfigFile = ".conductor.yaml"
 
-// Plan is what a Run of one checkout builds, starts and tests. It depends on nothing but the files and the ceilings, so
+// Plan is what a Run of one checkout builds, starts and tests. It depends on nothing but the files and the bounds, so
 // it can be made again after a restart, and `conductor plan` prints the same.
 type Plan struct {
 	Config  *repoconfig.Config
@@ -41,7 +41,9 @@ type Plan struct {
 // Build is one image to build.
 type Build struct {
 	Name, Context, Dockerfile, Target string
-	Args                              map[string]string
+	// Inline is the Dockerfile's text where the compose file holds it, instead of a file's name.
+	Inline string `json:",omitempty"`
+	Args   map[string]string
 }
 
 // Suite is one suite of tests and where its image comes from: a build, or a reference as it stands.
@@ -50,8 +52,30 @@ type Suite struct {
 	Test               repoconfig.Test
 }
 
+// Bounds are what the operator allows a repository's files.
+type Bounds struct {
+	Ceilings v1alpha1.Ceilings
+	// OwnRegistry and OwnProject are as in compose.Options.
+	OwnRegistry, OwnProject string
+	// Fork says that the files are a fork's, which gets nothing beyond Pod Security's baseline.
+	Fork bool
+}
+
+// options are what every conversion of a plan has in common: that which finds what is wrong before anything is built, that of a run,
+// and that of `conductor plan`.
+func (b Bounds) options(config *repoconfig.Config) compose.Options {
+	o := compose.Options{
+		Ceilings: b.Ceilings, OwnRegistry: b.OwnRegistry, OwnProject: b.OwnProject, Strict: config.Stack.Strict,
+		Allow: b.Ceilings.Allow, AllowSetting: "stacks.allow", InlineDockerfiles: true,
+	}
+	if b.Fork {
+		o.Allow, o.AllowSetting = nil, "stacks.allow, but not for forks"
+	}
+	return o
+}
+
 // NewPlan reads a checkout: the suites named in only, or all when it names none. Its errors are terminal: only a commit can mend them.
-func NewPlan(dir string, only []string, ceilings v1alpha1.Ceilings) (*Plan, error) {
+func NewPlan(dir string, only []string, bounds Bounds) (*Plan, error) {
 	data, err := os.ReadFile(filepath.Join(dir, ConfigFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, failure.Terminalf(v1alpha1.ReasonNotFound, err, "There is no %s in the repository's root at this commit", ConfigFile)
@@ -73,7 +97,7 @@ func NewPlan(dir string, only []string, ceilings v1alpha1.Ceilings) (*Plan, erro
 	if err := p.addSuites(only); err != nil {
 		return nil, err
 	}
-	if err := p.checkStack(ceilings); err != nil {
+	if err := p.checkStack(bounds); err != nil {
 		return nil, err
 	}
 	slices.SortFunc(p.Builds, func(a, b Build) int { return cmp.Compare(a.Name, b.Name) })
@@ -87,7 +111,9 @@ func (p *Plan) addBuilds() {
 	}
 	slices.SortFunc(p.Builds, func(a, b Build) int { return cmp.Compare(a.Name, b.Name) })
 	for _, b := range p.Project.Builds() {
-		p.ServiceBuilds[b.Service] = p.build(Build{Name: b.Service, Context: b.Context, Dockerfile: b.Dockerfile, Target: b.Target, Args: b.Args})
+		p.ServiceBuilds[b.Service] = p.build(Build{
+			Name: b.Service, Context: b.Context, Dockerfile: b.Dockerfile, Inline: b.Inline, Target: b.Target, Args: b.Args,
+		})
 	}
 }
 
@@ -114,7 +140,7 @@ func (b Build) key() string {
 		args = append(args, k+"="+v)
 	}
 	slices.Sort(args)
-	return fmt.Sprintf("%q %q %q %q", filepath.Clean(b.Context), filepath.Clean(b.Dockerfile), b.Target, args)
+	return fmt.Sprintf("%q %q %q %q %q", filepath.Clean(b.Context), filepath.Clean(b.Dockerfile), b.Inline, b.Target, args)
 }
 
 func (p *Plan) addSuites(only []string) error {
@@ -185,8 +211,10 @@ func (p *Plan) findImage(s *Suite) error {
 }
 
 // checkStack finds what cannot be converted before anything is built.
-func (p *Plan) checkStack(ceilings v1alpha1.Ceilings) error {
-	stack, err := compose.Convert(p.Project, compose.Options{Ceilings: ceilings, Strict: p.Config.Stack.Strict})
+func (p *Plan) checkStack(bounds Bounds) error {
+	o := bounds.options(p.Config)
+	o.ImagesPending = p.Project.Services()
+	stack, err := compose.Convert(p.Project, o)
 	if err != nil {
 		return failure.Terminalf(v1alpha1.ReasonInvalidCompose, nil, "%v", err)
 	}
@@ -208,6 +236,9 @@ func (p *Plan) checkStack(ceilings v1alpha1.Ceilings) error {
 // checkFiles finds a missing Dockerfile before anything is built.
 func (p *Plan) checkFiles() error {
 	for _, b := range p.Builds {
+		if b.Inline != "" {
+			continue
+		}
 		file := filepath.Join(b.Context, b.Dockerfile)
 		if _, err := os.Stat(filepath.Join(p.Dir, file)); errors.Is(err, fs.ErrNotExist) {
 			return failure.Terminalf(v1alpha1.ReasonNotFound, err, "The image %s is built from %s, which is not in the repository", b.Name, file)

@@ -34,7 +34,7 @@ func TestThreeLinesAreEnough(t *testing.T) {
 		"docker-compose.qa.yml": "services:\n  web:\n    build: ./web\n  again:\n    build: {context: web}\n  redis:\n    image: redis:7\n",
 		"web/Dockerfile":        "FROM scratch\n",
 		"Dockerfile.test":       "FROM scratch\n",
-	}), nil, v1alpha1.Ceilings{})
+	}), nil, Bounds{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +59,7 @@ func TestTheImageOfASuiteIsFoundInOrder(t *testing.T) {
 		for k, v := range base {
 			files[k] = v
 		}
-		p, err := NewPlan(checkout(t, files), nil, v1alpha1.Ceilings{})
+		p, err := NewPlan(checkout(t, files), nil, Bounds{})
 		if err != nil {
 			t.Errorf("%s: %v", tc.name, err)
 			continue
@@ -103,7 +103,7 @@ func TestWhatCannotRunIsRefusedBeforeAnythingIsBuilt(t *testing.T) {
 			"docker-compose.qa.yml": "services: {a: {image: b}}",
 		}, nil, v1alpha1.ReasonInvalidConfig, []string{"web", "a"}},
 	} {
-		_, err := NewPlan(checkout(t, tc.files), tc.only, v1alpha1.Ceilings{})
+		_, err := NewPlan(checkout(t, tc.files), tc.only, Bounds{})
 		f := failure.Of(err)
 		if f == nil || f.Kind != failure.Terminal || f.Reason != tc.reason {
 			t.Errorf("%s: %v", tc.name, err)

@@ -36,8 +36,8 @@ type Registry interface {
 	// Ping says whether the registry answers and takes the credential that builds push with. A build that cannot push would
 	// find out only at its end.
 	Ping(ctx context.Context) error
-	// ImageConfig is what an image runs when nothing else is said.
-	ImageConfig(ctx context.Context, image string) (entrypoint, cmd []string, user, workdir string, err error)
+	// ImageConfig is the digest that an image's name stands for, and its configuration file as JSON.
+	ImageConfig(ctx context.Context, image string) (digest string, config []byte, err error)
 	// PushRecord keeps a run's record. It can be tried again from wherever it broke off; the same content makes the same digest.
 	PushRecord(ctx context.Context, repo v1alpha1.Repository, run string, annotations map[string]string, layers []evidence.Layer) (v1alpha1.RecordStatus, error)
 	// Result is what a run's record says of it.

@@ -79,6 +79,7 @@ type Reconciler struct {
 	stacks  *stackPods
 	agents  *stackAgents
 	written *written
+	looks   *imageLooks
 }
 
 // Reconcile looks at every stage of one Run and writes its status once.

@@ -41,6 +41,9 @@ func (r *Reconciler) services(ctx context.Context, s *state, stack *compose.Stac
 				continue
 			}
 			start = append(start, svc.Workload)
+			if s.images.exposes(svc) { // Ports that were not known when the namespace was made.
+				start = append(start, svc.Objects...)
+			}
 			st.State, st.Message = v1alpha1.ServiceStarting, "Starting"
 			s.lookAgain(podless)
 		} else if len(pods[svc.Name]) == 0 && st.State == v1alpha1.ServiceStarting {
@@ -63,9 +66,11 @@ func (r *Reconciler) services(ctx context.Context, s *state, stack *compose.Stac
 // waitsFor says what keeps a service from being started; it is empty when nothing does.
 func (r *Reconciler) waitsFor(s *state, stack *compose.Stack, svc *compose.Service, pods map[string][]*corev1.Pod) string {
 	var waits []string
-	for _, name := range append([]string{svc.Name}, svc.Shares...) {
+	for _, name := range podServices(svc) {
 		if b, ok := s.plan.ServiceBuilds[name]; ok && image(s.status(), b).Digest == "" {
 			waits = append(waits, "the image "+b)
+		} else if slices.Contains(s.images.Pending, name) {
+			waits = append(waits, "the registry to say what the image of "+name+" is")
 		}
 	}
 	for _, d := range svc.DependsOn {
@@ -247,12 +252,11 @@ func (r *Reconciler) crashLoop(ctx context.Context, s *state, stack *compose.Sta
 	return nil
 }
 
-// onItsWay says whether a service may still come up: its image is being built, or it starts and has not crashed.
+// onItsWay says whether a service may still come up: its image is being built or looked up, or it starts and has not crashed.
 func (r *Reconciler) onItsWay(s *state, svc *compose.Service, pods []*corev1.Pod) bool {
 	switch service(s.status(), svc.Name).State {
 	case v1alpha1.ServiceWaiting:
-		b, ok := s.plan.ServiceBuilds[svc.Name]
-		return ok && image(s.status(), b).Digest == ""
+		return slices.Contains(s.images.Pending, svc.Name)
 	case v1alpha1.ServiceStarting:
 		return !slices.ContainsFunc(pods, func(p *corev1.Pod) bool { return diagnose.Crashes(p) > 0 })
 	}

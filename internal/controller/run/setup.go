@@ -23,6 +23,7 @@ import (
 func Setup(mgr ctrl.Manager, r *Reconciler, rep *Reporter) error {
 	r.stacks = newStackPods(r.Kube)
 	r.agents = &stackAgents{agents: r.Agents, wake: r.stacks.wakeUp}
+	r.looks = &imageLooks{ask: r.Registry.ImageConfig, wake: r.stacks.wakeUp, now: r.now}
 	rep.Results = r.Results
 	r.written = &written{}
 	rep.written = r.written
@@ -53,6 +54,7 @@ func Setup(mgr ctrl.Manager, r *Reconciler, rep *Reporter) error {
 		<-ctx.Done()
 		r.stacks.close()
 		r.agents.close()
+		r.looks.close()
 		return nil
 	})); err != nil {
 		return fmt.Errorf("set up the end of the watches: %w", err)

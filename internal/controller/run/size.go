@@ -22,6 +22,9 @@ func boundStatus(st *v1alpha1.RunStatus) {
 		for i := range st.Services {
 			st.Services[i].Message = cut(st.Services[i].Message, min(text, 2048))
 		}
+		for i := range st.StackImages {
+			st.StackImages[i].Problem = cut(st.StackImages[i].Problem, min(text, 512))
+		}
 		for i := range st.Notes {
 			st.Notes[i] = cut(st.Notes[i], min(text, 512))
 		}

@@ -23,10 +23,18 @@ func TestALargeStatusIsShortenedAndASmallOneIsLeftAlone(t *testing.T) {
 	for i := range 256 {
 		large.Services = append(large.Services, v1alpha1.ServiceStatus{Name: fmt.Sprint("service", i), Message: "WHY " + strings.Repeat("z", 2000)})
 	}
+	for i := range maxStackImages {
+		large.StackImages = append(large.StackImages, v1alpha1.StackImage{
+			Name: fmt.Sprintf("registry.example.com/acme/image-%d:1.2.3", i), Digest: someDigest, Problem: "WHY " + strings.Repeat("p", 500),
+		})
+	}
 	boundStatus(&large)
 	data, err := json.Marshal(large)
 	if err != nil || len(data) > maxStatus {
 		t.Fatalf("%d bytes, %v", len(data), err)
+	}
+	if i := large.StackImages[63]; i.Digest != someDigest || !strings.HasPrefix(i.Problem, "WHY") {
+		t.Errorf("what an image was is lost: %+v", i)
 	}
 	if !strings.HasSuffix(large.Suites[63].Log, "END") || !strings.HasPrefix(large.Services[255].Message, "WHY") {
 		t.Errorf("the wrong ends were kept: %q, %q", large.Suites[63].Log, large.Services[255].Message)

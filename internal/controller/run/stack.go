@@ -27,10 +27,12 @@ func (r *Reconciler) stack(ctx context.Context, s *state) error {
 	if s.time(v1alpha1.ConditionStackReady).StartedAt == nil {
 		s.begin(v1alpha1.ConditionStackReady, "Making the namespace")
 	}
+	r.lookUp(s)
 	stack, err := r.convert(s)
 	if err != nil {
 		return err
 	}
+	s.noteFindings(stack)
 	if err := r.namespace(ctx, s, stack); err != nil {
 		return err
 	}
@@ -49,35 +51,58 @@ func (r *Reconciler) stack(ctx context.Context, s *state) error {
 	return r.gate(ctx, s, stack, pods)
 }
 
-// convert turns the compose project into objects, with the images known so far. Services that are tests are no part of the stack.
+// convert turns the compose project into objects, with the images known so far.
 func (r *Reconciler) convert(s *state) (*compose.Stack, error) {
-	stack, err := r.convertAll(s)
+	return r.Convert(s.run, s.plan, r.imagesIn(s))
+}
+
+// convertAll is convert with the services that are tests.
+func (r *Reconciler) convertAll(s *state) (*compose.Stack, error) {
+	return r.convertPlan(s.run, s.plan, r.imagesIn(s))
+}
+
+// imagesIn are the images as this look has found them.
+func (r *Reconciler) imagesIn(s *state) Images {
+	if s.images == nil {
+		s.images = r.imagesOf(s.run, s.plan)
+	}
+	return s.images.Images
+}
+
+// Convert makes of a plan the objects of a Run's stack; `conductor plan` prints what it makes. Services that are tests are no part of
+// the stack.
+func (r *Reconciler) Convert(run *v1alpha1.Run, p *Plan, images Images) (*compose.Stack, error) {
+	stack, err := r.convertPlan(run, p, images)
 	if err != nil {
 		return nil, err
 	}
-	stack.Services = slices.DeleteFunc(stack.Services, func(svc compose.Service) bool { return s.plan.tests(svc.Name) })
+	stack.Services = slices.DeleteFunc(stack.Services, func(svc compose.Service) bool { return p.tests(svc.Name) })
 	return stack, nil
 }
 
-func (r *Reconciler) convertAll(s *state) (*compose.Stack, error) {
-	images := map[string]string{}
-	for service, build := range s.plan.ServiceBuilds {
-		images[service] = image(s.status(), build).Reference()
-	}
+func (r *Reconciler) convertPlan(run *v1alpha1.Run, p *Plan, images Images) (*compose.Stack, error) {
 	egress, err := jobs.Egress(r.Settings.Stacks.Egress)
 	if err != nil {
 		return nil, failure.Terminalf(v1alpha1.ReasonInvalidConfig, err, "The operator's egress list is not valid")
 	}
-	opts := compose.Options{
-		Egress:    egress,
-		Namespace: jobs.StackName(s.run), Images: images, Ceilings: s.run.Spec.Ceilings,
-		Labels: jobs.Labels(s.run, jobs.StageStack), PullSecret: r.pullSecret(s.run), Strict: s.plan.Config.Stack.Strict,
-	}
-	stack, err := compose.Convert(s.plan.Project, opts)
+	o := r.bounds(run).options(p.Config)
+	o.Namespace, o.Labels, o.PullSecret, o.Egress = jobs.StackName(run), jobs.Labels(run, jobs.StageStack), r.pullSecret(run), egress
+	o.Images, o.ImageConfigs, o.ImagesPending = images.References, images.Configs, images.Pending
+	stack, err := compose.Convert(p.Project, o)
 	if err != nil {
 		return nil, failure.Terminalf(v1alpha1.ReasonInvalidCompose, nil, "%v", err)
 	}
 	return stack, nil
+}
+
+// bounds are what the operator allows a Run: the ceilings that it began with, but for allowances that were taken back since.
+func (r *Reconciler) bounds(run *v1alpha1.Run) Bounds {
+	b := Bounds{
+		Ceilings: run.Spec.Ceilings, OwnRegistry: r.ownRegistry(), OwnProject: r.Registry.Repository(run.Spec.Repository, ""),
+		Fork: run.Spec.Trust == v1alpha1.TrustFork,
+	}
+	b.Ceilings.Allow = v1alpha1.Both(run.Spec.Ceilings.Allow, r.Settings.Stacks.Allow)
+	return b
 }
 
 // ownRegistry is where the images of all repositories are.
@@ -90,7 +115,7 @@ func (r *Reconciler) namespace(ctx context.Context, s *state, stack *compose.Sta
 	if s.status().Namespace != "" {
 		return nil
 	}
-	ns := jobs.Namespace(s.run)
+	ns := jobs.Namespace(s.run, len(stack.Allowed) > 0)
 	if err := r.Client.Create(ctx, ns); err != nil && !apierrors.IsAlreadyExists(err) {
 		return fmt.Errorf("create namespace %s: %w", ns.Name, err)
 	}
@@ -124,11 +149,6 @@ func (r *Reconciler) namespace(ctx context.Context, s *state, stack *compose.Sta
 	}
 	if err := r.applyFirst(ctx, objects); err != nil {
 		return err
-	}
-	for _, f := range stack.Findings {
-		if note := f.String(); len(s.status().Notes) < 20 && f.Level != compose.LevelInfo {
-			s.status().Notes = append(s.status().Notes, cut(note, 512))
-		}
 	}
 	s.status().Namespace = ns.Name
 	return nil

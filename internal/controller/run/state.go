@@ -14,7 +14,9 @@ import (
 type state struct {
 	run  *v1alpha1.Run
 	plan *Plan
-	now  time.Time
+	// images is what is known of the images of the stack; see lookUp.
+	images *stackImages
+	now    time.Time
 	// clock is looked at for the timeline; a stage may take longer than a moment. nil means now.
 	clock func() time.Time
 	// recorded says that the record was ended in this look, and so is not noted yet.

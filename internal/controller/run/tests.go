@@ -29,6 +29,7 @@ func (r *Reconciler) tests(ctx context.Context, s *state) error {
 			return err
 		}
 	}
+	r.lookUp(s)
 	for i, t := range s.plan.Suites {
 		st := suite(s.status(), t.Name)
 		if st.Outcome != "" {
@@ -37,7 +38,7 @@ func (r *Reconciler) tests(ctx context.Context, s *state) error {
 		if err := r.prepare(ctx, s, t, st); err != nil {
 			return err
 		}
-		if !s.is(v1alpha1.ConditionStackReady) {
+		if !s.is(v1alpha1.ConditionStackReady) || len(st.Attempts) == 0 {
 			return nil
 		}
 		s.begin(v1alpha1.ConditionTestsPassed, "Running "+t.Name)
@@ -88,9 +89,16 @@ func (r *Reconciler) createAttempt(ctx context.Context, s *state, t Suite, st *v
 			return nil
 		}
 	}
+	if t.Test.Service != "" {
+		if slices.Contains(s.images.Pending, t.Test.Service) {
+			return nil
+		}
+		if ref := s.images.References[t.Test.Service]; ref != "" {
+			in.Image = ref
+		}
+	}
 	if t.Build == "" && t.Test.Service == "" { // A service's is looked at with the others.
-		own := compose.Options{Ceilings: s.run.Spec.Ceilings, OwnRegistry: r.ownRegistry(), OwnProject: r.Registry.Repository(s.run.Spec.Repository, "")}
-		if why := compose.RefusesImage(t.Image, own); why != "" {
+		if why := compose.RefusesImage(t.Image, r.bounds(s.run).options(s.plan.Config)); why != "" {
 			return failure.Terminalf(v1alpha1.ReasonRefused, nil, "tests.%s.image: %s", t.Name, why)
 		}
 	}
@@ -127,14 +135,19 @@ func (r *Reconciler) findArgv(ctx context.Context, s *state, t Suite, in *jobs.T
 		in.Argv = slices.Concat(entrypoint, args)
 		return nil
 	}
-	own, cmd, _, _, err := r.Registry.ImageConfig(ctx, in.Image)
+	_, file, err := r.Registry.ImageConfig(ctx, in.Image)
 	if err != nil {
 		return fmt.Errorf("look up what the image of %s runs: %w", t.Name, err)
 	}
-	if cmd = jobs.Literal(cmd); len(args) > 0 {
+	own, err := compose.ParseImageConfig(file)
+	if err != nil {
+		return failure.Terminalf(v1alpha1.ReasonImageUnavailable, err, "The configuration of the image of %s cannot be read", t.Name)
+	}
+	cmd := jobs.Literal(own.Cmd)
+	if len(args) > 0 {
 		cmd = args
 	}
-	if in.Argv = slices.Concat(jobs.Literal(own), cmd); len(in.Argv) == 0 {
+	if in.Argv = slices.Concat(jobs.Literal(own.Entrypoint), cmd); len(in.Argv) == 0 {
 		return failure.Terminalf(v1alpha1.ReasonInvalidConfig, nil, "The image %s does not say what it runs; set tests.%s.command", in.Image, t.Name)
 	}
 	return nil

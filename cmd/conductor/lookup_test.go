@@ -1,0 +1,68 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+)
+
+// What images say is asked for where the user wants it, and what cannot be read is told.
+func TestLookUp(t *testing.T) {
+	project(t, map[string]string{"compose.yaml": "services:\n  web:\n    image: nginx:1.27\n  own:\n    image: REGISTRY/x\n"})
+	for _, c := range []struct {
+		args   []string
+		probed bool
+		says   string
+	}{
+		{nil, false, ""},
+		{[]string{"--lookup"}, true, "the image REGISTRY/x was not looked up"},
+	} {
+		out, notes, status := convert(t, c.args...)
+		if status != 0 || strings.Contains(out, "readinessProbe") != c.probed || (c.says == "") != (notes == "") || !strings.Contains(notes, c.says) {
+			t.Errorf("%v: status %d, probed %v, notes %q", c.args, status, strings.Contains(out, "readinessProbe"), notes)
+		}
+	}
+}
+
+// planWith runs `plan` or `validate`.
+func planWith(t *testing.T, cmd *cobra.Command, args ...string) (out, notes string, err error) {
+	t.Helper()
+	cmd.SilenceErrors, cmd.SilenceUsage = true, true
+	var o, n bytes.Buffer
+	cmd.SetOut(&o)
+	cmd.SetErr(&n)
+	cmd.SetArgs(args)
+	err = cmd.ExecuteContext(t.Context())
+	return o.String(), n.String(), err
+}
+
+func TestPlanShowsWhatTheOperatorAllows(t *testing.T) {
+	project(t, map[string]string{
+		".conductor.yaml":       "version: 1\ntests: {integration: {image: busybox, command: x}}\n",
+		"docker-compose.qa.yml": "services:\n  a:\n    image: busybox\n    privileged: true\n  b:\n    build: {dockerfile_inline: FROM busybox}\n",
+	})
+	for name, cmd := range map[string]func() *cobra.Command{"plan": planCommand, "validate": validateCommand} {
+		var code exitCode
+		if _, notes, err := planWith(t, cmd()); !errors.As(err, &code) || code != 1 || !strings.Contains(notes, "docker-compose.qa.yml:4: refused: a.privileged: ") || !strings.Contains(notes, "stacks.allow: privileged") {
+			t.Errorf("%s: %v: %s", name, err, notes)
+		}
+		if _, _, err := planWith(t, cmd(), "--allow", "root"); err == nil || errors.As(err, &code) {
+			t.Errorf("%s --allow root: %v", name, err)
+		}
+	}
+	out, notes, err := planWith(t, planCommand(), "--allow", "privileged")
+	if err != nil || notes != "" {
+		t.Fatalf("%v: %s", err, notes)
+	}
+	for _, want := range []string{
+		"pod-security.kubernetes.io/enforce: privileged", "privileged: true", "b: context ., the Dockerfile in the compose file", "--dockerfile=/kaniko/inline/Dockerfile",
+		"conductor.digitalservic.es/dockerfile: FROM busybox",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the plan does not say %q:\n%s", want, out)
+		}
+	}
+}

@@ -1,0 +1,269 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/yaml"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/compose"
+	"github.com/w3evolutionsllc/conductor/internal/controller/run"
+	"github.com/w3evolutionsllc/conductor/internal/jobs"
+	"github.com/w3evolutionsllc/conductor/internal/settings"
+)
+
+// golden are the cases of the converter, which every one of the three has to convert alike.
+const golden = "../../internal/compose/testdata"
+
+// everyImage says the same of every image that can be pulled.
+func everyImage(_ context.Context, image string) (digest string, config []byte, err error) {
+	if strings.HasPrefix(image, "REGISTRY/") {
+		return "", nil, errors.New("it is a plan's")
+	}
+	return "sha256:0", []byte(`{"config":{"Cmd":["serve","$(all)"],"User":"node","ExposedPorts":{"80/tcp":{}},"Healthcheck":{"Test":["CMD-SHELL","curl -f localhost"]}}}`), nil
+}
+
+// configOf is the file that has a run convert what `convert` is told to.
+func configOf(name string) (config string, args []string) {
+	config, args = "version: 1\ntests: {integration: {image: busybox, command: \"true\"}}\nstack:\n  compose: [compose.yaml]\n", []string{"-f", "compose.yaml"}
+	switch name {
+	case "merge":
+		return strings.Replace(config, "[compose.yaml]", "[compose.yaml, override.yaml]", 1), append(args, "-f", "override.yaml")
+	case "profiles":
+		return config + "  profiles: [qa]\n", append(args, "--profile", "qa")
+	}
+	return config, args
+}
+
+// TestConvertPlanAndRunMakeTheSameObjects converts every golden case thrice. What `plan` prints is what a run applies, byte for byte,
+// but for the digests of images. What `convert` prints differs in who waits, and in what both are told: a run's labels, and the
+// addresses outside that services reach.
+func TestConvertPlanAndRunMakeTheSameObjects(t *testing.T) {
+	cases, err := filepath.Glob(golden + "/*/compose.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	converted := 0
+	for _, file := range cases {
+		name := filepath.Base(filepath.Dir(file))
+		root, err := filepath.Abs(filepath.Dir(file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Run(name, func(t *testing.T) {
+			config, args := configOf(name)
+			project(t, nil)
+			if err := os.CopyFS(".", os.DirFS(root)); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(run.ConfigFile, []byte(config), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			for _, a := range compose.Allowances() {
+				args = append(args, "--allow", string(a))
+			}
+			ran, shown, built, refused := planAndRun(t)
+			for service, image := range built {
+				args = append(args, "--image", service+"="+image)
+			}
+			out, notes, status := convert(t, append(args, "-n", "stack-plan", "--lookup")...)
+			if refused != "" || status != 0 {
+				if (refused != "") != (status != 0) {
+					t.Errorf("a run refuses with %q, and convert ended with %d: %s", refused, status, notes)
+				}
+				return
+			}
+			converted++
+			if diff := cmp.Diff(ran, shown); diff != "" {
+				t.Errorf("plan and run differ (-run +plan):\n%s", diff)
+			}
+			if diff := cmp.Diff(unlabelled(ran), withoutWaiting(objectsOf(t, out))); diff != "" {
+				t.Errorf("convert and run differ (-run +convert):\n%s", diff)
+			}
+		})
+	}
+	t.Logf("%d of %d cases are converted by all three, and refused by all three the others", converted, len(cases))
+	if converted < 30 {
+		t.Errorf("%d cases were converted by all three", converted)
+	}
+}
+
+// planAndRun are the objects of a stack in the working directory: those that a run applies, those of them that `plan` prints, and the
+// images of services that are built. Where both refuse, refused says why.
+func planAndRun(t *testing.T) (ran, shown map[string]any, built map[string]string, refused string) {
+	t.Helper()
+	c := planning{lookUp: true, ask: func() (imageConfig, error) { return everyImage, nil }}
+	for _, a := range compose.Allowances() {
+		c.allow = append(c.allow, string(a))
+	}
+	makeDockerfiles(t)
+	p, dir, err := c.plan([]string{"."})
+	if err != nil {
+		return nil, nil, nil, err.Error()
+	}
+	set := settings.Default()
+	set.Stacks.Allow = compose.Allowances()
+	r := c.planned(dir)
+	images := run.Images{References: map[string]string{}, Configs: lookUp(t.Context(), everyImage, p.Project, nil, io.Discard)}
+	for service, build := range p.ServiceBuilds {
+		images.References[service] = "REGISTRY/" + build + "@sha256:DIGEST"
+		images.Pending = append(images.Pending, service)
+	}
+	stack, err := (&run.Reconciler{Settings: set, Registry: paper{}}).Convert(r, p, images)
+	if err != nil {
+		return nil, nil, nil, err.Error()
+	}
+	data, err := compose.YAML(stack)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out, notes bytes.Buffer
+	if err := c.print(t.Context(), &out, &notes, p, dir); err != nil {
+		t.Fatalf("the run converts, and plan says %v", err)
+	}
+	ran, shown = objectsOf(t, string(data)), objectsOf(t, out.String())
+	maps.DeleteFunc(shown, func(key string, _ any) bool { return ran[key] == nil })
+	return ran, shown, images.References, ""
+}
+
+// makeDockerfiles puts Dockerfiles where the cases, which nobody builds, lack them.
+func makeDockerfiles(t *testing.T) {
+	t.Helper()
+	_, args := configOf(filepath.Base(t.Name()))
+	files := []string{}
+	for i := 1; i < len(args); i += 2 {
+		if args[i-1] == "-f" {
+			files = append(files, args[i])
+		}
+	}
+	p, err := compose.Load(".", compose.LoadOptions{Files: files, Profiles: []string{"*"}})
+	if err != nil {
+		return
+	}
+	for _, b := range p.Builds() {
+		file := filepath.Join(b.Context, b.Dockerfile)
+		if _, err := os.Stat(file); err == nil || b.Inline != "" {
+			continue
+		}
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte("FROM scratch\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// objectsOf are the objects of a text with YAML documents by kind and name.
+func objectsOf(t *testing.T, text string) map[string]any {
+	t.Helper()
+	out := map[string]any{}
+	for doc := range strings.SplitSeq(text, "---\n") {
+		var o map[string]any
+		if err := yaml.Unmarshal([]byte(doc), &o); err != nil {
+			t.Fatalf("%v:\n%s", err, doc)
+		}
+		if len(o) == 0 {
+			continue
+		}
+		u := unstructured.Unstructured{Object: o}
+		key := u.GetKind() + " " + u.GetName()
+		if out[key] != nil {
+			t.Fatalf("there are two of %s", key)
+		}
+		out[key] = o
+	}
+	return out
+}
+
+// unlabelled are objects without the labels of a run.
+func unlabelled(objects map[string]any) map[string]any {
+	var mine []string
+	for k := range jobs.Labels(&v1alpha1.Run{}, jobs.StageStack) {
+		mine = append(mine, k)
+	}
+	var walk func(v any)
+	walk = func(v any) {
+		switch v := v.(type) {
+		case map[string]any:
+			if labels, ok := v["labels"].(map[string]any); ok {
+				maps.DeleteFunc(labels, func(k string, _ any) bool { return slices.Contains(mine, k) })
+				if len(labels) == 0 {
+					delete(v, "labels")
+				}
+			}
+			for _, inner := range v {
+				walk(inner)
+			}
+		case []any:
+			for _, inner := range v {
+				walk(inner)
+			}
+		}
+	}
+	for _, o := range objects {
+		walk(o)
+	}
+	return objects
+}
+
+// withoutWaiting takes out of what `convert` makes all that waits, and the rule that opens the internet.
+func withoutWaiting(objects map[string]any) map[string]any {
+	maps.DeleteFunc(objects, func(key string, o any) bool {
+		kind, name, _ := strings.Cut(key, " ")
+		headless := at(o, "spec", "publishNotReadyAddresses") == nil && at(o, "spec", "clusterIP") == "None"
+		return kind == "Role" || kind == "RoleBinding" || kind == "ServiceAccount" ||
+			kind == "Service" && headless && at(o, "spec", "ports") == nil || kind == "NetworkPolicy" && strings.HasPrefix(name, "wait-")
+	})
+	for _, o := range objects {
+		if annotations, ok := at(o, "metadata", "annotations").(map[string]any); ok {
+			if delete(annotations, "argocd.argoproj.io/sync-wave"); len(annotations) == 0 {
+				delete(at(o, "metadata").(map[string]any), "annotations")
+			}
+		}
+		if rules, ok := at(o, "spec", "egress").([]any); ok {
+			at(o, "spec").(map[string]any)["egress"] = slices.DeleteFunc(rules, func(rule any) bool { return strings.Contains(fmt.Sprint(rule), "ipBlock") })
+		}
+		pod, ok := at(o, "spec", "template", "spec").(map[string]any)
+		if !ok {
+			continue
+		}
+		delete(pod, "serviceAccountName")
+		remove(pod, "initContainers", func(c any) bool {
+			args, _ := at(c, "args").([]any)
+			return len(args) > 0 && args[0] == "wait" && strings.HasPrefix(fmt.Sprint(at(c, "image")), imageRepository)
+		})
+		remove(pod, "volumes", func(v any) bool { return at(v, "name") == "conductor-wait-token" })
+	}
+	return objects
+}
+
+// remove takes items out of a list, and the list when nothing is left.
+func remove(from map[string]any, key string, which func(any) bool) {
+	list, _ := from[key].([]any)
+	if list = slices.DeleteFunc(list, which); len(list) > 0 {
+		from[key] = list
+	} else {
+		delete(from, key)
+	}
+}
+
+func at(v any, path ...string) any {
+	for _, key := range path {
+		m, _ := v.(map[string]any)
+		v = m[key]
+	}
+	return v
+}
