@@ -20,7 +20,7 @@ import (
 // TestOperatorSettings runs with settings of its own, and puts Conductor back as it was.
 func TestOperatorSettings(t *testing.T) {
 	install(t, map[string]any{
-		"stacks":   map[string]any{"host": "{service}-{run}.qa.example.com"},
+		"stacks":   map[string]any{"host": "{service}-{run}.qa.example.com", "allow": []any{"capabilities"}},
 		"keep":     map[string]any{"forever": false, "default": "30s", "max": "40s"},
 		"triggers": map[string]any{"pollInterval": "2s"},
 	})
@@ -28,6 +28,7 @@ func TestOperatorSettings(t *testing.T) {
 		t.Run("PublicAddress", publicAddress)
 		t.Run("KeepCeiling", keepCeiling)
 		t.Run("TagsWithoutEvent", tagsWithoutEvent)
+		t.Run("Allowed", allowed)
 	})
 }
 

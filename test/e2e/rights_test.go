@@ -75,7 +75,7 @@ func TestRightsEndWhereTheyShould(t *testing.T) {
 	t.Parallel()
 	a := newAccount(t)
 	var refusals []attempt
-	for _, group := range [][]attempt{a.namespaces(), a.workloads(), a.roles(), a.secrets(), a.intoPods()} {
+	for _, group := range [][]attempt{a.namespaces(), a.workloads(), a.beyond(), a.roles(), a.secrets(), a.intoPods()} {
 		refusals = append(refusals, group...)
 	}
 	for _, c := range refusals {
