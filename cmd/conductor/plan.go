@@ -249,7 +249,7 @@ func plannedObjects(r *v1alpha1.Run, p *run.Plan, stack *compose.Stack) ([]clien
 			}))
 		}
 	}
-	return append(objects, jobs.Wall(r, nil)), nil
+	return append(objects, jobs.Wall(r, nil)...), nil
 }
 
 func target(t string) string {

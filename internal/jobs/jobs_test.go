@@ -74,6 +74,8 @@ func objects(t *testing.T) map[string][]client.Object {
 	inline.Context, inline.Dockerfile, inline.Inline = "web", "Dockerfile.not-asked-for", "FROM busybox\nRUN echo \"$(GIT_PASSWORD)\" > /x\n"
 	own := "ghcr.io/w3evolutionsllc/conductor@sha256:0"
 	public := Public{Run: run, Service: "web", Port: 8080, Host: "{service}-{run}.qa.example.com"}
+	open := testRun()
+	open.Status.Services = []v1alpha1.ServiceStatus{{Name: "redis"}, {Name: "web", URL: "https://web.example.com"}}
 	return map[string][]client.Object{
 		"kaniko":       {must[*batchv1.Job](t)(Kaniko(kanikoInput(t)))},
 		"kaniko-plain": {must[*batchv1.Job](t)(Kaniko(plain)), must[*batchv1.Job](t)(Kaniko(inline))},
@@ -100,10 +102,12 @@ func objects(t *testing.T) map[string][]client.Object {
 				},
 			}),
 		},
-		"agent":   append([]client.Object{AgentBinding(run), AgentSecret(run, "c", "w")}, Agent(run, own, PullSecretName(run))...),
-		"stack":   append([]client.Object{Namespace(run, false), RoleBinding(run, "conductor", "conductor-system")}, must[[]client.Object](t)(Limits(run))...),
-		"network": {must[client.Object](t)(Fence(run, []string{"203.0.113.0/24:443", "0.0.0.0/0", "169.254.7.0/24"})), Wall(run, []string{"ingress-nginx"})},
-		"public":  {Ingress(public, "nginx"), Ingress(public, ""), HTTPRoute(public, "gateways/public"), HTTPRoute(public, "local")},
+		"agent": append([]client.Object{AgentBinding(run), AgentSecret(run, "c", "w")}, Agent(run, own, PullSecretName(run))...),
+		"stack": append([]client.Object{Namespace(run, false), RoleBinding(run, "conductor", "conductor-system")}, must[[]client.Object](t)(Limits(run))...),
+		"network": append(
+			append([]client.Object{must[client.Object](t)(Fence(run, []string{"203.0.113.0/24:443", "0.0.0.0/0", "169.254.7.0/24"}))}, Wall(open, []string{"ingress-nginx"})...),
+			Wall(run, []string{"ingress-nginx"})...),
+		"public": {Ingress(public, "nginx"), Ingress(public, ""), HTTPRoute(public, "gateways/public"), HTTPRoute(public, "local")},
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
@@ -48,24 +49,35 @@ func Egress(list []string) ([]networkingv1.NetworkPolicyEgressRule, error) {
 	return rules, nil
 }
 
-// Wall keeps others out of a stack: it is reached by its own pods and by pods of the operator's ingress namespaces, and the agent's port
-// by Conductor. It goes up once
+// Wall keeps others out of a stack: it is reached by its own pods, the agent's port by Conductor, and the services that have a public
+// address by pods of the operator's ingress namespaces. It goes up once
 // the tests have ended and no new pod is expected; until then stacks are kept apart by the Fence of each.
-func Wall(run *v1alpha1.Run, ingressNamespaces []string) *networkingv1.NetworkPolicy {
+func Wall(run *v1alpha1.Run, ingressNamespaces []string) []client.Object {
 	p := policy(run, "conductor-ingress", networkingv1.PolicyTypeIngress)
 	port := intstr.FromInt32(evidence.AgentPort)
 	p.Spec.Ingress = []networkingv1.NetworkPolicyIngressRule{{From: samePods()}, {
 		From:  []networkingv1.NetworkPolicyPeer{{NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: run.Namespace}}}},
 		Ports: []networkingv1.NetworkPolicyPort{{Protocol: new(corev1.ProtocolTCP), Port: &port}},
 	}}
-	if len(ingressNamespaces) > 0 {
-		p.Spec.Ingress = append(p.Spec.Ingress, networkingv1.NetworkPolicyIngressRule{From: []networkingv1.NetworkPolicyPeer{{
-			NamespaceSelector: &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{
-				Key: corev1.LabelMetadataName, Operator: metav1.LabelSelectorOpIn, Values: ingressNamespaces,
-			}}},
-		}}})
+	var public []string
+	for _, s := range run.Status.Services {
+		if s.URL != "" {
+			public = append(public, LabelValue(s.Name))
+		}
 	}
-	return p
+	if len(public) == 0 || len(ingressNamespaces) == 0 {
+		return []client.Object{p}
+	}
+	door := policy(run, "conductor-public", networkingv1.PolicyTypeIngress)
+	door.Spec.PodSelector.MatchExpressions = []metav1.LabelSelectorRequirement{oneOf(v1alpha1.LabelService, public)}
+	door.Spec.Ingress = []networkingv1.NetworkPolicyIngressRule{{From: []networkingv1.NetworkPolicyPeer{{
+		NamespaceSelector: &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{oneOf(corev1.LabelMetadataName, ingressNamespaces)}},
+	}}}}
+	return []client.Object{p, door}
+}
+
+func oneOf(label string, values []string) metav1.LabelSelectorRequirement {
+	return metav1.LabelSelectorRequirement{Key: label, Operator: metav1.LabelSelectorOpIn, Values: values}
 }
 
 func policy(run *v1alpha1.Run, name string, kind networkingv1.PolicyType) *networkingv1.NetworkPolicy {

@@ -105,7 +105,7 @@ type Stacks struct {
 	IngressClass string `json:"ingressClass,omitempty"`
 	// Gateway is namespace/name of the Gateway that HTTPRoutes attach to.
 	Gateway string `json:"gateway,omitempty"`
-	// IngressNamespaces are namespaces whose pods may reach a stack: those of the ingress controllers.
+	// IngressNamespaces are namespaces whose pods may reach the public services of stacks: those of the ingress controllers.
 	IngressNamespaces []string `json:"ingressNamespaces,omitempty"`
 	// Egress are the addresses outside that stacks and builds may reach, as CIDR or CIDR:port.
 	Egress []string `json:"egress,omitempty"`

@@ -103,7 +103,7 @@ func (r *Reconciler) close(ctx context.Context, s *state) error {
 	if s.status().Namespace == "" || s.run.Spec.Cancel != nil {
 		return nil
 	}
-	err := r.apply(ctx, []client.Object{jobs.Wall(s.run, r.Settings.Stacks.IngressNamespaces)})
+	err := r.apply(ctx, jobs.Wall(s.run, r.Settings.Stacks.IngressNamespaces))
 	if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
 		return nil
 	}
