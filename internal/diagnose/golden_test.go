@@ -11,6 +11,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
 )
 
@@ -28,6 +29,7 @@ type specimen struct {
 	Job        *batchv1.Job
 	Claim      *corev1.PersistentVolumeClaim
 	Namespace  *corev1.Namespace
+	Route      *unstructured.Unstructured
 	Events     []corev1.Event
 }
 
@@ -52,6 +54,8 @@ func (s *specimen) find(t *testing.T) *Finding {
 		return Job(s.Job)
 	case "claim":
 		return Claim(s.Claim, s.Events)
+	case "route":
+		return Route(s.Route, "gateways/public", s.Now)
 	case "terminating":
 		return Terminating(s.Namespace)
 	}

@@ -235,6 +235,10 @@ var cases = map[string]*v1alpha1.Run{
 	"canceled":  canceled(),
 	"fork":      edit(passed(), func(r *v1alpha1.Run) { r.Spec.Trust, r.Spec.Ref = v1alpha1.TrustFork, "refs/pull/12/head" }),
 	"forever":   edit(passed(), func(r *v1alpha1.Run) { r.Status.Keep, r.Status.ExpiresAt = "forever", nil }),
+	"address-refused": edit(passed(), func(r *v1alpha1.Run) {
+		r.Status.Services[0].URLProblem = "The address does not work: the Gateway gateways/public does not take it (NotAllowedByListeners): no listener allows <stack-shop>. " +
+			"The operator has to let a listener of the Gateway take routes of the stacks' namespaces (allowedRoutes)."
+	}),
 	"expired": edit(passed(), func(r *v1alpha1.Run) {
 		c := &r.Status.Conditions[len(r.Status.Conditions)-1]
 		c.Status, c.Reason = no, v1alpha1.ReasonExpired

@@ -33,7 +33,7 @@ func hostile(base *v1alpha1.Run, s string) *v1alpha1.Run {
 	r.Status.Conditions = append(r.Status.Conditions, metav1.Condition{Type: v1alpha1.ConditionStackKept, Status: no, Reason: v1alpha1.ReasonStuck, Message: s})
 	r.Status.Images = []v1alpha1.ImageStatus{{Name: s, Repository: s, Digest: s, Log: s}}
 	r.Status.Services = []v1alpha1.ServiceStatus{
-		{Name: s, State: v1alpha1.ServiceFailed, Message: "It ended\n" + s, URL: s, PortForward: s}, {Name: s, Message: s, URL: "https://" + s},
+		{Name: s, State: v1alpha1.ServiceFailed, Message: "It ended\n" + s, URL: s, URLProblem: s, PortForward: s}, {Name: s, Message: s, URL: "https://" + s},
 	}
 	r.Status.Suites = []v1alpha1.SuiteStatus{{Name: s, Message: s, Log: s, Outcome: v1alpha1.OutcomeFailed, ExitCode: new(int32(1)), Shards: 2, Attempts: []v1alpha1.AttemptStatus{{Message: s}, {Message: s}}}, {
 		Name: s + "2", Log: s, Failures: []v1alpha1.TestFailure{{Name: s, File: s, Message: s}, {Name: s, File: s, Line: 3}}, Problems: []string{s, s},

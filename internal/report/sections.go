@@ -123,6 +123,8 @@ func (d *document) services(run *v1alpha1.Run) {
 		var reach string
 		switch {
 		case gone:
+		case s.URLProblem != "":
+			reach = "⚠️ " + code(s.URL)
 		case s.URL != "":
 			reach = link(code(s.URL), s.URL)
 		case s.PortForward != "":
@@ -132,10 +134,25 @@ func (d *document) services(run *v1alpha1.Run) {
 		rows = append(rows, []string{code(s.Name), serviceState(s.State), reach, text(message, min(d.text, 300))})
 	}
 	d.table([]string{"Service", "State", "Reach it", ""}, rows)
+	if !gone {
+		d.addresses(run.Status.Services)
+	}
 	for _, s := range run.Status.Services {
 		if _, log, ok := strings.Cut(s.Message, "\n"); ok {
 			d.log("The end of the log of", s.Name, log, s.State == v1alpha1.ServiceFailed)
 		}
+	}
+}
+
+// addresses says why public addresses do not work, as many as the table has rows, and ten at most: they have one cause as a rule.
+func (d *document) addresses(services []v1alpha1.ServiceStatus) {
+	told := 0
+	for _, s := range services {
+		if s.URLProblem == "" || told == min(d.rows, 10) {
+			continue
+		}
+		told++
+		d.para("⚠️ " + code(s.Name) + ": " + text(s.URLProblem, min(d.text, 600)))
 	}
 }
 

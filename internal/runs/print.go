@@ -112,7 +112,7 @@ func services(w io.Writer, run *v1alpha1.Run) *table {
 	}
 	t := newTable(w, "SERVICE", "STATE", "REACH IT", "MESSAGE")
 	for _, s := range run.Status.Services {
-		t.row(s.Name, string(s.State), s.URL+s.PortForward, s.Message)
+		t.row(s.Name, string(s.State), s.URL+s.PortForward, strings.TrimSpace(s.Message+" "+s.URLProblem))
 	}
 	return t
 }

@@ -259,6 +259,9 @@ type StageTime struct {
 	StartedAt *metav1.MicroTime `json:"startedAt,omitempty"`
 	// +optional
 	FinishedAt *metav1.MicroTime `json:"finishedAt,omitempty"`
+	// FailingSince is when something that may pass began to keep the stage from going on; unset when nothing does.
+	// +optional
+	FailingSince *metav1.MicroTime `json:"failingSince,omitempty"`
 }
 
 // ImageStatus is an image that the Run builds.
@@ -338,6 +341,10 @@ type ServiceStatus struct {
 	// URL is the public address, or empty.
 	// +optional
 	URL string `json:"url,omitempty"`
+	// URLProblem says why the address does not work, where the cluster says so.
+	// +optional
+	// +kubebuilder:validation:MaxLength=2048
+	URLProblem string `json:"urlProblem,omitempty"`
 	// PortForward is the command that reaches the service without a public address.
 	// +optional
 	PortForward string `json:"portForward,omitempty"`

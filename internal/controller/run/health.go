@@ -29,6 +29,7 @@ func (r *Reconciler) watchOver(ctx context.Context, s *state) error {
 	if e := s.status().ExpiresAt; e != nil {
 		s.lookAgain(e.Sub(s.now))
 	}
+	r.addresses(ctx, s)
 	if !slices.ContainsFunc(s.status().Services, wasUp) {
 		return nil
 	}

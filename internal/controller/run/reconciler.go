@@ -9,6 +9,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/client-go/kubernetes"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -152,10 +153,13 @@ func (r *Reconciler) bound(s *state) {
 		for _, st := range stages {
 			if s.open(st.condition) {
 				where = "its stage " + st.name
+				if c := meta.FindStatusCondition(s.status().Conditions, st.condition); c != nil && c.Message != "" {
+					where += ": " + c.Message
+				}
 				break
 			}
 		}
-		s.finish(v1alpha1.OutcomeError, v1alpha1.ReasonTimeout, fmt.Sprintf("The run did not end within %s; it got to %s", limit, where))
+		s.finish(v1alpha1.OutcomeError, v1alpha1.ReasonTimeout, fmt.Sprintf("The run did not end within %s (runTimeout); it got to %s", limit, where))
 		return
 	}
 	s.lookAgain(left)

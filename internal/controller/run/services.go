@@ -298,6 +298,7 @@ func (r *Reconciler) gate(ctx context.Context, s *state, stack *compose.Stack, p
 	not := r.notUp(s, stack)
 	if len(not) == 0 {
 		s.done(v1alpha1.ConditionStackReady, v1alpha1.ReasonDone, count(len(stack.Services), "service")+" up")
+		r.addresses(ctx, s)
 		return nil
 	}
 	if s.open(v1alpha1.ConditionImagesBuilt) {

@@ -21,6 +21,7 @@ func boundStatus(st *v1alpha1.RunStatus) {
 		}
 		for i := range st.Services {
 			st.Services[i].Message = cut(st.Services[i].Message, min(text, 2048))
+			st.Services[i].URLProblem = cut(st.Services[i].URLProblem, min(text, 2048))
 		}
 		for i := range st.StackImages {
 			st.StackImages[i].Problem = cut(st.StackImages[i].Problem, min(text, 512))

@@ -245,6 +245,8 @@ func (r *Reconciler) public(s *state) []client.Object {
 		case address.Host == "":
 			st.PortForward = fmt.Sprintf("kubectl -n %s port-forward service/%s %d:%d", jobs.StackName(s.run), p.Service, p.Port, p.Port)
 			continue
+		case r.Settings.Stacks.Gateway != "" && !r.hasRoutes():
+			st.URLProblem = noGatewayAPI
 		case r.Settings.Stacks.Gateway != "":
 			objects = append(objects, jobs.HTTPRoute(address, r.Settings.Stacks.Gateway))
 		default:

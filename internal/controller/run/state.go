@@ -141,10 +141,11 @@ func (s *state) expire() {
 func (s *state) absorb(st stage, err error) error {
 	f := failure.Of(err)
 	if f == nil {
+		s.works(st)
 		return nil
 	}
 	if f.Kind != failure.Terminal && (!s.over() || st.always) && s.late(st) {
-		f = failure.Terminalf(v1alpha1.ReasonTimeout, err, "%s (tried for %s)", f.Sentence, st.deadline)
+		f = failure.Terminalf(v1alpha1.ReasonTimeout, err, "%s (tried for %s). Run it again, and if it stays so, ask the operator", f.Sentence, st.deadline)
 	}
 	switch f.Kind {
 	case failure.Terminal:
@@ -167,10 +168,26 @@ func (s *state) absorb(st stage, err error) error {
 	}
 }
 
-// late says whether a stage that keeps failing has used up its time.
+// late says whether a stage that keeps failing has used up its time, which begins with the first failure in a row: how long it went well
+// before does not count.
 func (s *state) late(st stage) bool {
+	if st.deadline == 0 {
+		return false
+	}
 	t := s.time(st.condition)
-	return st.deadline > 0 && t.StartedAt != nil && s.now.Sub(t.StartedAt.Time) > st.deadline
+	if t.FailingSince == nil {
+		t.FailingSince = s.micro()
+	}
+	return s.now.Sub(t.FailingSince.Time) > st.deadline
+}
+
+// works notes that nothing keeps a stage from going on.
+func (s *state) works(st stage) {
+	for i := range s.status().Stages {
+		if s.status().Stages[i].Name == st.name {
+			s.status().Stages[i].FailingSince = nil
+		}
+	}
 }
 
 // phase derives the one word that `kubectl get runs` shows.

@@ -70,6 +70,25 @@ func TestATransientErrorIsTriedUntilTheStagesDeadline(t *testing.T) {
 	}
 }
 
+func TestTheDeadlineBeginsWithTheFirstFailureInARow(t *testing.T) {
+	s, st := newState(), stages[0]
+	cause := errors.New("connection refused")
+	s.begin(st.condition, "Reading")
+	for _, step := range []struct {
+		after time.Duration
+		err   error
+		over  bool
+	}{
+		{2 * st.deadline, cause, false}, {st.deadline - time.Second, nil, false}, {2 * time.Second, cause, false}, {st.deadline, cause, false}, {time.Second, cause, true},
+	} {
+		s.now = s.now.Add(step.after)
+		_ = s.absorb(st, step.err)
+		if s.over() != step.over {
+			t.Fatalf("%s after the stage began, with %v: over %t, want %t", s.now.Sub(noon), step.err, s.over(), step.over)
+		}
+	}
+}
+
 func TestAWaitIsLookedAtAgainAndTheShortestWins(t *testing.T) {
 	s := newState()
 	s.lookAgain(time.Minute)
@@ -108,6 +127,14 @@ func TestBoundEndsCanceledAndLateRuns(t *testing.T) {
 	(&Reconciler{}).bound(s)
 	if s.run.Status.Outcome != v1alpha1.OutcomeError || !strings.Contains(s.run.Status.Message, "stage checkout") {
 		t.Errorf("late: %q, %q", s.run.Status.Outcome, s.run.Status.Message)
+	}
+	s = newState()
+	s.run.Spec.Ceilings.RunTimeout.Duration = time.Hour
+	s.begin(v1alpha1.ConditionCheckedOut, "GitHub did not answer")
+	s.now = noon.Add(time.Hour)
+	(&Reconciler{}).bound(s)
+	if !strings.HasSuffix(s.run.Status.Message, "stage checkout: GitHub did not answer") {
+		t.Errorf("it does not say what it waited for: %q", s.run.Status.Message)
 	}
 }
 

@@ -42,6 +42,9 @@ func (r *Reconciler) tests(ctx context.Context, s *state) error {
 			return nil
 		}
 		s.begin(v1alpha1.ConditionTestsPassed, "Running "+t.Name)
+		if timeLeft(s.time(v1alpha1.ConditionStackReady).FinishedAt, addressTime, s.now) > 0 {
+			r.addresses(ctx, s)
+		}
 		if err := r.runSuite(ctx, s, t, st); err != nil {
 			return err
 		}

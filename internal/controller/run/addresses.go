@@ -1,0 +1,70 @@
+package run
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/diagnose"
+	"github.com/w3evolutionsllc/conductor/internal/jobs"
+)
+
+const (
+	// addressPace is the time between two looks at an address of which nothing is known yet, addressTime how long a stack's addresses are
+	// looked at while its tests run. A kept stack's are looked at with its health.
+	addressPace = 2 * time.Second
+	addressTime = time.Minute
+	// noGatewayAPI is told where the operator has set stacks.gateway in vain.
+	noGatewayAPI = "The address does not work: this cluster has no HTTPRoutes. The operator has to install the Gateway API, or to leave stacks.gateway empty."
+)
+
+var httpRoute = schema.GroupVersionKind{Group: "gateway.networking.k8s.io", Version: "v1", Kind: "HTTPRoute"}
+
+// hasRoutes says whether the cluster knows HTTPRoutes.
+func (r *Reconciler) hasRoutes() bool {
+	_, err := r.Client.RESTMapper().RESTMapping(httpRoute.GroupKind(), httpRoute.Version)
+	return !meta.IsNoMatchError(err)
+}
+
+// addresses notes which public addresses do not work, as far as the cluster says: of an HTTPRoute its Gateway's controller has a word,
+// of an Ingress nobody has. It never fails a Run.
+func (r *Reconciler) addresses(ctx context.Context, s *state) {
+	gateway := r.Settings.Stacks.Gateway
+	if gateway == "" || !slices.ContainsFunc(s.status().Services, hasAddress) {
+		return
+	}
+	routes := &unstructured.UnstructuredList{}
+	routes.SetGroupVersionKind(httpRoute)
+	err := r.Live.List(ctx, routes, client.InNamespace(s.status().Namespace), client.MatchingLabels{v1alpha1.LabelStage: jobs.StageStack})
+	if meta.IsNoMatchError(err) {
+		return // It was said when they could not be made.
+	}
+	if err != nil {
+		r.Log.Warn("the routes of a stack cannot be read", "run", s.run.Name, "error", err)
+		return
+	}
+	problems := map[string]string{}
+	for i := range routes.Items {
+		f := diagnose.Route(&routes.Items[i], gateway, s.now)
+		switch {
+		case f == nil:
+		case f.After > 0:
+			s.lookAgain(addressPace)
+		default:
+			problems[routes.Items[i].GetLabels()[v1alpha1.LabelService]] = cut(f.About("The address does not work"), 2048)
+		}
+	}
+	for i := range s.status().Services {
+		if st := &s.status().Services[i]; hasAddress(*st) {
+			st.URLProblem = problems[jobs.LabelValue(st.Name)]
+		}
+	}
+}
+
+func hasAddress(st v1alpha1.ServiceStatus) bool { return st.URL != "" }
