@@ -30,9 +30,19 @@ type manifest struct {
 	dir       string
 }
 
-// applied converts a compose file and applies it in a namespace that enforces Pod Security's baseline. The namespace goes when the
-// test is over.
+// applied converts a compose file and applies it as appliedFrom does.
 func applied(t *testing.T, compose string) *manifest {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "compose.yaml"), []byte(compose), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return appliedFrom(t, dir, nil)
+}
+
+// appliedFrom converts the compose files of a directory and applies them in a namespace that enforces Pod Security's baseline and
+// has the Secret of the declared secrets. The namespace goes when the test is over.
+func appliedFrom(t *testing.T, dir string, secrets map[string]string, args ...string) *manifest {
 	t.Helper()
 	ns, err := here.Kube.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
 		GenerateName: "converted-", Labels: map[string]string{"pod-security.kubernetes.io/enforce": "baseline"},
@@ -40,7 +50,7 @@ func applied(t *testing.T, compose string) *manifest {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &manifest{t: t, namespace: ns.Name, dir: t.TempDir()}
+	m := &manifest{t: t, namespace: ns.Name, dir: dir}
 	t.Cleanup(func() {
 		ctx := context.Background() // The test's own is over.
 		if t.Failed() {
@@ -52,7 +62,13 @@ func applied(t *testing.T, compose string) *manifest {
 		}
 	})
 	m.copyPullSecret()
-	objects := m.convert(compose)
+	if len(secrets) > 0 {
+		m.makeSecret("stack-secrets", secrets)
+		for name := range secrets {
+			args = append(args, "--secret", name)
+		}
+	}
+	objects := m.convert(args...)
 	for _, mode := range [][]string{{"--server-side", "--dry-run=server", "--validate=strict"}, nil} {
 		cmd := here.Command(t.Context(), "kubectl", append([]string{"apply", "-f", "-"}, mode...)...)
 		cmd.Stdin = bytes.NewReader(objects)
@@ -62,6 +78,14 @@ func applied(t *testing.T, compose string) *manifest {
 		}
 	}
 	return m
+}
+
+func (m *manifest) makeSecret(name string, values map[string]string) {
+	m.t.Helper()
+	s := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: name}, StringData: values}
+	if _, err := here.Kube.CoreV1().Secrets(m.namespace).Create(m.t.Context(), s, metav1.CreateOptions{}); err != nil {
+		m.t.Fatal(err)
+	}
 }
 
 func (m *manifest) copyPullSecret() {
@@ -77,16 +101,14 @@ func (m *manifest) copyPullSecret() {
 }
 
 // convert runs the binary that the lab was built with.
-func (m *manifest) convert(compose string) []byte {
+func (m *manifest) convert(args ...string) []byte {
 	m.t.Helper()
 	bin, err := filepath.Abs("../../bin/conductor")
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(m.dir, "compose.yaml"), []byte(compose), 0o644); err != nil {
-		m.t.Fatal(err)
-	}
-	cmd := exec.CommandContext(m.t.Context(), bin, "convert", "-n", m.namespace, "--wait-image", here.Install.Image, "--pull-secret", pullSecret)
+	args = append([]string{"convert", "-n", m.namespace, "--wait-image", here.Install.Image, "--pull-secret", pullSecret}, args...)
+	cmd := exec.CommandContext(m.t.Context(), bin, args...)
 	var errs bytes.Buffer
 	cmd.Dir, cmd.Stderr = m.dir, &errs
 	out, err := cmd.Output()
