@@ -156,7 +156,7 @@ func (c *converter) sayRow(at place, r row, service, field string) {
 
 // checkTop does the same for what stands beside the services, as far as an active service uses it.
 func (c *converter) checkTop() {
-	p := c.compose.WithoutUnnecessaryResources()
+	p := c.used()
 	c.checkTopSecrets(p)
 	for name, v := range map[string]any{
 		"networks": p.Networks, "volumes": p.Volumes, "configs": p.Configs, "secrets": p.Secrets, "jobs": p.Jobs, "models": p.Models,
@@ -181,6 +181,43 @@ func (c *converter) checkTop() {
 	for name, v := range p.Volumes {
 		if v.Driver != "" && v.Driver != "local" {
 			c.sayAt(c.sources.find("", "volumes", name, "driver"), LevelRefused, Refused, "", "volumes."+name+".driver", "the cluster's storage class decides how volumes are made")
+		}
+	}
+}
+
+// used is what stands beside the services, as far as an active service uses it. compose-go's own WithoutUnnecessaryResources copies the
+// whole project for it.
+func (p *Project) used() *types.Project {
+	out := &types.Project{Networks: types.Networks{}, Volumes: types.Volumes{}, Secrets: types.Secrets{}, Configs: types.Configs{}, Models: types.Models{}}
+	out.Jobs = p.compose.Jobs
+	for _, s := range p.compose.Services {
+		take(out.Networks, p.compose.Networks, slices.Collect(maps.Keys(s.Networks))...)
+		take(out.Models, p.compose.Models, slices.Collect(maps.Keys(s.Models))...)
+		for _, v := range s.Volumes {
+			if v.Type == types.VolumeTypeVolume {
+				take(out.Volumes, p.compose.Volumes, v.Source)
+			}
+		}
+		for _, v := range s.Secrets {
+			take(out.Secrets, p.compose.Secrets, v.Source)
+		}
+		for _, v := range s.Configs {
+			take(out.Configs, p.compose.Configs, v.Source)
+		}
+		if s.Build != nil {
+			for _, v := range s.Build.Secrets {
+				take(out.Secrets, p.compose.Secrets, v.Source)
+			}
+		}
+	}
+	return out
+}
+
+// take copies what is there under the names.
+func take[M ~map[string]V, V any](to, from M, names ...string) {
+	for _, n := range names {
+		if v, ok := from[n]; ok {
+			to[n] = v
 		}
 	}
 }
@@ -229,35 +266,38 @@ func (c *converter) survey() {
 
 // order lists the services so that each comes after what it depends on, by name where there is a choice.
 func (c *converter) order() []string {
-	names, done, out := []string(nil), map[string]bool{}, []string(nil)
-	edges := map[string]map[string]types.ServiceDependency{}
+	var all, ready, out []string
+	waits, dependants := map[string]int{}, map[string][]string{}
 	for _, n := range c.compose.ServiceNames() {
-		if c.podOf(n) == n {
-			names, edges[n] = append(names, n), c.edges(n)
+		if c.podOf(n) != n {
+			continue
+		}
+		all = append(all, n)
+		for dep := range c.edges(n) {
+			if _, active := c.compose.Services[dep]; active {
+				waits[n]++
+				dependants[dep] = append(dependants[dep], n)
+			}
+		}
+		if waits[n] == 0 {
+			ready = append(ready, n)
 		}
 	}
-	for len(out) < len(names) {
-		next := slices.IndexFunc(names, func(n string) bool {
-			if done[n] {
-				return false
+	for len(ready) > 0 {
+		next := ready[0]
+		out, ready = append(out, next), ready[1:]
+		for _, n := range dependants[next] {
+			if waits[n]--; waits[n] == 0 {
+				i, _ := slices.BinarySearch(ready, n)
+				ready = slices.Insert(ready, i, n)
 			}
-			for dep := range edges[n] {
-				if _, active := c.compose.Services[dep]; active && !done[dep] {
-					return false
-				}
-			}
-			return true
-		})
-		if next < 0 {
-			for _, n := range names {
-				if !done[n] {
-					c.refuse(n, "depends_on", "", "services depend on each other in a circle")
-					done[n], out = true, append(out, n)
-				}
-			}
-			break
 		}
-		done[names[next]], out = true, append(out, names[next])
+	}
+	for _, n := range all {
+		if waits[n] > 0 {
+			c.refuse(n, "depends_on", "", "services depend on each other in a circle")
+			out = append(out, n)
+		}
 	}
 	return out
 }

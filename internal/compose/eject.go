@@ -1,6 +1,7 @@
 package compose
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -44,6 +45,20 @@ func document(v any) ([]byte, error) {
 		return nil, fmt.Errorf("write YAML: %w", err)
 	}
 	return data, nil
+}
+
+// printable escapes characters in strings of JSON that YAML does not take as they are, such as DEL.
+// https://yaml.org/spec/1.2.2/#51-character-set
+func printable(data []byte) []byte {
+	var b bytes.Buffer
+	for _, r := range string(data) {
+		if r <= 0xffff && r > unicode.MaxASCII-1 && !unicode.IsPrint(r) {
+			fmt.Fprintf(&b, "\\u%04x", r)
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.Bytes()
 }
 
 // fileName is NAME-KIND.yaml, which no two objects share.

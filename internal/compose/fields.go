@@ -3,6 +3,7 @@ package compose
 import (
 	"reflect"
 	"strings"
+	"sync"
 
 	"github.com/compose-spec/compose-go/v2/types"
 )
@@ -302,18 +303,40 @@ func fieldName(f reflect.StructField) (name string, inline bool) {
 	return tag, false
 }
 
+// yamlField is what fieldName says of a field.
+type yamlField struct {
+	name   string
+	inline bool
+}
+
+// namesOf keeps what was asked of fieldName: reading tags takes longer than all that a conversion does with them.
+var namesOf sync.Map
+
+// fieldNames are those of a struct's fields, in their order.
+func fieldNames(t reflect.Type) []yamlField {
+	if known, ok := namesOf.Load(t); ok {
+		return known.([]yamlField)
+	}
+	out := make([]yamlField, t.NumField())
+	for i := range out {
+		out[i].name, out[i].inline = fieldName(t.Field(i))
+	}
+	namesOf.Store(t, out)
+	return out
+}
+
 // setFields calls visit for every field of the struct v that is set, with its path in the table and in the file, and goes
 // below where visit says so.
 func setFields(v reflect.Value, table string, file []string, visit func(table string, file []string) bool) {
-	for i := range v.NumField() {
-		name, inline := fieldName(v.Type().Field(i))
-		if inline {
+	for i, n := range fieldNames(v.Type()) {
+		if n.inline {
 			setFields(v.Field(i), table, file, visit)
 			continue
 		}
-		if name == "" || !isSet(v.Field(i)) {
+		if n.name == "" || !isSet(v.Field(i)) {
 			continue
 		}
+		name := n.name
 		t, f := strings.TrimPrefix(table+"."+name, "."), append(file[:len(file):len(file)], name)
 		if visit(t, f) {
 			setBelow(v.Field(i), t, f, visit)
@@ -341,8 +364,5 @@ func setBelow(v reflect.Value, table string, file []string, visit func(table str
 }
 
 func isSet(v reflect.Value) bool {
-	if o, ok := v.Interface().(types.OptOut); ok {
-		return !bool(o)
-	}
-	return !v.IsZero()
+	return v.IsZero() == (v.Type() == reflect.TypeFor[types.OptOut]())
 }

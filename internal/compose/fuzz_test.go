@@ -75,3 +75,15 @@ func FuzzConvert(f *testing.F) {
 		}
 	})
 }
+
+// FuzzPlain compares what is read without compose-go's loader with what that makes of it.
+func FuzzPlain(f *testing.F) {
+	seeds(f)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		dir := write(t, map[string]string{
+			DefaultFile: string(data), ".env": "A=1\nB=x y\n", "app.env": "B=2\n", "default.conf": "x", "src/a": "a", "Dockerfile": "FROM scratch\nCOPY . .\n",
+		})
+		plain, full, err := bothWays(dir, LoadOptions{Secrets: []string{"DB_PASSWORD"}, Profiles: []string{"qa"}})
+		samePlain(t, plain, full, err)
+	})
+}

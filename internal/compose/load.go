@@ -21,6 +21,12 @@ import (
 // DefaultFile is loaded when no file is named.
 const DefaultFile = "docker-compose.qa.yml"
 
+// defaultName is a project's name where the files give none.
+const defaultName = "stack"
+
+// maxWays bounds in how many ways the services of a project may depend on each other: compose-go follows each.
+const maxWays = 100_000
+
 // LoadOptions says what to load.
 type LoadOptions struct {
 	// Files are merged in this order, as `docker compose -f a -f b` does; none means DefaultFile. They are relative to
@@ -76,10 +82,13 @@ func Load(dir string, o LoadOptions) (*Project, error) {
 	if len(profiles) == 0 && env["COMPOSE_PROFILES"] != "" {
 		profiles = strings.Split(env["COMPOSE_PROFILES"], ",")
 	}
-	project, err := parse(paths, base, env, profiles)
-	if err != nil {
-		r.blame(err)
-		return nil, errorOf(r.findings)
+	project := parsePlain(r.sources.files, len(paths), base, env, profiles)
+	if project == nil {
+		var err error
+		if project, err = parse(paths, base, env, profiles); err != nil {
+			r.blame(err)
+			return nil, errorOf(r.findings)
+		}
 	}
 	if names := ignored(project); len(names) > 0 {
 		r.noteIgnored(project, names)
@@ -133,12 +142,49 @@ func parse(paths []string, base string, env map[string]string, profiles []string
 	for _, f := range paths {
 		details.ConfigFiles = append(details.ConfigFiles, types.ConfigFile{Filename: f})
 	}
-	return loader.LoadWithContext(context.Background(), details, func(o *loader.Options) {
+	options := []func(*loader.Options){func(o *loader.Options) {
 		o.SkipResolveEnvironment = true
 		o.SkipResolveLabels = true
 		o.Profiles = profiles
-		o.SetProjectName("stack", false)
-	})
+		o.SetProjectName(defaultName, false)
+	}}
+	model, err := loader.LoadModelWithContext(context.Background(), details, options...)
+	if err != nil {
+		return nil, err
+	}
+	if countWays(model) > maxWays {
+		return nil, fmt.Errorf("services depend on each other in more than %d ways: name only those that a service itself needs", maxWays)
+	}
+	o := loader.ToOptions(&details, options)
+	name, _ := model["name"].(string)
+	o.SetProjectName(name, true)
+	return loader.ModelToProject(model, o, details)
+}
+
+// countWays counts the ways along depends_on, from every service to every other, up to maxWays and a little more.
+func countWays(model map[string]any) int {
+	services, _ := model["services"].(map[string]any)
+	from := map[string]int{}
+	var count func(name string) int
+	count = func(name string) int {
+		if n, ok := from[name]; ok {
+			return n
+		}
+		from[name] = 0 // What leads here again is a circle, which compose-go refuses.
+		service, _ := services[name].(map[string]any)
+		on, _ := service["depends_on"].(map[string]any)
+		n := 1
+		for dep := range on {
+			n = min(n+count(dep), maxWays+1)
+		}
+		from[name] = n
+		return n
+	}
+	total := 0
+	for name := range services {
+		total = min(total+count(name), maxWays+1)
+	}
+	return total
 }
 
 // resolve reads env_file and label_file, after a look at where they lead, and checks where builds take their files from.
@@ -167,6 +213,9 @@ func (p *Project) resolve(r *reader) error {
 	if err := errorOf(r.findings); err != nil {
 		return err
 	}
+	if !p.readsMore() {
+		return nil
+	}
 	project, err := p.compose.WithServicesEnvironmentResolved(false)
 	if err == nil {
 		project, err = project.WithServicesLabelsResolved(false)
@@ -177,6 +226,16 @@ func (p *Project) resolve(r *reader) error {
 	}
 	p.compose = project
 	return nil
+}
+
+// readsMore says whether services take variables or labels from further files.
+func (p *Project) readsMore() bool {
+	for _, s := range p.compose.Services {
+		if len(s.EnvFiles)+len(s.LabelFiles)+len(s.PreStart) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 func (p *Project) mayRead(r *reader, service, field, path string) {

@@ -16,10 +16,15 @@ type source struct {
 	name, path string
 	// base is what the file's relative extends and includes start from.
 	base string
-	// docs are the top-level mappings of its YAML documents.
-	docs []*yaml.Node
-	// extended marks a file that only extends reads: its services are not the project's.
-	extended bool
+	// docs are the top-level mappings of its YAML documents, of which there are so many.
+	docs      []*yaml.Node
+	documents int
+	// size is the file's, in bytes.
+	size int
+	// env is what the file's variables are looked up in.
+	env map[string]string
+	// included marks a file that another one includes, extended one that only extends reads: its services are not the project's.
+	included, extended bool
 }
 
 // sources are the files of a project, from the weakest to the strongest, and answer where something was written.

@@ -58,7 +58,7 @@ func (r *reader) file(path string, sc scope, from place, field string) {
 	if !ok {
 		return
 	}
-	s := &source{name: r.rel(path), path: path, base: sc.base, extended: sc.extended}
+	s := &source{name: r.rel(path), path: path, base: sc.base, size: len(data), env: sc.env, included: sc.included, extended: sc.extended}
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	for {
 		var doc yaml.Node
@@ -70,6 +70,7 @@ func (r *reader) file(path string, sc scope, from place, field string) {
 			r.refuse(place{file: s.name, line: lineOf(err.Error())}, "", "", "this is not valid YAML: %s", yamlLine.ReplaceAllString(err.Error(), ""))
 			return
 		}
+		s.documents++
 		if doc.Kind == yaml.DocumentNode && len(doc.Content) == 1 && doc.Content[0].Kind == yaml.MappingNode {
 			s.docs = append(s.docs, doc.Content[0])
 		}
@@ -301,6 +302,9 @@ func (r *reader) unset(s *source, n *yaml.Node, path []string, env map[string]st
 			r.unset(s, c, path, env, seen)
 		}
 	case yaml.ScalarNode:
+		if !strings.Contains(n.Value, "$") {
+			return
+		}
 		for _, m := range variable.FindAllStringSubmatch(n.Value, -1) {
 			name := m[1] + m[2]
 			if _, ok := env[name]; ok || name == "" || name == "COMPOSE_PROJECT_NAME" {

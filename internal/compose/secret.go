@@ -186,6 +186,9 @@ var secretFields = []string{
 
 // checkSecrets refuses secrets where Kubernetes has no way to put in a value that only the container may know.
 func (c *converter) checkSecrets(s types.ServiceConfig) {
+	if len(c.secrets) == 0 {
+		return
+	}
 	walkTexts(reflect.ValueOf(s), "", nil, func(table string, file []string, text string) {
 		pieces := c.pieces(text)
 		if !hasSecret(pieces) || slices.Contains(secretFields, table) {
@@ -203,6 +206,9 @@ func (c *converter) checkSecrets(s types.ServiceConfig) {
 
 // checkTopSecrets does the same for what stands beside the services.
 func (c *converter) checkTopSecrets(p *types.Project) {
+	if len(c.secrets) == 0 {
+		return
+	}
 	configs, secrets := types.Configs{}, types.Secrets{}
 	for k, v := range p.Configs {
 		configs[k] = types.ConfigObjConfig(written(types.FileObjectConfig(v)))
@@ -246,12 +252,11 @@ func walkTexts(v reflect.Value, table string, file []string, visit func(table st
 			walkTexts(v.MapIndex(k), table, append(file[:len(file):len(file)], k.String()), visit)
 		}
 	case reflect.Struct:
-		for i := range v.NumField() {
-			name, inline := fieldName(v.Type().Field(i))
-			if inline {
+		for i, n := range fieldNames(v.Type()) {
+			if n.inline {
 				walkTexts(v.Field(i), table, file, visit)
-			} else if name != "" {
-				walkTexts(v.Field(i), strings.TrimPrefix(table+"."+name, "."), append(file[:len(file):len(file)], name), visit)
+			} else if n.name != "" && !v.Field(i).IsZero() {
+				walkTexts(v.Field(i), strings.TrimPrefix(table+"."+n.name, "."), append(file[:len(file):len(file)], n.name), visit)
 			}
 		}
 	}
