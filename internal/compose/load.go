@@ -55,6 +55,7 @@ type Project struct {
 
 // Load reads a project below dir. Its error is an *Errors when the files are at fault.
 func Load(dir string, o LoadOptions) (*Project, error) {
+	quiet()
 	abs, err := filepath.Abs(dir)
 	if err == nil {
 		abs, err = filepath.EvalSymlinks(abs)
@@ -131,7 +132,6 @@ var quiet = sync.OnceFunc(func() { logrus.SetOutput(io.Discard) })
 
 // parse has compose-go merge, interpolate and check the files, but read nothing besides.
 func parse(paths []string, base string, env map[string]string, profiles []string) (p *types.Project, err error) {
-	quiet()
 	// compose-go walks untyped trees of what users wrote; a slip of it must not end the process.
 	defer func() {
 		if v := recover(); v != nil {

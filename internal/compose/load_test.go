@@ -227,9 +227,12 @@ func TestBombs(t *testing.T) {
 	}
 	for name, files := range cases {
 		t.Run(name, func(t *testing.T) {
-			if got := refusals(t, write(t, files), LoadOptions{}); !strings.Contains(got, DefaultFile) {
-				t.Errorf("not refused: %q", got)
-			}
+			dir := write(t, files)
+			bounded(t, func() {
+				if got := refusals(t, dir, LoadOptions{}); !strings.Contains(got, DefaultFile) {
+					t.Errorf("not refused: %q", got)
+				}
+			})
 		})
 	}
 }

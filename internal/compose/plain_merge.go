@@ -11,8 +11,10 @@ import (
 // every repetition.
 var appended = []string{"ports", "expose", "volumes", "secrets", "configs", "env_file", "cap_add", "cap_drop", "security_opt", "extra_hosts"}
 
-// Fields that compose-go checks in each file, before a later one replaces them.
-var checkedEarly = []string{"pull_policy", "condition", "cgroup", "container_name", "type", "selinux", "recursive"}
+// Fields whose texts a later file does not simply replace: compose-go checks some in each file, and makes a list of others.
+var notReplaced = []string{
+	"pull_policy", "condition", "container_name", "type", "dns", "dns_search", "dns_opt", "env_file", "tmpfs", "extra_hosts",
+}
 
 // over merges files: the strong one wins. What is not simply added or replaced makes it give up.
 func (p *plain) over(weak, strong *yaml.Node, path []string) *yaml.Node {
@@ -27,7 +29,7 @@ func (p *plain) over(weak, strong *yaml.Node, path []string) *yaml.Node {
 	need(weak.Kind == strong.Kind)
 	switch {
 	case weak.Kind == yaml.ScalarNode:
-		need(weak.Tag == strong.Tag && !slices.Contains(checkedEarly, path[len(path)-1]))
+		need(weak.Tag == strong.Tag && !slices.Contains(notReplaced, path[len(path)-1]))
 		p.any(weak)
 		return strong
 	case weak.Kind == yaml.SequenceNode && inService && len(path) == 3 && (path[2] == "command" || path[2] == "entrypoint"):

@@ -43,6 +43,17 @@ type place struct {
 	whole bool
 }
 
+// services is how many there are in the file.
+func (s *source) services() int {
+	n := 0
+	for _, doc := range s.docs {
+		if all := child(doc, "services"); all != nil {
+			n += len(all.Content) / 2
+		}
+	}
+	return n
+}
+
 func (s *source) at(n *yaml.Node) place {
 	p := place{file: s.name, line: n.Line}
 	if n.Kind == yaml.ScalarNode {

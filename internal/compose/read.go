@@ -20,6 +20,10 @@ import (
 const (
 	maxFile  = 1 << 20
 	maxFiles = 200
+	// maxExtended is how many services compose-go may copy for those that extend one of another file: it copies all of that file for each.
+	maxExtended = 100_000
+	// maxVariables is how many variables one line may have: compose-go looks at the rest of the line for each.
+	maxVariables = 200
 )
 
 // reader reads the compose files of a project before compose-go does. compose-go opens whatever include and extends name;
@@ -31,6 +35,7 @@ type reader struct {
 	findings []Finding
 	seen     map[string]bool
 	count    int
+	extended int
 }
 
 // scope is what a file's relative paths and variables are resolved with.
@@ -194,6 +199,11 @@ func (r *reader) extensions(s *source, doc *yaml.Node, sc scope) {
 		}
 		if p, ok := r.local(s, n, sc, services.Content[i].Value, "extends.file"); ok {
 			r.file(p, scope{base: filepath.Dir(p), env: sc.env, included: sc.included, extended: true}, s.at(n), "extends.file")
+			if f := r.sources.byPath(p); f != nil && r.extended <= maxExtended {
+				if r.extended += f.services(); r.extended > maxExtended {
+					r.refuse(s.at(n), services.Content[i].Value, "extends", "too many services extend files with too many services: move those that are extended into a file of their own")
+				}
+			}
 		}
 	}
 }
@@ -304,6 +314,12 @@ func (r *reader) unset(s *source, n *yaml.Node, path []string, env map[string]st
 	case yaml.ScalarNode:
 		if !strings.Contains(n.Value, "$") {
 			return
+		}
+		for line := range strings.Lines(n.Value) {
+			if strings.Count(strings.ReplaceAll(line, "$$", ""), "${") > maxVariables {
+				r.refuse(s.at(n), "", strings.Join(path, "."), "one line has more than %d variables", maxVariables)
+				return
+			}
 		}
 		for _, m := range variable.FindAllStringSubmatch(n.Value, -1) {
 			name := m[1] + m[2]

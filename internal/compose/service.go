@@ -122,8 +122,14 @@ func (u *unit) fill(name string) {
 
 // pullPolicy is Always where the file asks for it and the image is not named by its digest.
 func (u *unit) pullPolicy() corev1.PullPolicy {
-	if u.s.PullPolicy == types.PullPolicyAlways && !strings.Contains(u.image, "@") {
-		return corev1.PullAlways
+	switch policy := u.s.PullPolicy; policy {
+	case types.PullPolicyAlways:
+		if !strings.Contains(u.image, "@") {
+			return corev1.PullAlways
+		}
+	case "", types.PullPolicyMissing, types.PullPolicyBuild:
+	default:
+		u.say(LevelInfo, Approximated, "pull_policy", "", "%s: the image is pulled when the node has not got it", policy)
 	}
 	return corev1.PullIfNotPresent
 }
