@@ -156,7 +156,7 @@ func (c *converter) sayRow(at place, r row, service, field string) {
 
 // checkTop does the same for what stands beside the services, as far as an active service uses it.
 func (c *converter) checkTop() {
-	p := c.used()
+	p := c.needed()
 	c.checkTopSecrets(p)
 	for name, v := range map[string]any{
 		"networks": p.Networks, "volumes": p.Volumes, "configs": p.Configs, "secrets": p.Secrets, "jobs": p.Jobs, "models": p.Models,
@@ -185,9 +185,9 @@ func (c *converter) checkTop() {
 	}
 }
 
-// used is what stands beside the services, as far as an active service uses it. compose-go's own WithoutUnnecessaryResources copies the
+// needed is what stands beside the services, as far as an active service uses it. compose-go's own WithoutUnnecessaryResources copies the
 // whole project for it.
-func (p *Project) used() *types.Project {
+func (p *Project) needed() *types.Project {
 	out := &types.Project{Networks: types.Networks{}, Volumes: types.Volumes{}, Secrets: types.Secrets{}, Configs: types.Configs{}, Models: types.Models{}}
 	out.Jobs = p.compose.Jobs
 	for _, s := range p.compose.Services {

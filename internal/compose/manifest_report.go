@@ -20,7 +20,7 @@ func (p *Project) Report(findings []Finding) []Finding {
 			return table != "name" && r.add(serviceTable, table, name, file)
 		})
 	}
-	top := p.used()
+	top := p.needed()
 	for name, v := range map[string]any{"networks": top.Networks, "volumes": top.Volumes, "configs": top.Configs, "secrets": top.Secrets} {
 		m := reflect.ValueOf(v)
 		for _, k := range m.MapKeys() {
