@@ -1,7 +1,7 @@
 # Conductor. `make demo` runs the main job, `make test` passes the tests; both install what they need.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help build unit test apiserver e2e e2e-long bench demo demo-binary demo-modules verify generate lint fuzz mutation deps cluster-up cluster-down cluster-status
+.PHONY: help build unit test apiserver e2e e2e-long corpus bench demo demo-binary demo-modules verify generate lint fuzz mutation deps cluster-up cluster-down cluster-status
 
 GO ?= go
 VERSION ?= $(shell git describe --always --dirty 2>/dev/null || echo dev)
@@ -20,13 +20,13 @@ build: ## the binary, in bin/
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/conductor ./cmd/conductor
 
 unit: ## quick tests; no cluster
-	$(GO) test ./cmd/... ./internal/... ./test/house/...
+	$(GO) test ./cmd/... ./internal/... ./test/house/... ./test/corpus/...
 
 deps: ## what the tests need of Debian and npm
 	@test/deps.sh
 
 test: deps ## every test but the long ones: unit, contract, API server, end to end
-	$(GO) test ./cmd/... ./internal/... ./test/house/... ./test/github/...
+	$(GO) test ./cmd/... ./internal/... ./test/house/... ./test/corpus/... ./test/github/...
 	$(GO) -C test/cluster test ./...
 	$(MAKE) --no-print-directory cluster-up
 	eval "$$($(CLUSTER_TOOL) env)" && $(GO) test -count=1 -timeout 20m -tags apiserver ./test/apiserver
@@ -42,6 +42,12 @@ e2e-long: deps cluster-up ## the long forms: a second cluster, killed half-way, 
 	$(GO) -C test/cluster test -count=1 -v -timeout 60m -tags cluster .
 	eval "$$($(CLUSTER_TOOL) env)" && $(GO) test -count=1 -v -timeout 60m -tags 'apiserver long' -run '$(RUN)' ./test/apiserver
 	$(GO) test -count=1 -v -timeout 90m -tags 'e2e long' -run '$(RUN)' ./test/e2e
+
+corpus: deps cluster-up ## compose projects that are kept elsewhere: CORPUS=DIR; their objects on the API server, and those that can on the cluster
+	@test -n '$(CORPUS)' || { echo 'name the directory of the projects: make corpus CORPUS=DIR'; exit 2; }
+	eval "$$($(CLUSTER_TOOL) env)" && CORPUS='$(abspath $(CORPUS))' $(GO) test -count=1 -v -timeout 20m -tags apiserver -run TestObjectsAreTaken ./test/apiserver
+	$(CLUSTER_TOOL) extra
+	CORPUS='$(abspath $(CORPUS))' $(GO) test -count=1 -v -timeout 60m -tags 'e2e corpus' -run 'TestCorpusRuns/$(RUN)' ./test/e2e
 
 bench: deps cluster-up ## what Conductor costs (docs/benchmarks.md); CORPUS=DIR also compares conversions with Kompose's
 	$(GO) run ./test/bench $(BENCH)
@@ -72,7 +78,7 @@ generate: ## everything that is made from something else
 	$(GO) generate ./internal/...
 
 lint: ## vet, format, imports
-	$(GO) vet ./... && $(GO) vet -tags 'e2e long apiserver faults' ./test/... ./internal/faults && $(GO) -C test/cluster vet -tags cluster ./... && $(GO) -C test/kompose vet ./...
+	$(GO) vet ./... && $(GO) vet -tags 'e2e long corpus apiserver faults' ./test/... ./internal/faults && $(GO) -C test/cluster vet -tags cluster ./... && $(GO) -C test/kompose vet ./...
 	@test -z "$$(gofmt -l cmd internal test)" || { gofmt -l cmd internal test; echo "run gofmt -w"; exit 1; }
 	$(GO) test ./test/house/...
 

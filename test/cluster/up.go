@@ -96,6 +96,25 @@ func (p *program) images(ctx context.Context, _ []string) error {
 	return nil
 }
 
+// extra puts images into the registry of a running cluster that only compose projects kept elsewhere need.
+func (p *program) extra(ctx context.Context, _ []string) error {
+	c, err := p.find()
+	if err != nil {
+		return err
+	}
+	m, err := mirror.BuildExtra(ctx, p.cacheDir, p.progress)
+	if err != nil {
+		return err
+	}
+	if err := m.Seed(c.plan.Path("registry")); err != nil {
+		return err
+	}
+	for _, name := range m.Names() {
+		fmt.Fprintln(p.out, name)
+	}
+	return nil
+}
+
 // lock keeps a second `up` or `down` of the same cluster waiting.
 func (p *program) lock() (func(), error) {
 	if err := os.MkdirAll(p.root, 0o755); err != nil {

@@ -20,7 +20,7 @@ import (
 // maxText is how much of a mounted file is looked at.
 const maxText = 64 << 10
 
-// Use says that a service has another one's name, in what it is told or in a file that it mounts.
+// Use says that a service uses a name of another.
 type Use struct {
 	From, To, Name string
 	// Port is 0 where none is named.
@@ -44,7 +44,8 @@ func Load(ctx context.Context, p Project) (*types.Project, error) {
 	return project, nil
 }
 
-// Uses are the names that services use of those that share a network with them, each once and in order.
+// Uses are the names that services use of those that share a network with them, each once and in order: those in what a service is
+// told and in the files that it mounts, and the name of each service, since what a program has in itself is not seen here.
 func Uses(p *types.Project) []Use {
 	found := map[Use]bool{}
 	for from, s := range p.Services {
@@ -54,9 +55,7 @@ func Uses(p *types.Project) []Use {
 			if Host(p, other).Name != to || !share(p, s, other) {
 				continue
 			}
-			if _, ok := s.DependsOn[to]; ok {
-				found[Use{From: from, To: to, Name: to}] = true
-			}
+			found[Use{From: from, To: to, Name: to}] = true
 			for _, name := range namesOf(s, other) {
 				for _, port := range mentions(texts, name) {
 					found[Use{From: from, To: to, Name: name, Port: port}] = true

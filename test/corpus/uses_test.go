@@ -21,7 +21,6 @@ const shop = `services:
     command: serve --db=postgres://u:p@store:5432/x --cache redis-of-nobody
     environment: {OTHER: "http://webs:1/", LOG: jobs}
     networks: {front: , back: }
-    depends_on: [db]
     expose: ["9000"]
   db:
     image: postgres
@@ -47,7 +46,8 @@ func TestUses(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []Use{
-		{From: "api_server", To: "db", Name: "db"}, {From: "api_server", To: "db", Name: "store", Port: 5432},
+		{From: "api_server", To: "db", Name: "db"}, {From: "api_server", To: "db", Name: "store", Port: 5432}, {From: "api_server", To: "web", Name: "web"},
+		{From: "db", To: "api_server", Name: "api_server"}, {From: "jobs", To: "api_server", Name: "api_server"},
 		{From: "web", To: "api_server", Name: "api_server", Port: 9000}, {From: "web", To: "api_server", Name: "backend"},
 	}
 	if diff := cmp.Diff(want, Uses(p)); diff != "" {

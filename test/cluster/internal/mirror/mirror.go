@@ -36,6 +36,16 @@ type packed struct {
 // Build makes what is not in the cache.
 func Build(ctx context.Context, cacheDir string, b parts.Binaries, out io.Writer) (*Mirror, error) {
 	layers, images := recipes(b)
+	return build(ctx, cacheDir, layers, images, out)
+}
+
+// BuildExtra makes the images that no test of this repository needs, but compose projects that are kept elsewhere.
+func BuildExtra(ctx context.Context, cacheDir string, out io.Writer) (*Mirror, error) {
+	layers, images := extraRecipes()
+	return build(ctx, cacheDir, layers, images, out)
+}
+
+func build(ctx context.Context, cacheDir string, layers []layer, images []recipe, out io.Writer) (*Mirror, error) {
 	done, err := makeLayers(ctx, cacheDir, layers, out)
 	if err != nil {
 		return nil, err
