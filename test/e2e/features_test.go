@@ -39,26 +39,18 @@ func TestConvertedFeatures(t *testing.T) {
 	}
 }
 
-// shell runs a line in a service's container.
-func (m *manifest) shell(service, line string) string {
-	m.t.Helper()
-	return strings.TrimRight(m.run(service, "sh", "-c", line), "\n")
-}
-
-// try is shell for what may fail: in its container, once.
+// try runs a line in a service's container, once.
 func (m *manifest) try(service, line string) (string, error) {
 	m.t.Helper()
 	p := m.begun(service)
 	return here.Kubectl(m.t.Context(), "-n", m.namespace, "exec", p.Name, "-c", service, "--", "sh", "-c", line)
 }
 
-// shows checks what lines print in a service's container.
+// shows checks what lines print in a service's container, soon after its start.
 func (m *manifest) shows(service string, want map[string]string) {
 	m.t.Helper()
 	for line, text := range want {
-		if got := m.shell(service, line); got != text {
-			m.t.Errorf("%s: %s: %q, want %q", service, line, got, text)
-		}
+		m.soon(service, line, text)
 	}
 }
 
