@@ -49,6 +49,11 @@ func (r *Reconciler) lookUp(s *state) {
 		return
 	}
 	s.images = r.imagesOf(s.run, s.plan)
+	r.noteAnswers(s)
+}
+
+// noteAnswers notes what has been answered so far, and asks what nobody has asked.
+func (r *Reconciler) noteAnswers(s *state) {
 	for _, ref := range s.images.ask {
 		if l := r.looks.at(s.run, ref); l != nil {
 			s.noteImage(ref, l)

@@ -36,6 +36,7 @@ func (r *Reconciler) stack(ctx context.Context, s *state) error {
 	if err := r.namespace(ctx, s, stack); err != nil {
 		return err
 	}
+	r.noteAnswers(s) // Making the namespace took a while: the next look starts what it can.
 	pods, err := r.stacks.pods(ctx, s.run)
 	if err != nil {
 		return err
