@@ -5,6 +5,7 @@ package apiserver
 import (
 	"strings"
 	"testing"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -46,10 +47,16 @@ func TestWhatARunRunsCannotBeChangedAndACancelNotTakenBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = admin.Delete(t.Context(), run) })
-	changed := run.DeepCopy()
-	changed.Spec.SHA = strings.Repeat("b", 40)
-	if err := admin.Update(t.Context(), changed); err == nil || !strings.Contains(err.Error(), "start another run") {
-		t.Errorf("another sha: %v", err)
+	for what, change := range map[string]func(*v1alpha1.RunSpec){
+		"another sha":    func(s *v1alpha1.RunSpec) { s.SHA = strings.Repeat("b", 40) },
+		"longer to keep": func(s *v1alpha1.RunSpec) { s.Ceilings.Keep.Duration += time.Hour },
+		"more allowed":   func(s *v1alpha1.RunSpec) { s.Ceilings.Allow = append(s.Ceilings.Allow, "privileged") },
+	} {
+		changed := run.DeepCopy()
+		change(&changed.Spec)
+		if err := admin.Update(t.Context(), changed); err == nil || !strings.Contains(err.Error(), "start another run") {
+			t.Errorf("%s: %v", what, err)
+		}
 	}
 	run.Spec.Cancel = &v1alpha1.Cancel{By: "ada", At: metav1.Now()}
 	if err := admin.Update(t.Context(), run); err != nil {

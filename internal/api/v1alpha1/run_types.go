@@ -41,7 +41,7 @@ const (
 
 // RunSpec says what is to be run. Only Cancel may be set later, once.
 //
-// +kubebuilder:validation:XValidation:rule="self.repository == oldSelf.repository && self.sha == oldSelf.sha && self.ref == oldSelf.ref && self.trust == oldSelf.trust && self.trigger == oldSelf.trigger",message="what a run runs cannot be changed; start another run"
+// +kubebuilder:validation:XValidation:rule="self.repository == oldSelf.repository && self.sha == oldSelf.sha && self.ref == oldSelf.ref && self.trust == oldSelf.trust && self.trigger == oldSelf.trigger && self.ceilings == oldSelf.ceilings",message="what a run runs cannot be changed; start another run"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.cancel) || has(self.cancel)",message="a cancel cannot be taken back; start another run"
 type RunSpec struct {
 	Repository     Repository `json:"repository"`
