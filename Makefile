@@ -46,7 +46,7 @@ e2e-long: deps cluster-up ## the long forms: a second cluster, killed half-way, 
 corpus: deps cluster-up ## compose projects that are kept elsewhere: CORPUS=DIR; their objects on the API server, and those that can on the cluster
 	@test -n '$(CORPUS)' || { echo 'name the directory of the projects: make corpus CORPUS=DIR'; exit 2; }
 	eval "$$($(CLUSTER_TOOL) env)" && CORPUS='$(abspath $(CORPUS))' $(GO) test -count=1 -v -timeout 20m -tags apiserver -run TestObjectsAreTaken ./test/apiserver
-	$(CLUSTER_TOOL) extra
+	$(CLUSTER_TOOL) databases
 	CORPUS='$(abspath $(CORPUS))' $(GO) test -count=1 -v -timeout 60m -tags 'e2e corpus' -run 'TestCorpusRuns/$(RUN)' ./test/e2e
 
 bench: deps cluster-up ## what Conductor costs (docs/benchmarks.md); CORPUS=DIR also compares conversions with Kompose's

@@ -27,7 +27,10 @@ const usage = `usage: cluster COMMAND
   env      print settings for a shell: eval "$(go run . env)"
   build    build the programs a cluster is made of (about 10 minutes the first time)
   images   make the images that the registry serves (about a minute the first time)
-  extra    make databases under their usual names, and put them into the running cluster's registry
+  databases  make databases under their usual names, and put them into the running cluster's registry
+  add      bring up what a cluster can do without: add traefik metrics-server (built when it is asked for the first time)
+  drop     take that away again
+  program  print the path of a program that is built when it is asked for: program oras
   image    pack a static program into an image and push it: image -binary FILE -name NAME[:TAG]
 
 CLUSTER_NAME     which cluster (default "default"); clusters share nothing
@@ -68,7 +71,7 @@ func run(ctx context.Context, args []string, out, progress io.Writer) error {
 	}
 	commands := map[string]func(context.Context, []string) error{
 		"up": p.up, "down": p.down, "status": p.status, "check": p.check, "env": p.env,
-		"build": p.build, "images": p.images, "extra": p.extra, "image": p.image,
+		"build": p.build, "images": p.images, "databases": p.databases, "image": p.image, "add": p.add, "drop": p.drop, "program": p.program,
 	}
 	if os.Getenv("CLUSTER") == "existing" {
 		commands = map[string]func(context.Context, []string) error{

@@ -96,13 +96,13 @@ func (p *program) images(ctx context.Context, _ []string) error {
 	return nil
 }
 
-// extra puts images into the registry of a running cluster that only compose projects kept elsewhere need.
-func (p *program) extra(ctx context.Context, _ []string) error {
+// databases puts images into the registry of a running cluster that only compose projects kept elsewhere need.
+func (p *program) databases(ctx context.Context, _ []string) error {
 	c, err := p.find()
 	if err != nil {
 		return err
 	}
-	m, err := mirror.BuildExtra(ctx, p.cacheDir, p.progress)
+	m, err := mirror.BuildDatabases(ctx, p.cacheDir, p.progress)
 	if err != nil {
 		return err
 	}

@@ -24,7 +24,7 @@ import (
 const upTime = 5 * time.Minute
 
 // running are the projects of the corpus that run here. Their databases, caches and web servers are real, made of Debian's packages
-// (`test/cluster extra`). Programs that the corpus has no sources of, or that no package has, are stood in for.
+// (`test/cluster databases`). Programs that the corpus has no sources of, or that no package has, are stood in for.
 var running = []struct {
 	name string
 	// standIns are the services that are not the real program but something that listens where others expect it.

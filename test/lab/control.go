@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net/http"
@@ -44,6 +45,27 @@ func (c *Cluster) Signal(daemon string, s syscall.Signal) error {
 		return fmt.Errorf("signal %s: %w", daemon, err)
 	}
 	return nil
+}
+
+// Add runs something that a cluster can do without, such as traefik; see test/cluster. Only clusters of test/cluster can do that.
+func (c *Cluster) Add(ctx context.Context, name string) error {
+	return clusterTool(ctx, os.Stderr, "add", name)
+}
+
+// Drop takes it away again.
+func (c *Cluster) Drop(ctx context.Context, name string) error {
+	return clusterTool(ctx, os.Stderr, "drop", name)
+}
+
+// Program builds a program that tests run themselves, such as oras, and returns its path.
+func Program(ctx context.Context, name string) (string, error) {
+	var out bytes.Buffer
+	cmd := exec.CommandContext(ctx, "go", "-C", filepath.Join(root(), "test", "cluster"), "run", ".", "program", name)
+	cmd.Stdout, cmd.Stderr = &out, os.Stderr
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("test/cluster program %s: %w", name, err)
+	}
+	return strings.TrimSpace(out.String()), nil
 }
 
 // Kill ends the processes of a pod's container at this instant, by SIGKILL. The kubelet starts it again. Only pods on this machine

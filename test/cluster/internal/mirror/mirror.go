@@ -39,9 +39,9 @@ func Build(ctx context.Context, cacheDir string, b parts.Binaries, out io.Writer
 	return build(ctx, cacheDir, layers, images, out)
 }
 
-// BuildExtra makes the images that no test of this repository needs, but compose projects that are kept elsewhere.
-func BuildExtra(ctx context.Context, cacheDir string, out io.Writer) (*Mirror, error) {
-	layers, images := extraRecipes()
+// BuildDatabases makes the images that no test of this repository needs, but compose projects that are kept elsewhere.
+func BuildDatabases(ctx context.Context, cacheDir string, out io.Writer) (*Mirror, error) {
+	layers, images := databaseRecipes()
 	return build(ctx, cacheDir, layers, images, out)
 }
 

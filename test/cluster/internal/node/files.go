@@ -104,6 +104,7 @@ func subjects(p plan.Plan) map[string]pki.Subject {
 		}},
 		pki.Admin:         {CommonName: "admin", Groups: []string{"system:masters"}},
 		pki.KubeletClient: {CommonName: "apiserver-kubelet-client", Groups: []string{"system:masters"}},
+		pki.FrontProxy:    {CommonName: "front-proxy-client"},
 		pki.Controllers:   {CommonName: "system:kube-controller-manager"},
 		pki.Scheduler:     {CommonName: "system:kube-scheduler"},
 		pki.Kubelet:       {CommonName: "system:node:" + plan.Node, Groups: []string{"system:nodes"}, Hosts: []string{plan.Node, p.NodeIP}},

@@ -20,6 +20,7 @@ const (
 	Tokens          = "token" // signs the registry's tokens
 	Admin           = "admin" // the kubeconfig's user
 	APIServer       = "apiserver"
+	FrontProxy      = "front-proxy" // the API server before the servers that it aggregates
 	KubeletClient   = "apiserver-kubelet-client"
 	Controllers     = "controller-manager"
 	Scheduler       = "scheduler"

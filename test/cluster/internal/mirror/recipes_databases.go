@@ -6,9 +6,9 @@ import (
 	"github.com/w3evolutionsllc/conductor/test/cluster/image"
 )
 
-// extraRecipes are databases, and further names of what the mirror has. Which version a name stands for is no secret: it is
+// databaseRecipes are databases, and further names of what the mirror has. Which version a name stands for is no secret: it is
 // Debian's, whatever the tag says.
-func extraRecipes() ([]layer, []recipe) {
+func databaseRecipes() ([]layer, []recipe) {
 	layers := []layer{shell, libraries, bash, redis, databaseLibraries, postgres, mariadb}
 	older := redisImage
 	older.Names = []string{"library/redis:3.0", "library/redis:8", "redislabs/redismod:latest"}
