@@ -16,6 +16,7 @@ func TestAnAddressThatCannotBeMadeIsToldOf(t *testing.T) {
 	w.set.Stacks.Host, w.set.Stacks.Gateway = "{service}-{run}.qa.example.com", "gateways/public"
 	w.github.files = maps.Clone(shop)
 	w.github.files[".conductor.yaml"] += "stack:\n  public:\n    - {service: frontend, port: 8080}\n"
+	w.github.files["docker-compose.qa.yml"] += "    expose: [8080]\n" // The frontend is the last of its services.
 	w.process()
 	run := w.until(w.start(), "the run passes and its stack is kept", kept)
 	if run.Status.Outcome != v1alpha1.OutcomePassed {
