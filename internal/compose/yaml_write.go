@@ -14,7 +14,7 @@ import (
 )
 
 // yamlWriter writes objects byte for byte as sigs.k8s.io/yaml does, which takes much longer: it writes JSON, reads that as YAML and writes
-// YAML. TestYAML and FuzzYAML compare the two.
+// YAML. TestYAML and FuzzYAML compare the two; only line separators of Unicode and byte order marks are escaped in another way.
 type yamlWriter struct {
 	out []byte
 	err error
