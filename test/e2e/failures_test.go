@@ -326,7 +326,7 @@ var longTroubles = []trouble{
 	},
 	{
 		name:      "file that is gone",
-		files:     quick("75s", gated+"    configs:\n      - source: menu\n        target: /etc/menu\nconfigs:\n  menu:\n    content: soup\n"),
+		files:     quick("150s", gated+"    configs:\n      - source: menu\n        target: /etc/menu\nconfigs:\n  menu:\n    content: soup\n"),
 		during:    withoutFiles,
 		condition: v1alpha1.ConditionStackReady, reason: v1alpha1.ReasonUnhealthy,
 		want: []string{"web: A volume of it cannot be mounted", "configmap", "not found", "What it names has to be there"},

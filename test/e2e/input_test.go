@@ -128,10 +128,10 @@ var badContainers = []badInput{
 		name: "never healthy",
 		files: map[string]string{
 			"docker-compose.qa.yml": sick,
-			".conductor.yaml":       "version: 1\nstack:\n  ready:\n    timeout: 4s\ntests:\n  smoke: sh /test.sh\n",
+			".conductor.yaml":       "version: 1\nstack:\n  ready:\n    timeout: 15s\ntests:\n  smoke: sh /test.sh\n",
 		},
 		stack: true,
-		want:  []string{"The stack was not up 4s after its images were built", "web: It runs, but its health check has not passed yet", "http://127.0.0.1:8080/nothing"},
+		want:  []string{"The stack was not up 15s after its images were built", "web: It runs, but its health check has not passed yet", "http://127.0.0.1:8080/nothing"},
 	},
 	{
 		name: "service crashes",
