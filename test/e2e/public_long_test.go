@@ -60,9 +60,12 @@ func TestPublicAddresses(t *testing.T) {
 				}
 				return nil
 			})
-			if strings.Contains(r.comment(run), "("+web.URL+")") {
-				t.Errorf("the comment still shows the address of a stack that is gone:\n%s", r.comment(run))
-			}
+			eventually(t, patience, func() error {
+				if comment := r.comment(run); strings.Contains(comment, "("+web.URL+")") {
+					return fmt.Errorf("the comment still shows the address of a stack that is gone:\n%s", comment)
+				}
+				return nil
+			})
 		})
 	}
 	t.Run("Refused", func(t *testing.T) {
