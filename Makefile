@@ -54,7 +54,7 @@ bench: deps cluster-up ## what Conductor costs (docs/benchmarks.md); CORPUS=DIR 
 	$(if $(CORPUS),$(GO) -C test/kompose run . -corpus '$(abspath $(CORPUS))')
 
 demo: ## one run from a pushed tag to the comment; REPO=DIR is a repository of yours, SCENARIO=NAME one of examples/scenarios
-	@echo "compiling the demo and Conductor (the first time about two minutes)"
+	@echo "compiling the demo and Conductor (the first time about three minutes)"
 	@$(MAKE) --no-print-directory -j3 deps demo-modules demo-binary # Mirrors are waited for while the compiler works.
 	@bin/demo $(if $(REPO),-repo '$(REPO)') $(if $(SCENARIO),-scenario '$(SCENARIO)')
 
