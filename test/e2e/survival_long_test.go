@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -53,10 +54,9 @@ func TestDiesAtEveryPoint(t *testing.T) {
 func faulty(t *testing.T) string {
 	t.Helper()
 	bin := filepath.Join(t.TempDir(), "conductor")
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-tags", "faults", "-trimpath", "-gcflags", "all=-dwarf=false", "-ldflags", "-s -w -X main.version=lab", "-o", bin, "./cmd/conductor")
-	cmd.Dir, cmd.Env = filepath.Join("..", ".."), append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
+	var out bytes.Buffer
+	if err := lab.BuildAt(t.Context(), bin, &out, "-tags", "faults"); err != nil {
+		t.Fatalf("%v: %s", err, out.String())
 	}
 	return bin
 }

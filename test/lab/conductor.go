@@ -29,13 +29,18 @@ const (
 // Build builds the binary from this source.
 func Build(ctx context.Context, out io.Writer) (string, error) {
 	bin := filepath.Join(root(), "bin", "conductor")
-	cmd := exec.CommandContext(ctx, "go", slices.Concat([]string{"build"}, lean, []string{"-ldflags", "-s -w -X main.version=lab", "-o", bin, "./cmd/conductor"})...)
+	return bin, BuildAt(ctx, bin, out)
+}
+
+// BuildAt builds the binary into a file, with further flags of the compiler.
+func BuildAt(ctx context.Context, bin string, out io.Writer, flags ...string) error {
+	cmd := exec.CommandContext(ctx, "go", slices.Concat([]string{"build"}, lean, flags, []string{"-ldflags", "-s -w -X main.version=lab", "-o", bin, "./cmd/conductor"})...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = root(), out, out
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if err := cmd.Run(); err != nil {
-		return "", fmt.Errorf("build conductor: %w", err)
+		return fmt.Errorf("build conductor: %w", err)
 	}
-	return bin, nil
+	return nil
 }
 
 // Push packs the binary into an image, pushes it and returns its reference by digest.

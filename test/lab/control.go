@@ -60,7 +60,7 @@ func (c *Cluster) Drop(ctx context.Context, name string) error {
 // Program builds a program that tests run themselves, such as oras, and returns its path.
 func Program(ctx context.Context, name string) (string, error) {
 	var out bytes.Buffer
-	cmd := exec.CommandContext(ctx, "go", "-C", filepath.Join(root(), "test", "cluster"), "run", ".", "program", name)
+	cmd := clusterCommand(ctx, "program", name)
 	cmd.Stdout, cmd.Stderr = &out, os.Stderr
 	if err := cmd.Run(); err != nil {
 		return "", fmt.Errorf("test/cluster program %s: %w", name, err)

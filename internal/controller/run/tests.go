@@ -138,13 +138,15 @@ func (r *Reconciler) findArgv(ctx context.Context, s *state, t Suite, in *jobs.T
 		in.Argv = slices.Concat(entrypoint, args)
 		return nil
 	}
-	_, file, err := r.Registry.ImageConfig(ctx, in.Image)
-	if err != nil {
-		return fmt.Errorf("look up what the image of %s runs: %w", t.Name, err)
-	}
-	own, err := compose.ParseImageConfig(file)
-	if err != nil {
-		return failure.Terminalf(v1alpha1.ReasonImageUnavailable, err, "The configuration of the image of %s cannot be read", t.Name)
+	own, ok := s.images.Configs[in.Image]
+	if !ok {
+		_, file, err := r.Registry.ImageConfig(ctx, in.Image)
+		if err != nil {
+			return fmt.Errorf("look up what the image of %s runs: %w", t.Name, err)
+		}
+		if own, err = compose.ParseImageConfig(file); err != nil {
+			return failure.Terminalf(v1alpha1.ReasonImageUnavailable, err, "The configuration of the image of %s cannot be read", t.Name)
+		}
 	}
 	cmd := jobs.Literal(own.Cmd)
 	if len(args) > 0 {
