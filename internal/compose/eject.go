@@ -1,8 +1,6 @@
 package compose
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -13,7 +11,6 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/yaml"
 )
 
 // File is one file of a chart or a kustomization. Its name has slashes and is relative to the directory.
@@ -35,30 +32,12 @@ func objectFields(o client.Object) (fields, error) {
 	return out, nil
 }
 
-// document is YAML that every reader takes.
-func document(v any) ([]byte, error) {
-	data, err := json.Marshal(v)
-	if err == nil {
-		data, err = yaml.JSONToYAML(printable(data))
+func document(v fields) ([]byte, error) {
+	w := &yamlWriter{}
+	if w.object(v); w.err != nil {
+		return nil, fmt.Errorf("write YAML: %w", w.err)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("write YAML: %w", err)
-	}
-	return data, nil
-}
-
-// printable escapes characters in strings of JSON that YAML does not take as they are, such as DEL.
-// https://yaml.org/spec/1.2.2/#51-character-set
-func printable(data []byte) []byte {
-	var b bytes.Buffer
-	for _, r := range string(data) {
-		if r <= 0xffff && r > unicode.MaxASCII-1 && !unicode.IsPrint(r) {
-			fmt.Fprintf(&b, "\\u%04x", r)
-		} else {
-			b.WriteRune(r)
-		}
-	}
-	return b.Bytes()
+	return w.out, nil
 }
 
 // fileName is NAME-KIND.yaml, which no two objects share.

@@ -3,7 +3,6 @@ package compose
 import (
 	"fmt"
 
-	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -19,17 +18,12 @@ func (s *Stack) Objects() []client.Object {
 	return out
 }
 
-// YAML is the stack as one document for each object.
+// YAML is the stack as one document for each object, without its status.
 func YAML(s *Stack) ([]byte, error) {
-	w := &yamlWriter{}
+	w := &yamlWriter{specOnly: true}
 	for _, o := range s.Objects() {
-		fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o)
-		if err != nil {
-			return nil, fmt.Errorf("write %s: %w", o.GetName(), err)
-		}
-		delete(fields, "status")
 		w.out = append(w.out, "---\n"...)
-		if w.mapping(fields, 0, false); w.err != nil {
+		if w.object(o); w.err != nil {
 			return nil, fmt.Errorf("write %s: %w", o.GetName(), w.err)
 		}
 	}

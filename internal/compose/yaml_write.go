@@ -2,112 +2,132 @@ package compose
 
 import (
 	"bytes"
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
-	"maps"
-	"regexp"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
-	"unicode"
+	"sync"
 	"unicode/utf8"
 )
 
-// yamlWriter writes objects byte for byte as sigs.k8s.io/yaml does, which takes much longer: it writes JSON, reads that as YAML and writes
-// YAML. TestYAML and FuzzYAML compare the two; only line separators of Unicode and byte order marks are escaped in another way.
+// yamlWriter writes what encoding/json takes of a value, under the same names in alphabetical order, as YAML that readers of 1.1 and 1.2
+// take alike: a text that could be anything else to one of them stands in double quotes. Libraries for this write JSON first,
+// read it and write it again, which took half of a conversion's time. TestYAML and FuzzYAML read it back.
 type yamlWriter struct {
 	out []byte
 	err error
+	// specOnly leaves an object's status out.
+	specOnly bool
 }
 
-// maxSimpleKey is how long a key may be that stands before a colon.
-const maxSimpleKey = 128
-
-// mapping writes entries at an indent. The first one stands where the line has come to when inline is set.
-func (w *yamlWriter) mapping(m map[string]any, indent int, inline bool) {
-	keys := slices.Sorted(maps.Keys(m)) // The library's order alone has circles, such as 10, 9a, 9.
-	slices.SortFunc(keys, compareKeys)
-	for _, k := range keys {
-		if !inline {
-			w.spaces(indent)
-		}
-		inline = false
-		if len(k) <= maxSimpleKey {
-			w.text(k, noFold)
-			w.out = append(w.out, ':')
-		} else {
-			w.out = append(w.out, "? "...)
-			w.text(k, noFold)
-			w.out = append(w.out, '\n')
-			w.spaces(indent)
-			w.out = append(w.out, ':')
-		}
-		w.member(m[k], indent)
+// object writes a value that is a mapping.
+func (w *yamlWriter) object(v any) {
+	if !w.mapping(w.settle(reflect.ValueOf(v)), 0, false) {
+		w.out = append(w.out, "{}\n"...)
 	}
+}
+
+// mapping writes the fields of a structure or the entries of a map at an indent, the first one where the line has come to when inline is
+// set. It says whether there were any.
+func (w *yamlWriter) mapping(v reflect.Value, indent int, inline bool) bool {
+	found := false
+	entry := func(key string, v reflect.Value) {
+		if indent == 0 && w.specOnly && key == "status" {
+			return
+		}
+		if found || !inline {
+			w.spaces(indent)
+		}
+		found = true
+		w.line(key)
+		w.out = append(w.out, ':')
+		w.member(w.settle(v), indent)
+	}
+	if v.Kind() == reflect.Map {
+		keys := v.MapKeys()
+		slices.SortFunc(keys, func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) })
+		for _, k := range keys {
+			entry(k.String(), v.MapIndex(k))
+		}
+		return found
+	}
+	for _, f := range layoutOf(v.Type()).fields {
+		if member := v.FieldByIndex(f.index); !f.omits(member) {
+			entry(f.name, member)
+		}
+	}
+	return found
 }
 
 // member writes what stands after a key.
-func (w *yamlWriter) member(v any, indent int) {
-	switch v := v.(type) {
-	case map[string]any:
-		if len(v) > 0 {
-			w.out = append(w.out, '\n')
-			w.mapping(v, indent+2, false)
-			return
+func (w *yamlWriter) member(v reflect.Value, indent int) {
+	begin := len(w.out)
+	switch {
+	case isMapping(v):
+		w.out = append(w.out, '\n')
+		if !w.mapping(v, indent+2, false) {
+			w.out = append(w.out[:begin], " {}\n"...)
 		}
-	case []any:
-		if len(v) > 0 {
-			w.out = append(w.out, '\n')
-			w.list(v, indent)
-			return
-		}
+	case isList(v) && v.Len() > 0:
+		w.out = append(w.out, '\n')
+		w.list(v, indent)
+	default:
+		w.out = append(w.out, ' ')
+		w.scalar(v, indent)
 	}
-	w.out = append(w.out, ' ')
-	w.scalar(v, indent)
 }
 
-func (w *yamlWriter) list(items []any, indent int) {
-	for _, v := range items {
+func (w *yamlWriter) list(v reflect.Value, indent int) {
+	for i := range v.Len() {
 		w.spaces(indent)
 		w.out = append(w.out, "- "...)
-		if m, ok := v.(map[string]any); ok && len(m) > 0 {
-			w.mapping(m, indent+2, true)
-		} else {
-			w.scalar(v, indent)
+		switch item := w.settle(v.Index(i)); {
+		case isMapping(item):
+			if !w.mapping(item, indent+2, true) {
+				w.out = append(w.out, "{}\n"...)
+			}
+		case isList(item) && item.Len() > 0:
+			w.err = fmt.Errorf("a list in a list")
+		default:
+			w.scalar(item, indent)
 		}
 	}
 }
 
 // scalar writes a value and ends the line.
-func (w *yamlWriter) scalar(v any, indent int) {
-	switch v := v.(type) {
-	case nil:
+func (w *yamlWriter) scalar(v reflect.Value, indent int) {
+	switch v.Kind() {
+	case reflect.Invalid:
 		w.out = append(w.out, "null"...)
-	case bool:
-		w.out = strconv.AppendBool(w.out, v)
-	case int64:
-		w.out = strconv.AppendInt(w.out, v, 10)
-	case string:
-		w.text(v, indent+2)
-	case map[string]any:
-		w.out = append(w.out, "{}"...)
-	case []any:
-		if len(v) > 0 {
-			w.err = fmt.Errorf("a list in a list")
+	case reflect.String:
+		switch s := v.String(); {
+		case v.Type() == reflect.TypeFor[json.Number]():
+			w.out = append(w.out, s...)
+		case isBlock(s):
+			w.block(s, indent+2)
+			return
+		default:
+			w.line(s)
 		}
-		w.out = append(w.out, "[]"...)
+	case reflect.Bool:
+		w.out = strconv.AppendBool(w.out, v.Bool())
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		w.out = strconv.AppendInt(w.out, v.Int(), 10)
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		w.out = strconv.AppendUint(w.out, v.Uint(), 10)
+	case reflect.Slice:
+		if v.Type().Elem().Kind() == reflect.Uint8 {
+			w.line(base64.StdEncoding.EncodeToString(v.Bytes()))
+		} else {
+			w.out = append(w.out, "[]"...)
+		}
 	default:
-		w.err = fmt.Errorf("a value of type %T", v)
+		w.err = fmt.Errorf("a value of type %s", v.Type())
 	}
-	if !isBlock(v) {
-		w.out = append(w.out, '\n')
-	}
-}
-
-// isBlock says whether a text may end with the line that it is written on.
-func isBlock(v any) bool {
-	s, ok := v.(string)
-	return ok && strings.HasSuffix(s, "\n") && styleOf(s) == literalStyle
+	w.out = append(w.out, '\n')
 }
 
 func (w *yamlWriter) spaces(n int) {
@@ -116,203 +136,40 @@ func (w *yamlWriter) spaces(n int) {
 	}
 }
 
-// style is how a string is written.
-type style int
-
-const (
-	plainStyle style = iota
-	singleStyle
-	doubleStyle
-	literalStyle
-)
-
-// noFold is the indent of keys, which stay on their line.
-const noFold = -1
-
-// text writes a string whose further lines stand at an indent.
-func (w *yamlWriter) text(s string, indent int) {
-	switch style := styleOf(s); style {
-	case plainStyle:
-		w.folded(s, style, indent)
-	case singleStyle:
-		w.out = append(w.out, '\'')
-		w.folded(s, style, indent)
-		w.out = append(w.out, '\'')
-	case doubleStyle:
-		w.out = append(w.out, '"')
-		w.folded(s, style, indent)
-		w.out = append(w.out, '"')
-	case literalStyle:
-		w.literal(s, indent)
+// line writes a text within its line.
+func (w *yamlWriter) line(s string) {
+	if isPlainText(s) {
+		w.out = append(w.out, s...)
+		return
 	}
-}
-
-// bestWidth is how long a line gets before it is folded at a space.
-const bestWidth = 80
-
-func (w *yamlWriter) folded(s string, style style, indent int) {
-	line := bytes.LastIndexByte(w.out, '\n') + 1
-	spaces := false
-	for i, r := range s {
-		wide := r == ' ' && !spaces && indent != noFold && len(w.out)-line > bestWidth && utf8.RuneCount(w.out[line:]) > bestWidth
-		next := i+1 < len(s) && s[i+1] == ' '
-		spaces = r == ' '
+	w.out = append(w.out, '"')
+	for _, r := range s {
 		switch {
-		case wide && i > 0 && i < len(s)-1 && (!next || style == doubleStyle):
-			w.out = append(w.out, '\n')
-			line = len(w.out)
-			w.spaces(indent)
-			if next {
-				w.out = append(w.out, '\\')
-			}
-		case style == doubleStyle:
-			w.escaped(r)
-		case style == singleStyle && r == '\'':
-			w.out = append(w.out, "''"...)
-		default:
+		case r == '"' || r == '\\':
+			w.out = append(w.out, '\\', byte(r))
+		case r == '\n':
+			w.out = append(w.out, `\n`...)
+		case r == '\t':
+			w.out = append(w.out, `\t`...)
+		case isPrintable(r):
 			w.out = utf8.AppendRune(w.out, r)
+		default:
+			w.out = fmt.Appendf(w.out, `\u%04x`, r)
 		}
 	}
+	w.out = append(w.out, '"')
 }
 
-// traits are what a string has that says how it can be written. The names are those of libyaml's emitter.
-type traits struct {
-	special, breaks, spaceBreak, indicators bool
-}
-
-func traitsOf(s string) traits {
-	t := traits{indicators: strings.HasPrefix(s, "---") || strings.HasPrefix(s, "...") || strings.ContainsRune("#,[]{}&*!|>'\"%@`", rune(s[0]))}
-	before := '\n'
-	for i, r := range s {
-		// What follows a blank or stands before one counts as an indicator.
-		ends := i+1 >= len(s) || s[i+1] == ' ' || s[i+1] == '\t'
-		switch {
-		case r == ':' && ends, i == 0 && (r == '?' || r == '-') && ends:
-			t.indicators = true
-		case r == '#' && i > 0 && strings.ContainsRune(" \t\r\n\x00\u0085\u2028\u2029", before):
-			t.indicators = true
-		}
-		if isBreak(r) {
-			t.breaks = true
-			t.spaceBreak = t.spaceBreak || before == ' '
-		}
-		t.special = t.special || !isPrintable(r)
-		before = r
-	}
-	return t
-}
-
-func isBreak(r rune) bool {
-	return r == '\n' || r == '\r' || r == '\u0085' || r == '\u2028' || r == '\u2029'
-}
-
-// isPrintable is as in libyaml: characters beyond the first plane are not.
-func isPrintable(r rune) bool {
-	return r == '\n' || r >= ' ' && r <= '~' || r >= 0xa0 && r <= 0xd7ff || r >= 0xe000 && r <= 0xfffd && r != 0xfeff
-}
-
-func styleOf(s string) style {
-	if s == "" {
-		return doubleStyle
-	}
-	t := traitsOf(s)
-	first, last := rune(s[0]), rune(s[len(s)-1])
-	if strings.Contains(s, "\n") {
-		if t.special || t.spaceBreak || last == ' ' {
-			return doubleStyle
-		}
-		return literalStyle
-	}
-	switch {
-	case !isString(s), t.special, t.breaks:
-		return doubleStyle
-	case t.indicators, first == ' ', last == ' ':
-		return singleStyle
-	}
-	return plainStyle
-}
-
-var (
-	yamlWords = strings.Fields(`y Y yes Yes YES true True TRUE on On ON n N no No NO false False FALSE off Off OFF ~ null Null NULL
-		.nan .NaN .NAN .inf .Inf .INF +.inf +.Inf +.INF -.inf -.Inf -.INF`)
-	yamlFloat  = regexp.MustCompile(`^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$`)
-	yamlBase60 = regexp.MustCompile(`^[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+(?:\.[0-9_]*)?$`)
-	yamlYear   = regexp.MustCompile(`^[0-9]{4}-`)
-	yamlTimes  = []string{"2006-1-2T15:4:5.999999999Z07:00", "2006-1-2t15:4:5.999999999Z07:00", "2006-1-2 15:4:5.999999999", "2006-1-2"}
-)
-
-// isString says whether a plain s is a string to a reader of YAML 1.1.
-func isString(s string) bool {
-	switch c := s[0]; {
-	case strings.IndexByte("yYnNtTfFoO~", c) >= 0:
-		return !slices.Contains(yamlWords, s)
-	case c == '.':
-		_, err := strconv.ParseFloat(s, 64)
-		return err != nil && !slices.Contains(yamlWords, s)
-	case c == '+' || c == '-' || c >= '0' && c <= '9':
-		return !slices.Contains(yamlWords, s) && !isNumber(s)
-	}
-	return true
-}
-
-func isNumber(s string) bool {
-	digits := strings.ReplaceAll(s, "_", "")
-	if _, err := strconv.ParseInt(digits, 0, 64); err == nil {
-		return true
-	}
-	if _, err := strconv.ParseUint(digits, 0, 64); err == nil {
-		return true
-	}
-	if _, err := strconv.ParseFloat(digits, 64); err == nil && yamlFloat.MatchString(digits) {
-		return true
-	}
-	if sign, binary, ok := strings.Cut(digits, "0b"); ok && (sign == "" || sign == "-") {
-		if _, err := strconv.ParseInt(sign+binary, 2, 64); err == nil {
-			return true
-		}
-	}
-	if yamlYear.MatchString(s) {
-		for _, layout := range yamlTimes {
-			if _, err := time.Parse(layout, s); err == nil {
-				return true
-			}
-		}
-	}
-	return strings.Contains(s, ":") && yamlBase60.MatchString(s)
-}
-
-// escapes are those that YAML has a letter for.
-var escapes = map[rune]byte{
-	0: '0', 7: 'a', 8: 'b', 9: 't', 10: 'n', 11: 'v', 12: 'f', 13: 'r', 27: 'e', '"': '"', '\\': '\\', 0x85: 'N', 0x2028: 'L', 0x2029: 'P',
-}
-
-// escaped writes a character between double quotes.
-func (w *yamlWriter) escaped(r rune) {
-	letter, ok := escapes[r]
-	switch {
-	case ok:
-		w.out = append(w.out, '\\', letter)
-	case isPrintable(r):
-		w.out = utf8.AppendRune(w.out, r)
-	case r <= 0xff:
-		w.out = fmt.Appendf(w.out, `\x%02X`, r)
-	case r <= 0xffff:
-		w.out = fmt.Appendf(w.out, `\u%04X`, r)
-	default:
-		w.out = fmt.Appendf(w.out, `\U%08X`, r)
-	}
-}
-
-// literal writes lines as they stand.
-func (w *yamlWriter) literal(s string, indent int) {
+// block writes lines as they stand.
+func (w *yamlWriter) block(s string, indent int) {
 	w.out = append(w.out, '|')
-	if s[0] == ' ' || s[0] == '\n' {
+	if s[0] == ' ' || s[0] == '\t' || s[0] == '\n' {
 		w.out = append(w.out, '2')
 	}
 	switch body := strings.TrimSuffix(s, "\n"); {
 	case body == s:
 		w.out = append(w.out, '-')
-	case body == "" || strings.HasSuffix(body, "\n"):
+	case strings.HasSuffix(body, "\n"):
 		w.out = append(w.out, '+')
 	}
 	w.out = append(w.out, '\n')
@@ -322,54 +179,155 @@ func (w *yamlWriter) literal(s string, indent int) {
 		}
 		w.out = append(w.out, line...)
 	}
+	if s[len(s)-1] != '\n' {
+		w.out = append(w.out, '\n')
+	}
 }
 
-// compareKeys orders keys as the library does: numbers in them by their value, and what is no letter before letters.
-func compareKeys(a, b string) int {
-	x, y := []rune(a), []rune(b)
-	for i := range min(len(x), len(y)) {
-		if x[i] == y[i] {
-			continue
+// isBlock says whether a text is written as lines.
+func isBlock(s string) bool {
+	return strings.Contains(s, "\n") && strings.TrimSpace(s) != "" && utf8.ValidString(s) &&
+		!strings.ContainsFunc(s, func(r rune) bool { return r != '\n' && r != '\t' && !isPrintable(r) })
+}
+
+// isPrintable says whether a character may stand as it is within a line: https://yaml.org/spec/1.2.2/#51-character-set, without line
+// breaks of YAML 1.1 and the byte order mark.
+func isPrintable(r rune) bool {
+	return r >= ' ' && r <= '~' || r >= 0xa0 && r <= 0xd7ff && r != 0x2028 && r != 0x2029 || r >= 0xe000 && r <= 0xfffd && r != 0xfeff || r >= 0x10000
+}
+
+// yamlWords are texts that mean something else to readers of YAML 1.1, whatever the case: https://yaml.org/type/
+var yamlWords = []string{"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
+
+// isPlainText says whether a text means itself to every reader without quotes. It is careful: not all that need none go without.
+func isPlainText(s string) bool {
+	if s == "" || s[len(s)-1] == ' ' || s[len(s)-1] == ':' || strings.Contains(s, ": ") || strings.Contains(s, " #") {
+		return false
+	}
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
 		}
-		xl, yl := unicode.IsLetter(x[i]), unicode.IsLetter(y[i])
+	}
+	switch first := strings.TrimLeft(s, "-./"); {
+	case first == "" || len(s)-len(first) > 2:
+		return s == "/" // Nothing but marks, or so many that they could end a document.
+	case isLetter(first[0]):
+		return !(len(s) == len(first) && len(s) <= len("false") && slices.ContainsFunc(yamlWords, func(word string) bool { return strings.EqualFold(word, s) })) &&
+			!strings.EqualFold(first, "inf") && !strings.EqualFold(first, "nan")
+	case first[0] >= '0' && first[0] <= '9':
+		return strings.Trim(s, "0123456789abcdefABCDEFxXoOtTzZ.,:_+- ") != ""
+	default:
+		return first[0] == '$' || first[0] == '('
+	}
+}
+
+func isLetter(c byte) bool { return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '_' }
+
+func isMapping(v reflect.Value) bool { return v.Kind() == reflect.Struct || v.Kind() == reflect.Map }
+
+func isList(v reflect.Value) bool {
+	return v.Kind() == reflect.Slice && v.Type().Elem().Kind() != reflect.Uint8
+}
+
+// settle is what a value stands for: what it points to, or what its own JSON says. It is invalid for nothing.
+func (w *yamlWriter) settle(v reflect.Value) reflect.Value {
+	for v.IsValid() {
+		if k := v.Kind(); (k == reflect.Pointer || k == reflect.Interface) && v.IsNil() {
+			return reflect.Value{}
+		}
 		switch {
-		case xl && yl:
-			return int(x[i]) - int(y[i])
-		case yl:
-			return -1
-		case xl:
-			return 1
+		case v.Kind() == reflect.Interface:
+			v = v.Elem()
+		case layoutOf(v.Type()).marshals:
+			return w.marshaled(v.Interface().(json.Marshaler))
+		case v.Kind() == reflect.Pointer:
+			v = v.Elem()
+		default:
+			return v
 		}
-		return compareDigits(x, y, i)
 	}
-	return len(x) - len(y)
+	return v
 }
 
-// compareDigits compares keys that first differ at i, where neither has a letter.
-func compareDigits(x, y []rune, i int) int {
-	var xn, yn int64
-	if x[i] == '0' || y[i] == '0' {
-		for j := i - 1; j >= 0 && unicode.IsDigit(x[j]); j-- {
-			if x[j] != '0' {
-				xn, yn = 1, 1
-				break
+func (w *yamlWriter) marshaled(m json.Marshaler) reflect.Value {
+	var out any
+	data, err := m.MarshalJSON()
+	switch {
+	case err != nil:
+	case len(data) > 0 && data[0] == '"':
+		err = json.Unmarshal(data, &out)
+	default:
+		d := json.NewDecoder(bytes.NewReader(data))
+		d.UseNumber()
+		err = d.Decode(&out)
+	}
+	if err != nil {
+		w.err = err
+	}
+	return reflect.ValueOf(out)
+}
+
+// layout is how values of a type are written.
+type layout struct {
+	marshals bool
+	fields   []layoutField
+}
+
+type layoutField struct {
+	name                string
+	index               []int
+	omitEmpty, omitZero bool
+}
+
+var layouts sync.Map // of reflect.Type to *layout
+
+func layoutOf(t reflect.Type) *layout {
+	if s, ok := layouts.Load(t); ok {
+		return s.(*layout)
+	}
+	s := &layout{marshals: t.Implements(reflect.TypeFor[json.Marshaler]())}
+	if t.Kind() == reflect.Struct && !s.marshals {
+		s.collect(t, nil)
+		slices.SortFunc(s.fields, func(a, b layoutField) int { return strings.Compare(a.name, b.name) })
+	}
+	layouts.Store(t, s)
+	return s
+}
+
+// collect adds the fields that encoding/json would write, those of embedded structures among them.
+func (s *layout) collect(t reflect.Type, index []int) {
+	for i := range t.NumField() {
+		f := t.Field(i)
+		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
+		at := append(slices.Clone(index), i)
+		switch {
+		case f.Anonymous && name == "" && f.Type.Kind() == reflect.Struct:
+			s.collect(f.Type, at)
+		case name != "-" && f.IsExported():
+			if name == "" {
+				name = f.Name
 			}
+			omit := strings.Split(options, ",")
+			s.fields = append(s.fields, layoutField{name: name, index: at, omitEmpty: slices.Contains(omit, "omitempty"), omitZero: slices.Contains(omit, "omitzero")})
 		}
 	}
-	xi, yi := i, i
-	for ; xi < len(x) && unicode.IsDigit(x[xi]); xi++ {
-		xn = xn*10 + int64(x[xi]-'0')
+}
+
+// omits says whether a field is left out.
+func (f *layoutField) omits(v reflect.Value) bool {
+	if f.omitZero && v.IsZero() {
+		return true
 	}
-	for ; yi < len(y) && unicode.IsDigit(y[yi]); yi++ {
-		yn = yn*10 + int64(y[yi]-'0')
+	if !f.omitEmpty {
+		return false
 	}
-	switch {
-	case xn < yn:
-		return -1
-	case xn > yn:
-		return 1
-	case xi != yi:
-		return xi - yi
+	switch v.Kind() {
+	case reflect.Struct:
+		return false
+	case reflect.Slice, reflect.Map:
+		return v.Len() == 0
+	default:
+		return v.IsZero()
 	}
-	return int(x[i]) - int(y[i])
 }
