@@ -1,7 +1,9 @@
 package compose
 
 import (
+	"bytes"
 	"fmt"
+	"sync"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
@@ -18,14 +20,19 @@ func (s *Stack) Objects() []client.Object {
 	return out
 }
 
+// yamlWriters are kept for what they have grown to.
+var yamlWriters = sync.Pool{New: func() any { return new(yamlWriter) }}
+
 // YAML is the stack as one document for each object, without its status.
 func YAML(s *Stack) ([]byte, error) {
-	w := &yamlWriter{specOnly: true}
+	w := yamlWriters.Get().(*yamlWriter)
+	defer yamlWriters.Put(w)
+	w.out, w.err, w.specOnly = w.out[:0], nil, true
 	for _, o := range s.Objects() {
 		w.out = append(w.out, "---\n"...)
 		if w.object(o); w.err != nil {
 			return nil, fmt.Errorf("write %s: %w", o.GetName(), w.err)
 		}
 	}
-	return w.out, nil
+	return bytes.Clone(w.out), nil
 }
