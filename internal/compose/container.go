@@ -90,7 +90,7 @@ func (u *unit) environment() {
 		case len(validation.IsRelaxedEnvVarName(k)) > 0:
 			u.refuse("environment", k, "%q cannot be the name of a variable", k)
 		case v == nil:
-			u.say(LevelNote, Approximated, "environment", k, "%s has no value here and is set neither in the file of variables nor in stack.env: it is left out", k)
+			u.say(LevelNote, Approximated, "environment", k, "%s has no value here and is not among the variables for interpolation: it is left out", k)
 		default:
 			if pieces := u.c.pieces(*v); len(pieces) == 1 && pieces[0].secret != "" {
 				u.variables[k] = pieces[0].secret
@@ -111,7 +111,7 @@ func (u *unit) buildArgs() {
 	}
 	for _, k := range slices.Sorted(maps.Keys(u.s.Build.Args)) {
 		if u.s.Build.Args[k] == nil {
-			u.note("build.args", k, "%s has no value here and is set neither in the file of variables nor in stack.env: it is left out", k)
+			u.note("build.args", k, "%s has no value here and is not among the variables for interpolation: it is left out", k)
 		}
 	}
 }

@@ -325,9 +325,9 @@ func (c *converter) define(b *builder, field string, def types.FileObjectConfig,
 	case hasSecret(c.pieces(value)):
 		return fmt.Errorf("%s is a secret or made of one: mount the secret itself", def.Environment)
 	case !set && field == "secrets":
-		return fmt.Errorf("%s is set neither in the file of variables nor in stack.env, and no secret of that name is declared%s", def.Environment, declare)
+		return fmt.Errorf("%s is not among the variables for interpolation, and no secret of that name is declared%s", def.Environment, declare)
 	case !set:
-		return fmt.Errorf("%s is set neither in the file of variables nor in stack.env", def.Environment)
+		return fmt.Errorf("%s is not among the variables for interpolation", def.Environment)
 	default:
 		b.add([]byte(value), to, 0o444)
 	}

@@ -327,7 +327,7 @@ func (r *reader) unset(s *source, n *yaml.Node, path []string, env map[string]st
 				continue
 			}
 			f := Finding{File: s.name, Line: n.Line, Level: LevelNote, Outcome: Approximated, Field: strings.Join(path, "."),
-				Reason: fmt.Sprintf("%s is set neither in the file of variables nor in stack.env: it is empty", name)}
+				Reason: fmt.Sprintf("%s is not among the variables for interpolation: it is empty", name)}
 			if len(path) > 1 && path[0] == "services" {
 				f.Service, f.Field = path[1], strings.Join(path[2:], ".")
 			}
