@@ -165,6 +165,9 @@ func (c *planning) print(ctx context.Context, out, notes io.Writer, p *run.Plan,
 	for _, f := range stack.Findings {
 		fmt.Fprintln(notes, f)
 	}
+	for _, n := range p.Notes {
+		fmt.Fprintln(notes, n)
+	}
 	fmt.Fprintf(out, "# %s\n#\n# Builds\n", run.ConfigFile)
 	for _, b := range p.Builds {
 		fmt.Fprintf(out, "#   %s: context %s, %s%s\n", b.Name, b.Context, dockerfile(b), target(b.Target))

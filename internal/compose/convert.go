@@ -23,7 +23,7 @@ type converter struct {
 	oneShot map[string]bool
 	// aliases maps every further name to the services that have it.
 	aliases map[string][]string
-	renames []rename
+	renames renames
 	// services are the active ones with the volumes that they take from others.
 	services map[string]types.ServiceConfig
 	// hosts maps services that use another's network to that service, guests the other way.
@@ -83,7 +83,7 @@ func (c *converter) convert() *Stack {
 	if c.o.Strict {
 		c.forbidDrops()
 	}
-	stack.Findings, stack.Allowed = tidy(c.findings), slices.Sorted(maps.Keys(c.used))
+	stack.Findings, stack.Allowed, stack.renames = tidy(c.findings), slices.Sorted(maps.Keys(c.used)), c.renames
 	return stack
 }
 

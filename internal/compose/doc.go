@@ -97,6 +97,7 @@ type Stack struct {
 	Findings []Finding
 	// Allowed are the allowances that its pods make use of, sorted.
 	Allowed []Allowance
+	renames renames
 }
 
 // Service is one converted service.

@@ -23,7 +23,8 @@ not in the tables below is refused. What is refused stops the run before any ser
   resolves, in upper and lower case, to the addresses of its pods, on every port, whether they are ready or not.
 - Capital letters do not matter to DNS. A name that no Kubernetes Service can have, such as ` + "`my_db`" + `, becomes the nearest
   one, ` + "`my-db`" + `, and so it does where variables, commands, health checks, hooks and mounted files use it as the host of an
-  address (` + "`my_db:5432`, `http://my_db/`, `user@my_db`" + `), each time with a note. Other uses are left as they are.
+  address (` + "`my_db:5432`, `http://my_db/`, `user@my_db`" + `), each time with a note; and so does a
+  variable's whole value where its name speaks of a host (` + "`DB_HOST`" + `). The same holds for suites in ` + "`.conductor.yaml`" + `. Other uses are left as they are.
 - A declared secret (` + "`conductor convert --secret NAME`" + `) has no value here. ` + "`${NAME}`" + ` refers to the stack's Secret: in a
   command, an entrypoint, a variable, a health check and hooks, also within a text such as ` + "`postgres://u:${DB_PASSWORD}@db/x`" + `.
   Defaults (` + "`${NAME:-x}`" + `) are not used then. The container has the variable NAME besides. In health checks and hooks a shell of

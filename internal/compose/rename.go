@@ -1,6 +1,7 @@
 package compose
 
 import (
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -11,6 +12,9 @@ type rename struct {
 	from, to string
 	address  *regexp.Regexp
 }
+
+// renames are those of a stack, sorted.
+type renames []rename
 
 // addRename has texts of the stack that use a name as a host use another.
 func (c *converter) addRename(from, to string) {
@@ -41,21 +45,40 @@ func (r rename) apply(text string) string {
 // hostLike matches the names of variables whose whole value is a host.
 var hostLike = regexp.MustCompile(`(?i)host|addr|server|endpoint|broker|upstream|url`)
 
-// renamed is a text of a service with names that can be resolved.
-func (u *unit) renamed(field, text string) string {
-	out := text
-	_, key, _ := strings.Cut(field, ".")
-	for _, r := range u.c.renames {
-		was := out
-		if out == r.from && strings.HasPrefix(field, "environment.") && hostLike.MatchString(key) {
-			out = r.to
+// in is a text with names that can be resolved; say is told of each that was another. The text is the value of a variable, or of none.
+func (rs renames) in(text, variable string, say func(r rename)) string {
+	for _, r := range rs {
+		was := text
+		if text == r.from && hostLike.MatchString(variable) {
+			text = r.to
 		}
-		if out = r.apply(out); out != was {
-			top, _, _ := strings.Cut(field, ".")
-			u.note(top, key, "no Kubernetes Service can have the name %q: it is written %s here", r.from, r.to)
+		if text = r.apply(text); text != was {
+			say(r)
 		}
 	}
-	return out
+	return text
+}
+
+// renamed is a text of a service with names that can be resolved.
+func (u *unit) renamed(field, text string) string {
+	top, key, _ := strings.Cut(field, ".")
+	variable := ""
+	if top == "environment" {
+		variable = key
+	}
+	return u.c.renames.in(text, variable, func(r rename) {
+		u.note(top, key, "no Kubernetes Service can have the name %q: it is written %s here", r.from, r.to)
+	})
+}
+
+// Renamed is what a test is told, its command or the value of a variable of its own, with names that can be resolved, as those of services
+// are. The sentences say which names were others.
+func (s *Stack) Renamed(text, variable string) (string, []string) {
+	var told []string
+	text = s.renames.in(text, variable, func(r rename) {
+		told = append(told, fmt.Sprintf("no Kubernetes Service can have the name %q: it is written %s", r.from, r.to))
+	})
+	return text, told
 }
 
 // renamedFile is the content of a mounted file with names that can be resolved.

@@ -33,6 +33,9 @@ func (r *Reconciler) checkout(ctx context.Context, s *state) error {
 	for _, t := range plan.Suites {
 		suite(s.status(), t.Name)
 	}
+	for _, n := range plan.Notes {
+		s.note(n)
+	}
 	r.lookUp(s)
 	if keep, forever := keepFor(plan.Config.Keep, s.run.Spec.Ceilings); forever {
 		s.status().Keep = "forever"

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -34,6 +35,8 @@ type Plan struct {
 	Suites []Suite
 	// ServiceBuilds maps a compose service to the name of the build that makes its image.
 	ServiceBuilds map[string]string
+	// Notes say where suites are told something else than the file says.
+	Notes []string
 	// Dir holds the checkout.
 	Dir string
 }
@@ -230,7 +233,31 @@ func (p *Plan) checkStack(bounds Bounds) error {
 				public.Port, public.Service)
 		}
 	}
+	for i := range p.Suites {
+		p.Notes = append(p.Notes, p.Suites[i].rename(stack)...)
+	}
 	return nil
+}
+
+// rename has a suite use names that can be resolved, and says where it used others.
+func (s *Suite) rename(stack *compose.Stack) (notes []string) {
+	renamed := func(text, variable, field string) string {
+		text, told := stack.Renamed(text, variable)
+		for _, t := range told {
+			notes = append(notes, fmt.Sprintf("%s: note: tests.%s.%s: %s", ConfigFile, s.Name, field, t))
+		}
+		return text
+	}
+	s.Test.Command.Shell = renamed(s.Test.Command.Shell, "", "command")
+	s.Test.Command.Args = slices.Clone(s.Test.Command.Args)
+	for i, a := range s.Test.Command.Args {
+		s.Test.Command.Args[i] = renamed(a, "", "command")
+	}
+	s.Test.Env = maps.Clone(s.Test.Env)
+	for _, k := range slices.Sorted(maps.Keys(s.Test.Env)) {
+		s.Test.Env[k] = renamed(s.Test.Env[k], k, "env."+k)
+	}
+	return notes
 }
 
 // checkFiles finds a missing Dockerfile before anything is built.

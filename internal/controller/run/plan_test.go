@@ -1,8 +1,10 @@
 package run
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -67,6 +69,36 @@ func TestTheImageOfASuiteIsFoundInOrder(t *testing.T) {
 		if s := p.Suites[0]; s.Build != tc.build || s.Image != tc.image {
 			t.Errorf("%s: build %q, image %q", tc.name, s.Build, s.Image)
 		}
+	}
+}
+
+func TestSuitesUseNamesThatResolve(t *testing.T) {
+	p, err := NewPlan(checkout(t, map[string]string{
+		".conductor.yaml": "version: 1\ntests:\n  shell: {image: x, command: 'curl http://my_api:80/ my_api', env: {API_URL: 'http://my_api/', DB_HOST: my_db, DB_NAME: my_db, PLAIN: web}}\n" +
+			"  words: {image: x, command: [psql, 'postgres://u@my_db/x']}\n  same: {image: x, command: 'curl http://web'}\n",
+		"docker-compose.qa.yml": "services: {my_api: {image: a}, my_db: {image: b}, web: {image: c}}",
+	}), nil, Bounds{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	same, shell, words := p.Suites[0].Test, p.Suites[1].Test, p.Suites[2].Test
+	if shell.Command.Shell != "curl http://my-api:80/ my_api" || words.Command.Args[1] != "postgres://u@my-db/x" || same.Command.Shell != "curl http://web" {
+		t.Errorf("commands %q, %q and %q", shell.Command.Shell, words.Command.Args, same.Command.Shell)
+	}
+	if want := map[string]string{"API_URL": "http://my-api/", "DB_HOST": "my-db", "DB_NAME": "my_db", "PLAIN": "web"}; !maps.Equal(shell.Env, want) {
+		t.Errorf("variables %v, want %v", shell.Env, want)
+	}
+	if p.Config.Tests["shell"].Env["DB_HOST"] != "my_db" || p.Config.Tests["words"].Command.Args[1] != "postgres://u@my_db/x" {
+		t.Error("the configuration itself was changed")
+	}
+	want := []string{
+		`.conductor.yaml: note: tests.shell.command: no Kubernetes Service can have the name "my_api": it is written my-api`,
+		`.conductor.yaml: note: tests.shell.env.API_URL: no Kubernetes Service can have the name "my_api": it is written my-api`,
+		`.conductor.yaml: note: tests.shell.env.DB_HOST: no Kubernetes Service can have the name "my_db": it is written my-db`,
+		`.conductor.yaml: note: tests.words.command: no Kubernetes Service can have the name "my_db": it is written my-db`,
+	}
+	if !slices.Equal(p.Notes, want) {
+		t.Errorf("notes:\n%s", strings.Join(p.Notes, "\n"))
 	}
 }
 
