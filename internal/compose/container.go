@@ -28,9 +28,16 @@ func (u *unit) ownImage() string {
 	case given != "":
 		return given
 	case named != "":
+		if _, err := reference.ParseNormalizedNamed(named); err != nil && u.s.Build != nil {
+			u.refuse("image", "", "%q names no image: %v", named, err)
+		}
 		return named
 	}
-	return u.c.compose.Name + "-" + u.s.Name
+	name := strings.ToLower(u.c.compose.Name + "-" + u.s.Name)
+	if _, err := reference.ParseNormalizedNamed(name); err != nil {
+		return u.c.compose.Name + "-" + u.name
+	}
+	return name
 }
 
 // RefusesImage says why a stack may not run an image that a repository names; it is empty when it may.
@@ -97,21 +104,6 @@ func (u *unit) environment() {
 			} else {
 				u.container.Env = append(u.container.Env, corev1.EnvVar{Name: k, Value: u.expanded("environment."+k, *v)})
 			}
-		}
-	}
-}
-
-// buildArgs notes arguments that have no value: a build goes on without them.
-func (u *unit) buildArgs() {
-	if u.s.Build == nil {
-		return
-	}
-	if u.s.Build.DockerfileInline != "" && !u.c.o.InlineDockerfiles {
-		u.refuse("build.dockerfile_inline", "", "a Dockerfile inside the compose file is not built here: put it into a file")
-	}
-	for _, k := range slices.Sorted(maps.Keys(u.s.Build.Args)) {
-		if u.s.Build.Args[k] == nil {
-			u.note("build.args", k, "%s has no value here and is not among the variables for interpolation: it is left out", k)
 		}
 	}
 }
@@ -283,15 +275,13 @@ func (u *unit) hosts() {
 	}
 	u.dns()
 	if host, _, dotted := strings.Cut(u.s.Hostname, "."); host != "" {
-		if low := strings.ToLower(host); len(validation.IsDNS1123Label(low)) > 0 {
-			u.refuse("hostname", "", "%q cannot be a pod's host name", u.s.Hostname)
-		} else {
-			u.pod.Hostname = low
+		if u.pod.Hostname = strings.ToLower(host); len(validation.IsDNS1123Label(u.pod.Hostname)) > 0 {
+			u.pod.Hostname = dnsName(host)
 		}
 		if dotted {
 			u.note("hostname", "", "pods have the cluster's domain: the host name is %s", u.pod.Hostname)
 		} else if u.pod.Hostname != host {
-			u.note("hostname", "", "a pod's host name has no capital letters: it is %s", u.pod.Hostname)
+			u.note("hostname", "", "no pod can have the host name %q: it is %s", host, u.pod.Hostname)
 		}
 	}
 }

@@ -101,10 +101,31 @@ func Load(dir string, o LoadOptions) (*Project, error) {
 			p.findings = append(p.findings, f)
 		}
 	}
+	p.noteGaps(r.gaps)
 	if err := p.resolve(r); err != nil {
 		return nil, err
 	}
 	return p, nil
+}
+
+// noteGaps tells of what is left open in what active services are made of, those among it that they extend.
+func (p *Project) noteGaps(gaps []gap) {
+	users := p.sources.users(p.compose.ServiceNames())
+	for _, g := range gaps {
+		if g.Service != "" {
+			user, ok := users[serviceKey(g.File, g.Service)]
+			if !ok {
+				continue
+			}
+			g.Service = user
+		}
+		if b := p.compose.Services[g.Service].Build; g.arg != "" && b != nil {
+			if _, filled := b.Args[g.arg]; filled {
+				continue
+			}
+		}
+		p.findings = append(p.findings, g.Finding)
+	}
 }
 
 // environment is what variables are interpolated with. The process's own environment has no part in it.

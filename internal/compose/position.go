@@ -136,6 +136,39 @@ func (s *sources) findExtended(f *source, doc *yaml.Node, hint string, path []st
 	return s.findIn(from, hint, append([]string{"services", name}, path[2:]...), seen)
 }
 
+// users maps what services are made of, by file and name, to the first of the services that it is part of.
+func (s *sources) users(services []string) map[string]string {
+	out := map[string]string{}
+	var visit func(f *source, name, user string)
+	visit = func(f *source, name, user string) {
+		key := serviceKey(f.name, name)
+		if _, ok := out[key]; ok {
+			return
+		}
+		out[key] = user
+		for _, doc := range f.docs {
+			file, base := extends(child(child(doc, "services"), name))
+			from := f
+			if file != "" {
+				from = s.byPath(join(f.base, file))
+			}
+			if base != "" && from != nil {
+				visit(from, base, user)
+			}
+		}
+	}
+	for _, f := range s.files {
+		for _, name := range services {
+			if !f.extended {
+				visit(f, name, name)
+			}
+		}
+	}
+	return out
+}
+
+func serviceKey(file, service string) string { return file + "\x00" + service }
+
 func (s *sources) byPath(path string) *source {
 	for _, f := range s.files {
 		if f.path == path {

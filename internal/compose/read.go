@@ -33,6 +33,7 @@ type reader struct {
 	dir      string
 	sources  sources
 	findings []Finding
+	gaps     []gap
 	seen     map[string]bool
 	count    int
 	extended int
@@ -296,7 +297,14 @@ func (r *reader) show(path string, from place) string {
 // variable matches an escaped $, and variables that stand without a default.
 var variable = regexp.MustCompile(`\$\$|\$\{([A-Za-z_]\w*)\}|\$([A-Za-z_]\w*)`)
 
-// unset notes variables that become empty because nothing sets them.
+// gap is something that a service's text leaves open and nothing fills.
+type gap struct {
+	Finding
+	// arg is the build argument that has no value; empty for a variable in a text.
+	arg string
+}
+
+// unset notes what variables nothing sets. Which of them matter is known when the project is loaded.
 func (r *reader) unset(s *source, n *yaml.Node, path []string, env map[string]string, seen map[*yaml.Node]bool) {
 	if seen[n] {
 		return
@@ -305,7 +313,11 @@ func (r *reader) unset(s *source, n *yaml.Node, path []string, env map[string]st
 	switch n.Kind {
 	case yaml.MappingNode:
 		for i := 0; i+1 < len(n.Content); i += 2 {
-			r.unset(s, n.Content[i+1], append(path[:len(path):len(path)], n.Content[i].Value), env, seen)
+			below := append(path[:len(path):len(path)], n.Content[i].Value)
+			if len(below) == 4 && below[0] == "services" && below[2] == "build" && below[3] == "args" {
+				r.unsetArgs(s, target(n.Content[i+1]), below, env)
+			}
+			r.unset(s, n.Content[i+1], below, env, seen)
 		}
 	case yaml.SequenceNode:
 		for _, c := range n.Content {
@@ -322,18 +334,40 @@ func (r *reader) unset(s *source, n *yaml.Node, path []string, env map[string]st
 			}
 		}
 		for _, m := range variable.FindAllStringSubmatch(n.Value, -1) {
-			name := m[1] + m[2]
-			if _, ok := env[name]; ok || name == "" || name == "COMPOSE_PROJECT_NAME" {
-				continue
+			if name := m[1] + m[2]; name != "" {
+				r.gap(s, n, path, env, name, "", "%s is not among the variables for interpolation: it is empty")
 			}
-			f := Finding{File: s.name, Line: n.Line, Level: LevelNote, Outcome: Approximated, Field: strings.Join(path, "."),
-				Reason: fmt.Sprintf("%s is not among the variables for interpolation: it is empty", name)}
-			if len(path) > 1 && path[0] == "services" {
-				f.Service, f.Field = path[1], strings.Join(path[2:], ".")
-			}
-			r.findings = append(r.findings, f)
 		}
 	}
+}
+
+// unsetArgs looks for build arguments that take their value from variables: compose leaves out those that nothing sets.
+func (r *reader) unsetArgs(s *source, args *yaml.Node, path []string, env map[string]string) {
+	if args == nil {
+		return
+	}
+	for i, n := range args.Content {
+		isName := args.Kind == yaml.SequenceNode && n.Kind == yaml.ScalarNode && !strings.Contains(n.Value, "=")
+		if args.Kind == yaml.MappingNode {
+			isName = i%2 == 0 && isNull(target(args.Content[i+1]))
+		}
+		if isName {
+			r.gap(s, n, path, env, n.Value, n.Value, "%s has no value here and is not among the variables for interpolation: it is left out")
+		}
+	}
+}
+
+func isNull(n *yaml.Node) bool { return n != nil && n.Tag == "!!null" }
+
+func (r *reader) gap(s *source, n *yaml.Node, path []string, env map[string]string, variable, arg, format string) {
+	if _, ok := env[variable]; ok || variable == "COMPOSE_PROJECT_NAME" {
+		return
+	}
+	f := Finding{File: s.name, Line: n.Line, Level: LevelNote, Outcome: Approximated, Field: strings.Join(path, "."), Reason: fmt.Sprintf(format, variable)}
+	if len(path) > 1 && path[0] == "services" {
+		f.Service, f.Field = path[1], strings.Join(path[2:], ".")
+	}
+	r.gaps = append(r.gaps, gap{f, arg})
 }
 
 // scalars is the list of n's items, or n itself.

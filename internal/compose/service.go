@@ -105,7 +105,9 @@ func (u *unit) fill(name string) {
 		Name: name, Image: u.image, ImagePullPolicy: u.pullPolicy(), TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
 	}
 	u.argv()
-	u.buildArgs()
+	if b := u.s.Build; b != nil && b.DockerfileInline != "" && !u.c.o.InlineDockerfiles {
+		u.refuse("build.dockerfile_inline", "", "a Dockerfile inside the compose file is not built here: put it into a file")
+	}
 	u.environment()
 	u.ports()
 	u.health()
