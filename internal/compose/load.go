@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/compose-spec/compose-go/v2/dotenv"
 	"github.com/compose-spec/compose-go/v2/loader"
 	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/sirupsen/logrus"
@@ -55,7 +56,7 @@ type Project struct {
 
 // Load reads a project below dir. Its error is an *Errors when the files are at fault.
 func Load(dir string, o LoadOptions) (*Project, error) {
-	quiet()
+	setUp()
 	abs, err := filepath.Abs(dir)
 	if err == nil {
 		abs, err = filepath.EvalSymlinks(abs)
@@ -148,8 +149,12 @@ func (r *reader) environment(base string, o LoadOptions) map[string]string {
 	return merged(values, known)
 }
 
-// quiet turns off the global logger of compose-go's choice: what it would warn of, a conversion says in its findings.
-var quiet = sync.OnceFunc(func() { logrus.SetOutput(io.Discard) })
+// setUp turns off the global logger of compose-go's choice, since what it would warn of, a conversion says in its findings, and
+// teaches it a format that it knows by name only.
+var setUp = sync.OnceFunc(func() {
+	logrus.SetOutput(io.Discard)
+	dotenv.RegisterFormat("raw", rawEnvFile)
+})
 
 // parse has compose-go merge, interpolate and check the files, but read nothing besides.
 func parse(paths []string, base string, env map[string]string, profiles []string) (p *types.Project, err error) {
@@ -210,13 +215,18 @@ func countWays(model map[string]any) int {
 
 // resolve reads env_file and label_file, after a look at where they lead, and checks where builds take their files from.
 func (p *Project) resolve(r *reader) error {
+	before := len(r.findings)
 	for _, name := range p.compose.ServiceNames() {
 		s := p.compose.Services[name]
+		own := map[string]bool{}
 		for _, f := range s.EnvFiles {
 			if _, err := os.Lstat(f.Path); err != nil && !bool(f.Required) {
 				continue
 			}
-			p.mayRead(r, name, "env_file", f.Path)
+			r.gapsIn(r.rel(f.Path), name, p.mayRead(r, name, "env_file", f.Path), f.Format == "raw", own, func(variable string) bool {
+				_, ok := p.compose.Environment[variable]
+				return ok || s.Environment[variable] != nil
+			})
 		}
 		for _, f := range s.LabelFiles {
 			p.mayRead(r, name, "label_file", f)
@@ -234,6 +244,7 @@ func (p *Project) resolve(r *reader) error {
 	if err := errorOf(r.findings); err != nil {
 		return err
 	}
+	p.findings = append(p.findings, r.findings[before:]...)
 	if !p.readsMore() {
 		return nil
 	}
@@ -259,12 +270,14 @@ func (p *Project) readsMore() bool {
 	return false
 }
 
-func (p *Project) mayRead(r *reader, service, field, path string) {
+func (p *Project) mayRead(r *reader, service, field, path string) []byte {
 	r.count = 0
 	at := p.sources.find(filepath.Base(path), "services", service, field)
-	if _, ok := r.read(path, at, field); !ok {
+	data, ok := r.read(path, at, field)
+	if !ok {
 		r.findings[len(r.findings)-1].Service = service
 	}
+	return data
 }
 
 func (p *Project) checkBuild(r *reader, service string, b *types.BuildConfig) {

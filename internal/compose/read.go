@@ -232,10 +232,13 @@ func (r *reader) local(s *source, n *yaml.Node, sc scope, service, field string)
 
 // dotenv reads files of variables; lookup has precedence when they refer to others.
 func (r *reader) dotenv(paths []string, lookup map[string]string, from place, field string) (map[string]string, error) {
+	own := map[string]bool{}
 	for _, p := range paths {
-		if _, ok := r.read(p, from, field); !ok {
+		data, ok := r.read(p, from, field)
+		if !ok {
 			return nil, fs.ErrInvalid
 		}
+		r.gapsIn(r.rel(p), "", data, false, own, func(name string) bool { _, ok := lookup[name]; return ok })
 	}
 	values, err := dotenv.GetEnvFromFile(lookup, paths)
 	if err != nil {

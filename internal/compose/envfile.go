@@ -1,0 +1,84 @@
+package compose
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"strings"
+	"unicode"
+)
+
+// rawEnvFile reads files with format: raw, whose values stand as they are. compose-go leaves the format to its users; this one is what Docker
+// Compose has for it, the format of `docker run --env-file`: https://docs.docker.com/reference/compose-file/services/#format
+func rawEnvFile(file io.Reader, _ string, vars map[string]string, lookup func(key string) (string, bool)) error {
+	lines := bufio.NewScanner(file)
+	lines.Buffer(nil, maxFile)
+	for n := 1; lines.Scan(); n++ {
+		line := strings.TrimLeftFunc(strings.TrimPrefix(lines.Text(), "\ufeff"), unicode.IsSpace)
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		key, value, given := strings.Cut(line, "=")
+		switch {
+		case key == "":
+			return fmt.Errorf("line %d: no variable name before =", n)
+		case strings.ContainsFunc(key, unicode.IsSpace):
+			return fmt.Errorf("line %d: the variable name %q has white space", n, key)
+		case !given:
+			if value, given = lookup(key); !given {
+				continue // As with Docker, a name alone takes over what there is.
+			}
+		}
+		vars[key] = value
+	}
+	return lines.Err()
+}
+
+// gapsIn notes what nothing sets in a file of variables: names that stand alone, and, where values are interpolated, variables in them. What
+// the file itself sets, and those before it, is in own from the next line on.
+func (r *reader) gapsIn(file, service string, data []byte, raw bool, own map[string]bool, known func(name string) bool) {
+	n, quote := 0, byte(0) // The quote of a value with several lines.
+	note := func(name, what string) {
+		at := fmt.Sprintf("%s:%d:%s", file, n, name)
+		if name == "" || own[name] || known(name) || r.seen[at] {
+			return
+		}
+		r.seen[at] = true
+		r.findings = append(r.findings, Finding{
+			File: file, Line: n, Level: LevelNote, Service: service, Field: "env_file", Outcome: Approximated,
+			Reason: name + " is not among the variables for interpolation: it is " + what,
+		})
+	}
+	for line := range bytes.Lines(data) {
+		n++
+		key, value, within := "", strings.TrimSpace(string(line)), quote
+		if within == 0 {
+			if value == "" || value[0] == '#' {
+				continue
+			}
+			i := strings.IndexAny(value, "=:")
+			if i < 0 {
+				note(value, "left out")
+				continue
+			}
+			key, value = strings.TrimSpace(strings.TrimPrefix(value[:i], "export ")), strings.TrimSpace(value[i+1:])
+			if value != "" && (value[0] == '\'' || value[0] == '"') && !raw {
+				within, value = value[0], value[1:]
+			} else {
+				value, _, _ = strings.Cut(value, " #")
+			}
+		}
+		if end := strings.IndexByte(value, within); within != 0 && end >= 0 {
+			value, quote = value[:end], 0
+		} else {
+			quote = within
+		}
+		for _, m := range variable.FindAllStringSubmatch(value, -1) {
+			if !raw && within != '\'' {
+				note(m[1]+m[2], "empty")
+			}
+		}
+		own[key] = true
+	}
+}
