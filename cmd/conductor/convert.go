@@ -166,6 +166,9 @@ func pairs(flag string, list []string) (map[string]string, error) {
 // locate finds the compose files and the directory that nothing outside of is read, and names files relative to it.
 func (c *conversion) locate() error {
 	if len(c.load.Files) == 0 {
+		c.load.Files = compose.FilesOf(".", c.load)
+	}
+	if len(c.load.Files) == 0 {
 		c.load.Files = defaultFiles()
 	}
 	if len(c.load.Files) == 0 {

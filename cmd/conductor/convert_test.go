@@ -151,6 +151,16 @@ func TestConvertFindsFiles(t *testing.T) {
 			}
 		})
 	}
+	dir := project(t, map[string]string{"compose.yaml": web("usual"), "a.yaml": web("a"), "b.yaml": web("b"), ".env": "COMPOSE_FILE=a.yaml:b.yaml\n"})
+	if out, notes, _ := convert(t); !strings.Contains(out, "image: b\n") {
+		t.Errorf("COMPOSE_FILE of %s is not taken: %s\n%s", dir, notes, out)
+	}
+	if out, notes, _ := convert(t, "--env", "COMPOSE_FILE=a.yaml"); !strings.Contains(out, "image: a\n") {
+		t.Errorf("--env does not win over .env: %s\n%s", notes, out)
+	}
+	if out, notes, _ := convert(t, "-f", "compose.yaml"); !strings.Contains(out, "image: usual\n") {
+		t.Errorf("-f does not win over .env: %s\n%s", notes, out)
+	}
 	project(t, nil)
 	if _, notes, status := convert(t); status != 2 || !strings.Contains(notes, "compose.yaml") {
 		t.Errorf("without a file: status %d, %s", status, notes)

@@ -37,7 +37,7 @@ func rawEnvFile(file io.Reader, _ string, vars map[string]string, lookup func(ke
 
 // gapsIn notes what nothing sets in a file of variables: names that stand alone, and, where values are interpolated, variables in them. What
 // the file itself sets, and those before it, is in own from the next line on.
-func (r *reader) gapsIn(file, service string, data []byte, raw bool, own map[string]bool, known func(name string) bool) {
+func (r *reader) gapsIn(file, service, field string, data []byte, raw bool, own map[string]bool, known func(name string) bool) {
 	n, quote := 0, byte(0) // The quote of a value with several lines.
 	note := func(name, what string) {
 		at := fmt.Sprintf("%s:%d:%s", file, n, name)
@@ -46,7 +46,7 @@ func (r *reader) gapsIn(file, service string, data []byte, raw bool, own map[str
 		}
 		r.seen[at] = true
 		r.findings = append(r.findings, Finding{
-			File: file, Line: n, Level: LevelNote, Service: service, Field: "env_file", Outcome: Approximated,
+			File: file, Line: n, Level: LevelNote, Service: service, Field: field, Outcome: Approximated,
 			Reason: name + " is not among the variables for interpolation: it is " + what,
 		})
 	}

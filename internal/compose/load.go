@@ -1,6 +1,7 @@
 package compose
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/compose-spec/compose-go/v2/consts"
 	"github.com/compose-spec/compose-go/v2/dotenv"
 	"github.com/compose-spec/compose-go/v2/loader"
 	"github.com/compose-spec/compose-go/v2/types"
@@ -129,6 +131,26 @@ func (p *Project) noteGaps(gaps []gap) {
 	}
 }
 
+// projectName is the one that the variables give, before any file's own.
+func projectName(env map[string]string) string {
+	return loader.NormalizeProjectName(env[consts.ComposeProjectName])
+}
+
+// FilesOf are the compose files that COMPOSE_FILE among the variables names, which docker compose takes when it is given none:
+// https://docs.docker.com/compose/how-tos/environment-variables/envvars/
+func FilesOf(dir string, o LoadOptions) []string {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return nil
+	}
+	r := &reader{dir: abs, sources: sources{dir: abs}, seen: map[string]bool{}}
+	env := r.environment(abs, o)
+	if env["COMPOSE_FILE"] == "" {
+		return nil
+	}
+	return strings.Split(env["COMPOSE_FILE"], cmp.Or(env["COMPOSE_PATH_SEPARATOR"], ":"))
+}
+
 // environment is what variables are interpolated with. The process's own environment has no part in it.
 func (r *reader) environment(base string, o LoadOptions) map[string]string {
 	var files []string
@@ -172,7 +194,11 @@ func parse(paths []string, base string, env map[string]string, profiles []string
 		o.SkipResolveEnvironment = true
 		o.SkipResolveLabels = true
 		o.Profiles = profiles
-		o.SetProjectName(defaultName, false)
+		if name := projectName(env); name != "" {
+			o.SetProjectName(name, true)
+		} else {
+			o.SetProjectName(defaultName, false)
+		}
 	}}
 	model, err := loader.LoadModelWithContext(context.Background(), details, options...)
 	if err != nil {
@@ -223,13 +249,14 @@ func (p *Project) resolve(r *reader) error {
 			if _, err := os.Lstat(f.Path); err != nil && !bool(f.Required) {
 				continue
 			}
-			r.gapsIn(r.rel(f.Path), name, p.mayRead(r, name, "env_file", f.Path), f.Format == "raw", own, func(variable string) bool {
+			r.gapsIn(r.rel(f.Path), name, "env_file", p.mayRead(r, name, "env_file", f.Path), f.Format == "raw", own, func(variable string) bool {
 				_, ok := p.compose.Environment[variable]
 				return ok || s.Environment[variable] != nil
 			})
 		}
+		own = map[string]bool{}
 		for _, f := range s.LabelFiles {
-			p.mayRead(r, name, "label_file", f)
+			r.gapsIn(r.rel(f), name, "label_file", p.mayRead(r, name, "label_file", f), false, own, func(string) bool { return false })
 		}
 		for _, h := range s.PreStart {
 			for _, f := range h.EnvFiles {

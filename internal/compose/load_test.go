@@ -175,6 +175,26 @@ func TestVariables(t *testing.T) {
 	}
 }
 
+func TestProjectName(t *testing.T) {
+	for _, tc := range []struct{ env, name, want string }{
+		{"", "", "stack"},
+		{"", "name: Of Files\n", "offiles"},
+		{"COMPOSE_PROJECT_NAME=of-Variables\n", "", "of-variables"},
+		{"COMPOSE_PROJECT_NAME=of-variables\n", "name: files\n", "of-variables"},
+		{"COMPOSE_PROJECT_NAME=\n", "name: files\n", "files"},
+	} {
+		dir := write(t, map[string]string{DefaultFile: tc.name + "services:\n  web: {image: x, command: [\"${COMPOSE_PROJECT_NAME}\"]}\n", ".env": tc.env})
+		plain, full, err := bothWays(dir, LoadOptions{})
+		if plain == nil || err != nil {
+			t.Fatalf("%+v: plain %v, %v", tc, plain != nil, err)
+		}
+		samePlain(t, plain, full, err)
+		if plain.Name != tc.want || plain.Services["web"].Command[0] != tc.want {
+			t.Errorf("%+v: the project is %s, in the file %s", tc, plain.Name, plain.Services["web"].Command[0])
+		}
+	}
+}
+
 // TestErrorsHaveAPlace lists mistakes and where they are said to be.
 func TestErrorsHaveAPlace(t *testing.T) {
 	cases := map[string]struct{ file, want string }{

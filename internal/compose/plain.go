@@ -1,6 +1,7 @@
 package compose
 
 import (
+	"cmp"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -145,17 +146,16 @@ func (p *plain) include(project *types.Project, n *yaml.Node) {
 	}
 }
 
-// projectName is the one that the files give, or this package's own.
+// projectName is the one that the variables or the files give, or this package's own.
 func (p *plain) projectName(entries []field) string {
+	if name := projectName(p.env); name != "" {
+		return name
+	}
 	i := slices.IndexFunc(entries, func(f field) bool { return f.key == "name" })
 	if i < 0 {
 		return defaultName
 	}
-	name := loader.NormalizeProjectName(p.str(entries[i].value))
-	if name == "" {
-		return defaultName
-	}
-	return name
+	return cmp.Or(loader.NormalizeProjectName(p.str(entries[i].value)), defaultName)
 }
 
 // section reads the entries of a mapping at the top.

@@ -238,7 +238,7 @@ func (r *reader) dotenv(paths []string, lookup map[string]string, from place, fi
 		if !ok {
 			return nil, fs.ErrInvalid
 		}
-		r.gapsIn(r.rel(p), "", data, false, own, func(name string) bool { _, ok := lookup[name]; return ok })
+		r.gapsIn(r.rel(p), "", "env_file", data, false, own, func(name string) bool { _, ok := lookup[name]; return ok })
 	}
 	values, err := dotenv.GetEnvFromFile(lookup, paths)
 	if err != nil {

@@ -2,7 +2,7 @@ package compose
 
 // topRows is the table for what stands beside the services.
 var topRows = []row{
-	{"name", Converted, "", "The project's name, for interpolation and the names of images; no object is named by it."},
+	{"name", Converted, "", "The project's name, for interpolation and the names of images, unless COMPOSE_PROJECT_NAME among the variables gives one; no object is named by it."},
 	{"services", Converted, "", "See the table of services."},
 	{"jobs", Refused, LevelRefused, "jobs are not converted yet: use a service with service_completed_successfully"},
 	{"models", Refused, LevelRefused, "models cannot run in the stack"},
