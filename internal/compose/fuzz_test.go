@@ -25,10 +25,19 @@ func seeds(f *testing.F) {
 	f.Add([]byte("? [a]\n: b\n<<: *x"))
 }
 
+// writeBeside writes a compose file of any bytes and others.
+func writeBeside(t *testing.T, data []byte, files map[string]string) string {
+	dir := write(t, files)
+	if err := os.WriteFile(filepath.Join(dir, DefaultFile), data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
 // loadBytes loads a compose file that stands beside a few others.
 func loadBytes(t *testing.T, data []byte) (*Project, error) {
-	dir := write(t, map[string]string{
-		DefaultFile: string(data), ".env": "A=1\n", "app.env": "B=2\n", "default.conf": "x", "src/a": "a", "Dockerfile": "FROM scratch\nCOPY . .\n",
+	dir := writeBeside(t, data, map[string]string{
+		".env": "A=1\n", "app.env": "B=2\n", "default.conf": "x", "src/a": "a", "Dockerfile": "FROM scratch\nCOPY . .\n",
 		"base.yaml": "services:\n  base:\n    image: x\n",
 	})
 	p, err := Load(dir, LoadOptions{Secrets: []string{"A", "DB_PASSWORD"}})
@@ -80,8 +89,8 @@ func FuzzConvert(f *testing.F) {
 func FuzzPlain(f *testing.F) {
 	seeds(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		dir := write(t, map[string]string{
-			DefaultFile: string(data), ".env": "A=1\nB=x y\n", "app.env": "B=2\n", "default.conf": "x", "src/a": "a", "Dockerfile": "FROM scratch\nCOPY . .\n",
+		dir := writeBeside(t, data, map[string]string{
+			".env": "A=1\nB=x y\n", "app.env": "B=2\n", "default.conf": "x", "src/a": "a", "Dockerfile": "FROM scratch\nCOPY . .\n",
 		})
 		plain, full, err := bothWays(dir, LoadOptions{Secrets: []string{"DB_PASSWORD"}, Profiles: []string{"qa"}})
 		samePlain(t, plain, full, err)

@@ -182,9 +182,6 @@ func (c *converter) referrer(name string) string {
 	address := regexp.MustCompile(`(^|[/@,\s=])` + quoted + `:\d|(://|@)` + quoted + `($|[/\s,])`)
 	for _, other := range c.compose.ServiceNames() {
 		s := c.compose.Services[other]
-		if other == name {
-			continue
-		}
 		texts := slices.Concat(s.Command, s.Entrypoint)
 		if s.HealthCheck != nil {
 			texts = append(texts, s.HealthCheck.Test...)

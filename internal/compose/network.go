@@ -113,8 +113,8 @@ func (u *unit) publicationService() *corev1.Service {
 }
 
 func (u *unit) addPort(p port, field string) {
-	if p.number < 1 || p.number > 65535 || p.protocol == "" {
-		u.refuse(field, "", "%d is not a port", p.number)
+	if p.protocol == "" {
+		u.refuse(field, "", "port %d has none of the protocols tcp, udp and sctp", p.number)
 		return
 	}
 	if !slices.ContainsFunc(u.open, func(o port) bool { return o.number == p.number && o.protocol == p.protocol }) {

@@ -1,0 +1,146 @@
+package compose
+
+import (
+	"errors"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+)
+
+// TestDetails looks at what the golden cases do not: edges, and settings of their own. Each case lists lines that are told, and pieces of
+// the objects that are there or, behind a !, are not.
+func TestDetails(t *testing.T) {
+	service := func(fields string) string { return "services:\n  web: {image: x, " + fields + "}\n" }
+	for name, tc := range map[string]struct {
+		file    string
+		files   map[string]string
+		load    LoadOptions
+		convert Options
+		told    []string
+		objects []string
+	}{
+		"profiles of the variables": {
+			file:    "services: {a: {image: x, profiles: [one]}, b: {image: x, profiles: [two]}, c: {image: x, profiles: [three]}}",
+			files:   map[string]string{".env": "COMPOSE_PROFILES=one,two"},
+			objects: []string{"name: a\n", "name: b\n", "!name: c\n"},
+		},
+		"profiles that are given win": {
+			file:    "services: {a: {image: x, profiles: [one]}, c: {image: x, profiles: [three]}}",
+			files:   map[string]string{".env": "COMPOSE_PROFILES=one"},
+			load:    LoadOptions{Profiles: []string{"three"}},
+			objects: []string{"!name: a\n", "name: c\n"},
+		},
+		"a hook's label_file outside": {
+			file: service("pre_start: [{command: [a], label_file: ../labels}]"),
+			told: []string{"refused: web.pre_start: the file leads out of the repository"},
+		},
+		"a variable in a list": {
+			file: service(`command: ["$$KEPT", "$NOWHERE"]`),
+			told: []string{"note: web.command: NOWHERE is not among the variables for interpolation: it is empty", "!KEPT"},
+		},
+		"the last port": {file: service(`expose: ["65535"]`), objects: []string{"port: 65535\n"}},
+		"ports beyond the last": {
+			file: service(`expose: ["65535-65536"]`), told: []string{`refused: web.expose: "65535-65536" is not a port or a range`},
+		},
+		"a protocol of its own": {
+			file: service(`ports: [{target: 80, protocol: quic}]`), told: []string{"refused: web.ports: port 80 has none of the protocols tcp, udp and sctp"},
+		},
+		"ports with one name": {
+			file:    service("ports: [{target: 80, name: web}, {target: 81, name: web}, {target: 82, name: 'No Name'}]"),
+			objects: []string{"- name: web\n    port: 80\n", "- name: tcp-81\n    port: 81\n", "- name: tcp-82\n"},
+		},
+		"within the ceilings": {
+			file:    service("mem_limit: 1g, cpus: 1, scale: 2"),
+			convert: Options{Ceilings: v1alpha1.Ceilings{Memory: "1Gi", CPU: "1", Pods: 2, Registries: []string{"docker.io/library/"}}},
+			objects: []string{"memory: 1Gi\n"},
+		},
+		"above the ceilings": {
+			file:    service("mem_limit: 1025m, cpus: 1.1, scale: 3"),
+			convert: Options{Ceilings: v1alpha1.Ceilings{Memory: "1Gi", CPU: "1", Pods: 2}},
+			told:    []string{"is above the operator's limit of 1Gi", "is above the operator's limit of 1 for", "are 3 pods; the operator allows a stack 2"},
+		},
+		"an empty directory that is only read": {
+			file: service("volumes: ['./void:/a:ro', './void:/b']"), files: map[string]string{"void/.gitkeep": ""},
+			told: []string{"void holds no files: it is an empty volume"},
+		},
+		"volumes of a container by its name": {
+			file: "services:\n  db: {image: x, container_name: the-db, volumes: ['data:/data']}\n  backup: {image: x, volumes_from: ['container:the-db:ro']}\nvolumes: {data: }\n",
+			objects: []string{
+				"- mountPath: /data\n          name: data\n          readOnly: true\n", "- mountPath: /data\n          name: data\n      ",
+			},
+		},
+		"a name with dots that somebody uses": {
+			file: "services:\n  api: {image: x, networks: {default: {aliases: [api.test]}}}\n  web: {image: x, environment: {API_HOST: api.test}}\n",
+			told: []string{`refused: api.networks: the service web uses the name "api.test", which no Kubernetes Service can have`},
+		},
+		"a name with dots that nobody uses": {
+			file: "services:\n  api: {image: x, networks: {default: {aliases: [api.test]}}}\n" +
+				"  web: {image: x, environment: {TITLE: api.test, API_HOST: }}\n",
+			told: []string{`note: api.networks: no Kubernetes Service can have the name "api.test"`, "!refused"},
+		},
+		"the size of a volume": {
+			file:    "services: {web: {image: x, volumes: ['aa:/a']}}\nvolumes: {aa: {x-conductor: {size: 5Gi}}}\n",
+			objects: []string{"storage: 5Gi\n"},
+		},
+		"no size of a volume": {
+			file: "services: {web: {image: x, volumes: ['aa:/a', 'bb:/b', 'cc:/c']}}\nvolumes: {aa: {x-conductor: {size: '0'}}, bb: {x-conductor: {size: 1Gi, more: 1}}, cc: {x-conductor: {size: much}}}\n",
+			told: []string{"refused: volumes.aa.x-conductor", "refused: volumes.bb.x-conductor", "refused: volumes.cc.x-conductor"},
+		},
+		"names of files that are no keys": {
+			file: service("volumes: ['./files:/files']"), files: map[string]string{"files/aA zZ~09-_.é": "x"},
+			objects: []string{"-aA_zZ_09-_._: x\n", "path: \"files/aA zZ~09-_.é\"\n"},
+		},
+		"user 0": {file: service(`user: "0:0"`), objects: []string{"runAsGroup: 0\n", "runAsUser: 0\n"}},
+		"jobs":   {file: "services: {web: {image: x}}\njobs: {a: {image: x}}\n", told: []string{"refused: jobs"}},
+		"what is known of an image yields to the file": {
+			file: service("healthcheck: {start_interval: 2s, interval: 3s}"),
+			convert: Options{ImageConfigs: map[string]ImageConfig{"x": {
+				Healthcheck: &Healthcheck{Test: []string{"CMD", "look"}, Interval: 7e9, StartInterval: 9e9, Timeout: 4e9, Retries: 6},
+			}}},
+			objects: []string{"- look\n          failureThreshold: 6\n          periodSeconds: 3\n", "periodSeconds: 2\n          successThreshold: 1\n          timeoutSeconds: 4\n"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			files := map[string]string{DefaultFile: tc.file}
+			maps.Copy(files, tc.files)
+			dir := write(t, files)
+			if _, ok := files["void/.gitkeep"]; ok {
+				if err := os.Remove(filepath.Join(dir, "void/.gitkeep")); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var findings []Finding
+			var objects []byte
+			p, err := Load(dir, tc.load)
+			if err == nil {
+				stack := newConverter(p, tc.convert).convert()
+				findings = stack.Findings
+				if objects, err = YAML(stack); err != nil {
+					t.Fatal(err)
+				}
+			} else if e := (*Errors)(nil); errors.As(err, &e) {
+				findings = e.Findings
+			}
+			var told strings.Builder
+			for _, f := range findings {
+				told.WriteString(f.String() + "\n")
+			}
+			for text, pieces := range map[string][]string{told.String(): tc.told, string(objects): tc.objects} {
+				for _, piece := range pieces {
+					absent, no := strings.CutPrefix(piece, "!")
+					if strings.Contains(text, absent) == no {
+						t.Errorf("%q in\n%s", piece, text)
+					}
+				}
+			}
+			if len(tc.told) == 0 && slices.ContainsFunc(findings, func(f Finding) bool { return f.Level == LevelRefused }) {
+				t.Errorf("refused:\n%s", told.String())
+			}
+		})
+	}
+}
