@@ -47,6 +47,7 @@ func TestDetails(t *testing.T) {
 		"ports beyond the last": {
 			file: service(`expose: ["65535-65536"]`), told: []string{`refused: web.expose: "65535-65536" is not a port or a range`},
 		},
+		"a number that no port has": {file: service("ports: [{target: 65536}]"), told: []string{"refused: web.ports: 65536 is not a port"}},
 		"a protocol of its own": {
 			file: service(`ports: [{target: 80, protocol: quic}]`), told: []string{"refused: web.ports: port 80 has none of the protocols tcp, udp and sctp"},
 		},

@@ -113,6 +113,10 @@ func (u *unit) publicationService() *corev1.Service {
 }
 
 func (u *unit) addPort(p port, field string) {
+	if p.number < 1 || p.number > 65535 {
+		u.refuse(field, "", "%d is not a port", p.number)
+		return
+	}
 	if p.protocol == "" {
 		u.refuse(field, "", "port %d has none of the protocols tcp, udp and sctp", p.number)
 		return
