@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -39,18 +38,19 @@ func userRegistries() (imageConfig, error) {
 func lookUp(ctx context.Context, ask imageConfig, p *compose.Project, given map[string]string, notes io.Writer) map[string]compose.ImageConfig {
 	ctx, cancel := context.WithTimeout(ctx, lookUpTime)
 	defer cancel()
-	built := map[string]bool{}
-	for _, b := range p.Builds() {
-		built[b.Service] = true
-	}
 	images := map[string]bool{}
 	for _, service := range p.Services() {
-		named, _ := p.Image(service)
-		if built[service] {
-			named = ""
+		names := p.HookImages(service)
+		if image, ok := p.Image(service); ok && given[service] == "" {
+			names = append(names, image)
 		}
-		if image := cmp.Or(given[service], named); image != "" {
-			images[image] = true
+		for _, name := range names {
+			if _, built := p.Builder(name); !built {
+				images[name] = true
+			}
+		}
+		if given[service] != "" {
+			images[given[service]] = true
 		}
 	}
 	var mu sync.Mutex

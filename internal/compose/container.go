@@ -1,6 +1,7 @@
 package compose
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"math"
@@ -16,28 +17,38 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
-// ownImage is the reference to run. What the file names must be in the operator's registries; what is built, is.
+// ownImage is the reference to run.
 func (u *unit) ownImage() string {
-	named := u.s.Image
-	if named != "" && u.s.Build == nil {
-		if why := RefusesImage(named, u.c.o); why != "" {
-			u.refuse("image", "", "%s", why)
+	if given := u.c.o.Images[u.s.Name]; given != "" {
+		if u.s.Build == nil {
+			u.named(u.s.Image)
 		}
-	}
-	switch given := u.c.o.Images[u.s.Name]; {
-	case given != "":
 		return given
-	case named != "":
-		if _, err := reference.ParseNormalizedNamed(named); err != nil && u.s.Build != nil {
-			u.refuse("image", "", "%q names no image: %v", named, err)
-		}
-		return named
 	}
-	name := strings.ToLower(u.c.compose.Name + "-" + u.s.Name)
-	if _, err := reference.ParseNormalizedNamed(name); err != nil {
+	if u.s.Build == nil {
+		return u.named(u.s.Image)
+	}
+	name := u.c.builtName(u.s.Name)
+	_, err := reference.ParseNormalizedNamed(name)
+	switch {
+	case err == nil:
+	case u.s.Image == "":
 		return u.c.compose.Name + "-" + u.name
+	default:
+		u.refuse("image", "", "%q names no image: %v", name, err)
 	}
 	return name
+}
+
+// named is the reference for an image that the file names: it must be in the operator's registries, unless a service builds it.
+func (u *unit) named(image string) string {
+	if builder, ok := u.c.Builder(image); ok {
+		return cmp.Or(u.c.o.Images[builder], image)
+	}
+	if why := RefusesImage(image, u.c.o); why != "" {
+		u.refuse("image", "", "%s", why)
+	}
+	return image
 }
 
 // RefusesImage says why a stack may not run an image that a repository names; it is empty when it may.

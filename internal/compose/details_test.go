@@ -96,6 +96,36 @@ func TestDetails(t *testing.T) {
 			file: service("volumes: ['./files:/files']"), files: map[string]string{"files/aA zZ~09-_.é": "x"},
 			objects: []string{"-aA_zZ_09-_._: x\n", "path: \"files/aA zZ~09-_.é\"\n"},
 		},
+		"a config with a secret's name": {
+			file:  "services: {web: {image: x, configs: [KEY]}}\nconfigs: {KEY: {file: ./key}}\n",
+			files: map[string]string{"key": "of the file"}, load: LoadOptions{Secrets: []string{"KEY"}},
+			objects: []string{"file: of the file\n", "!secretName"},
+		},
+		"a secret of the file that is declared": {
+			file:  "services: {web: {image: x, secrets: [KEY]}}\nsecrets: {KEY: {file: ./key}}\n",
+			files: map[string]string{"key": "of the file"}, load: LoadOptions{Secrets: []string{"KEY"}},
+			objects: []string{"!of the file", "secretName: stack-secrets\n"},
+		},
+		"a hook without a command": {file: service("post_start: [{user: root}]"), told: []string{"refused: web.post_start"}},
+		"the image of a hook": {
+			file:    service("build: ., pre_start: [{command: [a], image: x}, {command: [b], image: other}, {command: [c]}]"),
+			convert: Options{Images: map[string]string{"web": "built@sha256:1"}},
+			objects: []string{
+				"- a\n        image: built@sha256:1\n", "- b\n        image: other\n", "- c\n        image: built@sha256:1\n",
+			},
+		},
+		"an image that another service builds": {
+			file: "services:\n  app: {build: ., image: shop/app}\n  worker: {image: 'shop/app:latest', pre_start: [{command: [a], image: shop/app}, {command: [b], image: tool}]}\n" +
+				"  plain: {build: .}\n  after: {image: stack-plain}\n",
+			convert: Options{
+				Images: map[string]string{"app": "built@sha256:1", "plain": "built@sha256:2"}, HookImages: map[string]string{"tool": "tool@sha256:3"},
+				Ceilings: v1alpha1.Ceilings{Registries: []string{"docker.io/library"}},
+			},
+			objects: []string{
+				"image: built@sha256:1\n        imagePullPolicy: IfNotPresent\n        name: worker\n", "- a\n        image: built@sha256:1\n",
+				"- b\n        image: tool@sha256:3\n", "image: built@sha256:2\n        imagePullPolicy: IfNotPresent\n        name: after\n", "!shop/app",
+			},
+		},
 		"user 0": {file: service(`user: "0:0"`), objects: []string{"runAsGroup: 0\n", "runAsUser: 0\n"}},
 		"jobs":   {file: "services: {web: {image: x}}\njobs: {a: {image: x}}\n", told: []string{"refused: jobs"}},
 		"what is known of an image yields to the file": {
@@ -143,5 +173,29 @@ func TestDetails(t *testing.T) {
 				t.Errorf("refused:\n%s", told.String())
 			}
 		})
+	}
+}
+
+// TestFactsOfServices are those that no object has: what is said of a service's health, and the ports that an address can lead to.
+func TestFactsOfServices(t *testing.T) {
+	dir := write(t, map[string]string{DefaultFile: `services:
+  vpn: {image: x, ports: ["80", "53/udp", "90/sctp"], healthcheck: {test: [CMD, look]}}
+  client: {image: x, network_mode: "service:vpn", expose: [8080, 80], healthcheck: {test: check it}}
+  plain: {image: x}
+`})
+	p, err := Load(dir, LoadOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stack, err := Convert(p, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	vpn, plain := stack.Services[1], stack.Services[0]
+	if vpn.Name != "vpn" || !slices.Equal(vpn.Ports, []int32{53, 80, 8080}) || !slices.Equal(vpn.Shares, []string{"client"}) {
+		t.Errorf("%s has the ports %v and shares its pod with %v", vpn.Name, vpn.Ports, vpn.Shares)
+	}
+	if vpn.Probe != "look, every 30s, at most 30s; check it, every 30s, at most 30s" || plain.Probe != "" {
+		t.Errorf("probes %q and %q", vpn.Probe, plain.Probe)
 	}
 }

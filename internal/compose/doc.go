@@ -48,6 +48,8 @@ type Options struct {
 	// ImageConfigs is what images say about themselves, by the reference that Service.Image has. An image that is not in
 	// it is taken as it comes.
 	ImageConfigs map[string]ImageConfig
+	// HookImages are what images of pre_start stand for, by what the file names: digests where they are known.
+	HookImages map[string]string
 	// ImagesPending are services whose image's configuration is still to come: what it may change is neither refused nor noted yet.
 	ImagesPending []string
 	// Egress is what services reach beyond the stack, unless they are on internal networks only. Rules are put into the

@@ -23,7 +23,7 @@ type row struct {
 // serviceRows is the table for services.
 var serviceRows = []row{
 	// What runs
-	{"image", Converted, "", "The container's image, or the digest that was resolved for it. It must match the operator's stacks.registries, and in the operator's own registry the repository's own project."},
+	{"image", Converted, "", "The container's image, or the digest that was resolved for it. One that another service builds under this name is that. It must match the operator's stacks.registries, and in the operator's own registry the repository's own project."},
 	{"build", Converted, "", "Built before the service starts; see the fields below."},
 	{"build.context", Converted, "", "A directory of the repository; remote contexts are refused."},
 	{"build.dockerfile", Converted, "", "A file of the repository."},

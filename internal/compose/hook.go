@@ -1,6 +1,7 @@
 package compose
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -22,7 +23,7 @@ func (u *unit) preStart() {
 		g := u.c.unit(s, u.name)
 		g.hook, g.image = "pre_start", u.out.Image
 		if own {
-			g.image = g.ownImage()
+			g.image = cmp.Or(u.c.o.HookImages[h.Image], g.named(h.Image))
 		}
 		g.fill(objectName("pre-start-", fmt.Sprintf("%s-%d", u.name, i+1)))
 		u.adopt(g)

@@ -54,6 +54,8 @@ type Project struct {
 	findings []Finding
 	// secrets are the names of LoadOptions.Secrets.
 	secrets []string
+	// builders maps the images that services build to the first that does.
+	builders map[string]string
 }
 
 // Load reads a project below dir. Its error is an *Errors when the files are at fault.
@@ -107,6 +109,12 @@ func Load(dir string, o LoadOptions) (*Project, error) {
 	p.noteGaps(r.gaps)
 	if err := p.resolve(r); err != nil {
 		return nil, err
+	}
+	p.builders = map[string]string{}
+	for _, name := range slices.Backward(p.compose.ServiceNames()) {
+		if p.compose.Services[name].Build != nil {
+			p.builders[strings.TrimSuffix(p.builtName(name), ":latest")] = name
+		}
 	}
 	return p, nil
 }
@@ -421,6 +429,29 @@ func (p *Project) Builds() []Build {
 func (p *Project) Image(service string) (string, bool) {
 	s, ok := p.compose.Services[service]
 	return s.Image, ok && s.Image != ""
+}
+
+// Builder is the active service whose build makes an image that another one names: docker compose finds it among those that it has built.
+func (p *Project) Builder(image string) (service string, ok bool) {
+	service, ok = p.builders[strings.TrimSuffix(image, ":latest")]
+	return service, ok
+}
+
+// builtName is what docker compose calls the image that a service builds.
+func (p *Project) builtName(service string) string {
+	return cmp.Or(p.compose.Services[service].Image, strings.ToLower(p.compose.Name+"-"+service))
+}
+
+// HookImages are the images that an active service's hooks name, if they are others than its own.
+func (p *Project) HookImages(service string) []string {
+	var out []string
+	s := p.compose.Services[service]
+	for _, h := range s.PreStart {
+		if h.Image != "" && h.Image != s.Image {
+			out = append(out, h.Image)
+		}
+	}
+	return out
 }
 
 // Services are the names of the active services, sorted.

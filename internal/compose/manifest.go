@@ -183,7 +183,11 @@ func (r *orderer) notBuilt(given map[string]string) {
 		if given[b.Service] != "" {
 			continue
 		}
-		image := cmp.Or(r.p.compose.Services[b.Service].Image, r.p.compose.Name+"-"+b.Service)
+		i := slices.IndexFunc(r.stack.Services, func(s Service) bool { return s.Name == b.Service })
+		image := r.p.builtName(b.Service)
+		if i >= 0 {
+			image = r.stack.Services[i].Image
+		}
 		r.say(LevelNote, b.Service, "build", "", "the image %s is not made here: build and push it, or name another with --image %s=REFERENCE", image, b.Service)
 	}
 }

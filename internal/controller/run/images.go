@@ -18,6 +18,8 @@ const maxStackImages = 64
 type Images struct {
 	// References are what services run, by service, where the file does not say it.
 	References map[string]string
+	// Hooks are what the images of hooks stand for, by what the file names.
+	Hooks map[string]string
 	// Configs are what images say about themselves, by reference.
 	Configs map[string]compose.ImageConfig
 	// Pending are services whose image is still being built or looked up.
@@ -64,30 +66,33 @@ func (r *Reconciler) noteAnswers(s *state) {
 
 // imagesOf is what is known now; it asks nobody.
 func (r *Reconciler) imagesOf(run *v1alpha1.Run, p *Plan) *stackImages {
-	out := &stackImages{Images: Images{References: map[string]string{}, Configs: map[string]compose.ImageConfig{}}}
-	for _, service := range p.Project.Services() {
-		name, built := "", false
-		if b, ok := p.ServiceBuilds[service]; ok {
-			name, built = image(&run.Status, b).Reference(), true
-		} else {
-			name, _ = p.Project.Image(service)
-		}
-		if name == "" && !built {
-			continue
-		}
+	out := &stackImages{Images: Images{References: map[string]string{}, Hooks: map[string]string{}, Configs: map[string]compose.ImageConfig{}}}
+	// find asks for what is not known of an image that a service needs. The name is empty while it is being built.
+	find := func(service, name string) (ref string, known bool) {
 		ref, config, known := r.stackImage(run, name)
-		if built || ref != name {
-			out.References[service] = ref
+		switch {
+		case known && config != nil:
+			out.Configs[ref] = *config
+		case !known && !slices.Contains(out.Pending, service):
+			out.Pending = append(out.Pending, service)
 		}
-		if known {
-			if config != nil {
-				out.References[service], out.Configs[ref] = ref, *config
-			}
-			continue
-		}
-		out.Pending = append(out.Pending, service)
-		if name != "" && !slices.Contains(out.ask, ref) {
+		if !known && name != "" && !slices.Contains(out.ask, ref) {
 			out.ask = append(out.ask, ref)
+		}
+		return ref, known
+	}
+	for _, service := range p.Project.Services() {
+		for _, name := range p.Project.HookImages(service) {
+			if b, ok := p.buildOf(name); ok {
+				out.Hooks[name], _ = find(service, image(&run.Status, b).Reference())
+			} else {
+				out.Hooks[name], _ = find(service, name)
+			}
+		}
+		if b, ok := p.ServiceBuilds[service]; ok {
+			out.References[service], _ = find(service, image(&run.Status, b).Reference())
+		} else if name, ok := p.Project.Image(service); ok {
+			out.References[service], _ = find(service, name)
 		}
 	}
 	return out

@@ -187,6 +187,32 @@ func TestBuiltImagesAreLookedUpWhenTheyAreBuilt(t *testing.T) {
 	}
 }
 
+// One service builds an image that another one, a hook and a suite name, as docker compose finds it on its machine. Another hook's image is looked up.
+func TestAnImageThatAServiceBuildsIsEverybodys(t *testing.T) {
+	b := newBench(t, "services: {app: {build: ., image: shop/app}, worker: {image: 'shop/app', pre_start: [{command: [seed], image: 'tool:1'}]}, "+
+		"cron: {image: 'redis:7', pre_start: [{command: [wait], image: 'shop/app:latest'}]}}")
+	b.server.tags["redis:7"], b.server.tags["tool:1"] = someDigest, strings.ReplaceAll(someDigest, "1", "2")
+	if len(b.plan.Builds) != 1 || b.plan.ServiceBuilds["worker"] != "app" {
+		t.Fatalf("builds %+v for %v", b.plan.Builds, b.plan.ServiceBuilds)
+	}
+	img := image(&b.run.Status, "app")
+	img.Repository, img.Digest = "registry.example/acme/shop/app", someDigest
+	got := b.workloads(b.settle())
+	for service, pieces := range map[string][]string{
+		"worker": {"image: registry.example/acme/shop/app@" + someDigest, "image: tool:1@" + b.server.tags["tool:1"]},
+		"cron":   {"image: registry.example/acme/shop/app@" + someDigest, "image: redis:7@" + someDigest},
+	} {
+		for _, piece := range pieces {
+			if !strings.Contains(got[service], piece) {
+				t.Errorf("%s without %s:\n%s", service, piece, got[service])
+			}
+		}
+	}
+	if slices.ContainsFunc(b.server.asked, func(ref string) bool { return strings.HasPrefix(ref, "shop/app") }) {
+		t.Errorf("somebody else's registry was asked about our image: %v", b.server.asked)
+	}
+}
+
 // settleBut looks until one service alone is pending.
 func (b *bench) settleBut(service string) *state {
 	b.t.Helper()

@@ -118,6 +118,19 @@ func (p *Plan) addBuilds() {
 			Name: b.Service, Context: b.Context, Dockerfile: b.Dockerfile, Inline: b.Inline, Target: b.Target, Args: b.Args,
 		})
 	}
+	for _, service := range p.Project.Services() {
+		if image, _ := p.Project.Image(service); p.ServiceBuilds[service] == "" {
+			if b, ok := p.buildOf(image); ok {
+				p.ServiceBuilds[service] = b
+			}
+		}
+	}
+}
+
+// buildOf is the build of the service that makes an image, if one does.
+func (p *Plan) buildOf(image string) (name string, ok bool) {
+	service, ok := p.Project.Builder(image)
+	return p.ServiceBuilds[service], ok
 }
 
 // build returns the name under which b is built, adding it when nothing equal is there.

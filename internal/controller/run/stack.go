@@ -88,7 +88,7 @@ func (r *Reconciler) convertPlan(run *v1alpha1.Run, p *Plan, images Images) (*co
 	}
 	o := r.bounds(run).options(p.Config)
 	o.Namespace, o.Labels, o.PullSecret, o.Egress = jobs.StackName(run), jobs.Labels(run, jobs.StageStack), r.pullSecret(run), egress
-	o.Images, o.ImageConfigs, o.ImagesPending = images.References, images.Configs, images.Pending
+	o.Images, o.HookImages, o.ImageConfigs, o.ImagesPending = images.References, images.Hooks, images.Configs, images.Pending
 	stack, err := compose.Convert(p.Project, o)
 	if err != nil {
 		return nil, failure.Terminalf(v1alpha1.ReasonInvalidCompose, nil, "%v", err)
