@@ -126,6 +126,15 @@ func TestDetails(t *testing.T) {
 				"- b\n        image: tool@sha256:3\n", "image: built@sha256:2\n        imagePullPolicy: IfNotPresent\n        name: after\n", "!shop/app",
 			},
 		},
+		"the shell of an image": {
+			file:    "services:\n  plain: {image: x, healthcheck: {test: check it}}\n  blind: {image: x, healthcheck: {test: 'check ${KEY}'}}\n  other: {image: z, healthcheck: {test: check z}}\n",
+			load:    LoadOptions{Secrets: []string{"KEY"}},
+			convert: Options{ImageConfigs: map[string]ImageConfig{"x": {Shell: []string{"/bin/bash", "-ec"}}}},
+			objects: []string{
+				"- /bin/bash\n            - -ec\n            - check it\n", "- /bin/sh\n            - -c\n            - check z\n",
+				"- /bin/sh\n            - -c\n            - exec '/bin/bash' '-ec' 'check '\"${KEY}\"\n",
+			},
+		},
 		"user 0": {file: service(`user: "0:0"`), objects: []string{"runAsGroup: 0\n", "runAsUser: 0\n"}},
 		"jobs":   {file: "services: {web: {image: x}}\njobs: {a: {image: x}}\n", told: []string{"refused: jobs"}},
 		"what is known of an image yields to the file": {

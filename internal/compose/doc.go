@@ -73,6 +73,8 @@ const DefaultSecretName = "stack-secrets"
 // ImageConfig is the part of an image's configuration that a conversion asks for. The zero value knows nothing.
 type ImageConfig struct {
 	Entrypoint, Cmd []string
+	// Shell is what runs a health check that is one text; empty for /bin/sh -c.
+	Shell []string
 	// User is as in the image: empty for root.
 	User string
 	// Volumes are the paths that the image declares as volumes, ExposedPorts its ports, such as 80/tcp.

@@ -108,7 +108,7 @@ var serviceRows = []row{
 	{"depends_on.required", Converted, "", "An optional dependency that fails holds nothing up."},
 	{"depends_on.restart", Dropped, LevelInfo, "a service is not restarted with what it depends on"},
 	{"healthcheck", Converted, "", "A readinessProbe, and a startupProbe that looks every second (or start_interval) until the first success. Never a livenessProbe: compose restarts nothing that is unhealthy. What the file leaves open is the image's own HEALTHCHECK, where the image's configuration is known."},
-	{"healthcheck.test", Converted, "", "CMD is run as it stands, CMD-SHELL by /bin/sh -c; with NONE there is no probe. A secret in it is put in by a shell in the container, in CMD as well."},
+	{"healthcheck.test", Converted, "", "CMD is run as it stands, CMD-SHELL by the SHELL of the image, else /bin/sh -c; with NONE there is no probe. A secret in it is put in by a shell in the container, in CMD as well."},
 	{"healthcheck.interval", Converted, "", "periodSeconds of the readinessProbe, rounded up to seconds; 30 when not set."},
 	{"healthcheck.timeout", Converted, "", "timeoutSeconds, rounded up to seconds; 30 when not set."},
 	{"healthcheck.retries", Converted, "", "failureThreshold of the readinessProbe; 3 when not set."},

@@ -9,16 +9,16 @@ import (
 )
 
 // imageFile is the part of an image's configuration file that a conversion asks for. Docker and OCI spell it alike, but that OCI's
-// has no health check: builders that keep to it drop HEALTHCHECK.
+// has no health check and no SHELL: builders that keep to it drop both.
 // https://github.com/opencontainers/image-spec/blob/main/config.md
 // https://github.com/moby/docker-image-spec/blob/main/spec.md
 type imageFile struct {
 	Config struct {
-		User            string
-		Entrypoint, Cmd []string
-		ExposedPorts    map[string]struct{}
-		Volumes         map[string]struct{}
-		Healthcheck     *struct {
+		User                   string
+		Entrypoint, Cmd, Shell []string
+		ExposedPorts           map[string]struct{}
+		Volumes                map[string]struct{}
+		Healthcheck            *struct {
 			Test                                          []string
 			Interval, Timeout, StartPeriod, StartInterval time.Duration
 			Retries                                       int
@@ -33,7 +33,7 @@ func ParseImageConfig(data []byte) (ImageConfig, error) {
 		return ImageConfig{}, fmt.Errorf("an image's configuration: %w", err)
 	}
 	c := ImageConfig{
-		Entrypoint: f.Config.Entrypoint, Cmd: f.Config.Cmd, User: f.Config.User,
+		Entrypoint: f.Config.Entrypoint, Cmd: f.Config.Cmd, Shell: f.Config.Shell, User: f.Config.User,
 		Volumes: slices.Sorted(maps.Keys(f.Config.Volumes)), ExposedPorts: slices.Sorted(maps.Keys(f.Config.ExposedPorts)),
 	}
 	if h := f.Config.Healthcheck; h != nil && isTest(h.Test) {

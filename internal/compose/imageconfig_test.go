@@ -10,13 +10,13 @@ import (
 
 // What Docker writes, and Kaniko after it: https://github.com/moby/docker-image-spec/blob/main/spec.md
 const dockerConfig = `{"architecture":"amd64","os":"linux","config":{"User":"1000:1000","ExposedPorts":{"8080/tcp":{},"53/udp":{}},
-"Env":["PATH=/bin"],"Entrypoint":["/app"],"Cmd":["serve"],"Volumes":{"/data":{},"/cache":{}},
+"Env":["PATH=/bin"],"Entrypoint":["/app"],"Cmd":["serve"],"Shell":["/bin/bash","-c"],"Volumes":{"/data":{},"/cache":{}},
 "Healthcheck":{"Test":["CMD-SHELL","test -f /up"],"Interval":5000000000,"Timeout":1000000000,"StartPeriod":60000000000,"StartInterval":2000000000,"Retries":4}}}`
 
 func TestParseImageConfig(t *testing.T) {
 	got, err := ParseImageConfig([]byte(dockerConfig))
 	want := ImageConfig{
-		Entrypoint: []string{"/app"}, Cmd: []string{"serve"}, User: "1000:1000", Volumes: []string{"/cache", "/data"}, ExposedPorts: []string{"53/udp", "8080/tcp"},
+		Entrypoint: []string{"/app"}, Cmd: []string{"serve"}, Shell: []string{"/bin/bash", "-c"}, User: "1000:1000", Volumes: []string{"/cache", "/data"}, ExposedPorts: []string{"53/udp", "8080/tcp"},
 		Healthcheck: &Healthcheck{
 			Test: []string{"CMD-SHELL", "test -f /up"}, Interval: 5 * time.Second, Timeout: time.Second, StartPeriod: time.Minute,
 			StartInterval: 2 * time.Second, Retries: 4,

@@ -70,14 +70,23 @@ func (u *unit) testArgv(test []string) []string {
 	return nil
 }
 
-// shellTest runs a text in a shell. Compose puts a variable's value into the text before a shell reads it, and so does this:
-// a first shell puts the text together, a second one reads it.
+// shellTest runs a text in the image's SHELL, as Docker does. Compose puts a variable's value into the text before a shell reads it, and so
+// does this: a first shell puts the text together, a second one reads it.
 func (u *unit) shellTest(text string) []string {
-	pieces := u.c.pieces(u.renamed("healthcheck", text))
-	if !hasSecret(pieces) {
-		return []string{"/bin/sh", "-c", u.renamed("healthcheck", text)}
+	shell := u.c.o.ImageConfigs[u.image].Shell
+	if len(shell) == 0 {
+		shell = []string{"/bin/sh", "-c"}
 	}
-	return []string{"/bin/sh", "-c", "exec /bin/sh -c " + u.quoted(pieces)}
+	text = u.renamed("healthcheck", text)
+	pieces := u.c.pieces(text)
+	if !hasSecret(pieces) {
+		return append(slices.Clone(shell), text)
+	}
+	script := "exec"
+	for _, word := range shell {
+		script += " " + quote(word)
+	}
+	return []string{"/bin/sh", "-c", script + " " + u.quoted(pieces)}
 }
 
 // healthcheck is the service's, with what it leaves to the image taken from there.

@@ -31,7 +31,7 @@ not in the tables below is refused. What is refused stops the run before any ser
   the image puts in the value. Everywhere else, as in build arguments, labels or paths, a secret is refused.
 - A container that runs as root under Docker does so here. Pods hold Pod Security's *baseline*. The operator can
   allow what goes beyond (` + "`stacks.allow`, `convert --allow`" + `): ` + allowances() + `. Forks' runs get nothing of it.
-- What an image says about itself (HEALTHCHECK, EXPOSE, CMD, USER) is read from its registry: by a run always, by ` + "`convert` and `plan`" + ` with
+- What an image says about itself (HEALTHCHECK, SHELL, EXPOSE, CMD, USER) is read from its registry: by a run always, by ` + "`convert` and `plan`" + ` with
   ` + "`--lookup`" + `. A run asks once what a tag stands for and runs that digest to its end. An image that cannot be read within five seconds
   is taken as it comes, with a note. OCI's format of images has no HEALTHCHECK: Docker, BuildKit and Kaniko write it nevertheless, Podman and Buildah
   only with ` + "`--format docker`" + `. Kaniko leaves out its start interval.
