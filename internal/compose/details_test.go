@@ -135,6 +135,39 @@ func TestDetails(t *testing.T) {
 				"- /bin/sh\n            - -c\n            - exec '/bin/bash' '-ec' 'check '\"${KEY}\"\n",
 			},
 		},
+		"an include with a directory of its own": {
+			file:    "include: [{path: part/f.yaml, project_directory: other}]\nservices: {web: {image: x}}\n",
+			files:   map[string]string{"part/f.yaml": "services: {db: {image: 'a:${X}', volumes: ['./conf:/conf']}}\n", "other/.env": "X=1\n", "other/conf": "here", "part/conf": "not here"},
+			objects: []string{"image: a:1\n", "conf: here\n"}, told: []string{"!among the variables"},
+		},
+		"a name that another service's ports have": {
+			file: "services:\n  web: {image: x, ports: ['8080:80']}\n  other: {image: x, networks: {default: {aliases: [web-published]}}}\n",
+			told: []string{`refused: other.networks: the name "web-published" is that of another service's published ports: use another`},
+		},
+		"no ports": {
+			file: service(`expose: ["a", "5-b", "0", "10-2000"]`),
+			told: []string{`refused: web.expose: "a" is not`, `refused: web.expose: "5-b" is not`, `refused: web.expose: "0" is not`, `refused: web.expose: "10-2000" is not`},
+		},
+		"a health check of many texts": {
+			file: service(`healthcheck: {test: [CMD-SHELL, a, b]}`), told: []string{"refused: web.healthcheck: CMD-SHELL needs one text"},
+		},
+		"a health check of none": {file: service(`healthcheck: {test: [CMD]}`), told: []string{"refused: web.healthcheck: CMD needs a command"}},
+		"a path with a mistake": {
+			file: "services: {web: {extends: {file: '${X', service: a}}}", told: []string{"refused: web.extends.file: "},
+		},
+		"a policy of no restarts": {
+			file:    "services: {job: {image: x, deploy: {restart_policy: {condition: none}}}, web: {image: x, depends_on: {job: {condition: service_completed_successfully}}}}",
+			objects: []string{"backoffLimit: 0\n"},
+		},
+		"a guest on another platform": {
+			file:    "services: {a: {image: x}, b: {image: x, network_mode: 'service:a', platform: linux/arm64, volumes: ['data:/data']}}\nvolumes: {data: }\n",
+			objects: []string{"kubernetes.io/arch: arm64\n", "claimName: data\n"},
+		},
+		"a guest that waits longer": {
+			file: "services:\n  db: {image: x, healthcheck: {test: a}}\n  host: {image: x, depends_on: {db: {condition: service_started, required: false}}}\n" +
+				"  guest: {image: x, network_mode: 'service:host', depends_on: {db: {condition: service_healthy}}}\n",
+			objects: []string{"depends-on: db (healthy)\n"},
+		},
 		"user 0": {file: service(`user: "0:0"`), objects: []string{"runAsGroup: 0\n", "runAsUser: 0\n"}},
 		"jobs":   {file: "services: {web: {image: x}}\njobs: {a: {image: x}}\n", told: []string{"refused: jobs"}},
 		"what is known of an image yields to the file": {
