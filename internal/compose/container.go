@@ -171,26 +171,36 @@ func (u *unit) security() {
 	}
 }
 
+// user sets the user by number. A group alone is nothing that a runtime takes.
 func (u *unit) user(sc *corev1.SecurityContext) {
 	name, group, hasGroup := strings.Cut(u.s.User, ":")
+	if name == "" && group == "" {
+		return
+	}
 	uid, ok := numeric(name)
 	gid, gok := numeric(group)
-	if hasGroup && gok {
-		sc.RunAsGroup = &gid
-	}
+	hasGroup = hasGroup && group != ""
 	if _, err := strconv.Atoi(name); err == nil && !ok {
 		u.refuse("user", "", "%s is no number of a user", u.s.User)
 		return
 	}
 	if !ok || hasGroup && !gok {
 		if u.s.User != u.c.o.ImageConfigs[u.image].User && !u.c.pending(u.s.Name) {
-			u.say(LevelNote, Dropped, "user", "",
-				"%s is a name, and the image's /etc/passwd is not read: the container runs as the image's own user. Numbers (uid:gid) are kept", u.s.User)
+			part, kept := u.s.User, "the container runs as the image's own user"
+			if ok {
+				part, kept = group, "the group is dropped"
+			}
+			u.say(LevelNote, Dropped, "user", "", "%s is a name, and the image's files of users are not read: %s. Numbers (uid:gid) are kept", part, kept)
 		}
-		return
+		if !ok {
+			return
+		}
+		hasGroup = false
 	}
 	sc.RunAsUser = &uid
-	if !hasGroup {
+	if hasGroup {
+		sc.RunAsGroup = &gid
+	} else {
 		gid = uid
 	}
 	if uid != 0 {

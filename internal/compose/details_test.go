@@ -168,6 +168,18 @@ func TestDetails(t *testing.T) {
 				"  guest: {image: x, network_mode: 'service:host', depends_on: {db: {condition: service_healthy}}}\n",
 			objects: []string{"depends-on: db (healthy)\n"},
 		},
+		"users in part": {
+			file: "services:\n  a: {image: x, user: ':'}\n  b: {image: x, user: ':1000'}\n  c: {image: x, user: '1001:'}\n  d: {image: x, user: 'node:1002'}\n  e: {image: x, user: '1003:staff'}\n",
+			told: []string{
+				"!a.user", "note: b.user: :1000 is a name", "!c.user", "note: d.user: node:1002 is a name",
+				"note: e.user: staff is a name, and the image's files of users are not read: the group is dropped",
+			},
+			objects: []string{"!runAsGroup", "runAsUser: 1001\n", "runAsUser: 1003\n", "!1000", "!1002"},
+		},
+		"what is there and empty": {
+			file: "services: {web: {image: x, devices: [], cap_add: [], sysctls: {}, ulimits: {}, secrets: [], volumes: ['data:/data']}}\nvolumes: {data: {driver_opts: {}, labels: {}}}\n",
+			told: []string{"!web.devices", "!driver_opts", "!labels"},
+		},
 		"user 0": {file: service(`user: "0:0"`), objects: []string{"runAsGroup: 0\n", "runAsUser: 0\n"}},
 		"jobs":   {file: "services: {web: {image: x}}\njobs: {a: {image: x}}\n", told: []string{"refused: jobs"}},
 		"what is known of an image yields to the file": {

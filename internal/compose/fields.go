@@ -59,7 +59,7 @@ var serviceRows = []row{
 	{"env_file.required", Converted, "", "With false the file may be missing."},
 	{"env_file.format", Converted, "", "raw takes values as they stand."},
 	{"working_dir", Converted, "", "The container's workingDir."},
-	{"user", Approximated, "", "Numbers, and root and nobody: runAsUser and runAsGroup. With other names the container runs as the image's own user, with a note unless that is the same: the image's /etc/passwd is not read."},
+	{"user", Approximated, "", "Numbers, and root and nobody: runAsUser and runAsGroup. With other names the container runs as the image's own user and without the group, with a note unless that is the same: the image's /etc/passwd and /etc/group are not read."},
 	{"group_add", Converted, "", "Numbers become supplementalGroups; names other than root and nobody are refused: the image's /etc/group is not read."},
 	{"tty", Converted, "", "The container's tty."},
 	{"stdin_open", Converted, "", "The container's stdin."},
@@ -364,5 +364,8 @@ func setBelow(v reflect.Value, table string, file []string, visit func(table str
 }
 
 func isSet(v reflect.Value) bool {
+	if k := v.Kind(); k == reflect.Map || k == reflect.Slice {
+		return v.Len() > 0
+	}
 	return v.IsZero() == (v.Type() == reflect.TypeFor[types.OptOut]())
 }

@@ -305,6 +305,8 @@ func (u *unit) tmpfsSize(target, options string) int64 {
 		switch {
 		case isSize && err == nil:
 			size = n
+		case isSize:
+			u.say(LevelNote, Dropped, "tmpfs", target, "the option %s is dropped: a number of bytes can be a limit", o)
 		case o != "" && o != "rw":
 			u.say(LevelNote, Dropped, "tmpfs", target, "the option %s is dropped: everyone may write to it", o)
 		}
