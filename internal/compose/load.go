@@ -121,6 +121,9 @@ func Load(dir string, o LoadOptions) (*Project, error) {
 
 // noteGaps tells of what is left open in what active services are made of, those among it that they extend.
 func (p *Project) noteGaps(gaps []gap) {
+	if len(gaps) == 0 {
+		return
+	}
 	users := p.sources.users(p.compose.ServiceNames())
 	for _, g := range gaps {
 		if g.Service != "" {

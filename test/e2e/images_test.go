@@ -14,6 +14,7 @@ import (
 // image's configuration. Four seconds pass until it holds.
 const unspoken = `services:
   slow:
+    image: shop/slow
     build:
       context: .
       dockerfile_inline: |
@@ -24,13 +25,18 @@ const unspoken = `services:
         CMD ["sh", "-c", "test -s /copied.sh && sleep 4 && touch /tmp/up; exec sleep 1000"]
     stop_grace_period: 0s
   after:
-    image: busybox:1.36
+    image: shop/slow:latest
     command: sleep 1000
+    pre_start: [{image: 'busybox:1.36', command: "sh -c 'test ! -e /copied.sh && echo hooked > /shared/by'"}]
+    volumes: ["shared:/shared"]
+    healthcheck: {test: "grep -q hooked /shared/by && test -s /copied.sh"}
     stop_grace_period: 0s
     depends_on: {slow: {condition: service_healthy}}
+volumes: {shared: }
 `
 
-// TestTheHealthCheckOfAnImageHoldsTheGate runs a stack whose file says nothing about health.
+// TestTheHealthCheckOfAnImageHoldsTheGate runs a stack whose file says nothing about health, and in which one service runs what another one
+// builds, behind a hook with an image of its own.
 func TestTheHealthCheckOfAnImageHoldsTheGate(t *testing.T) {
 	t.Parallel()
 	r := small(t, map[string]string{"docker-compose.qa.yml": unspoken, "test.sh": "exit 0\n"})
@@ -39,8 +45,10 @@ func TestTheHealthCheckOfAnImageHoldsTheGate(t *testing.T) {
 		t.Fatalf("outcome %s: %s", run.Status.Outcome, run.Status.Message)
 	}
 	var began, followed time.Time
+	images := map[string]string{}
 	for _, p := range pods(t, run.Status.Namespace) {
 		c := p.Spec.Containers[0]
+		images[p.Labels[v1alpha1.LabelService]] = c.Image
 		switch p.Labels[v1alpha1.LabelService] {
 		case "slow":
 			began = p.Status.ContainerStatuses[0].State.Running.StartedAt.Time
@@ -52,10 +60,13 @@ func TestTheHealthCheckOfAnImageHoldsTheGate(t *testing.T) {
 			}
 		case "after":
 			followed = p.CreationTimestamp.Time
-			if !strings.HasPrefix(c.Image, "busybox:1.36@sha256:") {
-				t.Errorf("after runs %s, a tag that may move", c.Image)
+			if inits := p.Spec.InitContainers; len(inits) == 0 || !strings.HasPrefix(inits[len(inits)-1].Image, "busybox:1.36@sha256:") {
+				t.Errorf("the hook does not run busybox by a digest, but %+v", inits)
 			}
 		}
+	}
+	if images["slow"] != images["after"] || !strings.Contains(images["slow"], "@sha256:") {
+		t.Errorf("images %v: both run what slow builds", images)
 	}
 	// Both are whole seconds.
 	if waited := followed.Sub(began); began.IsZero() || waited < 3*time.Second {
