@@ -180,6 +180,35 @@ func TestDetails(t *testing.T) {
 			file: "services: {web: {image: x, devices: [], cap_add: [], sysctls: {}, ulimits: {}, secrets: [], volumes: ['data:/data']}}\nvolumes: {data: {driver_opts: {}, labels: {}}}\n",
 			told: []string{"!web.devices", "!driver_opts", "!labels"},
 		},
+		"the agent's name": {
+			file: "services: {conductor-agent: {image: x}}", told: []string{`refused: conductor-agent: the name "conductor-agent" is that of Conductor's own pod`},
+		},
+		"a further name that must change": {
+			file:    "services:\n  api: {image: x, networks: {default: {aliases: [my_api, unused_name]}}}\n  web: {image: x, environment: {URL: 'http://my_api/'}}\n",
+			told:    []string{`note: api.networks: no Kubernetes Service can have the name "my_api": it is my-api in the stack`, `note: api.networks: no Kubernetes Service can have the name "unused_name"`},
+			objects: []string{"name: my-api\n", "value: http://my-api/\n"},
+		},
+		"a container's name with dots": {
+			file: service("container_name: my.web"), told: []string{`info: web.container_name: no Kubernetes Service can have the name "my.web"`, "!refused"},
+		},
+		"profiles of security": {
+			file: service("security_opt: ['seccomp=unconfined', 'apparmor=unconfined', 'seccomp=./mine.json', 'credentialspec=x', 'systempaths=unconfined']"),
+			told: []string{"without a profile: seccomp=unconfined", "without a profile: apparmor=unconfined", "seccomp=./mine.json", "credentialspec=x", "systempaths=unconfined"},
+		},
+		"paths within volumes": {
+			file: "services:\n  web:\n    image: x\n    volumes:\n      - {type: volume, source: data, target: /a, volume: {subpath: ../a}}\n      - {type: volume, source: data, target: /b, volume: {subpath: /b}}\n" +
+				"      - {type: volume, source: data, target: /c, volume: {subpath: c/d}}\nvolumes: {data: }\n",
+			told:    []string{"qa.yml:5: refused: web.volumes", "qa.yml:6: refused: web.volumes", "!qa.yml:7: refused"},
+			objects: []string{"subPath: c/d\n"},
+		},
+		"parameters of a pod that two containers set": {
+			file:    "services:\n  a: {image: x, sysctls: {net.ipv4.tcp_syncookies: 1}}\n  b: {image: x, network_mode: 'service:a', sysctls: {net.ipv4.tcp_syncookies: 1, net.ipv4.tcp_fin_timeout: 5}}\n",
+			objects: []string{"sysctls:\n        - name: net.ipv4.tcp_syncookies\n          value: \"1\"\n        - name: net.ipv4.tcp_fin_timeout\n          value: \"5\"\n"},
+		},
+		"no retries of a job": {
+			file:    "services: {job: {image: x, restart: 'on-failure:0'}, web: {image: x, depends_on: {job: {condition: service_completed_successfully}}}}",
+			objects: []string{"backoffLimit: 0\n"},
+		},
 		"user 0": {file: service(`user: "0:0"`), objects: []string{"runAsGroup: 0\n", "runAsUser: 0\n"}},
 		"jobs":   {file: "services: {web: {image: x}}\njobs: {a: {image: x}}\n", told: []string{"refused: jobs"}},
 		"what is known of an image yields to the file": {

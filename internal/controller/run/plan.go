@@ -201,6 +201,8 @@ func (p *Plan) findImage(s *Suite) error {
 			s.Build = b
 		} else if image, ok := p.Project.Image(name); ok {
 			s.Image = image
+		} else if b, ok := p.buildOf(name); ok {
+			s.Build = b
 		} else {
 			s.Image = name
 		}

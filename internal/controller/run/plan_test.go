@@ -55,6 +55,8 @@ func TestTheImageOfASuiteIsFoundInOrder(t *testing.T) {
 		{"the service called as the suite goes first", threeLines, "services: {sut: {build: .}, integration: {build: {context: ., target: x}}}", "integration", ""},
 		{"a build of the file", "version: 1\nbuild: {images: {e2e: {dockerfile: Dockerfile.test}}}\ntests: {integration: {image: e2e, command: x}}\n", "services: {a: {image: b}}", "e2e", ""},
 		{"a service's image", "version: 1\ntests: {integration: {image: a, command: x}}\n", "services: {a: {image: 'b:1'}}", "", "b:1"},
+		{"what a service builds under that name", "version: 1\ntests: {integration: {image: 'shop/app:latest', command: x}}\n", "services: {a: {build: ., image: shop/app}}", "a", ""},
+		{"a service that names what another one builds", "version: 1\ntests: {integration: {image: b, command: x}}\n", "services: {a: {build: ., image: shop/app}, b: {image: shop/app}}", "a", ""},
 		{"a reference", "version: 1\ntests: {integration: {image: 'node:20', command: x}}\n", "services: {a: {image: b}}", "", "node:20"},
 	} {
 		files := map[string]string{".conductor.yaml": tc.config, "docker-compose.qa.yml": tc.compose}
