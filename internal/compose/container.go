@@ -171,36 +171,33 @@ func (u *unit) security() {
 	}
 }
 
-// user sets the user by number. A group alone is nothing that a runtime takes.
+// user sets the user and the group by number, each also alone: the kubelet takes the other from the image.
 func (u *unit) user(sc *corev1.SecurityContext) {
-	name, group, hasGroup := strings.Cut(u.s.User, ":")
-	if name == "" && group == "" {
-		return
-	}
+	name, group, _ := strings.Cut(u.s.User, ":")
 	uid, ok := numeric(name)
 	gid, gok := numeric(group)
-	hasGroup = hasGroup && group != ""
 	if _, err := strconv.Atoi(name); err == nil && !ok {
 		u.refuse("user", "", "%s is no number of a user", u.s.User)
 		return
 	}
-	if !ok || hasGroup && !gok {
-		if u.s.User != u.c.o.ImageConfigs[u.image].User && !u.c.pending(u.s.Name) {
-			part, kept := u.s.User, "the container runs as the image's own user"
-			if ok {
-				part, kept = group, "the group is dropped"
-			}
-			u.say(LevelNote, Dropped, "user", "", "%s is a name, and the image's files of users are not read: %s. Numbers (uid:gid) are kept", part, kept)
-		}
-		if !ok {
-			return
-		}
-		hasGroup = false
+	var names []string
+	if name != "" && !ok {
+		names = append(names, name)
+	}
+	if group != "" && !gok {
+		names = append(names, group)
+	}
+	if len(names) > 0 && u.s.User != u.c.o.ImageConfigs[u.image].User && !u.c.pending(u.s.Name) {
+		u.say(LevelNote, Dropped, "user", "", "%s: the image's /etc/passwd is not read for names: what it says itself holds. Numbers (uid:gid) are kept", strings.Join(names, " and "))
+	}
+	if gok {
+		sc.RunAsGroup = &gid
+	}
+	if !ok {
+		return
 	}
 	sc.RunAsUser = &uid
-	if hasGroup {
-		sc.RunAsGroup = &gid
-	} else {
+	if !gok {
 		gid = uid
 	}
 	if uid != 0 {
@@ -209,7 +206,6 @@ func (u *unit) user(sc *corev1.SecurityContext) {
 	}
 }
 
-// numeric reads a user or group id. root is 0 in every image, and nobody 65534 in those of all distributions.
 func numeric(s string) (int64, bool) {
 	if s == "root" {
 		return 0, true

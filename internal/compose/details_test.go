@@ -169,12 +169,9 @@ func TestDetails(t *testing.T) {
 			objects: []string{"depends-on: db (healthy)\n"},
 		},
 		"users in part": {
-			file: "services:\n  a: {image: x, user: ':'}\n  b: {image: x, user: ':1000'}\n  c: {image: x, user: '1001:'}\n  d: {image: x, user: 'node:1002'}\n  e: {image: x, user: '1003:staff'}\n",
-			told: []string{
-				"!a.user", "note: b.user: :1000 is a name", "!c.user", "note: d.user: node:1002 is a name",
-				"note: e.user: staff is a name, and the image's files of users are not read: the group is dropped",
-			},
-			objects: []string{"!runAsGroup", "runAsUser: 1001\n", "runAsUser: 1003\n", "!1000", "!1002"},
+			file:    "services:\n  a: {image: x, user: ':'}\n  b: {image: x, user: ':1000'}\n  c: {image: x, user: '1001:'}\n  d: {image: x, user: 'node:1002'}\n  e: {image: x, user: '1003:staff'}\n  f: {image: x, user: 'node:staff'}\n",
+			told:    []string{"!a.user", "!b.user", "!c.user", "note: d.user: node: the image's", "note: e.user: staff: the image's", "note: f.user: node and staff: the image's"},
+			objects: []string{"runAsGroup: 1000\n", "!runAsUser: 1000\n", "runAsUser: 1001\n", "!runAsGroup: 1001\n", "runAsGroup: 1002\n", "!runAsUser: 1002", "runAsUser: 1003\n"},
 		},
 		"what is there and empty": {
 			file: "services: {web: {image: x, devices: [], cap_add: [], sysctls: {}, ulimits: {}, secrets: [], volumes: ['data:/data']}}\nvolumes: {data: {driver_opts: {}, labels: {}}}\n",

@@ -59,7 +59,7 @@ var serviceRows = []row{
 	{"env_file.required", Converted, "", "With false the file may be missing."},
 	{"env_file.format", Converted, "", "raw takes values as they stand."},
 	{"working_dir", Converted, "", "The container's workingDir."},
-	{"user", Approximated, "", "Numbers, and root and nobody: runAsUser and runAsGroup. With other names the container runs as the image's own user and without the group, with a note unless that is the same: the image's /etc/passwd and /etc/group are not read."},
+	{"user", Approximated, "", "Numbers, and root and nobody: runAsUser and runAsGroup. For other names what the image says itself holds, with a note unless that is the same: its /etc/passwd is not read."},
 	{"group_add", Converted, "", "Numbers become supplementalGroups; names other than root and nobody are refused: the image's /etc/group is not read."},
 	{"tty", Converted, "", "The container's tty."},
 	{"stdin_open", Converted, "", "The container's stdin."},
