@@ -206,6 +206,7 @@ func (u *unit) user(sc *corev1.SecurityContext) {
 	}
 }
 
+// numeric reads a user or group id. root is 0 in every image, and nobody 65534 in those of all distributions.
 func numeric(s string) (int64, bool) {
 	if s == "root" {
 		return 0, true
