@@ -206,6 +206,21 @@ func TestDetails(t *testing.T) {
 			file:    "services: {job: {image: x, restart: 'on-failure:0'}, web: {image: x, depends_on: {job: {condition: service_completed_successfully}}}}",
 			objects: []string{"backoffLimit: 0\n"},
 		},
+		"drivers of volumes": {
+			file: "services: {web: {image: x, volumes: ['aa:/a', 'bb:/b']}}\nvolumes: {aa: {driver: local}, bb: {driver: nfs}}\n",
+			told: []string{"!volumes.aa", "refused: volumes.bb.driver: the cluster's storage class decides"},
+		},
+		"a guest's user writes to its volumes": {
+			file:    "services: {a: {image: x}, b: {image: x, network_mode: 'service:a', user: '1001', volumes: ['data:/data']}}\nvolumes: {data: }\n",
+			objects: []string{"fsGroup: 1001\n"},
+		},
+		"a link by its own name": {
+			file: "services: {db: {image: x}, web: {image: x, links: ['db:db', 'db:store']}}", objects: []string{"name: store\n"}, told: []string{"!web.links"},
+		},
+		"a port of an image without a number": {
+			file: service("stop_grace_period: 1s"), convert: Options{ImageConfigs: map[string]ImageConfig{"x": {ExposedPorts: []string{"0/tcp", "70000/tcp", "5/quic", "6", "7/udp"}}}},
+			objects: []string{"!port: 0\n", "!70000", "!port: 5\n", "port: 6\n    protocol: TCP\n", "port: 7\n    protocol: UDP\n"},
+		},
 		"user 0": {file: service(`user: "0:0"`), objects: []string{"runAsGroup: 0\n", "runAsUser: 0\n"}},
 		"jobs":   {file: "services: {web: {image: x}}\njobs: {a: {image: x}}\n", told: []string{"refused: jobs"}},
 		"what is known of an image yields to the file": {
