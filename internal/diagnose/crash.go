@@ -16,7 +16,10 @@ func Crashes(p *corev1.Pod) int {
 }
 
 func crashes(p *corev1.Pod) (most int, of corev1.ContainerStatus) {
-	for _, c := range statuses(p) {
+	for i, c := range statuses(p) {
+		if end := c.State.Terminated; i < len(p.Status.InitContainerStatuses) && end != nil && end.ExitCode == 0 {
+			continue // It has done what it was there for, at whichever attempt.
+		}
 		n := int(c.RestartCount)
 		if c.State.Terminated != nil || c.State.Waiting != nil && c.LastTerminationState.Terminated != nil && c.State.Waiting.Reason == "CrashLoopBackOff" {
 			n++
