@@ -221,6 +221,17 @@ func TestDetails(t *testing.T) {
 			file: service("stop_grace_period: 1s"), convert: Options{ImageConfigs: map[string]ImageConfig{"x": {ExposedPorts: []string{"0/tcp", "70000/tcp", "5/quic", "6", "7/udp"}}}},
 			objects: []string{"!port: 0\n", "!70000", "!port: 5\n", "port: 6\n    protocol: TCP\n", "port: 7\n    protocol: UDP\n"},
 		},
+		"a mistake in a file of variables": {
+			file: service("env_file: [good.env, bad.env], label_file: bad.env"), files: map[string]string{"good.env": "X=1\n", "bad.env": "A=${X:?}\n\nB C=x\n"},
+			told: []string{"bad.env:3: refused: web.env_file: key cannot contain a space", "bad.env: refused: web.label_file: required variable X is missing a value", "!qa.yml"},
+		},
+		"a mistake in a raw file of variables": {
+			file: service("env_file: [{path: bad.env, format: raw}]"), files: map[string]string{"bad.env": "A=1\n=x\n"},
+			told: []string{"bad.env:2: refused: web.env_file: no variable name before ="},
+		},
+		"a mistake in the project's variables": {
+			file: service("user: root"), files: map[string]string{".env": "A='x\n"}, told: []string{".env:2: refused: env_file: unterminated quoted value"},
+		},
 		"user 0": {file: service(`user: "0:0"`), objects: []string{"runAsGroup: 0\n", "runAsUser: 0\n"}},
 		"jobs":   {file: "services: {web: {image: x}}\njobs: {a: {image: x}}\n", told: []string{"refused: jobs"}},
 		"what is known of an image yields to the file": {

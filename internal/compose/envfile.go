@@ -7,6 +7,8 @@ import (
 	"io"
 	"strings"
 	"unicode"
+
+	"github.com/compose-spec/compose-go/v2/dotenv"
 )
 
 // rawEnvFile reads files with format: raw, whose values stand as they are. compose-go leaves the format to its users; this one is what Docker
@@ -35,9 +37,23 @@ func rawEnvFile(file io.Reader, _ string, vars map[string]string, lookup func(ke
 	return lines.Err()
 }
 
+// variables adds what a file of variables sets to vars, or says what is wrong with it. Lookup knows all others.
+func (r *reader) variables(file, service, field, format string, data []byte, vars map[string]string, lookup dotenv.LookupFn) {
+	r.gapsIn(file, service, field, data, format == "raw", func(name string) bool {
+		_, own := vars[name]
+		_, other := lookup(name)
+		return own || other
+	})
+	if err := dotenv.ParseWithFormat(bytes.NewReader(data), file, vars, lookup, format); err != nil {
+		text := strings.TrimPrefix(err.Error(), "failed to read "+file+": ")
+		r.refuse(place{file: file, line: lineOf(text)}, service, field, "%s", yamlLine.ReplaceAllString(text, ""))
+	}
+}
+
 // gapsIn notes what nothing sets in a file of variables: names that stand alone, and, where values are interpolated, variables in them. What
-// the file itself sets, and those before it, is in own from the next line on.
-func (r *reader) gapsIn(file, service, field string, data []byte, raw bool, own map[string]bool, known func(name string) bool) {
+// the file itself sets is known from the next line on.
+func (r *reader) gapsIn(file, service, field string, data []byte, raw bool, known func(name string) bool) {
+	own := map[string]bool{}
 	n, quote := 0, byte(0) // The quote of a value with several lines.
 	note := func(name, what string) {
 		at := fmt.Sprintf("%s:%d:%s", file, n, name)

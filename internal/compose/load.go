@@ -255,19 +255,27 @@ func (p *Project) resolve(r *reader) error {
 	before := len(r.findings)
 	for _, name := range p.compose.ServiceNames() {
 		s := p.compose.Services[name]
-		own := map[string]bool{}
+		vars := map[string]string{}
 		for _, f := range s.EnvFiles {
 			if _, err := os.Lstat(f.Path); err != nil && !bool(f.Required) {
 				continue
 			}
-			r.gapsIn(r.rel(f.Path), name, "env_file", p.mayRead(r, name, "env_file", f.Path), f.Format == "raw", own, func(variable string) bool {
-				_, ok := p.compose.Environment[variable]
-				return ok || s.Environment[variable] != nil
-			})
+			if data, ok := p.mayRead(r, name, "env_file", f.Path); ok {
+				r.variables(r.rel(f.Path), name, "env_file", f.Format, data, vars, func(variable string) (string, bool) {
+					if v, ok := p.compose.Environment[variable]; ok {
+						return v, true
+					}
+					if v := s.Environment[variable]; v != nil {
+						return *v, true
+					}
+					return "", false
+				})
+			}
 		}
-		own = map[string]bool{}
 		for _, f := range s.LabelFiles {
-			r.gapsIn(r.rel(f), name, "label_file", p.mayRead(r, name, "label_file", f), false, own, func(string) bool { return false })
+			if data, ok := p.mayRead(r, name, "label_file", f); ok {
+				r.variables(r.rel(f), name, "label_file", "", data, map[string]string{}, func(string) (string, bool) { return "", false })
+			}
 		}
 		for _, h := range s.PreStart {
 			for _, f := range h.EnvFiles {
@@ -308,14 +316,14 @@ func (p *Project) readsMore() bool {
 	return false
 }
 
-func (p *Project) mayRead(r *reader, service, field, path string) []byte {
+func (p *Project) mayRead(r *reader, service, field, path string) ([]byte, bool) {
 	r.count = 0
 	at := p.sources.find(filepath.Base(path), "services", service, field)
 	data, ok := r.read(path, at, field)
 	if !ok {
 		r.findings[len(r.findings)-1].Service = service
 	}
-	return data
+	return data, ok
 }
 
 func (p *Project) checkBuild(r *reader, service string, b *types.BuildConfig) {

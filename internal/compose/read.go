@@ -11,7 +11,6 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/compose-spec/compose-go/v2/dotenv"
 	"github.com/compose-spec/compose-go/v2/template"
 	"go.yaml.in/yaml/v4"
 )
@@ -232,19 +231,15 @@ func (r *reader) local(s *source, n *yaml.Node, sc scope, service, field string)
 
 // dotenv reads files of variables; lookup has precedence when they refer to others.
 func (r *reader) dotenv(paths []string, lookup map[string]string, from place, field string) (map[string]string, error) {
-	own := map[string]bool{}
+	values, before := map[string]string{}, len(r.findings)
 	for _, p := range paths {
 		data, ok := r.read(p, from, field)
 		if !ok {
 			return nil, fs.ErrInvalid
 		}
-		r.gapsIn(r.rel(p), "", "env_file", data, false, own, func(name string) bool { _, ok := lookup[name]; return ok })
+		r.variables(r.rel(p), "", "env_file", "", data, values, func(name string) (string, bool) { v, ok := lookup[name]; return v, ok })
 	}
-	values, err := dotenv.GetEnvFromFile(lookup, paths)
-	if err != nil {
-		r.refuse(from, "", field, "%s", strings.ReplaceAll(err.Error(), r.dir+string(filepath.Separator), ""))
-	}
-	return values, err
+	return values, errorOf(r.findings[before:])
 }
 
 var errOutside = errors.New("leads out of the repository")
