@@ -232,6 +232,38 @@ func TestDetails(t *testing.T) {
 		"a mistake in the project's variables": {
 			file: service("user: root"), files: map[string]string{".env": "A='x\n"}, told: []string{".env:2: refused: env_file: unterminated quoted value"},
 		},
+		"a variable that no container can have": {file: service("environment: {'ä': x}"), told: []string{`refused: web.environment: "ä" cannot be the name of a variable`}},
+		"two services with one name": {
+			file: "services: {my_db: {image: x}, my-db: {image: x}}", told: []string{"has the same DNS name, my-db: rename one of them"},
+		},
+		"memory that others may share": {file: service("ipc: shareable"), told: []string{"!ipc"}},
+		"memory of another": {
+			file: "services: {web: {image: x}, other: {image: x, ipc: 'service:web'}}", told: []string{"refused: other.ipc"},
+		},
+		"models": {file: "services: {web: {image: x, models: [m]}}\nmodels: {m: {model: y}}\n", told: []string{"refused: web.models", "refused: models"}},
+		"a name with dots in a health check": {
+			file: "services:\n  api: {image: x, networks: {default: {aliases: [api.test]}}}\n  web: {image: x, healthcheck: {test: 'curl http://api.test:80/'}}\n",
+			told: []string{`refused: api.networks: the service web uses the name "api.test"`},
+		},
+		"a name in a file that must change": {
+			file: "services: {my_api: {image: x}, web: {image: x, volumes: ['./conf:/conf']}}", files: map[string]string{"conf": "proxy_pass http://my_api:80;\n"},
+			told:    []string{`conf: note: no Kubernetes Service can have the name "my_api": it is written my-api in the copy of this file`},
+			objects: []string{"proxy_pass http://my-api:80;"},
+		},
+		"a guest's hooks": {
+			file: "services: {a: {image: x}, b: {image: y, network_mode: 'service:a', pre_start: [{command: [hook]}]}}", objects: []string{"- hook\n        image: \"y\"\n"},
+		},
+		"volumes of nobody": {
+			file: "services: {web: {image: x, volumes_from: ['container:none']}}", told: []string{"refused: web.volumes_from: container:none is no service of the stack"},
+		},
+		"no path of a file": {file: "services: {web: {extends: {file: [a], service: b}}}", told: []string{"refused: web.extends.file: a path is expected here"}},
+		"a directory that has to be there": {
+			file: service("volumes: [{type: bind, source: ./none, target: /a, bind: {create_host_path: false}}, {type: bind, source: ./nor, target: /b}]"),
+			told: []string{"refused: web.volumes: none is not in the repository", "note: web.volumes: nor is not in the repository: it is an empty directory"},
+		},
+		"limits below what is asked when nothing is said": {
+			file: service("mem_limit: 16m, cpus: 0.005"), objects: []string{"requests:\n            cpu: 5m\n            memory: 16Mi\n"},
+		},
 		"user 0": {file: service(`user: "0:0"`), objects: []string{"runAsGroup: 0\n", "runAsUser: 0\n"}},
 		"jobs":   {file: "services: {web: {image: x}}\njobs: {a: {image: x}}\n", told: []string{"refused: jobs"}},
 		"what is known of an image yields to the file": {
