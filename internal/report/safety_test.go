@@ -344,3 +344,23 @@ func TestChecksAreMarkedAndClosed(t *testing.T) {
 		}
 	}
 }
+
+// TestSuitesThatEndOtherwise are those whose run went another way than they did.
+func TestSuitesThatEndOtherwise(t *testing.T) {
+	run := passed()
+	stopped := suite(v1alpha1.OutcomeCanceled, 0, 10, 13, "")
+	stopped.Name, stopped.ExitCode = "stopped", nil
+	run.Status.Suites = append(run.Status.Suites, v1alpha1.SuiteStatus{Name: "never"}, stopped, v1alpha1.SuiteStatus{Name: "untimed", Outcome: v1alpha1.OutcomePassed})
+	for _, c := range CheckRuns(run, []string{"never", "stopped", "untimed"}, nil) {
+		_, name, ok := strings.Cut(c.ExternalID, "/")
+		want := map[string][2]string{
+			"never": {"neutral", "Not run. "}, "stopped": {"cancelled", "Canceled after 3s"}, "untimed": {"success", "Passed"},
+		}[name]
+		if ok && want[0] != "" && (c.Conclusion != want[0] || !strings.HasPrefix(c.Title, want[1]) || name == "untimed" && c.Title != want[1]) {
+			t.Errorf("%s concludes %s, %q; want %v", name, c.Conclusion, c.Title, want)
+		}
+	}
+	if all := CheckRuns(run, nil, nil)[0]; !strings.Contains(all.Text, "7 passed") {
+		t.Errorf("the check run of all does not show its suites' logs:\n%s", all.Text)
+	}
+}
