@@ -240,6 +240,13 @@ func TestDetails(t *testing.T) {
 		"memory of another": {
 			file: "services: {web: {image: x}, other: {image: x, ipc: 'service:web'}}", told: []string{"refused: other.ipc"},
 		},
+		"processes of another": {
+			file: "services: {web: {image: x}, other: {image: x, pid: 'service:web'}}", convert: Options{Allow: Allowances()}, told: []string{"refused: other.pid: service:web: pods cannot see each other's processes"},
+		},
+		"profiles of security that are allowed": {
+			file: service("security_opt: ['seccomp=unconfined', 'apparmor=unconfined']"), convert: Options{Allow: Allowances()},
+			objects: []string{"appArmorProfile:\n            type: Unconfined\n", "seccompProfile:\n            type: Unconfined\n"},
+		},
 		"models": {file: "services: {web: {image: x, models: [m]}}\nmodels: {m: {model: y}}\n", told: []string{"refused: web.models", "refused: models"}},
 		"a name with dots in a health check": {
 			file: "services:\n  api: {image: x, networks: {default: {aliases: [api.test]}}}\n  web: {image: x, healthcheck: {test: 'curl http://api.test:80/'}}\n",
