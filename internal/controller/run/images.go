@@ -149,15 +149,25 @@ func (s *state) note(text string) {
 	}
 }
 
+// maxFindings is how many notes the conversion has room for.
+const maxFindings = 12
+
 // noteFindings tells what was converted with a difference, and of which images no more is known than the file says.
 func (s *state) noteFindings(stack *compose.Stack) {
+	count := 0
 	for _, f := range stack.Findings {
-		if f.Level != compose.LevelInfo {
+		if f.Level == compose.LevelInfo {
+			continue
+		}
+		if count++; count <= maxFindings {
 			s.note(f.String())
 		}
 	}
 	if len(s.images.Pending) > 0 {
 		return
+	}
+	if count > maxFindings {
+		s.note(fmt.Sprintf("%d further notes on what behaves otherwise than under compose: conductor plan prints them all", count-maxFindings))
 	}
 	var names []string
 	why := ""

@@ -213,6 +213,22 @@ func TestAnImageThatAServiceBuildsIsEverybodys(t *testing.T) {
 	}
 }
 
+// A conversion with very much to say leaves room for what else happens, and says that there is more.
+func TestManyNotesOfAConversionAreCounted(t *testing.T) {
+	b := newBench(t, "services: {a: {image: 'pinned@"+someDigest+"'}}")
+	s := b.settle()
+	stack := &compose.Stack{Findings: []compose.Finding{{Level: compose.LevelInfo, Reason: "no news"}}}
+	for i := range maxFindings + 7 {
+		stack.Findings = append(stack.Findings, compose.Finding{Level: compose.LevelNote, Reason: fmt.Sprint("note ", i)})
+	}
+	s.noteFindings(stack)
+	s.noteFindings(stack)
+	notes := b.run.Status.Notes
+	if len(notes) != maxFindings+1 || !strings.HasPrefix(notes[maxFindings], "7 further notes") {
+		t.Errorf("%d notes, the last %q", len(notes), notes[len(notes)-1])
+	}
+}
+
 // settleBut looks until one service alone is pending.
 func (b *bench) settleBut(service string) *state {
 	b.t.Helper()
