@@ -188,6 +188,12 @@ func TestDetails(t *testing.T) {
 		"a container's name with dots": {
 			file: service("container_name: my.web"), told: []string{`info: web.container_name: no Kubernetes Service can have the name "my.web"`, "!refused"},
 		},
+		"a container's name that only a file uses": {
+			file:    "services: {db: {image: x, container_name: shop_db}, web: {image: x, volumes: ['./conf:/conf']}}",
+			files:   map[string]string{"conf": "upstream: http://shop_db:80\ndatabase: shop_db\n"},
+			told:    []string{`info: db.container_name: no Kubernetes Service can have the name "shop_db"`, `conf: note: no Kubernetes Service can have the name "shop_db": it is written db`},
+			objects: []string{"upstream: http://db:80\n", "database: shop_db\n", "!name: shop-db\n"},
+		},
 		"profiles of security": {
 			file: service("security_opt: ['seccomp=unconfined', 'apparmor=unconfined', 'seccomp=./mine.json', 'credentialspec=x', 'systempaths=unconfined']"),
 			told: []string{"without a profile: seccomp=unconfined", "without a profile: apparmor=unconfined", "seccomp=./mine.json", "credentialspec=x", "systempaths=unconfined"},

@@ -156,8 +156,13 @@ func (c *converter) alias(service, name, field string) {
 		by := c.referrer(name)
 		to := dnsName(name)
 		switch {
-		case by == "" && field == "container_name":
+		case by == "" && field == "container_name" && strings.Contains(name, "."):
 			c.say(LevelInfo, Dropped, service, field, name, "no Kubernetes Service can have the name %q", name)
+			return
+		case by == "" && field == "container_name":
+			// Most have a name like this one for no reason. Mounted files and suites may use it all the same.
+			c.say(LevelInfo, Approximated, service, field, name, "no Kubernetes Service can have the name %q: where it is the host of an address it is written %s", name, c.names[service])
+			c.addRename(name, c.names[service])
 			return
 		case by == "" && (strings.Contains(name, ".") || c.reserved(to)):
 			c.say(LevelNote, Dropped, service, field, name, "no Kubernetes Service can have the name %q", name)

@@ -77,14 +77,14 @@ func TestTheImageOfASuiteIsFoundInOrder(t *testing.T) {
 func TestSuitesUseNamesThatResolve(t *testing.T) {
 	p, err := NewPlan(checkout(t, map[string]string{
 		".conductor.yaml": "version: 1\ntests:\n  shell: {image: x, command: 'curl http://my_api:80/ my_api', env: {API_URL: 'http://my_api/', DB_HOST: my_db, DB_NAME: my_db, PLAIN: web}}\n" +
-			"  words: {image: x, command: [psql, 'postgres://u@my_db/x']}\n  same: {image: x, command: 'curl http://web'}\n",
-		"docker-compose.qa.yml": "services: {my_api: {image: a}, my_db: {image: b}, web: {image: c}}",
+			"  words: {image: x, command: [psql, 'postgres://u@my_db/x']}\n  same: {image: x, command: 'curl http://web http://the_web/'}\n",
+		"docker-compose.qa.yml": "services: {my_api: {image: a}, my_db: {image: b}, web: {image: c, container_name: the_web}}",
 	}), nil, Bounds{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	same, shell, words := p.Suites[0].Test, p.Suites[1].Test, p.Suites[2].Test
-	if shell.Command.Shell != "curl http://my-api:80/ my_api" || words.Command.Args[1] != "postgres://u@my-db/x" || same.Command.Shell != "curl http://web" {
+	if shell.Command.Shell != "curl http://my-api:80/ my_api" || words.Command.Args[1] != "postgres://u@my-db/x" || same.Command.Shell != "curl http://web http://web/" {
 		t.Errorf("commands %q, %q and %q", shell.Command.Shell, words.Command.Args, same.Command.Shell)
 	}
 	if want := map[string]string{"API_URL": "http://my-api/", "DB_HOST": "my-db", "DB_NAME": "my_db", "PLAIN": "web"}; !maps.Equal(shell.Env, want) {
@@ -94,6 +94,7 @@ func TestSuitesUseNamesThatResolve(t *testing.T) {
 		t.Error("the configuration itself was changed")
 	}
 	want := []string{
+		`.conductor.yaml: note: tests.same.command: no Kubernetes Service can have the name "the_web": it is written web`,
 		`.conductor.yaml: note: tests.shell.command: no Kubernetes Service can have the name "my_api": it is written my-api`,
 		`.conductor.yaml: note: tests.shell.env.API_URL: no Kubernetes Service can have the name "my_api": it is written my-api`,
 		`.conductor.yaml: note: tests.shell.env.DB_HOST: no Kubernetes Service can have the name "my_db": it is written my-db`,
