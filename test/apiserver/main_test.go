@@ -41,6 +41,8 @@ func runTests(m *testing.M) int {
 		CRDDirectoryPaths:     []string{filepath.Join("..", "..", "charts", "conductor", "crds")},
 		ErrorIfCRDPathMissing: true,
 	}
+	// Nothing deletes what is in a namespace here, and each Run has a Service: the long form needs more addresses than the 254 that it has by itself.
+	env.ControlPlane.GetAPIServer().Configure().Set("service-cluster-ip-range", "10.0.0.0/16")
 	var err error
 	if config, err = env.Start(); err != nil {
 		fmt.Fprintln(os.Stderr, "start the API server (KUBEBUILDER_ASSETS is the directory of etcd and kube-apiserver):", err)
