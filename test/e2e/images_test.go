@@ -28,11 +28,10 @@ const unspoken = `services:
     image: shop/slow:latest
     command: sleep 1000
     pre_start: [{image: 'busybox:1.36', command: "sh -c 'test ! -e /copied.sh && echo hooked > /shared/by'"}]
-    volumes: ["shared:/shared"]
+    volumes: [/shared]
     healthcheck: {test: "grep -q hooked /shared/by && test -s /copied.sh"}
     stop_grace_period: 0s
     depends_on: {slow: {condition: service_healthy}}
-volumes: {shared: }
 `
 
 // TestTheHealthCheckOfAnImageHoldsTheGate runs a stack whose file says nothing about health, and in which one service runs what another one

@@ -26,8 +26,9 @@ import (
 const (
 	// tag is the tag that asks for a run.
 	tag = "run-integration-tests"
-	// patience is how long a test waits for what should take seconds.
-	patience = 90 * time.Second
+	// patience is how long a test waits for what should take seconds: a container runtime that hangs in an exec gives up after thirty, and then
+	// everything behind it is late.
+	patience = 3 * time.Minute
 )
 
 // repo is a repository of one test.
