@@ -3,12 +3,16 @@ package compose
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 	"unicode"
 
+	"github.com/compose-spec/compose-go/v2/consts"
 	"github.com/compose-spec/compose-go/v2/dotenv"
+	"github.com/compose-spec/compose-go/v2/loader"
 )
 
 // rawEnvFile reads files with format: raw, whose values stand as they are. compose-go leaves the format to its users; this one is what Docker
@@ -35,6 +39,26 @@ func rawEnvFile(file io.Reader, _ string, vars map[string]string, lookup func(ke
 		vars[key] = value
 	}
 	return lines.Err()
+}
+
+// projectName is the one that the variables give, before any file's own.
+func projectName(env map[string]string) string {
+	return loader.NormalizeProjectName(env[consts.ComposeProjectName])
+}
+
+// FilesOf are the compose files that COMPOSE_FILE among the variables names, which docker compose takes when it is given none:
+// https://docs.docker.com/compose/how-tos/environment-variables/envvars/
+func FilesOf(dir string, o LoadOptions) []string {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return nil
+	}
+	r := &reader{dir: abs, sources: sources{dir: abs}, seen: map[string]bool{}}
+	env := r.environment(abs, o)
+	if env["COMPOSE_FILE"] == "" {
+		return nil
+	}
+	return strings.Split(env["COMPOSE_FILE"], cmp.Or(env["COMPOSE_PATH_SEPARATOR"], ":"))
 }
 
 // variables adds what a file of variables sets to vars, or says what is wrong with it. Lookup knows all others.

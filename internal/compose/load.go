@@ -14,7 +14,6 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/compose-spec/compose-go/v2/consts"
 	"github.com/compose-spec/compose-go/v2/dotenv"
 	"github.com/compose-spec/compose-go/v2/loader"
 	"github.com/compose-spec/compose-go/v2/types"
@@ -140,26 +139,6 @@ func (p *Project) noteGaps(gaps []gap) {
 		}
 		p.findings = append(p.findings, g.Finding)
 	}
-}
-
-// projectName is the one that the variables give, before any file's own.
-func projectName(env map[string]string) string {
-	return loader.NormalizeProjectName(env[consts.ComposeProjectName])
-}
-
-// FilesOf are the compose files that COMPOSE_FILE among the variables names, which docker compose takes when it is given none:
-// https://docs.docker.com/compose/how-tos/environment-variables/envvars/
-func FilesOf(dir string, o LoadOptions) []string {
-	abs, err := filepath.Abs(dir)
-	if err != nil {
-		return nil
-	}
-	r := &reader{dir: abs, sources: sources{dir: abs}, seen: map[string]bool{}}
-	env := r.environment(abs, o)
-	if env["COMPOSE_FILE"] == "" {
-		return nil
-	}
-	return strings.Split(env["COMPOSE_FILE"], cmp.Or(env["COMPOSE_PATH_SEPARATOR"], ":"))
 }
 
 // environment is what variables are interpolated with. The process's own environment has no part in it.
