@@ -31,7 +31,7 @@ func install(program, dir string) (err error) {
 	defer func() {
 		to.Close()
 		if err != nil {
-			os.Remove(to.Name())
+			_ = os.Remove(to.Name())
 			err = fmt.Errorf("install into %s: %w", dir, err)
 		}
 	}()

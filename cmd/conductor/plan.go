@@ -34,8 +34,8 @@ type planning struct {
 	ask func() (imageConfig, error)
 }
 
-func (p *planning) flags(cmd *cobra.Command) *cobra.Command {
-	cmd.Flags().StringArrayVar(&p.allow, "allow", nil, "what your operator lets pods have beyond Pod Security's baseline (stacks.allow): "+join(compose.Allowances()))
+func (c *planning) flags(cmd *cobra.Command) *cobra.Command {
+	cmd.Flags().StringArrayVar(&c.allow, "allow", nil, "what your operator lets pods have beyond Pod Security's baseline (stacks.allow): "+join(compose.Allowances()))
 	return cmd
 }
 

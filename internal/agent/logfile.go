@@ -310,7 +310,7 @@ func (l *logFile) snapshot() (*snapshot, error) {
 	for i, part := range all {
 		if i == 1 && l.info.Dropped > 0 {
 			if err := s.gap(l.compress, l.info.Dropped); err != nil {
-				s.Close()
+				_ = s.Close()
 				return nil, err
 			}
 		}
@@ -319,7 +319,7 @@ func (l *logFile) snapshot() (*snapshot, error) {
 		}
 		f, err := os.Open(part.name)
 		if err != nil {
-			s.Close()
+			_ = s.Close()
 			return nil, fmt.Errorf("open a log: %w", err)
 		}
 		s.files = append(s.files, f)
@@ -327,7 +327,7 @@ func (l *logFile) snapshot() (*snapshot, error) {
 	}
 	if len(l.tail) == 0 && l.info.Dropped > 0 {
 		if err := s.gap(l.compress, l.info.Dropped); err != nil {
-			s.Close()
+			_ = s.Close()
 			return nil, err
 		}
 	}

@@ -347,7 +347,7 @@ func (s *server) logs(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
-		defer snap.Close()
+		defer func() { _ = snap.Close() }()
 		return serve(w, snap.size, func() (io.Reader, error) { return snap.reader(), nil })
 	}
 	lines := defaultTail

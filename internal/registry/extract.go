@@ -29,7 +29,7 @@ func (rec *Record) Extract(dir string) error {
 	if err != nil {
 		return fmt.Errorf("open the directory: %w", err)
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }()
 	for _, l := range rec.Layers {
 		if err := extract(root, l); err != nil {
 			return fmt.Errorf("extract %s: %w", l.Name, err)

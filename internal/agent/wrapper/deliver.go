@@ -53,12 +53,12 @@ func (w *wrapper) deliver(ctx context.Context, p *place, attempt *evidence.Attem
 		}
 		attempt.JUnit = c.upload(ctx, attempt, "JUnit files", archive{p, names, maxJUnit}, w.agent.PutJUnit)
 	}
-	c.try(ctx, func(ctx context.Context, _ func()) error { return w.agent.End(ctx, *attempt) })
+	_ = c.try(ctx, func(ctx context.Context, _ func()) error { return w.agent.End(ctx, *attempt) })
 	if attempt.ExitCode >= 0 {
 		names = note(attempt)(p.find(ctx, "artifacts", w.artifacts))
 		attempt.Artifacts = c.upload(ctx, attempt, "artifacts", archive{p, names, w.artifactsLimit}, w.agent.PutArtifacts)
 	}
-	c.try(ctx, func(ctx context.Context, _ func()) error { return w.agent.Complete(ctx, *attempt) })
+	_ = c.try(ctx, func(ctx context.Context, _ func()) error { return w.agent.Complete(ctx, *attempt) })
 	if c.failure != nil {
 		w.say("not all that is known of this test could be handed over: %v", c.failure)
 	}

@@ -47,7 +47,7 @@ func (p *process) reap() {
 		var status syscall.WaitStatus
 		pid, err := syscall.Wait4(-1, &status, 0, nil)
 		switch {
-		case err == syscall.EINTR: //nolint:errorlint // a system call returns it bare
+		case err == syscall.EINTR:
 			continue
 		case err != nil:
 			return

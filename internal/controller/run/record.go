@@ -54,7 +54,7 @@ func (r *Reconciler) record(ctx context.Context, s *state) error {
 	if err != nil {
 		return failure.Transientf(v1alpha1.ReasonDiskFull, err, "Conductor has no room to gather the record")
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	c := &collector{r: r, run: s.run, agent: agent, dir: dir}
 	layers, err := c.layers(ctx, known)
 	if err != nil {
