@@ -10,7 +10,6 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"golang.org/x/text/encoding"
 	"golang.org/x/text/encoding/htmlindex"
 	"golang.org/x/text/encoding/unicode"
 	"golang.org/x/text/transform"
@@ -33,7 +32,7 @@ var declaration = regexp.MustCompile(`^\x{FEFF}?\s*<\?xml[^>]*\bencoding\s*=\s*[
 func decode(r io.Reader) (text *bufio.Reader, problem string) {
 	in := bufio.NewReader(r)
 	head, _ := in.Peek(1 << 10) // Its error comes again with the next read.
-	var enc encoding.Encoding = unicode.UTF8
+	enc := unicode.UTF8
 	if m := declaration.FindSubmatch(head); m != nil {
 		label := strings.ToLower(string(m[1]))
 		declared, err := htmlindex.Get(label)
