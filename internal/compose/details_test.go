@@ -329,16 +329,11 @@ func TestDetails(t *testing.T) {
 
 // TestFactsOfServices are those that no object has: what is said of a service's health, and the ports that an address can lead to.
 func TestFactsOfServices(t *testing.T) {
-	dir := write(t, map[string]string{DefaultFile: `services:
+	stack, err := Convert(loadText(t, `services:
   vpn: {image: x, ports: ["80", "53/udp", "90/sctp"], healthcheck: {test: [CMD, look]}}
   client: {image: x, network_mode: "service:vpn", expose: [8080, 80], healthcheck: {test: check it}}
   plain: {image: x}
-`})
-	p, err := Load(dir, LoadOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	stack, err := Convert(p, Options{})
+`), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,6 +32,7 @@ func objectFields(o client.Object) (fields, error) {
 	return out, nil
 }
 
+// document is a file of its own as YAML.
 func document(v fields) ([]byte, error) {
 	w := &yamlWriter{}
 	if w.object(v); w.err != nil {

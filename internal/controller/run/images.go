@@ -68,7 +68,7 @@ func (r *Reconciler) noteAnswers(s *state) {
 func (r *Reconciler) imagesOf(run *v1alpha1.Run, p *Plan) *stackImages {
 	out := &stackImages{Images: Images{References: map[string]string{}, Hooks: map[string]string{}, Configs: map[string]compose.ImageConfig{}}}
 	// find asks for what is not known of an image that a service needs. The name is empty while it is being built.
-	find := func(service, name string) (ref string, known bool) {
+	find := func(service, name string) string {
 		ref, config, known := r.stackImage(run, name)
 		switch {
 		case known && config != nil:
@@ -79,20 +79,20 @@ func (r *Reconciler) imagesOf(run *v1alpha1.Run, p *Plan) *stackImages {
 		if !known && name != "" && !slices.Contains(out.ask, ref) {
 			out.ask = append(out.ask, ref)
 		}
-		return ref, known
+		return ref
 	}
 	for _, service := range p.Project.Services() {
 		for _, name := range p.Project.HookImages(service) {
 			if b, ok := p.buildOf(name); ok {
-				out.Hooks[name], _ = find(service, image(&run.Status, b).Reference())
+				out.Hooks[name] = find(service, image(&run.Status, b).Reference())
 			} else {
-				out.Hooks[name], _ = find(service, name)
+				out.Hooks[name] = find(service, name)
 			}
 		}
 		if b, ok := p.ServiceBuilds[service]; ok {
-			out.References[service], _ = find(service, image(&run.Status, b).Reference())
+			out.References[service] = find(service, image(&run.Status, b).Reference())
 		} else if name, ok := p.Project.Image(service); ok {
-			out.References[service], _ = find(service, name)
+			out.References[service] = find(service, name)
 		}
 	}
 	return out
