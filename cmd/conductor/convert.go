@@ -264,7 +264,7 @@ func (c *conversion) convert(ctx context.Context) (*compose.Stack, func([]compos
 		if err != nil {
 			return nil, same, err
 		}
-		configs = lookUp(ctx, ask, p, c.given, c.notes)
+		configs = lookUp(ctx, ask, projectImages(p, c.given), c.notes)
 	}
 	stack, err := compose.Manifest(p,
 		compose.Options{

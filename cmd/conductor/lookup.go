@@ -33,12 +33,9 @@ func userRegistries() (imageConfig, error) {
 	return r.ImageConfig, nil
 }
 
-// lookUp asks registries what a project's images say about themselves. What cannot be read is noted, and the conversion goes on without
-// it. Images of services that are built are asked about only where they are given.
-func lookUp(ctx context.Context, ask imageConfig, p *compose.Project, given map[string]string, notes io.Writer) map[string]compose.ImageConfig {
-	ctx, cancel := context.WithTimeout(ctx, lookUpTime)
-	defer cancel()
-	images := map[string]bool{}
+// projectImages are the images that a project runs and does not build, with those that are given for services.
+func projectImages(p *compose.Project, given map[string]string) []string {
+	var out []string
 	for _, service := range p.Services() {
 		names := p.HookImages(service)
 		if image, ok := p.Image(service); ok && given[service] == "" {
@@ -46,17 +43,25 @@ func lookUp(ctx context.Context, ask imageConfig, p *compose.Project, given map[
 		}
 		for _, name := range names {
 			if _, built := p.Builder(name); !built {
-				images[name] = true
+				out = append(out, name)
 			}
 		}
 		if given[service] != "" {
-			images[given[service]] = true
+			out = append(out, given[service])
 		}
 	}
+	return out
+}
+
+// lookUp asks registries what images say about themselves. What cannot be read is noted, and the conversion goes on without it.
+func lookUp(ctx context.Context, ask imageConfig, images []string, notes io.Writer) map[string]compose.ImageConfig {
+	ctx, cancel := context.WithTimeout(ctx, lookUpTime)
+	defer cancel()
+	slices.Sort(images)
 	var mu sync.Mutex
 	var wg sync.WaitGroup
 	configs, problems := map[string]compose.ImageConfig{}, map[string]string{}
-	for image := range images {
+	for _, image := range slices.Compact(images) {
 		wg.Go(func() {
 			_, file, err := ask(ctx, image)
 			var config compose.ImageConfig

@@ -23,6 +23,13 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == "wrap" {
 		os.Exit(wrapper.Main(os.Args[2:]))
 	}
+	if len(os.Args) > 1 && os.Args[1] == planChild {
+		if err := runPlanChild(os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "conductor:", err)
+			os.Exit(1)
+		}
+		return
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	err := rootCommand().ExecuteContext(ctx)

@@ -9,29 +9,32 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/compose"
-	"github.com/w3evolutionsllc/conductor/internal/controller/run"
-	"github.com/w3evolutionsllc/conductor/internal/evidence"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
-	"github.com/w3evolutionsllc/conductor/internal/jobs"
-	"github.com/w3evolutionsllc/conductor/internal/repoconfig"
+	"github.com/w3evolutionsllc/conductor/internal/plan"
+	"github.com/w3evolutionsllc/conductor/internal/registry"
 	"github.com/w3evolutionsllc/conductor/internal/settings"
 )
 
-// planning is what the commands plan and validate were told.
+// planning is what the commands plan and validate were given.
 type planning struct {
 	allow         []string
 	quiet, lookUp bool
+	// runFile and settingsFile hold a Run and an operator's settings; empty for a Run that does not exist and the defaults.
+	runFile, settingsFile string
 	// ask is asked about images.
 	ask func() (imageConfig, error)
+
+	dir      string
+	run      *v1alpha1.Run
+	settings settings.Settings
 }
 
 func (c *planning) flags(cmd *cobra.Command) *cobra.Command {
@@ -45,9 +48,13 @@ func validateCommand() *cobra.Command {
 		Use: "validate [DIR]", Short: "Check .conductor.yaml and the compose files of a checkout", Args: cobra.MaximumNArgs(1),
 		Long: "Check .conductor.yaml and the compose files of a checkout.\n\nExit status 0: valid, 1: not valid, 2: could not look.",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			p, _, err := c.plan(args)
+			err := c.prepare(args)
 			if err != nil {
-				return say(cmd.ErrOrStderr(), err)
+				return err
+			}
+			p, err := c.make(plan.Images{})
+			if err != nil {
+				return printRefusal(cmd.ErrOrStderr(), err)
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "valid: %d images to build, %d suites\n", len(p.Builds), len(p.Suites))
 			return nil
@@ -64,20 +71,22 @@ as a placeholder. What images say about themselves (HEALTHCHECK, EXPOSE, USER, C
 
 Exit status 0: valid, 1: not valid, 2: could not look.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			p, dir, err := c.plan(args)
-			if err == nil {
-				err = c.print(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr(), p, dir)
+			err := c.prepare(args)
+			if err != nil {
+				return err
 			}
-			return say(cmd.ErrOrStderr(), err)
+			return printRefusal(cmd.ErrOrStderr(), c.print(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr()))
 		},
 	}
 	cmd.Flags().BoolVarP(&c.quiet, "quiet", "q", false, "leave out the objects")
 	cmd.Flags().BoolVar(&c.lookUp, "lookup", false, "ask the registries what images say about themselves, with the logins of your Docker config")
+	cmd.Flags().StringVar(&c.runFile, "run", "", "plan for a Run that exists, with its names, ceilings and digests: the output of kubectl get run NAME -o yaml")
+	cmd.Flags().StringVar(&c.settingsFile, "settings", "", "plan with an operator's settings: config.yaml of Conductor's ConfigMap")
 	return c.flags(cmd)
 }
 
-// say prints what is wrong with a checkout and ends with status 1; other errors pass.
-func say(w io.Writer, err error) error {
+// printRefusal prints what is wrong with a checkout and ends with status 1; other errors are returned.
+func printRefusal(w io.Writer, err error) error {
 	var f *failure.Error
 	if !errors.As(err, &f) || f.Kind != failure.Terminal {
 		return err
@@ -86,104 +95,186 @@ func say(w io.Writer, err error) error {
 	return exitCode(1)
 }
 
-func (c *planning) plan(args []string) (*run.Plan, string, error) {
+// prepare checks what was given and finds what is planned, for whom.
+func (c *planning) prepare(args []string) error {
 	for _, a := range allowances(c.allow) {
 		if !slices.Contains(compose.Allowances(), a) {
-			return nil, "", fmt.Errorf("--allow %s: want one of %s", a, join(compose.Allowances()))
+			return fmt.Errorf("--allow %s: want one of %s", a, join(compose.Allowances()))
 		}
 	}
 	dir := "."
 	if len(args) > 0 {
 		dir = args[0]
 	}
-	abs, err := filepath.Abs(dir)
+	var err error
+	if c.dir, err = filepath.Abs(dir); err != nil {
+		return fmt.Errorf("find %s: %w", dir, err)
+	}
+	if st, err := os.Stat(c.dir); err != nil || !st.IsDir() {
+		return fmt.Errorf("%s is not a directory", dir)
+	}
+	c.settings = settings.Default()
+	if c.settingsFile != "" {
+		if c.settings, err = settings.Read(c.settingsFile); err != nil {
+			return err
+		}
+	} else {
+		c.settings.Image = "CONDUCTOR"
+	}
+	c.settings.Stacks.Allow = append(c.settings.Stacks.Allow, allowances(c.allow)...)
+	if c.runFile == "" {
+		c.run = c.anyRun()
+		return nil
+	}
+	data, err := os.ReadFile(c.runFile)
+	if err == nil {
+		err = yaml.UnmarshalStrict(data, &c.run)
+	}
 	if err != nil {
-		return nil, "", fmt.Errorf("find %s: %w", dir, err)
+		return fmt.Errorf("read the Run: %w", err)
 	}
-	if st, err := os.Stat(abs); err != nil || !st.IsDir() {
-		return nil, "", fmt.Errorf("%s is not a directory", dir)
-	}
-	p, err := run.NewPlan(abs, nil, run.Bounds{Ceilings: c.settings().Ceilings()})
-	return p, abs, err
+	return nil
 }
 
-// settings are the operator's as far as they are known here.
-func (c *planning) settings() settings.Settings {
-	set := settings.Default()
-	set.Stacks.Allow = allowances(c.allow)
-	return set
-}
-
-// paper is the registry of a plan: it has names and nothing else.
-type paper struct{ run.Registry }
-
-// Repository implements run.Registry.
-func (paper) Repository(_ v1alpha1.Repository, image string) string {
-	return strings.TrimSuffix("REGISTRY/"+image, "/")
-}
-
-// images are what a plan knows of the images of a stack.
-func (c *planning) images(ctx context.Context, p *run.Plan, notes io.Writer) (run.Images, error) {
-	images := run.Images{References: map[string]string{}, Pending: p.Project.Services()}
-	for service, build := range p.ServiceBuilds {
-		images.References[service] = paper{}.Repository(v1alpha1.Repository{}, build) + "@sha256:DIGEST"
-	}
-	if !c.lookUp {
-		return images, nil
-	}
-	ask, err := c.ask()
-	if err != nil {
-		return images, err
-	}
-	images.Configs = lookUp(ctx, ask, p.Project, nil, notes)
-	images.Pending = slices.DeleteFunc(images.Pending, func(service string) bool { return p.ServiceBuilds[service] == "" })
-	return images, nil
-}
-
-// planned is the Run that `plan` pretends to make.
-func (c *planning) planned(dir string) *v1alpha1.Run {
-	repo := v1alpha1.Repository{Owner: "OWNER", Name: filepath.Base(dir), CloneURL: "https://github.com/OWNER/" + url.PathEscape(filepath.Base(dir)) + ".git"}
+// anyRun is the Run that is planned for where none is given.
+func (c *planning) anyRun() *v1alpha1.Run {
+	repo := v1alpha1.Repository{Owner: "OWNER", Name: filepath.Base(c.dir), CloneURL: "https://github.com/OWNER/" + url.PathEscape(filepath.Base(c.dir)) + ".git"}
 	return &v1alpha1.Run{
-		ObjectMeta: metav1.ObjectMeta{Name: "plan", UID: types.UID("00000000-0000-0000-0000-000000000000")},
+		ObjectMeta: metav1.ObjectMeta{Name: "plan", Namespace: c.settings.Namespace, UID: types.UID("00000000-0000-0000-0000-000000000000")},
 		Spec: v1alpha1.RunSpec{
 			Repository: repo, Ref: "refs/tags/run-integration-tests", SHA: "0000000000000000000000000000000000000000",
-			Trust: v1alpha1.TrustUnprotected, Ceilings: c.settings().Ceilings(),
+			Trust: v1alpha1.TrustUnprotected, Ceilings: c.settings.Ceilings(),
 		},
 	}
 }
 
-func (c *planning) print(ctx context.Context, out, notes io.Writer, p *run.Plan, dir string) error {
-	r := c.planned(dir)
+// make plans with what is known of the images.
+func (c *planning) make(images plan.Images) (*plan.Plan, error) {
+	return plan.Make(plan.Input{Dir: c.dir, Run: c.run, Settings: c.settings, OwnProject: c.ownProject(), Images: images})
+}
+
+// ownProject is where the repository's images are; empty for a plan without settings, whose registry has no name.
+func (c *planning) ownProject() string {
+	if c.settings.Registry.Host == "" {
+		return ""
+	}
+	return registry.ImageRepository(registryOptions(c.settings), c.run.Spec.Repository, "")
+}
+
+// names are what a run would know; where no Run is given, placeholders.
+func (c *planning) names(configs map[string]compose.ImageConfig) plan.Names {
+	repository := func(build string) string { return "REGISTRY/" + build }
+	if c.settings.Registry.Host != "" {
+		repository = func(build string) string {
+			return registry.ImageRepository(registryOptions(c.settings), c.run.Spec.Repository, build)
+		}
+	}
+	return plan.Names{
+		Repository: repository,
+		Reference: func(build string) string {
+			for _, i := range c.run.Status.Images {
+				if i.Name == build && i.Digest != "" {
+					return i.Reference()
+				}
+			}
+			return repository(build) + "@sha256:DIGEST"
+		},
+		Argv: func(s *plan.Suite, image string) []string {
+			if own, ok := configs[image]; ok {
+				if argv := s.Argv(&own); len(argv) > 0 {
+					return argv
+				}
+			}
+			return []string{"WHAT-THE-IMAGE-RUNS"}
+		},
+	}
+}
+
+// images are what is known of the images that a plan uses: what a Run has noted, and with --lookup what they say about themselves.
+func (c *planning) images(ctx context.Context, p *plan.Plan, notes io.Writer) (plan.Images, error) {
+	images := plan.Images{References: map[string]string{}, Hooks: map[string]string{}}
+	names, noted := c.names(nil), map[string]string{}
+	for _, i := range c.run.Status.StackImages {
+		noted[i.Name] = i.Reference()
+	}
+	var ask []string
+	for _, use := range p.Uses {
+		name := use.Image
+		if n := noted[name]; n != "" {
+			name = n
+		}
+		if use.Build != "" {
+			name = names.Reference(use.Build)
+		}
+		if use.Hook {
+			images.Hooks[use.Image] = name
+		} else if name != use.Image {
+			images.References[use.Service] = name
+		}
+		if use.Build == "" || c.runFile != "" {
+			ask = append(ask, name)
+		}
+	}
+	if !c.lookUp {
+		return images, nil
+	}
+	for _, use := range p.Uses {
+		if use.Build == "" || c.runFile != "" {
+			images.Known = append(images.Known, use.Service)
+		}
+	}
+	for _, s := range p.Suites {
+		if s.Build == "" {
+			ask = append(ask, s.Image)
+		} else if c.runFile != "" {
+			ask = append(ask, names.Reference(s.Build))
+		}
+	}
+	registries, err := c.registries()
+	if err != nil {
+		return images, err
+	}
+	images.Configs = lookUp(ctx, registries, ask, notes)
+	return images, nil
+}
+
+// registries are asked as a run would ask them where there are settings, else as the user.
+func (c *planning) registries() (imageConfig, error) {
+	if c.settings.Registry.Host == "" {
+		return c.ask()
+	}
+	r, err := registry.New(registryOptions(c.settings))
+	if err != nil {
+		return nil, err
+	}
+	return r.ImageConfig, nil
+}
+
+// print plans and prints the plan.
+func (c *planning) print(ctx context.Context, out, notes io.Writer) error {
+	p, err := c.make(plan.Images{})
+	if err != nil {
+		return err
+	}
 	images, err := c.images(ctx, p, notes)
 	if err != nil {
 		return err
 	}
-	stack, err := (&run.Reconciler{Settings: c.settings(), Registry: paper{}}).Convert(r, p, images)
-	if err != nil {
+	if p, err = c.make(images); err != nil {
 		return err
 	}
-	for _, f := range stack.Findings {
+	for _, f := range p.Findings {
 		fmt.Fprintln(notes, f)
 	}
 	for _, n := range p.Notes {
 		fmt.Fprintln(notes, n)
 	}
-	fmt.Fprintf(out, "# %s\n#\n# Builds\n", run.ConfigFile)
-	for _, b := range p.Builds {
-		fmt.Fprintf(out, "#   %s: context %s, %s%s\n", b.Name, b.Context, dockerfile(b), target(b.Target))
-	}
-	fmt.Fprintln(out, "# Services, in the order of their start")
-	for _, s := range stack.Services {
-		fmt.Fprintf(out, "#   %s%s\n", s.Name, after(s))
-	}
-	fmt.Fprintln(out, "# Suites")
-	for _, s := range p.Suites {
-		fmt.Fprintf(out, "#   %s: image %s, %s, at most %s\n", s.Name, firstOf(s.Build, s.Image), describe(s.Test.Command), s.Test.Timeout.Duration)
-	}
+	names := c.names(images.Configs)
+	printSummary(out, p, names)
 	if c.quiet {
 		return nil
 	}
-	objects, err := plannedObjects(r, p, stack)
+	objects, err := p.Objects(names)
 	if err != nil {
 		return err
 	}
@@ -197,62 +288,29 @@ func (c *planning) print(ctx context.Context, out, notes io.Writer, p *run.Plan,
 	return nil
 }
 
+// printSummary prints what is built, started and tested, as comments.
+func printSummary(out io.Writer, p *plan.Plan, names plan.Names) {
+	fmt.Fprintf(out, "# %s\n#\n# Builds\n", plan.ConfigFile)
+	for _, b := range p.Builds {
+		fmt.Fprintf(out, "#   %s: context %s, %s%s\n", b.Name, b.Context, dockerfile(b), target(b.Target))
+	}
+	fmt.Fprintln(out, "# Services, in the order of their start")
+	for _, s := range p.Services {
+		fmt.Fprintf(out, "#   %s%s\n", s.Name, after(s))
+	}
+	fmt.Fprintln(out, "# Suites")
+	for i := range p.Suites {
+		s := &p.Suites[i]
+		fmt.Fprintf(out, "#   %s: image %s, %s, at most %s\n", s.Name, firstOf(s.Build, s.Image), describe(s, names), s.Test.Timeout.Duration)
+	}
+}
+
 // dockerfile says where a build's Dockerfile is.
-func dockerfile(b run.Build) string {
+func dockerfile(b plan.Build) string {
 	if b.Inline != "" {
 		return "the Dockerfile in the compose file"
 	}
 	return b.Dockerfile
-}
-
-// plannedObjects are the objects of a run in the order in which they are made, but for Secrets.
-func plannedObjects(r *v1alpha1.Run, p *run.Plan, stack *compose.Stack) ([]client.Object, error) {
-	set := settings.Default()
-	clone, err := url.Parse(r.Spec.Repository.CloneURL)
-	if err != nil {
-		return nil, fmt.Errorf("the clone address: %w", err)
-	}
-	var objects []client.Object
-	for _, b := range p.Builds {
-		job, err := jobs.Kaniko(jobs.KanikoInput{
-			Run: r, Image: b.Name, Namespace: set.Builds.Namespace, Executor: set.Builds.Image, CloneURL: clone, Context: b.Context, Dockerfile: b.Dockerfile,
-			Inline: b.Inline, Target: b.Target, Args: b.Args, Repository: paper{}.Repository(r.Spec.Repository, b.Name), Secret: jobs.BuildSecretName(r), Timeout: set.Builds.Timeout.Duration,
-			CPU: set.Builds.CPU, Memory: set.Builds.Memory,
-		})
-		if err != nil {
-			return nil, err
-		}
-		objects = append(objects, job)
-	}
-	fence, err := jobs.Fence(r, nil)
-	if err != nil {
-		return nil, err
-	}
-	limits, err := jobs.Limits(r)
-	if err != nil {
-		return nil, err
-	}
-	objects = append(objects, jobs.Namespace(r, len(stack.Allowed) > 0), jobs.RoleBinding(r, set.ServiceAccount, set.Namespace))
-	objects = append(append(objects, limits...), fence, jobs.AgentBinding(r))
-	objects = append(objects, jobs.Agent(r, "CONDUCTOR", "")...)
-	objects = append(objects, stack.Objects()...)
-	for _, s := range p.Suites {
-		image := s.Image
-		if s.Build != "" {
-			image = "REGISTRY/" + s.Build + "@sha256:DIGEST"
-		}
-		argv := jobs.Literal(s.Test.Command.Argv())
-		if len(argv) == 0 {
-			argv = []string{"WHAT-THE-IMAGE-RUNS"}
-		}
-		for shard := range s.Test.Shards {
-			objects = append(objects, jobs.Test(jobs.TestInput{
-				Run: r, Key: evidence.AttemptKey{Suite: s.Name, Shard: shard, Number: 1}, Shards: s.Test.Shards, Image: image, Wrapper: "CONDUCTOR",
-				Argv: argv, Env: s.Test.Env, Timeout: s.Test.Timeout.Duration, JUnit: s.Test.Reports.JUnit, Artifacts: s.Test.Artifacts,
-			}))
-		}
-	}
-	return append(objects, jobs.Wall(r, nil)...), nil
 }
 
 func target(t string) string {
@@ -262,7 +320,7 @@ func target(t string) string {
 	return ", target " + t
 }
 
-func after(s compose.Service) string {
+func after(s plan.Service) string {
 	text := ""
 	for _, d := range s.DependsOn {
 		text += fmt.Sprintf(", after %s (%s)", d.Service, d.Condition)
@@ -278,9 +336,14 @@ func firstOf(values ...string) string {
 	return values[i]
 }
 
-func describe(c repoconfig.Command) string {
-	if c.Shell != "" {
-		return "sh -c " + fmt.Sprintf("%q", c.Shell)
+// describe is what a suite runs.
+func describe(s *plan.Suite, names plan.Names) string {
+	if shell := s.Test.Command.Shell; shell != "" {
+		return fmt.Sprintf("sh -c %q", shell)
 	}
-	return fmt.Sprintf("%q", c.Args)
+	argv := s.Argv(nil)
+	if len(argv) == 0 {
+		argv = names.Argv(s, s.Image)
+	}
+	return fmt.Sprintf("%q", argv)
 }

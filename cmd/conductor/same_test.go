@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -14,14 +15,14 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/compose"
-	"github.com/w3evolutionsllc/conductor/internal/controller/run"
 	"github.com/w3evolutionsllc/conductor/internal/jobs"
-	"github.com/w3evolutionsllc/conductor/internal/settings"
+	"github.com/w3evolutionsllc/conductor/internal/plan"
 )
 
 // golden are the cases of the converter, which every one of the three has to convert alike.
@@ -68,7 +69,7 @@ func TestConvertPlanAndRunMakeTheSameObjects(t *testing.T) {
 			if err := os.CopyFS(".", os.DirFS(root)); err != nil {
 				t.Fatal(err)
 			}
-			if err := os.WriteFile(run.ConfigFile, []byte(config), 0o600); err != nil {
+			if err := os.WriteFile(plan.ConfigFile, []byte(config), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			for _, a := range compose.Allowances() {
@@ -109,33 +110,59 @@ func planAndRun(t *testing.T) (ran, shown map[string]any, built map[string]strin
 		c.allow = append(c.allow, string(a))
 	}
 	makeDockerfiles(t)
-	p, dir, err := c.plan([]string{"."})
+	if err := c.prepare([]string{"."}); err != nil {
+		t.Fatal(err)
+	}
+	first, err := c.make(plan.Images{})
 	if err != nil {
 		return nil, nil, nil, err.Error()
 	}
-	set := settings.Default()
-	set.Stacks.Allow = compose.Allowances()
-	r := c.planned(dir)
-	images := run.Images{References: map[string]string{}, Configs: lookUp(t.Context(), everyImage, p.Project, nil, io.Discard)}
-	for service, build := range p.ServiceBuilds {
-		images.References[service] = "REGISTRY/" + build + "@sha256:DIGEST"
-		images.Pending = append(images.Pending, service)
-	}
-	stack, err := (&run.Reconciler{Settings: set, Registry: paper{}}).Convert(r, p, images)
+	images, err := c.images(t.Context(), first, io.Discard)
 	if err != nil {
-		return nil, nil, nil, err.Error()
+		t.Fatal(err)
 	}
-	data, err := compose.YAML(stack)
+	p := throughAChild(t, plan.Input{Dir: c.dir, Run: c.run, Settings: c.settings, Images: images})
+	if p.Refused != nil {
+		return nil, nil, nil, p.Refused.Sentence
+	}
+	data, err := compose.YAML(&compose.Stack{Shared: p.Plan.StackObjects()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	var out, notes bytes.Buffer
-	if err := c.print(t.Context(), &out, &notes, p, dir); err != nil {
+	if err := c.print(t.Context(), &out, &notes); err != nil {
 		t.Fatalf("the run converts, and plan says %v", err)
 	}
 	ran, shown = objectsOf(t, string(data)), objectsOf(t, out.String())
 	maps.DeleteFunc(shown, func(key string, _ any) bool { return ran[key] == nil })
 	return ran, shown, images.References, ""
+}
+
+// throughAChild is the answer of a child to an input, as a run reads it.
+func throughAChild(t *testing.T, input plan.Input) plan.Answer {
+	t.Helper()
+	data, err := json.Marshal(input)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wire bytes.Buffer
+	if err := runPlanChild(bytes.NewReader(data), &wire); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := plan.Read(bytes.NewReader(wire.Bytes()), input.Run, input.Settings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if answer.Plan != nil {
+		err = plan.ReadContents(&wire, func(content *corev1.ConfigMap) error {
+			answer.Plan.Contents = append(answer.Plan.Contents, content)
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return answer
 }
 
 // makeDockerfiles puts Dockerfiles where the cases, which nobody builds, lack them.

@@ -19,6 +19,7 @@ import (
 
 	"github.com/w3evolutionsllc/conductor/internal/agent"
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/child"
 	"github.com/w3evolutionsllc/conductor/internal/command"
 	"github.com/w3evolutionsllc/conductor/internal/controller/delivery"
 	"github.com/w3evolutionsllc/conductor/internal/controller/run"
@@ -70,11 +71,7 @@ func wire(mgr manager.Manager, set settings.Settings, f serveFlags, log *slog.Lo
 	if err != nil {
 		return fmt.Errorf("connect to GitHub: %w", err)
 	}
-	images, err := registry.New(registry.Options{
-		Host: set.Registry.Host, Prefix: set.Registry.Prefix, Insecure: set.Registry.Insecure,
-		Records: set.Registry.Records, Mirrors: set.Registry.Mirrors,
-		PushConfigFile: set.Registry.PushConfigFile, PullConfigFile: set.Registry.PullConfigFile,
-	})
+	images, err := registry.New(registryOptions(set))
 	if err != nil {
 		return fmt.Errorf("connect to the registry: %w", err)
 	}
@@ -87,6 +84,7 @@ func wire(mgr manager.Manager, set settings.Settings, f serveFlags, log *slog.Lo
 	}
 	runner := &run.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Kube: kube, GitHub: gh, Registry: images, Settings: set, Dir: f.dir, Log: log,
+		Planner: planner{child.Runner{Limits: child.DefaultLimits}, log},
 		// The App's key is the one secret that every replica has and no stack; tokens that are derived of it tell nothing of it.
 		Agents: agents{agent.New(agent.Options{Key: func() ([]byte, error) { return os.ReadFile(set.GitHub.PrivateKeyFile) }})},
 	}
@@ -99,6 +97,15 @@ func wire(mgr manager.Manager, set settings.Settings, f serveFlags, log *slog.Lo
 		return err
 	}
 	return wireHTTP(mgr, set, f, rules, log)
+}
+
+// registryOptions are those of the operator's registry.
+func registryOptions(set settings.Settings) registry.Options {
+	return registry.Options{
+		Host: set.Registry.Host, Prefix: set.Registry.Prefix, Insecure: set.Registry.Insecure,
+		Records: set.Registry.Records, Mirrors: set.Registry.Mirrors,
+		PushConfigFile: set.Registry.PushConfigFile, PullConfigFile: set.Registry.PullConfigFile,
+	}
 }
 
 // agents are the stacks' agents as the controllers ask for them.

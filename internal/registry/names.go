@@ -21,13 +21,18 @@ const maxComponent = 64
 // Repository names where an image of a repository is pushed, as host/prefix/owner/name/image; without image, the
 // repository's own place. Two images never share a name: what has to be spelled differently gets a hash of itself.
 func (r *Registry) Repository(repo v1alpha1.Repository, image string) string {
-	parts := []string{r.o.Host}
-	if r.o.Prefix != "" {
-		parts = append(parts, r.o.Prefix)
+	return ImageRepository(r.o, repo, image)
+}
+
+// ImageRepository is Repository without a connection.
+func ImageRepository(o Options, repo v1alpha1.Repository, image string) string {
+	parts := []string{o.Host}
+	if o.Prefix != "" {
+		parts = append(parts, o.Prefix)
 	}
 	// GitHub's names do not differ by case alone, an image's may.
 	owner := spell(strings.ToLower(repo.Owner))
-	if first, _, _ := strings.Cut(strings.TrimPrefix(r.o.Records, "/"), "/"); owner == first {
+	if first, _, _ := strings.Cut(strings.TrimPrefix(o.Records, "/"), "/"); owner == first {
 		owner = hashed(owner) // or the images of this owner would stand among the records
 	}
 	parts = append(parts, owner, spell(strings.ToLower(repo.Name)))

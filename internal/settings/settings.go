@@ -35,6 +35,7 @@ type Settings struct {
 	GitHub   GitHub   `json:"github"`
 	Registry Registry `json:"registry"`
 	Builds   Builds   `json:"builds"`
+	Planning Planning `json:"planning"`
 	Stacks   Stacks   `json:"stacks"`
 	Keep     Keep     `json:"keep"`
 	Triggers Triggers `json:"triggers"`
@@ -95,6 +96,12 @@ type Builds struct {
 	MemoryLimit string `json:"memoryLimit,omitempty"`
 }
 
+// Planning says how runs are planned: each in a process of its own, of at most 256 MiB and 10 seconds of CPU time.
+type Planning struct {
+	// AtOnce is how many runs are planned at a time.
+	AtOnce int `json:"atOnce"`
+}
+
 // Stacks says what stacks may be and reach.
 type Stacks struct {
 	// Host is the public host name of a service, with {service} and {run}; empty means no public addresses.
@@ -153,6 +160,7 @@ func Default() Settings {
 			Namespace: "conductor-builds", Image: "ghcr.io/osscontainertools/kaniko:v1.28.3",
 			Timeout: d(30 * time.Minute), CPU: "500m", Memory: "512Mi",
 		},
+		Planning:   Planning{AtOnce: 1},
 		Stacks:     Stacks{Scheme: "https"},
 		Keep:       Keep{Default: d(24 * time.Hour), Max: d(7 * 24 * time.Hour)},
 		Triggers:   Triggers{Tags: []string{"run-integration-tests", "run-integration-tests/*"}, PollInterval: d(3 * time.Minute)},
@@ -213,6 +221,9 @@ func (s Settings) check() error {
 	}
 	if len(s.GitHub.WebhookSecretFiles) == 0 {
 		bad("github.webhookSecretFiles is empty: deliveries could not be verified")
+	}
+	if s.Planning.AtOnce < 1 {
+		bad("planning.atOnce must be at least 1")
 	}
 	if s.Registry.Type != RegistryOCI {
 		bad("registry.type %q is unknown; it is oci", s.Registry.Type)

@@ -8,12 +8,9 @@ import (
 	"sync"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
-	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/diagnose"
@@ -197,17 +194,6 @@ func (r *Reconciler) createAgentSecret(ctx context.Context, run *v1alpha1.Run) e
 	}
 	if err := r.Client.Create(ctx, jobs.AgentSecret(run, conductor, wrapper)); err != nil && !apierrors.IsAlreadyExists(err) {
 		return fmt.Errorf("create the agent's secret: %w", err)
-	}
-	return nil
-}
-
-// podOf is the pod that a workload makes; nil for another kind.
-func podOf(workload client.Object) *corev1.PodSpec {
-	switch w := workload.(type) {
-	case *appsv1.Deployment:
-		return &w.Spec.Template.Spec
-	case *batchv1.Job:
-		return &w.Spec.Template.Spec
 	}
 	return nil
 }

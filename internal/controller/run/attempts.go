@@ -17,6 +17,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 	"github.com/w3evolutionsllc/conductor/internal/jobs"
+	"github.com/w3evolutionsllc/conductor/internal/plan"
 )
 
 // overtime is how long after its time limit a test's wrapper may be silent before Conductor ends the test itself.
@@ -24,7 +25,7 @@ const overtime = 30 * time.Second
 
 // observeAttempt lets an attempt go and learns how it ended: from its wrapper, by way of the agent, or where that says nothing
 // from its pod.
-func (r *Reconciler) observeAttempt(ctx context.Context, s *state, t Suite, st *v1alpha1.SuiteStatus, a *v1alpha1.AttemptStatus, agent *agentWatch, pods []*corev1.Pod) error {
+func (r *Reconciler) observeAttempt(ctx context.Context, s *state, t plan.Suite, st *v1alpha1.SuiteStatus, a *v1alpha1.AttemptStatus, agent *agentWatch, pods []*corev1.Pod) error {
 	key := keyOf(t.Name, *a)
 	if a.StartedAt == nil {
 		if err := agent.Go(ctx, key); err != nil {
@@ -101,7 +102,7 @@ const doubt = 30 * time.Second
 
 // settle notes how an attempt ended. A test that ended well, or by itself, did what its wrapper says; one that was ended from outside
 // may have been killed for its memory or taken away with its pod, which only the pod's status tells.
-func (r *Reconciler) settle(s *state, t Suite, a *v1alpha1.AttemptStatus, seen evidence.Attempt, pod *corev1.Pod) {
+func (r *Reconciler) settle(s *state, t plan.Suite, a *v1alpha1.AttemptStatus, seen evidence.Attempt, pod *corev1.Pod) {
 	if pod == nil || seen.ExitCode == 0 || seen.TimedOut || seen.Signal == "" && !deletedBefore(pod, seen.FinishedAt) {
 		judge(t, a, seen)
 		return
@@ -146,7 +147,7 @@ func deletedBefore(pod *corev1.Pod, at time.Time) bool {
 }
 
 // judge notes how an attempt ended, as its wrapper saw it.
-func judge(t Suite, a *v1alpha1.AttemptStatus, seen evidence.Attempt) {
+func judge(t plan.Suite, a *v1alpha1.AttemptStatus, seen evidence.Attempt) {
 	finished := metav1.NewMicroTime(seen.FinishedAt)
 	a.FinishedAt = &finished
 	switch code := int32(seen.ExitCode); {
@@ -171,7 +172,7 @@ func judge(t Suite, a *v1alpha1.AttemptStatus, seen evidence.Attempt) {
 }
 
 // lost notes how an attempt ended whose wrapper could not say so: it was killed with its container, or its pod was taken away.
-func lost(s *state, t Suite, a *v1alpha1.AttemptStatus, pod *corev1.Pod, f *diagnose.Finding) {
+func lost(s *state, t plan.Suite, a *v1alpha1.AttemptStatus, pod *corev1.Pod, f *diagnose.Finding) {
 	a.FinishedAt = s.micro()
 	a.Outcome, a.Reason, a.Message = v1alpha1.OutcomeError, v1alpha1.ReasonCrashed, "The tests of "+t.Name+" were lost, and nothing says why"
 	if f != nil {
@@ -183,7 +184,7 @@ func lost(s *state, t Suite, a *v1alpha1.AttemptStatus, pod *corev1.Pod, f *diag
 }
 
 // missingTestPod handles an attempt whose pod is not there (yet, or any more).
-func (r *Reconciler) missingTestPod(ctx context.Context, s *state, t Suite, a *v1alpha1.AttemptStatus) error {
+func (r *Reconciler) missingTestPod(ctx context.Context, s *state, t plan.Suite, a *v1alpha1.AttemptStatus) error {
 	s.lookAgain(5 * time.Second)
 	if timeLeft(a.StartedAt, 5*time.Second, s.now) > 0 {
 		return nil
@@ -211,7 +212,7 @@ func (r *Reconciler) missingTestPod(ctx context.Context, s *state, t Suite, a *v
 	return nil
 }
 
-func (r *Reconciler) deleteTest(ctx context.Context, run *v1alpha1.Run, t Suite, a v1alpha1.AttemptStatus) error {
+func (r *Reconciler) deleteTest(ctx context.Context, run *v1alpha1.Run, t plan.Suite, a v1alpha1.AttemptStatus) error {
 	job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Name: jobs.TestName(keyOf(t.Name, a), t.Test.Shards), Namespace: jobs.StackName(run)}}
 	return client.IgnoreNotFound(r.Client.Delete(ctx, job, client.PropagationPolicy(metav1.DeletePropagationBackground)))
 }

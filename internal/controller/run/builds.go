@@ -3,12 +3,10 @@ package run
 import (
 	"context"
 	"fmt"
-	"net/url"
 	"regexp"
 	"strings"
 	"time"
 
-	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -18,6 +16,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/diagnose"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 	"github.com/w3evolutionsllc/conductor/internal/jobs"
+	"github.com/w3evolutionsllc/conductor/internal/plan"
 )
 
 // builds has every image built by a Job of its own, all at once, and learns their digests.
@@ -59,7 +58,7 @@ func (r *Reconciler) builds(ctx context.Context, s *state) error {
 
 // startBuilds makes the Jobs that are not there yet.
 func (r *Reconciler) startBuilds(ctx context.Context, s *state) error {
-	var missing []Build
+	var missing []plan.Build
 	for _, b := range s.plan.Builds {
 		if image(s.status(), b.Name).Job == "" {
 			missing = append(missing, b)
@@ -79,7 +78,7 @@ func (r *Reconciler) startBuilds(ctx context.Context, s *state) error {
 	for _, b := range missing {
 		img := image(s.status(), b.Name)
 		img.Repository = r.Registry.Repository(s.run.Spec.Repository, b.Name)
-		job, err := r.kaniko(s, b, img.Repository)
+		job, err := s.plan.BuildJob(b, img.Repository)
 		if err != nil {
 			return err
 		}
@@ -89,20 +88,6 @@ func (r *Reconciler) startBuilds(ctx context.Context, s *state) error {
 		img.Job, img.StartedAt = job.Name, s.micro()
 	}
 	return nil
-}
-
-func (r *Reconciler) kaniko(s *state, b Build, repository string) (*batchv1.Job, error) {
-	clone, err := url.Parse(s.run.Spec.Repository.CloneURL)
-	if err != nil || clone.Host == "" {
-		return nil, failure.Terminalf(v1alpha1.ReasonInvalidConfig, err, "The repository's clone address %q is not a URL", s.run.Spec.Repository.CloneURL)
-	}
-	set := r.Settings
-	return jobs.Kaniko(jobs.KanikoInput{
-		Run: s.run, Image: b.Name, Namespace: set.Builds.Namespace, Executor: set.Builds.Image, CloneURL: clone,
-		Context: b.Context, Dockerfile: b.Dockerfile, Inline: b.Inline, Target: b.Target, Args: b.Args, Repository: repository,
-		Insecure: set.Registry.Insecure, Mirrors: set.Registry.Mirrors, Secret: jobs.BuildSecretName(s.run), Timeout: set.Builds.Timeout.Duration,
-		CPU: set.Builds.CPU, Memory: set.Builds.Memory, MemoryLimit: set.Builds.MemoryLimit,
-	})
 }
 
 // buildSecret writes the git and registry credentials of one Run's builds. It is never read back: what a crash left behind is

@@ -7,65 +7,91 @@ import (
 	"os"
 	"slices"
 	"syscall"
+	"time"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
+	"github.com/w3evolutionsllc/conductor/internal/plan"
 )
 
-// checkout reads the repository's files at the Run's SHA and plans the Run. After a restart it reads them again: the
-// same commit makes the same plan.
+// checkout reads the repository's files at the Run's SHA and has the Run planned, and planned again whenever more is known of its images.
+// After a restart it reads them again: the same commit makes the same plan. The stages that follow use the newest plan that there is.
 func (r *Reconciler) checkout(ctx context.Context, s *state) error {
-	if s.plan = r.plans.get(s.run.UID); s.plan != nil {
-		return nil
+	if !r.plans.has(s.run.UID) {
+		if s.open(v1alpha1.ConditionCheckedOut) {
+			s.begin(v1alpha1.ConditionCheckedOut, "Reading "+plan.ConfigFile+" and the compose files at "+short(s.run.Spec.SHA))
+		}
+		dir, err := r.readFiles(ctx, s.run)
+		if err != nil {
+			return err
+		}
+		r.plans.add(s.run.UID, dir)
 	}
-	if s.open(v1alpha1.ConditionCheckedOut) {
-		s.begin(v1alpha1.ConditionCheckedOut, "Reading "+ConfigFile+" and the compose files at "+short(s.run.Spec.SHA))
-	}
-	plan, err := r.readPlan(ctx, s.run)
+	newest, err := r.plans.load(s.run, r.Settings)
 	if err != nil {
 		return err
 	}
-	r.plans.put(s.run.UID, plan)
-	s.plan = plan
-	for _, b := range plan.Builds {
-		image(s.status(), b.Name)
+	s.plan = newest
+	s.images = r.imagesOf(s.run, newest)
+	r.noteAnswers(s)
+	if _, err := r.plans.request(s.run, r.input(s)); err != nil {
+		return err
 	}
-	for _, t := range plan.Suites {
-		suite(s.status(), t.Name)
+	if s.plan == nil {
+		return failure.Waitingf(v1alpha1.ReasonPending, time.Minute, "%s", waitsForPlan(r.plans.position()))
 	}
-	for _, n := range plan.Notes {
-		s.note(n)
-	}
-	r.lookUp(s)
-	if keep, forever := keepFor(plan.Config.Keep, s.run.Spec.Ceilings); forever {
-		s.status().Keep = "forever"
-	} else {
-		s.status().Keep = keep.String()
-	}
-	s.done(v1alpha1.ConditionCheckedOut, v1alpha1.ReasonDone, fmt.Sprintf("%s: %s to build, %s",
-		ConfigFile, count(len(plan.Builds), "image"), count(len(plan.Suites), "suite")))
+	r.notePlan(s)
 	return nil
 }
 
-func (r *Reconciler) readPlan(ctx context.Context, run *v1alpha1.Run) (*Plan, error) {
-	dir, err := os.MkdirTemp(r.Dir, "checkout-")
-	if err != nil {
-		return nil, failure.Transientf(v1alpha1.ReasonDiskFull, err, "Conductor has no room for the checkout")
+// waitsForPlan is the sentence for a Run whose plan is being made beside n-1 others.
+func waitsForPlan(n int) string {
+	if n < 2 {
+		return "Planning what to build, start and test"
 	}
-	err = r.GitHub.Checkout(ctx, run.Spec.InstallationID, run.Spec.Repository, run.Spec.SHA, dir)
+	return fmt.Sprintf("Waiting to be planned: %s are planned one after the other (planning.atOnce)", count(n, "run"))
+}
+
+// input is what the Run is planned from, as far as it is known.
+func (r *Reconciler) input(s *state) plan.Input {
+	return plan.Input{Settings: r.Settings, OwnProject: r.Registry.Repository(s.run.Spec.Repository, ""), Images: s.images.Images}
+}
+
+// notePlan notes what the plan has found.
+func (r *Reconciler) notePlan(s *state) {
+	for _, b := range s.plan.Builds {
+		image(s.status(), b.Name)
+	}
+	for _, t := range s.plan.Suites {
+		suite(s.status(), t.Name)
+	}
+	for _, n := range s.plan.Notes {
+		s.note(n)
+	}
+	s.noteFindings()
+	s.status().Keep = s.plan.Keep
+	s.done(v1alpha1.ConditionCheckedOut, v1alpha1.ReasonDone, fmt.Sprintf("%s: %s to build, %s",
+		plan.ConfigFile, count(len(s.plan.Builds), "image"), count(len(s.plan.Suites), "suite")))
+}
+
+// readFiles reads the files of the Run's commit into a directory of their own.
+func (r *Reconciler) readFiles(ctx context.Context, run *v1alpha1.Run) (string, error) {
+	dir, err := os.MkdirTemp(r.Dir, "checkout-")
+	if err == nil {
+		err = os.Mkdir(filesDir(dir), 0o700)
+	}
+	if err != nil {
+		return "", failure.Transientf(v1alpha1.ReasonDiskFull, err, "Conductor has no room for the checkout")
+	}
+	err = r.GitHub.Checkout(ctx, run.Spec.InstallationID, run.Spec.Repository, run.Spec.SHA, filesDir(dir))
 	if err != nil {
 		_ = os.RemoveAll(dir)
 		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-			return nil, failure.Transientf(v1alpha1.ReasonDiskFull, err, "Conductor has no room for the checkout")
+			return "", failure.Transientf(v1alpha1.ReasonDiskFull, err, "Conductor has no room for the checkout")
 		}
-		return nil, fmt.Errorf("check out %s at %s: %w", run.Spec.Repository.FullName(), run.Spec.SHA, err)
+		return "", fmt.Errorf("check out %s at %s: %w", run.Spec.Repository.FullName(), run.Spec.SHA, err)
 	}
-	plan, err := NewPlan(dir, run.Spec.Suites, r.bounds(run))
-	if err != nil {
-		_ = os.RemoveAll(dir)
-		return nil, err
-	}
-	return plan, nil
+	return dir, nil
 }
 
 // image finds or adds an image's status.

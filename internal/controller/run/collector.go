@@ -23,6 +23,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/compose"
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
 	"github.com/w3evolutionsllc/conductor/internal/jobs"
+	"github.com/w3evolutionsllc/conductor/internal/plan"
 	"github.com/w3evolutionsllc/conductor/internal/redact"
 )
 
@@ -106,20 +107,31 @@ func (c *collector) head(ctx context.Context, notes []string) ([]evidence.Layer,
 	return layers, nil
 }
 
-// plan says what ran: the repository's configuration with its defaults, and the objects of the stack with the images' digests.
+// plan is what ran: the builds and suites with their defaults, and the objects of the stack with the images' digests.
 func (c *collector) plan() ([]byte, error) {
-	p := c.r.plans.get(c.run.UID)
-	if p == nil {
-		return nil, nil
+	p, err := c.r.plans.load(c.run, c.r.Settings)
+	if p == nil || err != nil {
+		return nil, err
 	}
+	defer p.release()
 	config, err := yaml.Marshal(map[string]any{"builds": p.Builds, "suites": p.Suites})
 	if err != nil {
 		return nil, fmt.Errorf("write the plan: %w", err)
 	}
-	stack, err := c.r.convert(&state{run: c.run, plan: p})
+	f, err := os.Open(p.file)
 	if err != nil {
-		return config, nil //nolint:nilerr // The run's message says why it could not be converted.
+		return nil, fmt.Errorf("open the plan: %w", err)
 	}
+	defer f.Close()
+	stack := &compose.Stack{}
+	err = plan.ReadContents(f, func(content *corev1.ConfigMap) error {
+		stack.Shared = append(stack.Shared, content)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	stack.Shared = append(stack.Shared, p.StackObjects()...)
 	objects, err := compose.YAML(stack)
 	if err != nil {
 		return nil, fmt.Errorf("write the plan: %w", err)

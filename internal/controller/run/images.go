@@ -9,52 +9,32 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/compose"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
+	"github.com/w3evolutionsllc/conductor/internal/plan"
 )
 
 // maxStackImages is how many images a Run's status has room for.
 const maxStackImages = 64
 
-// Images are what a conversion knows of the images of a stack.
-type Images struct {
-	// References are what services run, by service, where the file does not say it.
-	References map[string]string
-	// Hooks are what the images of hooks stand for, by what the file names.
-	Hooks map[string]string
-	// Configs are what images say about themselves, by reference.
-	Configs map[string]compose.ImageConfig
-	// Pending are services whose image is still being built or looked up.
-	Pending []string
-}
-
 // stackImages are the images of a Run's stack as far as they are known.
 type stackImages struct {
-	Images
+	plan.Images
 	// ask are the references that the registries have to be asked about.
 	ask []string
 }
 
-// exposes says whether the images of a service's pod name ports of their own.
-func (i *stackImages) exposes(svc *compose.Service) bool {
+// exposes reports whether the images of a service's pod name ports of their own.
+func (i *stackImages) exposes(svc *plan.Service) bool {
 	return slices.ContainsFunc(podServices(svc), func(name string) bool {
 		return len(i.Configs[i.References[name]].ExposedPorts) > 0
 	})
 }
 
 // podServices are the services whose containers run in a service's pod.
-func podServices(svc *compose.Service) []string { return append([]string{svc.Name}, svc.Shares...) }
+func podServices(svc *plan.Service) []string { return append([]string{svc.Name}, svc.Shares...) }
 
-// lookUp has the registries asked about images of which nothing is known yet, and notes what they said. Nobody waits for them
-// here: an answer wakes the Run. What a tag stands for is used when the Run has it, in the look after this one, so that a service is
-// started again with what it was started with, whatever happens in between.
-func (r *Reconciler) lookUp(s *state) {
-	if s.images != nil || s.plan == nil {
-		return
-	}
-	s.images = r.imagesOf(s.run, s.plan)
-	r.noteAnswers(s)
-}
-
-// noteAnswers notes what has been answered so far, and asks what nobody has asked.
+// noteAnswers notes what registries have answered about images, and asks about those of which nothing is known yet. It waits for none: an
+// answer wakes the Run. What a tag stands for is used when the status has it, from the next reconcile on, so that a service is started
+// again with what it was started with, whatever happens in between.
 func (r *Reconciler) noteAnswers(s *state) {
 	for _, ref := range s.images.ask {
 		if l := r.looks.at(s.run, ref); l != nil {
@@ -64,35 +44,38 @@ func (r *Reconciler) noteAnswers(s *state) {
 	}
 }
 
-// imagesOf is what is known now; it asks nobody.
-func (r *Reconciler) imagesOf(run *v1alpha1.Run, p *Plan) *stackImages {
-	out := &stackImages{Images: Images{References: map[string]string{}, Hooks: map[string]string{}, Configs: map[string]compose.ImageConfig{}}}
-	// find asks for what is not known of an image that a service needs. The name is empty while it is being built.
-	find := func(service, name string) string {
-		ref, config, known := r.stackImage(run, name)
-		switch {
-		case known && config != nil:
-			out.Configs[ref] = *config
-		case !known && !slices.Contains(out.Pending, service):
-			out.Pending = append(out.Pending, service)
-		}
-		if !known && name != "" && !slices.Contains(out.ask, ref) {
-			out.ask = append(out.ask, ref)
-		}
-		return ref
+// imagesOf is what is known now of the images that a plan uses; it asks no registry.
+func (r *Reconciler) imagesOf(run *v1alpha1.Run, p *loaded) *stackImages {
+	out := &stackImages{Images: plan.Images{References: map[string]string{}, Hooks: map[string]string{}, Configs: map[string]compose.ImageConfig{}}}
+	if p == nil {
+		return out
 	}
-	for _, service := range p.Project.Services() {
-		for _, name := range p.Project.HookImages(service) {
-			if b, ok := p.buildOf(name); ok {
-				out.Hooks[name] = find(service, image(&run.Status, b).Reference())
-			} else {
-				out.Hooks[name] = find(service, name)
+	pending := map[string]bool{}
+	for _, use := range p.Uses {
+		name := use.Image
+		if use.Build != "" {
+			name = image(&run.Status, use.Build).Reference()
+		}
+		// The name is empty while the image is being built.
+		ref, config, known := r.stackImage(run, name)
+		if known && config != nil {
+			out.Configs[ref] = *config
+		}
+		if !known {
+			pending[use.Service] = true
+			if name != "" && !slices.Contains(out.ask, ref) {
+				out.ask = append(out.ask, ref)
 			}
 		}
-		if b, ok := p.ServiceBuilds[service]; ok {
-			out.References[service] = find(service, image(&run.Status, b).Reference())
-		} else if name, ok := p.Project.Image(service); ok {
-			out.References[service] = find(service, name)
+		if use.Hook {
+			out.Hooks[use.Image] = ref
+		} else {
+			out.References[use.Service] = ref
+		}
+	}
+	for _, use := range p.Uses {
+		if !pending[use.Service] && !slices.Contains(out.Known, use.Service) {
+			out.Known = append(out.Known, use.Service)
 		}
 	}
 	return out
@@ -152,10 +135,10 @@ func (s *state) note(text string) {
 // maxFindings is how many notes the conversion has room for.
 const maxFindings = 12
 
-// noteFindings tells what was converted with a difference, and of which images no more is known than the file says.
-func (s *state) noteFindings(stack *compose.Stack) {
+// noteFindings notes what was converted with a difference, and of which images no more is known than the file says.
+func (s *state) noteFindings() {
 	count := 0
-	for _, f := range stack.Findings {
+	for _, f := range s.plan.Findings {
 		if f.Level == compose.LevelInfo {
 			continue
 		}
@@ -163,7 +146,7 @@ func (s *state) noteFindings(stack *compose.Stack) {
 			s.note(f.String())
 		}
 	}
-	if len(s.images.Pending) > 0 {
+	if slices.ContainsFunc(s.plan.Services, func(svc plan.Service) bool { return len(svc.Pending) > 0 }) {
 		return
 	}
 	if count > maxFindings {

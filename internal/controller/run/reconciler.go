@@ -67,6 +67,7 @@ type Reconciler struct {
 	GitHub   GitHub
 	Registry Registry
 	Agents   Agents
+	Planner  Planner
 	Settings settings.Settings
 	// Dir is where checkouts are kept while their Runs are under way.
 	Dir string
@@ -75,7 +76,7 @@ type Reconciler struct {
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 
-	plans   planCache
+	plans   *planning
 	results results
 	stacks  *stackPods
 	agents  *stackAgents
@@ -99,6 +100,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	before := run.DeepCopy()
 	s := &state{run: run, now: r.now(), clock: r.now}
 	err := r.walk(ctx, s)
+	if s.plan != nil {
+		defer s.plan.release()
+	}
 	faults.Between(&before.Status, s.status())
 	if perr := r.patchStatus(ctx, before, s); perr != nil {
 		if apierrors.IsConflict(perr) {

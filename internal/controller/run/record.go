@@ -14,6 +14,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
+	"github.com/w3evolutionsllc/conductor/internal/plan"
 	"github.com/w3evolutionsllc/conductor/internal/redact"
 	"github.com/w3evolutionsllc/conductor/internal/result"
 )
@@ -113,7 +114,7 @@ func (r *Reconciler) endTests(ctx context.Context, s *state) error {
 			if a.Outcome != "" && a.Reason != v1alpha1.ReasonStuck {
 				continue
 			}
-			t := Suite{Name: st.Name}
+			t := plan.Suite{Name: st.Name}
 			t.Test.Shards = int(st.Shards)
 			if err := r.deleteTest(ctx, s.run, t, a); err != nil {
 				return fmt.Errorf("end a test: %w", err)

@@ -259,19 +259,3 @@ func (r *Reconciler) suiteLog(ctx context.Context, suite string, a v1alpha1.Atte
 	}
 	return last(redact.Token(text), 8000)
 }
-
-// testPod is the pod of a compose service that is a test, as the stack's conversion makes it.
-func (r *Reconciler) testPod(s *state, name string) (*corev1.PodSpec, error) {
-	stack, err := r.convertAll(s)
-	if err != nil {
-		return nil, err
-	}
-	for _, svc := range stack.Services {
-		if svc.Name == name {
-			if pod := podOf(svc.Workload); pod != nil {
-				return pod, nil
-			}
-		}
-	}
-	return nil, failure.Terminalf(v1alpha1.ReasonInvalidConfig, nil, "The compose files have no service %s to run as a test", name)
-}

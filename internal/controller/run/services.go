@@ -18,6 +18,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/compose"
 	"github.com/w3evolutionsllc/conductor/internal/diagnose"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
+	"github.com/w3evolutionsllc/conductor/internal/plan"
 )
 
 const (
@@ -30,13 +31,13 @@ const (
 )
 
 // services starts what may start and notes how every service stands.
-func (r *Reconciler) services(ctx context.Context, s *state, stack *compose.Stack, pods map[string][]*corev1.Pod) error {
+func (r *Reconciler) services(ctx context.Context, s *state, pods map[string][]*corev1.Pod) error {
 	var start []client.Object
-	for i := range stack.Services {
-		svc := &stack.Services[i]
+	for i := range s.plan.Services {
+		svc := &s.plan.Services[i]
 		st := service(s.status(), svc.Name)
 		if st.State == v1alpha1.ServiceWaiting {
-			if why := r.waitsFor(s, stack, svc, pods); why != "" {
+			if why := r.waitsFor(s, svc, pods); why != "" {
 				st.Message = why
 				continue
 			}
@@ -57,24 +58,24 @@ func (r *Reconciler) services(ctx context.Context, s *state, stack *compose.Stac
 			}
 		}
 	}
-	if err := r.crashLoop(ctx, s, stack, pods); err != nil {
+	if err := r.crashLoop(ctx, s, pods); err != nil {
 		return err
 	}
 	return r.apply(ctx, start)
 }
 
 // waitsFor says what keeps a service from being started; it is empty when nothing does.
-func (r *Reconciler) waitsFor(s *state, stack *compose.Stack, svc *compose.Service, pods map[string][]*corev1.Pod) string {
+func (r *Reconciler) waitsFor(s *state, svc *plan.Service, pods map[string][]*corev1.Pod) string {
 	var waits []string
 	for _, name := range podServices(svc) {
-		if b, ok := s.plan.ServiceBuilds[name]; ok && image(s.status(), b).Digest == "" {
+		if b := s.plan.BuildOf(name); b != "" && image(s.status(), b).Digest == "" {
 			waits = append(waits, "the image "+b)
-		} else if slices.Contains(s.images.Pending, name) {
+		} else if slices.Contains(svc.Pending, name) {
 			waits = append(waits, "the registry to say what the image of "+name+" is")
 		}
 	}
 	for _, d := range svc.DependsOn {
-		i := slices.IndexFunc(stack.Services, func(o compose.Service) bool { return o.Name == d.Service })
+		i := slices.IndexFunc(s.plan.Services, func(o plan.Service) bool { return o.Name == d.Service })
 		if i < 0 {
 			continue
 		}
@@ -111,7 +112,7 @@ func hasStarted(p *corev1.Pod) bool {
 }
 
 // noPod asks why a service that was started has no pod.
-func (r *Reconciler) noPod(ctx context.Context, s *state, svc *compose.Service, st *v1alpha1.ServiceStatus) error {
+func (r *Reconciler) noPod(ctx context.Context, s *state, svc *plan.Service, st *v1alpha1.ServiceStatus) error {
 	s.lookAgain(podless)
 	name, namespace := svc.Workload.GetName(), s.status().Namespace
 	var f *diagnose.Finding
@@ -134,7 +135,7 @@ func (r *Reconciler) noPod(ctx context.Context, s *state, svc *compose.Service, 
 }
 
 // observe notes how a started service stands, from its pods.
-func (r *Reconciler) observe(ctx context.Context, s *state, svc *compose.Service, st *v1alpha1.ServiceStatus, pods []*corev1.Pod) error {
+func (r *Reconciler) observe(ctx context.Context, s *state, svc *plan.Service, st *v1alpha1.ServiceStatus, pods []*corev1.Pod) error {
 	if svc.OneShot {
 		return r.observeJob(ctx, s, svc, st, pods)
 	}
@@ -160,7 +161,7 @@ func (r *Reconciler) observe(ctx context.Context, s *state, svc *compose.Service
 }
 
 // observeJob notes how a service that runs to its end stands.
-func (r *Reconciler) observeJob(ctx context.Context, s *state, svc *compose.Service, st *v1alpha1.ServiceStatus, pods []*corev1.Pod) error {
+func (r *Reconciler) observeJob(ctx context.Context, s *state, svc *plan.Service, st *v1alpha1.ServiceStatus, pods []*corev1.Pod) error {
 	failed := 0
 	about := r.subject(s, diagnose.Service, svc.Name)
 	for _, p := range pods {
@@ -227,12 +228,12 @@ func (r *Reconciler) fails(ctx context.Context, s *state, name string, st *v1alp
 
 // crashLoop ends the Run when a service crashes or loses its pods again and again. As long as another service is on its way, a
 // crash may be for want of that.
-func (r *Reconciler) crashLoop(ctx context.Context, s *state, stack *compose.Stack, pods map[string][]*corev1.Pod) error {
+func (r *Reconciler) crashLoop(ctx context.Context, s *state, pods map[string][]*corev1.Pod) error {
 	limit := crashLimit
-	if slices.ContainsFunc(stack.Services, func(svc compose.Service) bool { return r.onItsWay(s, &svc, pods[svc.Name]) }) {
+	if slices.ContainsFunc(s.plan.Services, func(svc plan.Service) bool { return r.onItsWay(s, &svc, pods[svc.Name]) }) {
 		limit = crashPatience
 	}
-	for _, svc := range stack.Services {
+	for _, svc := range s.plan.Services {
 		st := service(s.status(), svc.Name)
 		if svc.OneShot || st.State != v1alpha1.ServiceStarting {
 			continue
@@ -253,10 +254,10 @@ func (r *Reconciler) crashLoop(ctx context.Context, s *state, stack *compose.Sta
 }
 
 // onItsWay says whether a service may still come up: its image is being built or looked up, or it starts and has not crashed.
-func (r *Reconciler) onItsWay(s *state, svc *compose.Service, pods []*corev1.Pod) bool {
+func (r *Reconciler) onItsWay(s *state, svc *plan.Service, pods []*corev1.Pod) bool {
 	switch service(s.status(), svc.Name).State {
 	case v1alpha1.ServiceWaiting:
-		return slices.Contains(s.images.Pending, svc.Name)
+		return slices.Contains(svc.Pending, svc.Name)
 	case v1alpha1.ServiceStarting:
 		return !slices.ContainsFunc(pods, func(p *corev1.Pod) bool { return diagnose.Crashes(p) > 0 })
 	}
@@ -279,7 +280,7 @@ func isReady(p *corev1.Pod) bool {
 }
 
 // waitSentence says what a service that was started is still waiting for.
-func (r *Reconciler) waitSentence(s *state, p *corev1.Pod, svc *compose.Service) string {
+func (r *Reconciler) waitSentence(s *state, p *corev1.Pod, svc *plan.Service) string {
 	about := r.subject(s, diagnose.Service, svc.Name)
 	if f := diagnose.Crashing(p, about); f != nil {
 		return upper(f.String())
@@ -294,10 +295,10 @@ func (r *Reconciler) waitSentence(s *state, p *corev1.Pod, svc *compose.Service)
 }
 
 // gate opens when every service is there, and says which is not when its time is up.
-func (r *Reconciler) gate(ctx context.Context, s *state, stack *compose.Stack, pods map[string][]*corev1.Pod) error {
-	not := r.notUp(s, stack)
+func (r *Reconciler) gate(ctx context.Context, s *state, pods map[string][]*corev1.Pod) error {
+	not := r.notUp(s)
 	if len(not) == 0 {
-		s.done(v1alpha1.ConditionStackReady, v1alpha1.ReasonDone, count(len(stack.Services), "service")+" up")
+		s.done(v1alpha1.ConditionStackReady, v1alpha1.ReasonDone, count(len(s.plan.Services), "service")+" up")
 		r.addresses(ctx, s)
 		return nil
 	}
@@ -305,22 +306,22 @@ func (r *Reconciler) gate(ctx context.Context, s *state, stack *compose.Stack, p
 		s.begin(v1alpha1.ConditionStackReady, "Not up yet: "+strings.Join(not, "; "))
 		return nil
 	}
-	limit := s.plan.Config.Stack.Ready.Timeout.Duration
+	limit := s.plan.ReadyTimeout
 	began := s.time(v1alpha1.ConditionImagesBuilt).FinishedAt
 	if t := timeLeft(began, limit, s.now); t > 0 {
 		s.lookAgain(t)
 		s.begin(v1alpha1.ConditionStackReady, "Not up yet: "+strings.Join(not, "; "))
 		return nil
 	}
-	r.lastWords(ctx, s, stack, pods)
+	r.lastWords(ctx, s, pods)
 	return failure.Terminalf(v1alpha1.ReasonUnhealthy, nil, "The stack was not up %s after its images were built (stack.ready.timeout). %s",
-		limit, strings.Join(r.notUp(s, stack), "; "))
+		limit, strings.Join(r.notUp(s), "; "))
 }
 
 // notUp are the services that are not up, with the sentence of each.
-func (r *Reconciler) notUp(s *state, stack *compose.Stack) []string {
+func (r *Reconciler) notUp(s *state) []string {
 	var not []string
-	for _, svc := range stack.Services {
+	for _, svc := range s.plan.Services {
 		st := service(s.status(), svc.Name)
 		if st.State != v1alpha1.ServiceReady && st.State != v1alpha1.ServiceCompleted {
 			not = append(not, svc.Name+": "+strings.SplitN(st.Message, "\n", 2)[0])
@@ -330,8 +331,8 @@ func (r *Reconciler) notUp(s *state, stack *compose.Stack) []string {
 }
 
 // lastWords adds to services that did not come up in time what the kubelet says of them, and the ends of their logs.
-func (r *Reconciler) lastWords(ctx context.Context, s *state, stack *compose.Stack, pods map[string][]*corev1.Pod) {
-	for _, svc := range stack.Services {
+func (r *Reconciler) lastWords(ctx context.Context, s *state, pods map[string][]*corev1.Pod) {
+	for _, svc := range s.plan.Services {
 		st := service(s.status(), svc.Name)
 		i := slices.IndexFunc(pods[svc.Name], func(p *corev1.Pod) bool { return !isReady(p) })
 		if st.State != v1alpha1.ServiceStarting || i < 0 {

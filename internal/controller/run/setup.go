@@ -22,6 +22,7 @@ import (
 // Setup adds the controllers of Runs to a manager.
 func Setup(mgr ctrl.Manager, r *Reconciler, rep *Reporter) error {
 	r.stacks = newStackPods(r.Kube)
+	r.plans = newPlanning(r.Planner, r.Settings.Planning.AtOnce, r.stacks.wakeUp)
 	r.agents = &stackAgents{agents: r.Agents, wake: r.stacks.wakeUp}
 	r.looks = &imageLooks{ask: r.Registry.ImageConfig, wake: r.stacks.wakeUp, now: r.now}
 	rep.Results = r.Results

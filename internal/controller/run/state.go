@@ -12,9 +12,10 @@ import (
 
 // state is one reconcile's view of a Run. Stages change it in memory; Reconcile alone writes it.
 type state struct {
-	run  *v1alpha1.Run
-	plan *Plan
-	// images is what is known of the images of the stack; see lookUp.
+	run *v1alpha1.Run
+	// plan is the newest plan; nil while there is none.
+	plan *loaded
+	// images is what is known of the images of the stack.
 	images *stackImages
 	now    time.Time
 	// clock is looked at for the timeline; a stage may take longer than a moment. nil means now.

@@ -12,10 +12,8 @@ import (
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/compose"
-	"github.com/w3evolutionsllc/conductor/internal/evidence"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
-	"github.com/w3evolutionsllc/conductor/internal/jobs"
-	"github.com/w3evolutionsllc/conductor/internal/repoconfig"
+	"github.com/w3evolutionsllc/conductor/internal/plan"
 )
 
 // tests runs the suites one after the other, since they share one stack. The pods of the first one are made as soon as its image is
@@ -29,7 +27,6 @@ func (r *Reconciler) tests(ctx context.Context, s *state) error {
 			return err
 		}
 	}
-	r.lookUp(s)
 	for i, t := range s.plan.Suites {
 		st := suite(s.status(), t.Name)
 		if st.Outcome != "" {
@@ -66,7 +63,7 @@ func (r *Reconciler) prepareNext(ctx context.Context, s *state, i int) error {
 }
 
 // prepare makes the first attempts of a suite's shards, once its image is known.
-func (r *Reconciler) prepare(ctx context.Context, s *state, t Suite, st *v1alpha1.SuiteStatus) error {
+func (r *Reconciler) prepare(ctx context.Context, s *state, t plan.Suite, st *v1alpha1.SuiteStatus) error {
 	st.Shards = int32(t.Test.Shards)
 	for shard := range st.Shards {
 		if slices.ContainsFunc(st.Attempts, func(a v1alpha1.AttemptStatus) bool { return a.Shard == shard }) {
@@ -80,38 +77,19 @@ func (r *Reconciler) prepare(ctx context.Context, s *state, t Suite, st *v1alpha
 }
 
 // createAttempt makes the Job of an attempt, and notes it. Where the image is not known yet it does nothing.
-func (r *Reconciler) createAttempt(ctx context.Context, s *state, t Suite, st *v1alpha1.SuiteStatus, shard, number int32) error {
-	in := jobs.TestInput{
-		Run: s.run, Key: evidence.AttemptKey{Suite: t.Name, Shard: int(shard), Number: int(number)}, Shards: t.Test.Shards,
-		Image: t.Image, Wrapper: r.Settings.Image, Argv: jobs.Literal(t.Test.Command.Argv()), Env: t.Test.Env,
-		Timeout: t.Test.Timeout.Duration, Wait: s.run.Spec.Ceilings.RunTimeout.Duration,
-		JUnit: t.Test.Reports.JUnit, Artifacts: t.Test.Artifacts, PullSecret: r.pullSecret(s.run),
-	}
+func (r *Reconciler) createAttempt(ctx context.Context, s *state, t plan.Suite, st *v1alpha1.SuiteStatus, shard, number int32) error {
+	ref := t.Image
 	if t.Build != "" {
-		if in.Image = image(s.status(), t.Build).Reference(); in.Image == "" {
-			return nil
-		}
+		ref = image(s.status(), t.Build).Reference()
 	}
-	if t.Test.Service != "" {
-		if slices.Contains(s.images.Pending, t.Test.Service) {
-			return nil
-		}
-		if ref := s.images.References[t.Test.Service]; ref != "" {
-			in.Image = ref
-		}
+	if ref == "" || t.Pending {
+		return nil
 	}
-	if t.Build == "" && t.Test.Service == "" { // A service's is looked at with the others.
-		if why := compose.RefusesImage(t.Image, r.bounds(s.run).options(s.plan.Config)); why != "" {
-			return failure.Terminalf(v1alpha1.ReasonRefused, nil, "tests.%s.image: %s", t.Name, why)
-		}
-	}
-	if len(in.JUnit) == 0 {
-		in.JUnit, in.JUnitGuess = repoconfig.DefaultJUnit, true
-	}
-	if err := r.findArgv(ctx, s, t, &in); err != nil {
+	argv, err := r.findArgv(ctx, s, t, ref)
+	if err != nil {
 		return err
 	}
-	job := jobs.Test(in)
+	job := s.plan.TestJob(&t, int(shard), int(number), ref, argv)
 	if err := r.Client.Create(ctx, job); err != nil && !apierrors.IsAlreadyExists(err) {
 		return fmt.Errorf("create test job %s: %w", job.Name, err)
 	}
@@ -119,47 +97,30 @@ func (r *Reconciler) createAttempt(ctx context.Context, s *state, t Suite, st *v
 	return nil
 }
 
-// findArgv says what the wrapper runs: the suite's command, else that of the compose service that is the test, else the image's own.
-// As in Docker, an entrypoint that the service names leaves the image's command behind.
-func (r *Reconciler) findArgv(ctx context.Context, s *state, t Suite, in *jobs.TestInput) error {
-	var entrypoint, args []string
-	if t.Test.Service != "" {
-		pod, err := r.testPod(s, t.Test.Service)
-		if err != nil {
-			return err
-		}
-		in.Template = pod
-		entrypoint, args = pod.Containers[0].Command, pod.Containers[0].Args
+// findArgv is what the wrapper of a suite runs, for which the registry is asked where only the image itself says it.
+func (r *Reconciler) findArgv(ctx context.Context, s *state, t plan.Suite, ref string) ([]string, error) {
+	if argv := t.Argv(nil); len(argv) > 0 {
+		return argv, nil
 	}
-	if len(in.Argv) > 0 {
-		return nil
-	}
-	if len(entrypoint) > 0 {
-		in.Argv = slices.Concat(entrypoint, args)
-		return nil
-	}
-	own, ok := s.images.Configs[in.Image]
+	own, ok := s.images.Configs[ref]
 	if !ok {
-		_, file, err := r.Registry.ImageConfig(ctx, in.Image)
+		_, file, err := r.Registry.ImageConfig(ctx, ref)
 		if err != nil {
-			return fmt.Errorf("look up what the image of %s runs: %w", t.Name, err)
+			return nil, fmt.Errorf("look up what the image of %s runs: %w", t.Name, err)
 		}
 		if own, err = compose.ParseImageConfig(file); err != nil {
-			return failure.Terminalf(v1alpha1.ReasonImageUnavailable, err, "The configuration of the image of %s cannot be read", t.Name)
+			return nil, failure.Terminalf(v1alpha1.ReasonImageUnavailable, err, "The configuration of the image of %s cannot be read", t.Name)
 		}
 	}
-	cmd := jobs.Literal(own.Cmd)
-	if len(args) > 0 {
-		cmd = args
+	argv := t.Argv(&own)
+	if len(argv) == 0 {
+		return nil, failure.Terminalf(v1alpha1.ReasonInvalidConfig, nil, "The image %s does not say what it runs; set tests.%s.command", ref, t.Name)
 	}
-	if in.Argv = slices.Concat(jobs.Literal(own.Entrypoint), cmd); len(in.Argv) == 0 {
-		return failure.Terminalf(v1alpha1.ReasonInvalidConfig, nil, "The image %s does not say what it runs; set tests.%s.command", in.Image, t.Name)
-	}
-	return nil
+	return argv, nil
 }
 
 // runSuite lets a suite's attempts go, learns how they ended, tries again what failed, and ends the suite when no attempt is open.
-func (r *Reconciler) runSuite(ctx context.Context, s *state, t Suite, st *v1alpha1.SuiteStatus) error {
+func (r *Reconciler) runSuite(ctx context.Context, s *state, t plan.Suite, st *v1alpha1.SuiteStatus) error {
 	pods, err := r.stacks.pods(ctx, s.run)
 	if err != nil {
 		return err
@@ -203,7 +164,7 @@ func (r *Reconciler) ended(s *state, st *v1alpha1.SuiteStatus, err error) error 
 }
 
 // closeSuite ends a suite whose attempts have all ended: the last one of each shard counts.
-func (r *Reconciler) closeSuite(ctx context.Context, s *state, t Suite, st *v1alpha1.SuiteStatus, agent Agent, pods []*corev1.Pod) error {
+func (r *Reconciler) closeSuite(ctx context.Context, s *state, t plan.Suite, st *v1alpha1.SuiteStatus, agent Agent, pods []*corev1.Pod) error {
 	worst := worstAttempt(st)
 	if pod := attemptPod(pods, t.Name, worst); worst.Outcome != v1alpha1.OutcomePassed && pod != nil && terminated(pod) == nil &&
 		worst.FinishedAt != nil && s.now.Sub(worst.FinishedAt.Time) < 2*time.Second {

@@ -1,0 +1,303 @@
+package run
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/failure"
+	"github.com/w3evolutionsllc/conductor/internal/plan"
+	"github.com/w3evolutionsllc/conductor/internal/settings"
+)
+
+// Planner plans runs apart from this process.
+type Planner interface {
+	// Plan makes a plan of the JSON of a plan.Input and writes a plan.Answer to out. Its error is a terminal failure where the files are
+	// too expensive to plan.
+	Plan(ctx context.Context, input []byte, out *os.File) error
+}
+
+const (
+	// largePlan is the size in bytes from which a plan is decoded for one reconcile and not kept in memory; of such plans largePlans are
+	// in memory at a time. cachedPlans bounds the sum of the others. A decoded plan has about four times its size.
+	largePlan   = 256 << 10
+	largePlans  = 2
+	cachedPlans = 8 << 20
+	// planPause is the time after which a reconcile comes back that found too many large plans in use.
+	planPause = 50 * time.Millisecond
+)
+
+// planning has Runs planned, and keeps the plans of those that are in progress. A plan that is not there is made again.
+type planning struct {
+	planner Planner
+	wake    func(*v1alpha1.Run)
+	// slots bounds the children, large the large plans in memory.
+	slots, large chan struct{}
+
+	mu sync.Mutex
+	// waiting counts what waits for a slot.
+	waiting int
+	runs    map[types.UID]*runPlan
+	// cached is the sum of the sizes of the decoded plans.
+	cached int64
+	// uses counts calls of load: the plan with the lowest use goes first.
+	uses int64
+}
+
+// runPlan is one Run's checkout, and what has been planned of it.
+type runPlan struct {
+	// dir holds the checkout and, beside it, the plans' files.
+	dir string
+	ctx context.Context
+	end context.CancelFunc
+	// key stands for the input of the newest plan, and file holds its answer.
+	key, file string
+	size      int64
+	// previous is the file of the plan before, which a reconcile may still use.
+	previous string
+	decoded  *plan.Plan
+	used     int64
+	// next is the input that is being planned, or that could not be, which err says.
+	next string
+	busy bool
+	err  error
+	// absent are files whose content the plan needs.
+	absent []string
+	number int
+}
+
+func newPlanning(planner Planner, atOnce int, wake func(*v1alpha1.Run)) *planning {
+	return &planning{
+		planner: planner, wake: wake, slots: make(chan struct{}, max(1, atOnce)), large: make(chan struct{}, largePlans), runs: map[types.UID]*runPlan{},
+	}
+}
+
+// add begins with the checkout of a Run.
+func (p *planning) add(uid types.UID, dir string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	rp := &runPlan{dir: dir}
+	rp.ctx, rp.end = context.WithCancel(context.Background())
+	p.runs[uid] = rp
+}
+
+// has reports whether there is a checkout of a Run, and checkout is its directory.
+func (p *planning) has(uid types.UID) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.runs[uid] != nil
+}
+
+func filesDir(dir string) string { return filepath.Join(dir, "files") }
+
+// loaded is the newest plan of a Run for one reconcile.
+type loaded struct {
+	*plan.Plan
+	// key stands for what it was made from, file holds its contents.
+	key, file string
+	release   func()
+}
+
+// load is the newest plan of a Run; nil when there is none. Its user releases it.
+func (p *planning) load(run *v1alpha1.Run, set settings.Settings) (*loaded, error) {
+	p.mu.Lock()
+	rp := p.runs[run.UID]
+	if rp == nil || rp.file == "" {
+		p.mu.Unlock()
+		return nil, nil
+	}
+	p.uses++
+	rp.used = p.uses
+	l := &loaded{Plan: rp.decoded, key: rp.key, file: rp.file, release: func() {}}
+	size := rp.size
+	p.mu.Unlock()
+	if l.Plan != nil {
+		return l, nil
+	}
+	if size >= largePlan {
+		select {
+		case p.large <- struct{}{}:
+			l.release = func() { <-p.large }
+		default:
+			return nil, failure.Waitingf(v1alpha1.ReasonPending, planPause, "Waiting for memory: %d other large plans are in use", largePlans)
+		}
+	}
+	answer, err := readAnswer(l.file, run, set)
+	if err != nil {
+		l.release()
+		return nil, err
+	}
+	l.Plan = answer.Plan
+	if size < largePlan {
+		p.cache(run.UID, l)
+	}
+	return l, nil
+}
+
+// cache keeps a decoded plan, and drops those that were not used for the longest time.
+func (p *planning) cache(uid types.UID, l *loaded) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	rp := p.runs[uid]
+	if rp == nil || rp.file != l.file || rp.decoded != nil {
+		return
+	}
+	rp.decoded = l.Plan
+	for p.cached += rp.size; p.cached > cachedPlans; {
+		var oldest *runPlan
+		for _, other := range p.runs {
+			if other.decoded != nil && (oldest == nil || other.used < oldest.used) {
+				oldest = other
+			}
+		}
+		p.uncache(oldest)
+	}
+}
+
+func (p *planning) uncache(rp *runPlan) {
+	if rp.decoded != nil {
+		rp.decoded = nil
+		p.cached -= rp.size
+	}
+}
+
+func readAnswer(file string, run *v1alpha1.Run, set settings.Settings) (plan.Answer, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return plan.Answer{}, fmt.Errorf("open the plan of %s: %w", run.Name, err)
+	}
+	defer f.Close()
+	return plan.Read(f, planned(run), set)
+}
+
+// planned is a Run as a plan needs it: the plan outlives the reconcile that made it.
+func planned(run *v1alpha1.Run) *v1alpha1.Run {
+	out := &v1alpha1.Run{Spec: *run.Spec.DeepCopy()}
+	out.Name, out.Namespace, out.UID = run.Name, run.Namespace, run.UID
+	return out
+}
+
+// request has a plan made of an input, unless that is the newest one already or on its way. The error is that of the attempt to plan
+// this input, once: an error that is transient is retried by the next call.
+func (p *planning) request(run *v1alpha1.Run, in plan.Input) (absent []string, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	rp := p.runs[run.UID]
+	if rp == nil || rp.busy {
+		return nil, nil
+	}
+	in.Dir, in.Run = filesDir(rp.dir), planned(run)
+	data, err := json.Marshal(in)
+	if err != nil {
+		return nil, fmt.Errorf("encode what %s is planned from: %w", run.Name, err)
+	}
+	sum := sha256.Sum256(data)
+	key := hex.EncodeToString(sum[:])
+	switch {
+	case key == rp.key:
+		return nil, nil
+	case key == rp.next && rp.absent != nil:
+		absent, rp.absent, rp.next = rp.absent, nil, ""
+		return absent, nil
+	case key == rp.next && rp.err != nil:
+		err, rp.err, rp.next = rp.err, nil, ""
+		return nil, err
+	}
+	rp.next, rp.err, rp.absent, rp.busy = key, nil, nil, true
+	rp.number++
+	file := filepath.Join(rp.dir, fmt.Sprintf("plan-%d", rp.number))
+	p.waiting++
+	go p.make(rp, key, file, data, run.DeepCopy())
+	return nil, nil
+}
+
+// make plans once and wakes the Run.
+func (p *planning) make(rp *runPlan, key, file string, input []byte, run *v1alpha1.Run) {
+	var answer plan.Answer
+	var size int64
+	var err error
+	select {
+	case p.slots <- struct{}{}:
+		answer, size, err = p.child(rp.ctx, file, input, run)
+		<-p.slots
+	case <-rp.ctx.Done():
+		err = rp.ctx.Err()
+	}
+	p.mu.Lock()
+	p.waiting--
+	rp.busy = false
+	remove := file
+	switch {
+	case err != nil:
+		rp.err = err
+	case answer.Refused != nil:
+		r := answer.Refused
+		rp.err = failure.Terminalf(r.Reason, causeOf(r.Cause), "%s", r.Sentence)
+	case size == 0:
+		rp.absent = answer.Absent
+	default:
+		p.uncache(rp)
+		remove = rp.previous
+		rp.key, rp.previous, rp.file, rp.size = key, rp.file, file, size
+	}
+	gone := rp.ctx.Err() != nil
+	p.mu.Unlock()
+	if remove != "" && !gone {
+		_ = os.Remove(remove)
+	}
+	if !gone {
+		p.wake(run)
+	}
+}
+
+// child has a child plan and reads its answer, without decoding a plan.
+func (p *planning) child(ctx context.Context, file string, input []byte, run *v1alpha1.Run) (plan.Answer, int64, error) {
+	out, err := os.Create(file)
+	if err != nil {
+		return plan.Answer{}, 0, failure.Transientf(v1alpha1.ReasonDiskFull, err, "Conductor has no room for the plan")
+	}
+	defer out.Close()
+	if err := p.planner.Plan(ctx, input, out); err != nil {
+		return plan.Answer{}, 0, err
+	}
+	if _, err := out.Seek(0, io.SeekStart); err != nil {
+		return plan.Answer{}, 0, fmt.Errorf("read the plan of %s: %w", run.Name, err)
+	}
+	return plan.Peek(out)
+}
+
+type causeOf string
+
+func (c causeOf) Error() string { return string(c) }
+
+// position is how many plans wait for a slot.
+func (p *planning) position() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.waiting
+}
+
+// drop forgets a Run's plan and removes its checkout.
+func (p *planning) drop(uid types.UID) {
+	p.mu.Lock()
+	rp := p.runs[uid]
+	if rp != nil {
+		p.uncache(rp)
+	}
+	delete(p.runs, uid)
+	p.mu.Unlock()
+	if rp != nil {
+		rp.end()
+		_ = os.RemoveAll(rp.dir)
+	}
+}

@@ -1,0 +1,152 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/failure"
+	"github.com/w3evolutionsllc/conductor/internal/jobs"
+)
+
+// Namespace is the stack's namespace, and Bindings are Conductor's rights in it and the agent's: they are created, never changed.
+func (p *Plan) Namespace() client.Object { return jobs.Namespace(p.run, len(p.Allowed) > 0) }
+
+// Bindings are Conductor's rights in the stack's namespace, and the agent's.
+func (p *Plan) Bindings() []client.Object {
+	return []client.Object{jobs.RoleBinding(p.run, p.settings.ServiceAccount, p.settings.Namespace), jobs.AgentBinding(p.run)}
+}
+
+// Fences are the objects that have to be there before the first pod.
+func (p *Plan) Fences() ([]client.Object, error) {
+	policy, err := jobs.Fence(p.run, p.settings.Stacks.Egress)
+	if err != nil {
+		return nil, failure.Terminalf(v1alpha1.ReasonInvalidConfig, err, "The operator's egress list is not valid")
+	}
+	limits, err := jobs.Limits(p.run)
+	if err != nil {
+		return nil, failure.Terminalf(v1alpha1.ReasonInvalidConfig, err, "The operator's ceilings are not valid")
+	}
+	return append(limits, policy), nil
+}
+
+// Agent are the objects of the stack's agent.
+func (p *Plan) Agent() []client.Object { return jobs.Agent(p.run, p.settings.Image, p.pullSecret()) }
+
+// pullSecret is the name of the stack's pull Secret; empty when the operator gives none.
+func (p *Plan) pullSecret() string {
+	if p.settings.Registry.PullConfigFile == "" {
+		return ""
+	}
+	return jobs.PullSecretName(p.run)
+}
+
+// Address is how people reach a service: at a public address, or with a command.
+type Address struct {
+	Service string
+	// URL is the public address, and Object the Ingress or HTTPRoute that makes it.
+	URL    string
+	Object client.Object
+	// PortForward is the command where there is no public address.
+	PortForward string
+}
+
+// Addresses are those of the services that stack.public names.
+func (p *Plan) Addresses() []Address {
+	var out []Address
+	set := p.settings.Stacks
+	for _, public := range p.Public {
+		address := jobs.Public{Run: p.run, Service: public.Service, Object: p.objectOf(public.Service), Port: int32(public.Port), Host: set.Host}
+		a := Address{Service: public.Service}
+		switch {
+		case set.Host == "":
+			a.PortForward = fmt.Sprintf("kubectl -n %s port-forward service/%s %d:%d", jobs.StackName(p.run), address.Object, public.Port, public.Port)
+			out = append(out, a)
+			continue
+		case set.Gateway != "":
+			a.Object = jobs.HTTPRoute(address, set.Gateway)
+		default:
+			a.Object = jobs.Ingress(address, set.IngressClass)
+		}
+		a.URL = set.Scheme + "://" + address.Hostname()
+		out = append(out, a)
+	}
+	return out
+}
+
+// objectOf is the name of a service's objects.
+func (p *Plan) objectOf(service string) string {
+	for _, svc := range p.Services {
+		if svc.Name == service {
+			return svc.Object
+		}
+	}
+	return service
+}
+
+// StackObjects are those of the converted project: what is shared, then the Services that names resolve to, then the workloads.
+func (p *Plan) StackObjects() []client.Object {
+	out := make([]client.Object, 0, len(p.Contents)+len(p.Shared)+3*len(p.Services))
+	for _, content := range p.Contents {
+		out = append(out, content)
+	}
+	out = append(out, p.Shared...)
+	for _, svc := range p.Services {
+		out = append(out, svc.Objects...)
+	}
+	for _, svc := range p.Services {
+		out = append(out, svc.Workload)
+	}
+	return out
+}
+
+// Names are what is not known before a run: where images are pushed, and what a suite's image runs by itself.
+type Names struct {
+	// Repository is where an image is pushed, and Reference the image that a build has made.
+	Repository, Reference func(build string) string
+	// Argv stands in for a command that only an image's configuration says.
+	Argv func(s *Suite, image string) []string
+}
+
+// Objects are all objects of a run in the order in which they are made, but for Secrets: builds, the namespace with what holds it,
+// the stack, the first attempt of each suite, and what closes the stack after the tests.
+func (p *Plan) Objects(names Names) ([]client.Object, error) {
+	var out []client.Object
+	for _, b := range p.Builds {
+		job, err := p.BuildJob(b, names.Repository(b.Name))
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, job)
+	}
+	fences, err := p.Fences()
+	if err != nil {
+		return nil, err
+	}
+	out = slices.Concat(append(out, p.Namespace()), p.Bindings(), fences, p.Agent())
+	status := p.run.DeepCopy()
+	for _, a := range p.Addresses() {
+		if a.Object != nil {
+			out = append(out, a.Object)
+		}
+		status.Status.Services = append(status.Status.Services, v1alpha1.ServiceStatus{Name: a.Service, URL: a.URL})
+	}
+	out = append(out, p.StackObjects()...)
+	for i := range p.Suites {
+		s := &p.Suites[i]
+		image := s.Image
+		if s.Build != "" {
+			image = names.Reference(s.Build)
+		}
+		argv := s.Argv(nil)
+		if len(argv) == 0 {
+			argv = names.Argv(s, image)
+		}
+		for shard := range s.Test.Shards {
+			out = append(out, p.TestJob(s, shard, 1, image, argv))
+		}
+	}
+	return append(out, jobs.Wall(status, p.settings.Stacks.IngressNamespaces)...), nil
+}

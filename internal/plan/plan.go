@@ -1,0 +1,316 @@
+package plan
+
+import (
+	"cmp"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/compose"
+	"github.com/w3evolutionsllc/conductor/internal/failure"
+	"github.com/w3evolutionsllc/conductor/internal/jobs"
+	"github.com/w3evolutionsllc/conductor/internal/repoconfig"
+	"github.com/w3evolutionsllc/conductor/internal/settings"
+)
+
+// ConfigFile is the file that a repository steers Conductor with.
+const ConfigFile = ".conductor.yaml"
+
+// Input is everything that a plan depends on. The same input gives the same plan, byte for byte.
+type Input struct {
+	// Dir is the directory of the checkout.
+	Dir string
+	// Run names and labels the objects; of its spec count the commit, the suites, the trust level and the ceilings.
+	Run *v1alpha1.Run
+	// Settings are the operator's.
+	Settings settings.Settings
+	// OwnProject is where the repository's own images are, as host/path; empty for no such place.
+	OwnProject string
+	// Images are the images of services as far as they are known.
+	Images Images
+}
+
+// Images are what is known of the images of services.
+type Images struct {
+	// References are what services run, by service, where the file does not say it.
+	References map[string]string `json:",omitempty"`
+	// Hooks are what the images of hooks stand for, by what the file names.
+	Hooks map[string]string `json:",omitempty"`
+	// Configs are what images say about themselves, by reference.
+	Configs map[string]compose.ImageConfig `json:",omitempty"`
+	// Known are the services of which all of that is known; the images of the others are still being built or resolved.
+	Known []string `json:",omitempty"`
+	// AllKnown means that nothing more will be known.
+	AllKnown bool `json:",omitempty"`
+}
+
+// Plan is what a run of one checkout builds, starts and tests.
+type Plan struct {
+	// Builds are the images to build, each once, sorted by name.
+	Builds []Build
+	// Suites are the suites to run, sorted by name.
+	Suites []Suite
+	// Services are the services of the stack in an order of start. Services that are tests are not among them.
+	Services []Service
+	// Shared are objects that belong to no one service: claims, aliases, policies.
+	Shared []client.Object
+	// Contents are ConfigMaps with the files that the stack mounts.
+	Contents []*corev1.ConfigMap
+	// Uses are the images that services run, of the tests among them, too.
+	Uses []Use
+	// Public are the services with a public address.
+	Public []repoconfig.Public
+	// Findings are the conversion's, Notes say where suites get something else than the file says.
+	Findings []compose.Finding
+	Notes    []string
+	// Allowed are the allowances that pods make use of.
+	Allowed []v1alpha1.Allowance
+	// Keep is how long the stack stays: a duration, or Forever.
+	Keep string
+	// ReadyTimeout is how long the services may take to come up once the images are built.
+	ReadyTimeout time.Duration
+
+	run      *v1alpha1.Run
+	settings settings.Settings
+}
+
+// Forever is a Plan.Keep without an end.
+const Forever = "forever"
+
+// Service is one service of the stack.
+type Service struct {
+	compose.Service
+	// Pending are the services of its pod whose images were not known when the plan was made.
+	Pending []string
+}
+
+// Use is one image that the pod of a service runs: what a build makes, or a reference of the file.
+type Use struct {
+	Service string
+	// Build is the name of the build; empty for an image of a registry.
+	Build string `json:",omitempty"`
+	// Image is the reference in the file. Of what is built it is empty, unless a hook names it.
+	Image string `json:",omitempty"`
+	// Hook means that a hook of the service runs it.
+	Hook bool `json:",omitempty"`
+}
+
+// Make plans a run. Its errors are terminal, since only a commit or a setting can mend them, or a *compose.AbsentError.
+func Make(in Input) (*Plan, error) {
+	m := &maker{in: in, serviceBuilds: map[string]string{}}
+	m.plan = &Plan{run: in.Run, settings: in.Settings}
+	for _, step := range []func() error{m.read, m.addBuilds, m.addSuites, m.convert, m.finish} {
+		if err := step(); err != nil {
+			return nil, err
+		}
+	}
+	return m.plan, m.plan.check()
+}
+
+// maker holds what one call of Make has found so far.
+type maker struct {
+	in      Input
+	plan    *Plan
+	config  *repoconfig.Config
+	project *compose.Project
+	// serviceBuilds maps a service to the name of the build that makes its image.
+	serviceBuilds map[string]string
+}
+
+// read reads the configuration and loads the compose files.
+func (m *maker) read() error {
+	data, err := os.ReadFile(filepath.Join(m.in.Dir, ConfigFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return failure.Terminalf(v1alpha1.ReasonNotFound, err, "There is no %s in the repository's root at this commit", ConfigFile)
+	} else if err != nil {
+		return failure.Terminalf(v1alpha1.ReasonInvalidConfig, err, "%s cannot be read", ConfigFile)
+	}
+	if m.config, err = repoconfig.Parse(ConfigFile, data); err != nil {
+		return failure.Terminalf(v1alpha1.ReasonInvalidConfig, nil, "%v", err)
+	}
+	stack := m.config.Stack
+	m.project, err = compose.Load(m.in.Dir, compose.LoadOptions{
+		Files: stack.Compose, Profiles: stack.Profiles, Env: stack.Env, EnvFiles: stack.EnvFile,
+	})
+	return composeError(err)
+}
+
+// composeError is what is wrong with the compose files as a refusal; the need for more files stays as it is.
+func composeError(err error) error {
+	if err == nil {
+		return nil
+	}
+	return failure.Terminalf(v1alpha1.ReasonInvalidCompose, nil, "%v", err)
+}
+
+// convert turns the compose files into objects.
+func (m *maker) convert() error {
+	o, err := m.options()
+	if err != nil {
+		return err
+	}
+	stack, err := compose.Convert(m.project, o)
+	if err != nil {
+		return composeError(err)
+	}
+	if err := m.addPublic(stack); err != nil {
+		return err
+	}
+	p := m.plan
+	p.Findings, p.Allowed = stack.Findings, stack.Allowed
+	for _, o := range stack.Shared {
+		if content, ok := o.(*corev1.ConfigMap); ok {
+			p.Contents = append(p.Contents, content)
+		} else {
+			p.Shared = append(p.Shared, o)
+		}
+	}
+	for _, svc := range stack.Services {
+		if m.isTest(svc.Name) {
+			continue
+		}
+		p.Services = append(p.Services, Service{Service: svc, Pending: m.pending(svc)})
+	}
+	for i := range p.Suites {
+		if err := m.finishSuite(&p.Suites[i], stack, o); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// options are those of the conversion.
+func (m *maker) options() (compose.Options, error) {
+	run, set, images := m.in.Run, m.in.Settings, m.in.Images
+	egress, err := jobs.Egress(set.Stacks.Egress)
+	if err != nil {
+		return compose.Options{}, failure.Terminalf(v1alpha1.ReasonInvalidConfig, err, "The operator's egress list is not valid")
+	}
+	o := compose.Options{
+		Ceilings: run.Spec.Ceilings, OwnRegistry: ownRegistry(set), OwnProject: m.in.OwnProject, Strict: m.config.Stack.Strict,
+		// Allowances that were taken back since the run began hold no more.
+		Allow: v1alpha1.Both(run.Spec.Ceilings.Allow, set.Stacks.Allow), AllowSetting: "stacks.allow", InlineDockerfiles: true,
+		Namespace: jobs.StackName(run), Labels: jobs.Labels(run, jobs.StageStack), PullSecret: m.plan.pullSecret(), Egress: egress,
+		Images: images.References, HookImages: images.Hooks, ImageConfigs: images.Configs,
+	}
+	o.Ceilings.Allow = o.Allow
+	if run.Spec.Trust == v1alpha1.TrustFork {
+		o.Allow, o.AllowSetting = nil, "stacks.allow, but not for forks"
+	}
+	if !images.AllKnown {
+		o.ImagesPending = slices.DeleteFunc(m.project.Services(), func(name string) bool { return slices.Contains(images.Known, name) })
+	}
+	return o, nil
+}
+
+// ownRegistry is where the images of all repositories are.
+func ownRegistry(set settings.Settings) string {
+	return strings.TrimSuffix(set.Registry.Host+"/"+set.Registry.Prefix, "/")
+}
+
+// pending are the services of a pod whose images are not known.
+func (m *maker) pending(svc compose.Service) []string {
+	if m.in.Images.AllKnown {
+		return nil
+	}
+	return slices.DeleteFunc(append([]string{svc.Name}, svc.Shares...), func(name string) bool { return slices.Contains(m.in.Images.Known, name) })
+}
+
+// addPublic checks stack.public against what was converted.
+func (m *maker) addPublic(stack *compose.Stack) error {
+	for _, public := range m.config.Stack.Public {
+		i := slices.IndexFunc(stack.Services, func(s compose.Service) bool { return s.Name == public.Service })
+		if i < 0 {
+			return failure.Terminalf(v1alpha1.ReasonInvalidConfig, nil, "stack.public names the service %s; the compose files have %s",
+				public.Service, strings.Join(m.project.Services(), ", "))
+		}
+		// Neither an ingress controller nor a port-forward reaches a port that the Service does not list.
+		if !slices.Contains(stack.Services[i].Ports, int32(public.Port)) {
+			return failure.Terminalf(v1alpha1.ReasonInvalidConfig, nil, "stack.public names port %d of %s, which neither its ports nor its expose list",
+				public.Port, public.Service)
+		}
+		m.plan.Public = append(m.plan.Public, public)
+	}
+	return nil
+}
+
+// finish notes what the stages need to know besides the objects.
+func (m *maker) finish() error {
+	p := m.plan
+	p.Keep, p.ReadyTimeout = keepFor(m.config.Keep, m.in.Run.Spec.Ceilings), m.config.Stack.Ready.Timeout.Duration
+	for _, service := range m.project.Services() {
+		for _, name := range m.project.HookImages(service) {
+			build, _ := m.buildOf(name)
+			p.Uses = append(p.Uses, Use{Service: service, Build: build, Image: name, Hook: true})
+		}
+		if build, ok := m.serviceBuilds[service]; ok {
+			p.Uses = append(p.Uses, Use{Service: service, Build: build})
+		} else if name, ok := m.project.Image(service); ok {
+			p.Uses = append(p.Uses, Use{Service: service, Image: name})
+		}
+	}
+	slices.SortFunc(p.Builds, func(a, b Build) int { return cmp.Compare(a.Name, b.Name) })
+	for _, b := range p.Builds {
+		if b.Inline != "" {
+			continue
+		}
+		file := filepath.Join(b.Context, b.Dockerfile)
+		if _, err := os.Stat(filepath.Join(m.in.Dir, file)); errors.Is(err, fs.ErrNotExist) {
+			return failure.Terminalf(v1alpha1.ReasonNotFound, err, "The image %s is built from %s, which is not in the repository", b.Name, file)
+		}
+	}
+	return nil
+}
+
+// isTest reports whether a compose service is a test itself, and so not a part of the stack.
+func (m *maker) isTest(service string) bool {
+	return slices.ContainsFunc(m.plan.Suites, func(s Suite) bool { return s.Test.Service == service })
+}
+
+// keepFor is how long the stack stays: what the file says, within the ceilings.
+func keepFor(k repoconfig.Keep, c v1alpha1.Ceilings) string {
+	switch {
+	case k.Forever && c.KeepForever:
+		return Forever
+	case k.Forever:
+		return c.KeepMax.Duration.String()
+	case k.TTL.Duration <= 0:
+		return min(c.Keep.Duration, c.KeepMax.Duration).String()
+	}
+	return min(k.TTL.Duration, c.KeepMax.Duration).String()
+}
+
+// limits of a Run's status, as the custom resource has them (api/v1alpha1/run_types.go).
+const (
+	MaxBuilds   = 64
+	MaxSuites   = 64
+	MaxServices = 256
+	// MaxObjects bounds the objects of one stack.
+	MaxObjects = 1000
+)
+
+// check refuses a plan that a Run's status has no room for.
+func (p *Plan) check() error {
+	for _, c := range []struct {
+		have, most int
+		what, mend string
+	}{
+		{len(p.Builds), MaxBuilds, "images to build", "Share images between services, or build some of them elsewhere"},
+		{len(p.Suites), MaxSuites, "suites of tests", "Join some of them, or name the suites to run"},
+		{len(p.Services), MaxServices, "services", "Leave some of them out with a profile"},
+		{len(p.StackObjects()), MaxObjects, "objects in the stack", "Use fewer services, mounted files, networks or aliases"},
+	} {
+		if c.have > c.most {
+			return failure.Terminalf(v1alpha1.ReasonRefused, nil, "There are %d %s, and a run has at most %d. %s.", c.have, c.what, c.most, c.mend)
+		}
+	}
+	return nil
+}
