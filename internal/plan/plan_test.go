@@ -7,11 +7,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
+	"github.com/w3evolutionsllc/conductor/internal/repoconfig"
 	"github.com/w3evolutionsllc/conductor/internal/settings"
 )
 
@@ -162,6 +165,107 @@ func TestWhatCannotRunIsRefusedBeforeAnythingIsBuilt(t *testing.T) {
 			if !strings.Contains(f.Sentence, want) {
 				t.Errorf("%s: %q does not say %q", tc.name, f.Sentence, want)
 			}
+		}
+	}
+}
+
+func TestAllowancesHoldWhileBothSayThem(t *testing.T) {
+	const allow = "stacks.allow"
+	for name, c := range map[string]struct {
+		began, now []v1alpha1.Allowance
+		trust      v1alpha1.TrustLevel
+		says       string
+	}{
+		"allowed":                       {[]v1alpha1.Allowance{"privileged", "devices"}, []v1alpha1.Allowance{"privileged"}, v1alpha1.TrustUnprotected, ""},
+		"taken back since":              {[]v1alpha1.Allowance{"privileged"}, []v1alpha1.Allowance{"devices"}, v1alpha1.TrustProtected, allow + ": privileged"},
+		"given since":                   {nil, []v1alpha1.Allowance{"privileged"}, v1alpha1.TrustProtected, allow + ": privileged"},
+		"a fork, whatever is allowed":   {[]v1alpha1.Allowance{"privileged"}, []v1alpha1.Allowance{"privileged"}, v1alpha1.TrustFork, allow + ", but not for forks: privileged"},
+		"by default nothing is allowed": {nil, nil, v1alpha1.TrustProtected, allow + ": privileged"},
+	} {
+		run, set := testRun(), settings.Default()
+		run.Spec.Trust, run.Spec.Ceilings.Allow = c.trust, c.began
+		set.Stacks.Allow = c.now
+		_, err := Make(Input{Run: run, Settings: set, Dir: checkout(t, map[string]string{
+			".conductor.yaml": threeLines, "docker-compose.qa.yml": "services: {a: {image: b, privileged: true}}", "Dockerfile.test": "FROM a",
+		})})
+		if (c.says == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%s: %v, want %q", name, err, c.says)
+		}
+	}
+}
+
+func TestImagesOfOtherRepositoriesAreRefusedBeforeAnythingIsBuilt(t *testing.T) {
+	set := settings.Default()
+	set.Registry.Host = "registry.example"
+	for image, refused := range map[string]bool{"registry.example/acme/shop/web:1": false, "registry.example/acme/other:1": true, "redis": false} {
+		_, err := Make(Input{Run: testRun(), Settings: set, OwnProject: "registry.example/acme/shop", Dir: checkout(t, map[string]string{
+			".conductor.yaml": threeLines, "docker-compose.qa.yml": "services: {a: {image: '" + image + "'}}", "Dockerfile.test": "FROM a",
+		})})
+		if (err != nil) != refused || refused && !strings.Contains(err.Error(), "belongs to another repository") {
+			t.Errorf("%s: %v", image, err)
+		}
+	}
+}
+
+func TestADockerfileInTheComposeFileIsBuiltOnItsOwn(t *testing.T) {
+	p, err := makePlan(t, map[string]string{
+		".conductor.yaml": threeLines, "Dockerfile.test": "FROM a",
+		"docker-compose.qa.yml": "services: {a: {build: {dockerfile_inline: FROM x}}, b: {build: {dockerfile_inline: FROM y}}, c: {build: {dockerfile_inline: FROM x}}}",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	texts := map[string]string{}
+	for _, b := range p.Builds {
+		texts[b.Name] = b.Inline
+	}
+	want := map[string]string{"a": "FROM x", "b": "FROM y", "tests": ""}
+	if !maps.Equal(texts, want) || p.BuildOf("c") != "a" {
+		t.Errorf("builds %v, services %v", texts, p.Uses)
+	}
+}
+
+// TestAddressesNameTheObject: kubectl and ingress controllers know a service by the name of its object.
+func TestAddressesNameTheObject(t *testing.T) {
+	for name, object := range map[string]string{"my_api": "my-api", "Web": "web", "my_web.1": "my-web-1"} {
+		p, err := makePlan(t, map[string]string{
+			".conductor.yaml":       threeLines + "stack: {public: [{service: " + name + ", port: 80}]}\n",
+			"docker-compose.qa.yml": "services: {" + name + ": {image: b, expose: [80]}}", "Dockerfile": "FROM a",
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, want := p.Addresses()[0].PortForward, "kubectl -n stack-shop-1 port-forward service/"+object+" 80:80"; got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+		p.settings.Stacks.Host = "{service}-{run}.example.com"
+		ingress := p.Addresses()[0].Object.(*networkingv1.Ingress)
+		if got := ingress.Spec.Rules[0].HTTP.Paths[0].Backend.Service.Name; got != object {
+			t.Errorf("%s: the Ingress leads to %q", name, got)
+		}
+	}
+}
+
+func TestKeepForStaysWithinTheCeilings(t *testing.T) {
+	hours := func(h int) metav1.Duration { return metav1.Duration{Duration: time.Duration(h) * time.Hour} }
+	c := v1alpha1.Ceilings{Keep: hours(24), KeepMax: hours(72)}
+	var long, short repoconfig.Keep
+	long.TTL.Duration, short.TTL.Duration = 100*time.Hour, time.Hour
+	for _, tc := range []struct {
+		name    string
+		keep    repoconfig.Keep
+		forever bool
+		want    string
+	}{
+		{"the operator's default", repoconfig.Keep{}, false, "24h0m0s"},
+		{"shorter", short, false, "1h0m0s"},
+		{"longer than allowed", long, false, "72h0m0s"},
+		{"forever where it is not allowed", repoconfig.Keep{Forever: true}, false, "72h0m0s"},
+		{"forever where it is allowed", repoconfig.Keep{Forever: true}, true, Forever},
+	} {
+		c.KeepForever = tc.forever
+		if got := keepFor(tc.keep, c); got != tc.want {
+			t.Errorf("%s: %s", tc.name, got)
 		}
 	}
 }

@@ -4,7 +4,9 @@ package apiserver
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
+	"os"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -24,6 +26,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/command"
 	"github.com/w3evolutionsllc/conductor/internal/controller/delivery"
 	"github.com/w3evolutionsllc/conductor/internal/controller/run"
+	"github.com/w3evolutionsllc/conductor/internal/plan"
 	"github.com/w3evolutionsllc/conductor/internal/runs"
 	"github.com/w3evolutionsllc/conductor/internal/trigger"
 )
@@ -116,7 +119,7 @@ func (w *world) wire(mgr manager.Manager, p *process) {
 	gh := poweredGitHub{w.github, p.power}
 	p.runner = &run.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Kube: kube, GitHub: gh, Registry: registry{w.github, w.shelf, p.power}, Settings: w.set,
-		Agents: poweredAgents{w.agents, p.power},
+		Agents: poweredAgents{w.agents, p.power}, Planner: planner{},
 		Dir:    w.t.TempDir(), Log: log, Now: w.clock.now,
 	}
 	reporter := &run.Reporter{Client: mgr.GetClient(), GitHub: gh, Log: log, Now: w.clock.now}
@@ -130,6 +133,18 @@ func (w *world) wire(mgr manager.Manager, p *process) {
 	}
 	p.pruner = &delivery.Pruner{Client: mgr.GetClient(), Namespace: w.set.Namespace, Log: log, Now: w.clock.now}
 	w.must(delivery.Setup(mgr, p.acts, p.poller, p.pruner))
+}
+
+// planner plans in this process: a child is tried end to end.
+type planner struct{}
+
+// Plan implements run.Planner.
+func (planner) Plan(_ context.Context, input []byte, out *os.File) error {
+	var in plan.Input
+	if err := json.Unmarshal(input, &in); err != nil {
+		return err
+	}
+	return plan.Answered(plan.Make(in)).Write(out)
 }
 
 // parse is how cmd/conductor joins the grammar of commands to the rules.

@@ -19,9 +19,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
-	"github.com/w3evolutionsllc/conductor/internal/compose"
-	"github.com/w3evolutionsllc/conductor/internal/controller/run"
 	"github.com/w3evolutionsllc/conductor/internal/jobs"
+	"github.com/w3evolutionsllc/conductor/internal/plan"
 )
 
 // bare does what a Run does without Conductor: a plain program that clones, starts Kaniko's pods, applies the same converted
@@ -31,7 +30,8 @@ type bare struct {
 	kube   kubernetes.Interface
 	client client.Client
 	spec   bareSpec
-	plan   *run.Plan
+	dir    string
+	plan   *plan.Plan
 
 	mu     sync.Mutex
 	images map[string]string
@@ -99,7 +99,8 @@ func (b *bare) clone(ctx context.Context, dir string) error {
 	if err != nil {
 		return fmt.Errorf("git clone: %w: %s", err, out)
 	}
-	b.plan, err = run.NewPlan(dir, nil, run.Bounds{})
+	b.dir = dir
+	b.plan, err = b.replan()
 	return err
 }
 
@@ -114,11 +115,7 @@ func (b *bare) build(ctx context.Context) error {
 	}
 	waiting := map[string]string{}
 	for _, i := range b.plan.Builds {
-		in, err := b.spec.kaniko(i)
-		if err != nil {
-			return err
-		}
-		job, err := jobs.Kaniko(in)
+		job, err := b.plan.BuildJob(i, b.spec.repository(i.Name))
 		if err != nil {
 			return fmt.Errorf("plan the build of %s: %w", i.Name, err)
 		}
@@ -164,39 +161,31 @@ func (b *bare) image(build string) string {
 	return b.images[build]
 }
 
-// convert turns the compose project into objects, with the images known so far.
-func (b *bare) convert() (*compose.Stack, error) {
-	r, images := b.spec.Run, map[string]string{}
-	for service, build := range b.plan.ServiceBuilds {
-		images[service] = b.image(build)
+// replan plans with the images known so far.
+func (b *bare) replan() (*plan.Plan, error) {
+	images := plan.Images{References: map[string]string{}, AllKnown: true}
+	if b.plan != nil {
+		for _, svc := range b.plan.Services {
+			if build := b.plan.BuildOf(svc.Name); build != "" {
+				images.References[svc.Name] = b.image(build)
+			}
+		}
 	}
-	stack, err := compose.Convert(b.plan.Project, compose.Options{
-		Namespace: jobs.StackName(r), Images: images, Ceilings: r.Spec.Ceilings,
-		Labels: jobs.Labels(r, jobs.StageStack), PullSecret: jobs.PullSecretName(r), Strict: b.plan.Config.Stack.Strict,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("convert the stack: %w", err)
-	}
-	return stack, nil
+	return plan.Make(plan.Input{Dir: b.dir, Run: b.spec.Run, Settings: b.spec.settings(), Images: images})
 }
 
 // stack makes the namespace and brings the services up in the order of their dependencies.
 func (b *bare) stack(ctx context.Context) error {
-	stack, err := b.convert()
+	fences, err := b.plan.Fences()
 	if err != nil {
 		return err
 	}
-	policy, err := jobs.Fence(b.spec.Run, b.spec.Egress)
-	if err != nil {
-		return fmt.Errorf("plan the fence: %w", err)
+	objects := append([]client.Object{b.plan.Namespace(), jobs.PullSecret(b.spec.Run, b.spec.Pull)}, fences...)
+	for _, content := range b.plan.Contents {
+		objects = append(objects, content)
 	}
-	limits, err := jobs.Limits(b.spec.Run)
-	if err != nil {
-		return fmt.Errorf("plan the limits: %w", err)
-	}
-	objects := append([]client.Object{jobs.Namespace(b.spec.Run, false), policy, jobs.PullSecret(b.spec.Run, b.spec.Pull)}, limits...)
-	objects = append(objects, stack.Shared...)
-	for _, s := range stack.Services {
+	objects = append(objects, b.plan.Shared...)
+	for _, s := range b.plan.Services {
 		objects = append(objects, s.Objects...)
 	}
 	for _, o := range objects {
@@ -209,19 +198,19 @@ func (b *bare) stack(ctx context.Context) error {
 		if p != nil {
 			up.see(p)
 		}
-		return len(up.ready) == len(stack.Services), b.start(ctx, up)
+		return len(up.ready) == len(b.plan.Services), b.start(ctx, up)
 	})
 }
 
 // start starts the services that may start.
 func (b *bare) start(ctx context.Context, up progress) error {
-	stack, err := b.convert()
+	p, err := b.replan()
 	if err != nil {
 		return err
 	}
-	for _, s := range stack.Services {
-		build, ok := b.plan.ServiceBuilds[s.Name]
-		if up.applied[s.Name] || ok && b.image(build) == "" || slices.ContainsFunc(s.DependsOn, up.lacks) {
+	for _, s := range p.Services {
+		build := b.plan.BuildOf(s.Name)
+		if up.applied[s.Name] || build != "" && b.image(build) == "" || slices.ContainsFunc(s.DependsOn, up.lacks) {
 			continue
 		}
 		if err := b.create(ctx, s.Workload); err != nil {

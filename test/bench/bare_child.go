@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"sync/atomic"
 	"time"
 
@@ -22,8 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
-	"github.com/w3evolutionsllc/conductor/internal/controller/run"
-	"github.com/w3evolutionsllc/conductor/internal/jobs"
+	"github.com/w3evolutionsllc/conductor/internal/settings"
 )
 
 // bareSpec is what the bare program is told, as JSON on its standard input.
@@ -59,18 +57,13 @@ func (s *bareSpec) repository(image string) string {
 	return s.Registry + "/conductor/bench/" + r.FullName() + "/" + image
 }
 
-// kaniko is a build with the lab's settings.
-func (s *bareSpec) kaniko(i run.Build) (jobs.KanikoInput, error) {
-	clone, err := url.Parse(s.Run.Spec.Repository.CloneURL)
-	if err != nil {
-		return jobs.KanikoInput{}, fmt.Errorf("the clone address: %w", err)
-	}
-	return jobs.KanikoInput{
-		Run: s.Run, Image: i.Name, Namespace: s.BuildsNamespace, Executor: s.Executor, CloneURL: clone,
-		Context: i.Context, Dockerfile: i.Dockerfile, Target: i.Target, Args: i.Args, Repository: s.repository(i.Name),
-		Insecure: true, Mirrors: []string{s.Registry}, Secret: jobs.BuildSecretName(s.Run), Timeout: 30 * time.Minute,
-		CPU: "100m", Memory: "128Mi",
-	}, nil
+// settings are the lab's, as far as the bare program has them.
+func (s *bareSpec) settings() settings.Settings {
+	set := settings.Default()
+	set.Registry.Host, set.Registry.Insecure, set.Registry.Mirrors, set.Registry.PullConfigFile = s.Registry, true, []string{s.Registry}, "pull.json"
+	set.Builds.Namespace, set.Builds.Image, set.Builds.CPU, set.Builds.Memory = s.BuildsNamespace, s.Executor, "100m", "128Mi"
+	set.Stacks.Egress = s.Egress
+	return set
 }
 
 // child is the bare program.

@@ -8,7 +8,6 @@ import (
 	"k8s.io/client-go/kubernetes/fake"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
-	"github.com/w3evolutionsllc/conductor/internal/repoconfig"
 )
 
 // TestServicesWithoutPodsAreFound: a Deployment has the service's name as a DNS label, and none of its pods may be wanted.
@@ -20,18 +19,6 @@ func TestServicesWithoutPodsAreFound(t *testing.T) {
 	for name, want := range map[string]string{"my_api": "", "Web": "It: it was deleted"} {
 		if got, err := r.withoutPods(t.Context(), s, name, "It"); err != nil || got != want {
 			t.Errorf("%s: %q, %v", name, got, err)
-		}
-	}
-}
-
-// TestPortForwardNamesTheService: kubectl knows a service by the name of its object.
-func TestPortForwardNamesTheService(t *testing.T) {
-	for name, object := range map[string]string{"my_api": "my-api", "Web": "web", "my_web.1": "my-web-1"} {
-		s := &state{run: &v1alpha1.Run{ObjectMeta: metav1.ObjectMeta{Name: "shop-1"}}, plan: &Plan{Config: &repoconfig.Config{}}}
-		s.plan.Config.Stack.Public = []repoconfig.Public{{Service: name, Port: 80}}
-		(&Reconciler{}).public(s)
-		if got, want := service(s.status(), name).PortForward, "kubectl -n stack-shop-1 port-forward service/"+object+" 80:80"; got != want {
-			t.Errorf("%s: %q, want %q", name, got, want)
 		}
 	}
 }

@@ -4,7 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -14,10 +15,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/compose"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
+	"github.com/w3evolutionsllc/conductor/internal/plan"
 	"github.com/w3evolutionsllc/conductor/internal/settings"
 )
 
@@ -64,22 +67,61 @@ type bench struct {
 	t      *testing.T
 	r      *Reconciler
 	run    *v1alpha1.Run
-	plan   *Plan
+	dir    string
+	plan   *plan.Plan
 	server *imageServer
 	woken  chan struct{}
 }
 
 func newBench(t *testing.T, services string) *bench {
 	t.Helper()
-	plan, err := NewPlan(checkout(t, map[string]string{
+	b := &bench{t: t, run: testRun("r", "u"), server: &imageServer{tags: map[string]string{}}}
+	b.dir = checkout(t, map[string]string{
 		".conductor.yaml": "version: 1\ntests: {integration: {image: t, command: x}}\n", "docker-compose.qa.yml": services, "Dockerfile": "FROM a",
-	}), nil, Bounds{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := &bench{t: t, plan: plan, run: &v1alpha1.Run{ObjectMeta: metav1.ObjectMeta{Name: "r", UID: "u"}}, server: &imageServer{tags: map[string]string{}}}
+	})
+	b.plan = b.make(plan.Images{})
 	b.restart()
 	return b
+}
+
+func testRun(name string, uid types.UID) *v1alpha1.Run {
+	run := &v1alpha1.Run{ObjectMeta: metav1.ObjectMeta{Name: name, UID: uid}}
+	run.Spec.SHA, run.Spec.Repository.CloneURL = strings.Repeat("a", 40), "https://github.com/acme/shop.git"
+	return run
+}
+
+// checkout writes files and returns their directory.
+func checkout(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, content := range files {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// make plans with what is known of the images.
+func (b *bench) make(images plan.Images) *plan.Plan {
+	b.t.Helper()
+	p, err := plan.Make(plan.Input{Dir: b.dir, Run: b.run, Settings: settings.Default(), Images: images})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return p
+}
+
+// pending are the services of whose images not everything is known.
+func (b *bench) pending(s *state) []string {
+	var out []string
+	for _, svc := range b.plan.Services {
+		if !slices.Contains(s.images.Known, svc.Name) {
+			out = append(out, svc.Name)
+		}
+	}
+	slices.Sort(out)
+	return out
 }
 
 // restart is another life of Conductor.
@@ -92,8 +134,9 @@ func (b *bench) restart() {
 
 // look is one look of the reconciler; what it noted is in the Run for the next.
 func (b *bench) look() *state {
-	s := &state{run: b.run, plan: b.plan, now: time.Now()}
-	b.r.lookUp(s)
+	s := &state{run: b.run, plan: &loaded{Plan: b.plan}, now: time.Now()}
+	s.images = b.r.imagesOf(b.run, s.plan)
+	b.r.noteAnswers(s)
 	return s
 }
 
@@ -102,7 +145,7 @@ func (b *bench) settle() *state {
 	b.t.Helper()
 	for range 10 * maxStackImages {
 		s := b.look()
-		if len(s.images.Pending) == 0 {
+		if len(b.pending(s)) == 0 {
 			return s
 		}
 		if len(s.images.ask) > 0 && s.again == 0 {
@@ -116,12 +159,8 @@ func (b *bench) settle() *state {
 // workloads are what is applied, as text, by service.
 func (b *bench) workloads(s *state) map[string]string {
 	b.t.Helper()
-	stack, err := b.r.convert(s)
-	if err != nil {
-		b.t.Fatal(err)
-	}
 	out := map[string]string{}
-	for _, svc := range stack.Services {
+	for _, svc := range b.make(s.images.Images).Services {
 		data, err := compose.YAML(&compose.Stack{Services: []compose.Service{{Workload: svc.Workload}}})
 		if err != nil {
 			b.t.Fatal(err)
@@ -134,7 +173,7 @@ func (b *bench) workloads(s *state) map[string]string {
 func TestATagThatMovesChangesNothing(t *testing.T) {
 	b := newBench(t, "services: {a: {image: 'redis:7'}, b: {image: 'redis:7'}}")
 	b.server.tags["redis:7"] = someDigest
-	if s := b.look(); len(s.images.Pending) != 2 || len(b.workloads(s)) != 2 {
+	if s := b.look(); len(b.pending(s)) != 2 || len(b.workloads(s)) != 2 {
 		t.Fatalf("before anybody answered: %+v", s.images)
 	}
 	first := b.workloads(b.settle())
@@ -157,8 +196,8 @@ func TestADigestIsNotedBeforeItIsUsed(t *testing.T) {
 	b.server.tags["redis:7"] = someDigest
 	b.look()
 	<-b.woken
-	if s := b.look(); len(s.images.Pending) != 1 || len(b.run.Status.StackImages) != 1 || s.again == 0 {
-		t.Errorf("the look that learns it: pending %v, noted %v, again in %s", s.images.Pending, b.run.Status.StackImages, s.again)
+	if s := b.look(); len(b.pending(s)) != 1 || len(b.run.Status.StackImages) != 1 || s.again == 0 {
+		t.Errorf("the look that learns it: pending %v, noted %v, again in %s", b.pending(s), b.run.Status.StackImages, s.again)
 	}
 	b.run.Status.StackImages = nil // The API server did not take it.
 	b.server.tags["redis:7"] = strings.ReplaceAll(someDigest, "1", "2")
@@ -172,7 +211,7 @@ func TestBuiltImagesAreLookedUpWhenTheyAreBuilt(t *testing.T) {
 	if s := b.settleBut("a"); len(s.images.ask) > 0 {
 		t.Errorf("asked about what is not built: %v", s.images.ask)
 	}
-	img := image(&b.run.Status, b.plan.ServiceBuilds["a"])
+	img := image(&b.run.Status, b.plan.BuildOf("a"))
 	img.Repository, img.Digest = "registry.example/acme/shop/a", someDigest
 	s := b.settle()
 	if got := b.workloads(s); !strings.Contains(got["a"], "registry.example/acme/shop/a@"+someDigest) || !strings.Contains(got["a"], "readinessProbe") {
@@ -181,7 +220,7 @@ func TestBuiltImagesAreLookedUpWhenTheyAreBuilt(t *testing.T) {
 	if len(b.run.Status.StackImages) > 0 {
 		t.Errorf("what the name says is noted once more: %+v", b.run.Status.StackImages)
 	}
-	s.noteFindings(&compose.Stack{})
+	b.noteFindings(s)
 	if len(b.run.Status.Notes) > 0 {
 		t.Errorf("notes: %v", b.run.Status.Notes)
 	}
@@ -192,8 +231,8 @@ func TestAnImageThatAServiceBuildsIsEverybodys(t *testing.T) {
 	b := newBench(t, "services: {app: {build: ., image: shop/app}, worker: {image: 'shop/app', pre_start: [{command: [seed], image: 'tool:1'}]}, "+
 		"cron: {image: 'redis:7', pre_start: [{command: [wait], image: 'shop/app:latest'}]}}")
 	b.server.tags["redis:7"], b.server.tags["tool:1"] = someDigest, strings.ReplaceAll(someDigest, "1", "2")
-	if len(b.plan.Builds) != 1 || b.plan.ServiceBuilds["worker"] != "app" {
-		t.Fatalf("builds %+v for %v", b.plan.Builds, b.plan.ServiceBuilds)
+	if len(b.plan.Builds) != 1 || b.plan.BuildOf("worker") != "app" {
+		t.Fatalf("builds %+v for %v", b.plan.Builds, b.plan.Uses)
 	}
 	img := image(&b.run.Status, "app")
 	img.Repository, img.Digest = "registry.example/acme/shop/app", someDigest
@@ -217,16 +256,22 @@ func TestAnImageThatAServiceBuildsIsEverybodys(t *testing.T) {
 func TestManyNotesOfAConversionAreCounted(t *testing.T) {
 	b := newBench(t, "services: {a: {image: 'pinned@"+someDigest+"'}}")
 	s := b.settle()
-	stack := &compose.Stack{Findings: []compose.Finding{{Level: compose.LevelInfo, Reason: "no news"}}}
+	s.plan.Plan = &plan.Plan{Findings: []compose.Finding{{Level: compose.LevelInfo, Reason: "no news"}}}
 	for i := range maxFindings + 7 {
-		stack.Findings = append(stack.Findings, compose.Finding{Level: compose.LevelNote, Reason: fmt.Sprint("note ", i)})
+		s.plan.Findings = append(s.plan.Findings, compose.Finding{Level: compose.LevelNote, Reason: fmt.Sprint("note ", i)})
 	}
-	s.noteFindings(stack)
-	s.noteFindings(stack)
+	s.noteFindings()
+	s.noteFindings()
 	notes := b.run.Status.Notes
 	if len(notes) != maxFindings+1 || !strings.HasPrefix(notes[maxFindings], "7 further notes") {
 		t.Errorf("%d notes, the last %q", len(notes), notes[len(notes)-1])
 	}
+}
+
+// noteFindings notes what a plan with everything that is known has found.
+func (b *bench) noteFindings(s *state) {
+	s.plan = &loaded{Plan: b.make(s.images.Images)}
+	s.noteFindings()
 }
 
 // settleBut looks until one service alone is pending.
@@ -234,7 +279,7 @@ func (b *bench) settleBut(service string) *state {
 	b.t.Helper()
 	for range 20 {
 		s := b.look()
-		if slices.Equal(s.images.Pending, []string{service}) {
+		if slices.Equal(b.pending(s), []string{service}) {
 			return s
 		}
 		<-b.woken
@@ -247,7 +292,7 @@ func TestAnImageThatCannotBeReadIsNotedAndTakenAsItComes(t *testing.T) {
 	b := newBench(t, "services: {a: {image: 'redis:7'}, b: {image: 'gone:1'}, c: {image: 'gone@"+someDigest+"'}}")
 	b.server.tags["redis:7"] = someDigest
 	s := b.settle()
-	s.noteFindings(&compose.Stack{})
+	b.noteFindings(s)
 	if notes := b.run.Status.Notes; len(notes) != 1 || !strings.Contains(notes[0], "gone:1") || !strings.Contains(notes[0], "There is no image gone:1") {
 		t.Errorf("notes: %q", notes)
 	}
@@ -269,7 +314,7 @@ func TestASilentRegistryIsNotWaitedForTwice(t *testing.T) {
 		b := newBench(t, "services: {a: {image: 'redis:7'}}")
 		b.server.err, b.server.slow = errors.New("no route"), time.Second
 		for i, most := range []time.Duration{lookPatience, lookHaste} {
-			b.run = &v1alpha1.Run{ObjectMeta: metav1.ObjectMeta{Name: "r", UID: b.run.UID + "x"}}
+			b.run = testRun("r", b.run.UID+"x")
 			began := time.Now()
 			b.settle()
 			if took := time.Since(began); took > most || took < most-lookPause {
@@ -278,7 +323,7 @@ func TestASilentRegistryIsNotWaitedForTwice(t *testing.T) {
 		}
 		time.Sleep(silence)
 		b.server.err, b.server.tags["redis:7"] = nil, someDigest
-		b.run = &v1alpha1.Run{ObjectMeta: metav1.ObjectMeta{Name: "r", UID: "later"}}
+		b.run = testRun("r", "later")
 		if b.settle(); b.run.Status.StackImages[0].Problem != "" {
 			t.Errorf("a registry that is back: %+v", b.run.Status.StackImages)
 		}
@@ -314,64 +359,8 @@ func TestNoMoreImagesThanThereIsRoomFor(t *testing.T) {
 	if len(b.run.Status.StackImages) != maxStackImages || len(s.images.Configs) != maxStackImages {
 		t.Errorf("%d noted, %d known", len(b.run.Status.StackImages), len(s.images.Configs))
 	}
-	s.noteFindings(&compose.Stack{})
+	b.noteFindings(s)
 	if !strings.Contains(strings.Join(b.run.Status.Notes, "\n"), "no more are looked up") {
 		t.Errorf("notes: %q", b.run.Status.Notes)
-	}
-}
-
-func TestAllowancesHoldWhileBothSayThem(t *testing.T) {
-	const allow = "stacks.allow"
-	for name, c := range map[string]struct {
-		began, now []v1alpha1.Allowance
-		trust      v1alpha1.TrustLevel
-		says       string
-	}{
-		"allowed":                       {[]v1alpha1.Allowance{"privileged", "devices"}, []v1alpha1.Allowance{"privileged"}, v1alpha1.TrustUnprotected, ""},
-		"taken back since":              {[]v1alpha1.Allowance{"privileged"}, []v1alpha1.Allowance{"devices"}, v1alpha1.TrustProtected, allow + ": privileged"},
-		"given since":                   {nil, []v1alpha1.Allowance{"privileged"}, v1alpha1.TrustProtected, allow + ": privileged"},
-		"a fork, whatever is allowed":   {[]v1alpha1.Allowance{"privileged"}, []v1alpha1.Allowance{"privileged"}, v1alpha1.TrustFork, allow + ", but not for forks: privileged"},
-		"by default nothing is allowed": {nil, nil, v1alpha1.TrustProtected, allow + ": privileged"},
-	} {
-		run := &v1alpha1.Run{Spec: v1alpha1.RunSpec{Trust: c.trust, Ceilings: v1alpha1.Ceilings{Allow: c.began}}}
-		r := &Reconciler{Registry: &imageServer{}, Settings: settings.Default()}
-		r.Settings.Stacks.Allow = c.now
-		_, err := NewPlan(checkout(t, map[string]string{
-			".conductor.yaml": threeLines, "docker-compose.qa.yml": "services: {a: {image: b, privileged: true}}", "Dockerfile.test": "FROM a",
-		}), nil, r.bounds(run))
-		if (c.says == "") != (err == nil) || err != nil && !strings.Contains(err.Error(), c.says) {
-			t.Errorf("%s: %v, want %q", name, err, c.says)
-		}
-	}
-}
-
-func TestImagesOfOtherRepositoriesAreRefusedBeforeAnythingIsBuilt(t *testing.T) {
-	r := &Reconciler{Registry: &imageServer{}, Settings: settings.Default()}
-	r.Settings.Registry.Host = "registry.example"
-	for image, refused := range map[string]bool{"registry.example/acme/shop/web:1": false, "registry.example/acme/other:1": true, "redis": false} {
-		_, err := NewPlan(checkout(t, map[string]string{
-			".conductor.yaml": threeLines, "docker-compose.qa.yml": "services: {a: {image: '" + image + "'}}", "Dockerfile.test": "FROM a",
-		}), nil, r.bounds(&v1alpha1.Run{}))
-		if (err != nil) != refused || refused && !strings.Contains(err.Error(), "belongs to another repository") {
-			t.Errorf("%s: %v", image, err)
-		}
-	}
-}
-
-func TestADockerfileInTheComposeFileIsBuiltOnItsOwn(t *testing.T) {
-	p, err := NewPlan(checkout(t, map[string]string{
-		".conductor.yaml": threeLines, "Dockerfile.test": "FROM a",
-		"docker-compose.qa.yml": "services: {a: {build: {dockerfile_inline: FROM x}}, b: {build: {dockerfile_inline: FROM y}}, c: {build: {dockerfile_inline: FROM x}}}",
-	}), nil, Bounds{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	texts := map[string]string{}
-	for _, b := range p.Builds {
-		texts[b.Name] = b.Inline
-	}
-	want := map[string]string{"a": "FROM x", "b": "FROM y", "tests": ""}
-	if !maps.Equal(texts, want) || p.ServiceBuilds["c"] != "a" {
-		t.Errorf("builds %v, services %v", texts, p.ServiceBuilds)
 	}
 }

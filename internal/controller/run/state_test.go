@@ -11,7 +11,6 @@ import (
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
-	"github.com/w3evolutionsllc/conductor/internal/repoconfig"
 )
 
 var noon = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
@@ -161,31 +160,6 @@ func TestThePhaseFollowsTheConditions(t *testing.T) {
 	want(v1alpha1.PhaseReporting)
 	s.done(v1alpha1.ConditionReported, v1alpha1.ReasonDone, "")
 	want(v1alpha1.PhaseFinished)
-}
-
-func TestKeepForStaysWithinTheCeilings(t *testing.T) {
-	hours := func(h int) metav1.Duration { return metav1.Duration{Duration: time.Duration(h) * time.Hour} }
-	c := v1alpha1.Ceilings{Keep: hours(24), KeepMax: hours(72)}
-	var long, short repoconfig.Keep
-	long.TTL.Duration, short.TTL.Duration = 100*time.Hour, time.Hour
-	for _, tc := range []struct {
-		name    string
-		keep    repoconfig.Keep
-		forever bool
-		want    time.Duration
-	}{
-		{"the operator's default", repoconfig.Keep{}, false, 24 * time.Hour},
-		{"shorter", short, false, time.Hour},
-		{"longer than allowed", long, false, 72 * time.Hour},
-		{"forever where it is not allowed", repoconfig.Keep{Forever: true}, false, 72 * time.Hour},
-		{"forever where it is allowed", repoconfig.Keep{Forever: true}, true, 0},
-	} {
-		c.KeepForever = tc.forever
-		got, forever := keepFor(tc.keep, c)
-		if got != tc.want || forever != (tc.forever && tc.keep.Forever) {
-			t.Errorf("%s: %s, %t", tc.name, got, forever)
-		}
-	}
 }
 
 func TestCutAndLastKeepWholeCharacters(t *testing.T) {
