@@ -67,11 +67,15 @@ func serve(ctx context.Context, f serveFlags) error {
 	if err != nil {
 		return fmt.Errorf("find the cluster: %w", err)
 	}
-	mgr, err := newManager(config, set, f)
+	lock, err := newLeaseLock(config, set.Namespace, "conductor")
 	if err != nil {
 		return err
 	}
-	if err := wire(mgr, set, f, log); err != nil {
+	mgr, err := newManager(config, set, f, lock)
+	if err != nil {
+		return err
+	}
+	if err := wire(mgr, set, f, lock, log); err != nil {
 		return err
 	}
 	log.Info("conductor serves", "version", version, "listen", f.listen, "namespace", set.Namespace)
@@ -83,7 +87,7 @@ func serve(ctx context.Context, f serveFlags) error {
 
 // newManager makes the manager whose cache sees no more than Conductor may: its own namespace, the builds' pods, and
 // the namespaces that it made.
-func newManager(config *rest.Config, set settings.Settings, f serveFlags) (manager.Manager, error) {
+func newManager(config *rest.Config, set settings.Settings, f serveFlags, lock *leaseLock) (manager.Manager, error) {
 	s, err := scheme()
 	if err != nil {
 		return nil, fmt.Errorf("register the kinds: %w", err)
@@ -102,13 +106,12 @@ func newManager(config *rest.Config, set settings.Settings, f serveFlags) (manag
 			&v1alpha1.Delivery{}: {Namespaces: own},
 			&corev1.Pod{}:        {Namespaces: map[string]cache.Config{set.Builds.Namespace: {LabelSelector: managed}}},
 		}},
-		Metrics:                       server.Options{BindAddress: f.metrics},
-		HealthProbeBindAddress:        "0",
-		LeaderElection:                true,
-		LeaderElectionID:              "conductor",
-		LeaderElectionNamespace:       set.Namespace,
-		LeaderElectionReleaseOnCancel: true,
-		GracefulShutdownTimeout:       &second,
+		Metrics:                             server.Options{BindAddress: f.metrics},
+		HealthProbeBindAddress:              "0",
+		LeaderElection:                      true,
+		LeaderElectionResourceLockInterface: lock,
+		LeaderElectionReleaseOnCancel:       true,
+		GracefulShutdownTimeout:             &second,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make the manager: %w", err)

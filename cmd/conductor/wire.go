@@ -63,7 +63,7 @@ func clusterConfig() (*rest.Config, error) {
 }
 
 // wire connects the adapters, the controllers and the HTTP server to a manager.
-func wire(mgr manager.Manager, set settings.Settings, f serveFlags, log *slog.Logger) error {
+func wire(mgr manager.Manager, set settings.Settings, f serveFlags, lock *leaseLock, log *slog.Logger) error {
 	gh, err := githubapp.New(githubapp.Options{
 		BaseURL: set.GitHub.APIURL, AppID: set.GitHub.AppID, UserAgent: "conductor/" + version, Logger: log,
 		PrivateKey: func() ([]byte, error) { return os.ReadFile(set.GitHub.PrivateKeyFile) },
@@ -84,7 +84,7 @@ func wire(mgr manager.Manager, set settings.Settings, f serveFlags, log *slog.Lo
 	}
 	runner := &run.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Kube: kube, GitHub: gh, Registry: images, Settings: set, Dir: f.dir, Log: log,
-		Planner: planner{child.Runner{Limits: child.DefaultLimits}, log},
+		Planner: planner{child.Runner{Limits: child.DefaultLimits}, log}, Unclean: lock.tookOver,
 		// The App's key is the one secret that every replica has and no stack; tokens that are derived of it tell nothing of it.
 		Agents: agents{agent.New(agent.Options{Key: func() ([]byte, error) { return os.ReadFile(set.GitHub.PrivateKeyFile) }})},
 	}

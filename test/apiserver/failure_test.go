@@ -123,9 +123,10 @@ func TestABadRepositoryIsToldWhereItIsBad(t *testing.T) {
 func TestABuildThatFailsEndsTheRunAndTheOtherBuilds(t *testing.T) {
 	w := newWorld(t)
 	w.node.set("build", running)
-	w.node.set("build/frontend", exits(1, ""))
 	w.process()
-	run := w.until(w.start(), "the run ends", kept)
+	run := w.until(w.start(), "the stack begins", func(r *v1alpha1.Run) bool { return r.Status.Namespace != "" })
+	w.node.set("build/frontend", exits(1, ""))
+	run = w.until(run, "the run ends", kept)
 	w.ended(run, v1alpha1.OutcomeError, v1alpha1.ConditionImagesBuilt, v1alpha1.ReasonBuildFailed, "frontend", "exit code 1")
 	if left := w.buildThings(run); len(left) > 0 {
 		t.Errorf("the builds left %s", strings.Join(left, ", "))

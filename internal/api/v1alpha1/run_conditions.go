@@ -58,4 +58,6 @@ const (
 	ReasonQuotaExceeded    = "QuotaExceeded"
 	ReasonDiskFull         = "DiskFull"
 	ReasonDegraded         = "Degraded"
+	// ReasonProcessEnded: Conductor's own process ended again and again while it worked on the Run.
+	ReasonProcessEnded = "ProcessEnded"
 )

@@ -243,6 +243,9 @@ type RunStatus struct {
 	// ExpiresAt is when the stack is taken down; unset when it is kept forever or is gone.
 	// +optional
 	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
+	// Step is what Conductor does for the Run at the moment that may need much memory; unset most of the time.
+	// +optional
+	Step *StepStatus `json:"step,omitempty"`
 	// Record is the artifact that outlives the Run.
 	// +optional
 	Record *RecordStatus `json:"record,omitempty"`
@@ -250,6 +253,21 @@ type RunStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxItems=20
 	Notes []string `json:"notes,omitempty"`
+}
+
+// StepStatus is a step of a Run that may need more memory than Conductor has. It is written before the step begins, so that a step that
+// ends Conductor's process is known to the next one.
+type StepStatus struct {
+	// +kubebuilder:validation:MaxLength=256
+	Name string `json:"name"`
+	// Suspect means that a process ended while the Run was in this step; Alone that no other Run is in a step meanwhile.
+	// +optional
+	Suspect bool `json:"suspect,omitempty"`
+	// +optional
+	Alone bool `json:"alone,omitempty"`
+	// Deaths is how many processes ended while the Run was alone in this step; the second ends the Run.
+	// +optional
+	Deaths int32 `json:"deaths,omitempty"`
 }
 
 // StageTime is when a stage began and ended.

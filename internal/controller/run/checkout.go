@@ -21,17 +21,24 @@ func (r *Reconciler) checkout(ctx context.Context, s *state) error {
 		if s.open(v1alpha1.ConditionCheckedOut) {
 			s.begin(v1alpha1.ConditionCheckedOut, "Reading "+plan.ConfigFile+" and the compose files at "+short(s.run.Spec.SHA))
 		}
-		dir, err := r.readFiles(ctx, s.run)
+		err := r.takeStep(s, stepCheckout, func() error {
+			dir, err := r.readFiles(ctx, s.run)
+			if err == nil {
+				r.plans.add(s.run.UID, dir)
+			}
+			return err
+		})
 		if err != nil {
 			return err
 		}
-		r.plans.add(s.run.UID, dir)
 	}
 	newest, err := r.plans.load(s.run, r.Settings)
 	if err != nil {
 		return err
 	}
-	s.plan = newest
+	if s.plan = newest; newest != nil {
+		r.notePlan(s)
+	}
 	s.images = r.imagesOf(s.run, newest)
 	r.noteAnswers(s)
 	if _, err := r.plans.request(s.run, r.input(s)); err != nil {
@@ -40,7 +47,6 @@ func (r *Reconciler) checkout(ctx context.Context, s *state) error {
 	if s.plan == nil {
 		return failure.Waitingf(v1alpha1.ReasonPending, time.Minute, "%s", waitsForPlan(r.plans.position()))
 	}
-	r.notePlan(s)
 	return nil
 }
 

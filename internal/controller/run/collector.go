@@ -99,7 +99,7 @@ func (c *collector) head(ctx context.Context, notes []string) ([]evidence.Layer,
 	layers := []evidence.Layer{evidence.BytesLayer(evidence.ResultName, evidence.ResultMediaType, append(data, '\n'))}
 	plan, err := c.plan()
 	if err != nil {
-		return nil, err
+		c.r.Log.Warn("a record is kept without the plan", "run", c.run.Name, "error", err)
 	}
 	if len(plan) > 0 {
 		layers = append(layers, evidence.BytesLayer("plan.yaml", evidence.PlanMediaType, plan))

@@ -71,12 +71,15 @@ type Reconciler struct {
 	Settings settings.Settings
 	// Dir is where checkouts are kept while their Runs are under way.
 	Dir string
+	// Unclean reports whether the leader before this process ended without stopping; nil means that it did not.
+	Unclean func() bool
 	// Log is the operators' log.
 	Log *slog.Logger
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 
 	plans   *planning
+	guard   *guard
 	results results
 	stacks  *stackPods
 	agents  *stackAgents
@@ -97,8 +100,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if !controllerutil.ContainsFinalizer(run, v1alpha1.Finalizer) {
 		return ctrl.Result{}, r.addFinalizer(ctx, run)
 	}
+	if err := r.guard.prepare(ctx); err != nil {
+		return ctrl.Result{}, err
+	}
 	before := run.DeepCopy()
-	s := &state{run: run, now: r.now(), clock: r.now}
+	r.guard.judge(run)
+	s := &state{run: run, noted: before.Status.Step, now: r.now(), clock: r.now}
 	err := r.walk(ctx, s)
 	if s.plan != nil {
 		defer s.plan.release()
@@ -123,6 +130,7 @@ func (r *Reconciler) walk(ctx context.Context, s *state) error {
 		s.status().StartedAt = s.micro()
 	}
 	r.bound(s)
+	r.enforceGuard(s)
 	var errs []error
 	for _, st := range stages {
 		if s.over() && !st.always {

@@ -24,6 +24,9 @@ const (
 	// reportPause is the least time between two reports of a Run that is under way: GitHub allows 80 writes of content a
 	// minute (docs.github.com, rate limits for the REST API).
 	reportPause = 3 * time.Second
+	// suitesGrace is how long the first report waits for the suites to be known. Each has a check run of its own; one for the Run as a
+	// whole is made only where they stay unknown.
+	suitesGrace = 5 * time.Second
 	// reportDeadline is how long the final report is tried; after that the Run says that it could not be told.
 	reportDeadline = 24 * time.Hour
 )
@@ -54,6 +57,9 @@ func (r *Reporter) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result
 	}
 	if rep := run.Status.Report; rep != nil && rep.Digest == report.Digest(run, endedSuites(run)) {
 		return ctrl.Result{}, nil
+	}
+	if wait := left(run.Status.StartedAt.Time, suitesGrace, r.now()); wait > 0 && len(run.Status.Suites) == 0 && run.Status.Outcome == "" {
+		return ctrl.Result{RequeueAfter: wait}, nil
 	}
 	results, err := r.results(ctx, run)
 	if err != nil && told(run) { // What is there says more than what could be told now.

@@ -23,6 +23,11 @@ import (
 func Setup(mgr ctrl.Manager, r *Reconciler, rep *Reporter) error {
 	r.stacks = newStackPods(r.Kube)
 	r.plans = newPlanning(r.Planner, r.Settings.Planning.AtOnce, r.stacks.wakeUp)
+	r.guard = &guard{unclean: r.Unclean, list: func(ctx context.Context) ([]v1alpha1.Run, error) {
+		var all v1alpha1.RunList
+		err := r.Client.List(ctx, &all, client.InNamespace(r.Settings.Namespace))
+		return all.Items, err
+	}}
 	r.agents = &stackAgents{agents: r.Agents, wake: r.stacks.wakeUp}
 	r.looks = &imageLooks{ask: r.Registry.ImageConfig, wake: r.stacks.wakeUp, now: r.now}
 	rep.Results = r.Results

@@ -17,7 +17,9 @@ type state struct {
 	plan *loaded
 	// images is what is known of the images of the stack.
 	images *stackImages
-	now    time.Time
+	// noted is the Run's step as the API server has it.
+	noted *v1alpha1.StepStatus
+	now   time.Time
 	// clock is looked at for the timeline; a stage may take longer than a moment. nil means now.
 	clock func() time.Time
 	// recorded says that the record was ended in this look, and so is not noted yet.

@@ -1,0 +1,163 @@
+package run
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/failure"
+)
+
+// The steps that read what a stranger has written, and may need more memory than there is. A step is in the status before it begins.
+const (
+	stepCheckout = "reading the files of the commit"
+	stepRecord   = "keeping the record"
+)
+
+// stepResults is the step of a suite whose attempts have ended.
+func stepResults(suite string) string { return "reading the results of " + suite }
+
+const (
+	// maxDeaths is how many processes may end while a Run alone was in a step.
+	maxDeaths = 2
+	// guardPause is the time after which a Run asks again that waits for suspects, notedPause that after which one goes on whose step has
+	// just been noted: its own write wakes it before.
+	guardPause = 100 * time.Millisecond
+	notedPause = 20 * time.Millisecond
+)
+
+// guard finds the Run that ends this process again and again. After a process ended without stopping, the Runs that were in a step are
+// suspects: each of them takes its step while no other Run is in one, so that the next end of the process has one cause.
+type guard struct {
+	// list gives the Runs as they are when this process begins.
+	list func(context.Context) ([]v1alpha1.Run, error)
+	// unclean reports whether the process before this one ended without stopping; nil means that it never did.
+	unclean func() bool
+
+	mu    sync.Mutex
+	ready bool
+	// judged are the Runs that this process has seen.
+	judged, suspects map[types.UID]bool
+	// inside are the Runs in a step.
+	inside map[types.UID]bool
+}
+
+// prepare finds the suspects, once in the life of this process.
+func (g *guard) prepare(ctx context.Context) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.ready {
+		return nil
+	}
+	g.judged, g.suspects, g.inside = map[types.UID]bool{}, map[types.UID]bool{}, map[types.UID]bool{}
+	if g.unclean != nil && g.unclean() {
+		all, err := g.list(ctx)
+		if err != nil {
+			return fmt.Errorf("find the runs that were in a step: %w", err)
+		}
+		for i := range all {
+			if all[i].Status.Step != nil && all[i].DeletionTimestamp == nil {
+				g.suspects[all[i].UID] = true
+			}
+		}
+	}
+	g.ready = true
+	return nil
+}
+
+// judge brings the step of a Run up to date that an earlier process began: the end of a process while the Run was alone in it counts.
+func (g *guard) judge(run *v1alpha1.Run) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	step := run.Status.Step
+	if g.judged[run.UID] || step == nil {
+		g.judged[run.UID] = true
+		return
+	}
+	g.judged[run.UID] = true
+	if step.Suspect = g.suspects[run.UID]; step.Suspect && step.Alone {
+		step.Deaths++
+	}
+	step.Alone = false
+}
+
+// enter counts a Run in; false where it has to wait. It can be repeated.
+func (g *guard) enter(uid types.UID) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.inside[uid] {
+		return true
+	}
+	if suspect := g.suspects[uid]; suspect && len(g.inside) > 0 || !suspect && len(g.suspects) > 0 {
+		return false
+	}
+	g.inside[uid] = true
+	return true
+}
+
+// leave counts a Run out. What has not ended the process is not suspected any more.
+func (g *guard) leave(uid types.UID) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.inside, uid)
+	delete(g.suspects, uid)
+}
+
+// forget drops what is known of a Run.
+func (g *guard) forget(uid types.UID) {
+	g.leave(uid)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.judged, uid)
+}
+
+// takeStep does a step of a Run that may need much memory. It is in the status before, by itself and as the only one of a suspect.
+func (r *Reconciler) takeStep(s *state, name string, do func() error) error {
+	if step := s.status().Step; step == nil || step.Name != name {
+		s.status().Step = &v1alpha1.StepStatus{Name: name}
+	}
+	step := s.status().Step
+	if s.noted == nil || *s.noted != *step {
+		return failure.Waitingf(v1alpha1.ReasonInProgress, notedPause, "%s", upper(name))
+	}
+	if !r.guard.enter(s.run.UID) {
+		return failure.Waitingf(v1alpha1.ReasonPending, guardPause,
+			"Waiting for %s: Conductor's process has ended, and the runs that it was working on are taken one at a time", name)
+	}
+	if step.Suspect && !step.Alone {
+		step.Alone = true
+		return failure.Waitingf(v1alpha1.ReasonInProgress, notedPause, "%s, alone", upper(name))
+	}
+	err := do()
+	r.guard.leave(s.run.UID)
+	if step.Suspect, step.Alone = false, false; err == nil {
+		s.status().Step = nil
+	}
+	return err
+}
+
+// enforceGuard ends a Run that has ended this process too often. What it left behind is read no more.
+func (r *Reconciler) enforceGuard(s *state) {
+	step := s.status().Step
+	if step != nil && s.over() && step.Name != stepRecord { // It was canceled, or took too long.
+		s.status().Step = nil
+		r.guard.leave(s.run.UID)
+	}
+	if step == nil || step.Deaths < maxDeaths {
+		return
+	}
+	message := fmt.Sprintf("Conductor's own process ended %d times while it was %s of this run, the last %d times while it did nothing else. "+
+		"The usual cause is that it needs more memory than Conductor has. Ask your Conductor operator to look at why the process ended", step.Deaths+1, step.Name, step.Deaths)
+	s.status().Step = nil
+	r.guard.leave(s.run.UID)
+	s.fail(v1alpha1.ConditionRecorded, v1alpha1.ReasonProcessEnded, "There is no record: what the run left behind is not read again")
+	if s.over() {
+		s.note(message)
+		return
+	}
+	s.finish(v1alpha1.OutcomeError, v1alpha1.ReasonProcessEnded, message)
+}

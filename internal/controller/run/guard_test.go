@@ -1,0 +1,190 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/failure"
+)
+
+// errEnded stands for the end of the process in a step.
+var errEnded = errors.New("the process ended")
+
+// house is a Conductor with some Runs whose processes end: what their statuses hold outlives them.
+type house struct {
+	t    *testing.T
+	runs []*v1alpha1.Run
+	r    *Reconciler
+	// poison ends the process in its step, done are the Runs that have taken theirs.
+	poison types.UID
+	done   map[types.UID]bool
+	ends   int
+}
+
+func newHouse(t *testing.T, runs int) *house {
+	h := &house{t: t, done: map[types.UID]bool{}}
+	for i := range runs {
+		h.runs = append(h.runs, testRun(fmt.Sprint("r", i), types.UID(fmt.Sprint("u", i))))
+	}
+	h.start(false)
+	return h
+}
+
+// start begins a process after one that stopped or that ended.
+func (h *house) start(unclean bool) {
+	h.r = &Reconciler{Now: func() time.Time { return noon }, guard: &guard{unclean: func() bool { return unclean }, list: func(context.Context) ([]v1alpha1.Run, error) {
+		var all []v1alpha1.Run
+		for _, run := range h.runs {
+			all = append(all, *run.DeepCopy())
+		}
+		return all, nil
+	}}}
+}
+
+// reconcile is one reconcile of a Run; what it notes is kept unless the process ended. It returns false then.
+func (h *house) reconcile(i int, during func()) bool {
+	h.t.Helper()
+	if err := h.r.guard.prepare(h.t.Context()); err != nil {
+		h.t.Fatal(err)
+	}
+	run := h.runs[i].DeepCopy()
+	h.r.guard.judge(run)
+	s := &state{run: run, noted: h.runs[i].Status.Step, now: noon}
+	h.r.enforceGuard(s)
+	if !s.over() && !h.done[run.UID] {
+		err := h.r.takeStep(s, stepCheckout, func() error {
+			if during != nil {
+				during()
+			}
+			if run.UID == h.poison {
+				return errEnded
+			}
+			h.done[run.UID] = true
+			return nil
+		})
+		if errors.Is(err, errEnded) {
+			h.ends++
+			return false
+		}
+		if f := failure.Of(err); f != nil && f.Kind != failure.Waiting {
+			h.t.Fatal(err)
+		}
+	}
+	h.runs[i] = run
+	return true
+}
+
+// TestOnlyTheRunThatEndsTheProcessIsEnded: nineteen normal Runs beside a poison one, all in their steps when it strikes.
+func TestOnlyTheRunThatEndsTheProcessIsEnded(t *testing.T) {
+	h := newHouse(t, 20)
+	h.poison = "u7"
+	for i := range h.runs {
+		h.reconcile(i, nil) // Each step is noted, and none is begun.
+	}
+	for rounds := 0; len(h.done) < 19 || h.runs[7].Status.Outcome == ""; rounds++ {
+		if rounds > 100 {
+			t.Fatalf("after %d rounds %d runs are done, and the process ended %d times", rounds, len(h.done), h.ends)
+		}
+		for i := range h.runs {
+			if !h.reconcile((i+7)%20, nil) {
+				h.start(true)
+				break
+			}
+		}
+	}
+	if h.ends != maxDeaths+1 {
+		t.Errorf("the process ended %d times", h.ends)
+	}
+	for i, run := range h.runs {
+		if (run.Status.Outcome != "") != (i == 7) {
+			t.Errorf("run %d: outcome %q: %s", i, run.Status.Outcome, run.Status.Message)
+		}
+		if i != 7 && run.Status.Step != nil {
+			t.Errorf("run %d is left in the step %+v", i, run.Status.Step)
+		}
+	}
+	if c := h.runs[7].Status; c.Step != nil || reasonOf(&c, v1alpha1.ConditionRecorded) != v1alpha1.ReasonProcessEnded {
+		t.Errorf("the poison run: %+v, recorded %q", c.Step, reasonOf(&c, v1alpha1.ConditionRecorded))
+	}
+}
+
+func reasonOf(st *v1alpha1.RunStatus, condition string) string {
+	for _, c := range st.Conditions {
+		if c.Type == condition {
+			return c.Reason
+		}
+	}
+	return ""
+}
+
+// TestACleanStopCountsNothing: a rollout in the middle of a step suspects no Run, however often.
+func TestACleanStopCountsNothing(t *testing.T) {
+	h := newHouse(t, 2)
+	h.poison = "u0"
+	h.reconcile(0, nil)
+	h.reconcile(1, nil)
+	for range 10 {
+		if h.reconcile(0, nil) {
+			t.Fatal("the step was not begun")
+		}
+		h.start(false)
+	}
+	if h.poison = ""; !h.reconcile(0, nil) || !h.done["u0"] || h.runs[0].Status.Outcome != "" {
+		t.Errorf("done %v, status %+v", h.done, h.runs[0].Status)
+	}
+}
+
+// TestSuspectsTakeTheirStepsAlone: no other Run is in a step while a suspect is, and others wait for all suspects.
+func TestSuspectsTakeTheirStepsAlone(t *testing.T) {
+	h := newHouse(t, 3)
+	h.reconcile(0, nil)
+	h.reconcile(1, nil)
+	h.start(true)
+	h.reconcile(2, nil) // It is new, and waits.
+	h.reconcile(2, nil)
+	if h.done["u2"] {
+		t.Fatal("a run took a step while others were suspects")
+	}
+	for i := range 2 {
+		for range 2 { // Suspicion is noted, then that it is alone.
+			h.reconcile(i, nil)
+		}
+		h.reconcile(i, func() {
+			for _, other := range []int{1 - i, 2} {
+				if h.reconcile(other, nil); h.done[h.runs[other].UID] && other != 0 {
+					t.Errorf("run %d took its step beside run %d", other, i)
+				}
+			}
+			if step := h.runs[i].Status.Step; step == nil || !step.Suspect || !step.Alone {
+				t.Errorf("while run %d is in its step its status has %+v", i, step)
+			}
+		})
+	}
+	if h.reconcile(2, nil); len(h.done) != 3 {
+		t.Errorf("done: %v", h.done)
+	}
+}
+
+// TestAStepThatFailsIsNotSuspected: it has not ended the process, and others need not wait for it.
+func TestAStepThatFailsIsNotSuspected(t *testing.T) {
+	h := newHouse(t, 2)
+	h.reconcile(0, nil)
+	h.start(true)
+	h.reconcile(0, nil)
+	h.reconcile(0, nil)
+	s := &state{run: h.runs[0], noted: h.runs[0].Status.Step.DeepCopy(), now: noon}
+	away := errors.New("GitHub is away")
+	if err := h.r.takeStep(s, stepCheckout, func() error { return away }); !errors.Is(err, away) || s.status().Step == nil || s.status().Step.Suspect {
+		t.Errorf("%v, step %+v", err, s.status().Step)
+	}
+	h.reconcile(1, nil)
+	if h.reconcile(1, nil); !h.done["u1"] {
+		t.Error("another run waits for one that failed")
+	}
+}
