@@ -35,8 +35,8 @@ test: deps ## every test but the long ones: unit, contract, API server, end to e
 apiserver: cluster-up ## the controllers against a real API server, without a kubelet; RUN=Regexp picks
 	eval "$$($(CLUSTER_TOOL) env)" && $(GO) test -count=1 -v -timeout 20m -tags apiserver -run '$(RUN)' ./test/apiserver
 
-e2e: deps cluster-up ## end to end on the cluster; RUN=Regexp picks
-	$(GO) test -count=1 -v -timeout 60m -tags e2e -run '$(RUN)' ./test/e2e
+e2e: deps cluster-up ## end to end on the cluster; RUN=Regexp picks; RUN=Hostile: hostile repositories beside a normal one
+	$(GO) test -count=1 -v -timeout 60m -tags 'e2e$(if $(findstring Hostile,$(RUN)), hostile)' -run '$(RUN)' ./test/e2e
 
 e2e-long: deps cluster-up ## the long forms: a second cluster, killed half-way, an existing cluster
 	$(GO) -C test/cluster test -count=1 -v -timeout 60m -tags cluster .
@@ -78,7 +78,7 @@ generate: ## everything that is made from something else
 	$(GO) generate ./internal/...
 
 lint: ## vet, format, imports
-	$(GO) vet ./... && $(GO) vet -tags 'e2e long corpus apiserver faults' ./test/... ./internal/faults && $(GO) -C test/cluster vet -tags cluster ./... && $(GO) -C test/kompose vet ./...
+	$(GO) vet ./... && $(GO) vet -tags 'e2e long hostile corpus apiserver faults' ./test/... ./internal/faults && $(GO) -C test/cluster vet -tags cluster ./... && $(GO) -C test/kompose vet ./...
 	@test -z "$$(gofmt -l cmd internal test)" || { gofmt -l cmd internal test; echo "run gofmt -w"; exit 1; }
 	$(GO) test ./test/house/...
 

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -74,13 +75,35 @@ var named = struct {
 // repository makes a repository of a directory. Its runs go when the test is over, and are told about when it failed.
 func repository(t *testing.T, dir string) *repo {
 	t.Helper()
-	name := strings.ToLower(strings.NewReplacer("/", "-", "_", "-").Replace(strings.TrimPrefix(t.Name(), "Test")))
+	r, err := here.NewRepository(t.Context(), newName(t), dir)
+	return adopt(t, r, err)
+}
+
+// imported makes a repository without a work tree, of what fill writes into its tree: for those that are large. Its runs go as those
+// of others do.
+func imported(t *testing.T, fill func(*lab.Tree)) *repo {
+	t.Helper()
+	r, err := here.ImportRepository(t.Context(), newName(t), fill)
+	return adopt(t, r, err)
+}
+
+// unnamable is what the names of tests have and those of repositories here do not.
+var unnamable = regexp.MustCompile(`[^a-z0-9]+`)
+
+// newName is a name for a repository of a test.
+func newName(t *testing.T) string {
+	name := unnamable.ReplaceAllString(strings.ToLower(strings.TrimPrefix(t.Name(), "Test")), "-")
 	named.Lock()
+	defer named.Unlock()
 	if named.times[name]++; named.times[name] > 1 {
 		name += fmt.Sprint("-", named.times[name])
 	}
-	named.Unlock()
-	r, err := here.NewRepository(t.Context(), name, dir)
+	return name
+}
+
+// adopt makes a repository one of a test.
+func adopt(t *testing.T, r *lab.Repository, err error) *repo {
+	t.Helper()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -71,13 +71,28 @@ func Program(ctx context.Context, name string) (string, error) {
 // Kill ends the processes of a pod's container at this instant, by SIGKILL. The kubelet starts it again. Only pods on this machine
 // can be killed like that.
 func (c *Cluster) Kill(pod types.UID, program string) error {
+	pids, err := c.Processes(pod, program)
+	if err != nil {
+		return err
+	}
+	for _, pid := range pids {
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			return fmt.Errorf("kill %s of pod %s: %w", program, pod, err)
+		}
+	}
+	return nil
+}
+
+// Processes are the ids, as this machine has them, of a pod's processes that were started as program. It is an error when there is
+// none. Only pods on this machine can be seen like that.
+func (c *Cluster) Processes(pod types.UID, program string) ([]int, error) {
 	found, err := filepath.Glob("/proc/[0-9]*/cgroup")
 	if err != nil {
-		return fmt.Errorf("find the processes of pod %s: %w", pod, err)
+		return nil, fmt.Errorf("find the processes of pod %s: %w", pod, err)
 	}
-	killed := 0
+	var pids []int
 	for _, file := range found {
-		// A process may end while it is looked at.
+		// A process may end while it is read.
 		group, _ := os.ReadFile(file)
 		if !strings.Contains(string(group), "/pod"+string(pod)+"/") {
 			continue
@@ -89,17 +104,14 @@ func (c *Cluster) Kill(pod types.UID, program string) error {
 		}
 		pid, err := strconv.Atoi(filepath.Base(dir))
 		if err != nil {
-			return fmt.Errorf("find the processes of pod %s: %w", pod, err)
+			return nil, fmt.Errorf("find the processes of pod %s: %w", pod, err)
 		}
-		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-			return fmt.Errorf("kill %s of pod %s: %w", program, pod, err)
-		}
-		killed++
+		pids = append(pids, pid)
 	}
-	if killed == 0 {
-		return fmt.Errorf("pod %s has no process %s on this machine", pod, program)
+	if len(pids) == 0 {
+		return nil, fmt.Errorf("pod %s has no process %s on this machine", pod, program)
 	}
-	return nil
+	return pids, nil
 }
 
 // Reinstall installs Conductor anew with other values laid over the chart's, and waits until it is ready.

@@ -37,6 +37,16 @@ func Example(name string) string { return filepath.Join(root(), "examples", name
 
 // NewRepository makes a repository of the files below dir, with a user who may write and an issue, and pushes them to main.
 func (l *Lab) NewRepository(ctx context.Context, name, dir string) (*Repository, error) {
+	return l.newRepository(ctx, name, func(r *Repository) error {
+		if err := os.CopyFS(r.Dir, os.DirFS(dir)); err != nil {
+			return fmt.Errorf("copy %s: %w", dir, err)
+		}
+		return r.each(ctx, []string{"add", "-A"}, []string{"commit", "-q", "--allow-empty", "-m", "Begin"})
+	})
+}
+
+// newRepository makes a repository, has its clone filled and committed, and pushes main.
+func (l *Lab) newRepository(ctx context.Context, name string, fill func(*Repository) error) (*Repository, error) {
 	r := &Repository{lab: l, Name: "acme/" + name, Dir: filepath.Join(l.dir, name)}
 	repo, err := l.GitHub.CreateRepository(r.Name, github.RepositoryOptions{})
 	if err != nil {
@@ -49,21 +59,23 @@ func (l *Lab) NewRepository(ctx context.Context, name, dir string) (*Repository,
 	if err := l.GitHub.AddCollaborator(r.Name, r.User.Login, github.RoleWrite); err != nil {
 		return nil, fmt.Errorf("let %s write: %w", r.User.Login, err)
 	}
-	if err := os.CopyFS(r.Dir, os.DirFS(dir)); err != nil {
-		return nil, fmt.Errorf("copy %s: %w", dir, err)
-	}
 	remote, err := url.Parse(repo.CloneURL)
 	if err != nil {
 		return nil, fmt.Errorf("the clone address: %w", err)
 	}
 	remote.User = url.UserPassword(r.User.Login, r.User.Token)
-	for _, args := range [][]string{
-		{"init", "-q", "-b", "main"}, {"remote", "add", "origin", remote.String()},
-		{"add", "-A"}, {"commit", "-q", "--allow-empty", "-m", "Begin"}, {"push", "-q", "origin", "main"},
-	} {
-		if _, err := r.Git(ctx, args...); err != nil {
-			return nil, err
-		}
+	if err := os.MkdirAll(r.Dir, 0o755); err != nil {
+		return nil, fmt.Errorf("make the clone: %w", err)
+	}
+	if err := r.each(ctx, []string{"init", "-q", "-b", "main"}, []string{"remote", "add", "origin", remote.String()}); err != nil {
+		return nil, err
+	}
+	if err := fill(r); err != nil {
+		return nil, err
+	}
+	// To search for deltas would cost more than it saves on a way that has no length.
+	if _, err := r.Git(ctx, "-c", "pack.window=0", "push", "-q", "origin", "main"); err != nil {
+		return nil, err
 	}
 	if r.Issue, err = l.GitHub.CreateIssue(r.Name, r.User.Login, "Checkout is broken", "Please run the integration tests."); err != nil {
 		return nil, fmt.Errorf("open an issue: %w", err)
@@ -73,15 +85,29 @@ func (l *Lab) NewRepository(ctx context.Context, name, dir string) (*Repository,
 
 // Git runs git in the clone as the repository's user and returns what it printed.
 func (r *Repository) Git(ctx context.Context, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, "git", args...)
-	cmd.Dir = r.Dir
-	cmd.Env = append(os.Environ(), "GIT_TERMINAL_PROMPT=0", "GIT_CONFIG_GLOBAL="+os.DevNull, "GIT_CONFIG_NOSYSTEM=1",
-		"GIT_AUTHOR_NAME="+r.User.Login, "GIT_AUTHOR_EMAIL="+r.User.Email, "GIT_COMMITTER_NAME="+r.User.Login, "GIT_COMMITTER_EMAIL="+r.User.Email)
-	out, err := cmd.CombinedOutput()
+	out, err := r.git(ctx, args...).CombinedOutput()
 	if err != nil {
 		return string(out), fmt.Errorf("git %s: %w: %s", strings.Join(args, " "), err, out)
 	}
 	return strings.TrimSpace(string(out)), nil
+}
+
+func (r *Repository) git(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "git", args...)
+	cmd.Dir = r.Dir
+	cmd.Env = append(os.Environ(), "GIT_TERMINAL_PROMPT=0", "GIT_CONFIG_GLOBAL="+os.DevNull, "GIT_CONFIG_NOSYSTEM=1",
+		"GIT_AUTHOR_NAME="+r.User.Login, "GIT_AUTHOR_EMAIL="+r.User.Email, "GIT_COMMITTER_NAME="+r.User.Login, "GIT_COMMITTER_EMAIL="+r.User.Email)
+	return cmd
+}
+
+// each runs git once for each list of arguments, until one fails.
+func (r *Repository) each(ctx context.Context, commands ...[]string) error {
+	for _, args := range commands {
+		if _, err := r.Git(ctx, args...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Write changes files in the clone, commits and pushes main. An empty content deletes a file.
@@ -101,12 +127,7 @@ func (r *Repository) Write(ctx context.Context, files map[string]string) error {
 			return fmt.Errorf("write %s: %w", name, err)
 		}
 	}
-	for _, args := range [][]string{{"add", "-A"}, {"commit", "-q", "-m", "Change"}, {"push", "-q", "origin", "main"}} {
-		if _, err := r.Git(ctx, args...); err != nil {
-			return err
-		}
-	}
-	return nil
+	return r.each(ctx, []string{"add", "-A"}, []string{"commit", "-q", "-m", "Change"}, []string{"push", "-q", "origin", "main"})
 }
 
 // PushTag sets a tag to HEAD and pushes it, by force where it was elsewhere. A message makes it an annotated tag.
