@@ -379,7 +379,7 @@ func TestTextsAreCutBetweenCharacters(t *testing.T) {
 	}
 	const mark = "<!-- mark -->"
 	body := fit(long+mark, mark)
-	if n := len([]rune(body)); n > maxCheckText || strings.Count(body, mark) != 1 {
+	if n := len([]rune(body)); n > maxCheckText || strings.Count(body, mark) != 1 || !marked(body, mark) {
 		t.Errorf("%d characters, %d marks", n, strings.Count(body, mark))
 	}
 	if body := fit(mark+long, mark); strings.Count(body, mark) != 1 {
