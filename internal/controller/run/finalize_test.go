@@ -2,6 +2,7 @@ package run
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"log/slog"
 	"strings"
@@ -38,6 +39,12 @@ func newCluster(t *testing.T, funcs interceptor.Funcs, run *v1alpha1.Run, object
 		t.Fatal(err)
 	}
 	b := &cluster{kube: fake.NewClientset(objects...), log: &bytes.Buffer{}}
+	funcs.Delete = func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
+		if ns, ok := o.(*corev1.Namespace); ok {
+			return b.kube.CoreV1().Namespaces().Delete(ctx, ns.Name, metav1.DeleteOptions{})
+		}
+		return c.Delete(ctx, o, opts...)
+	}
 	b.Reconciler = &Reconciler{
 		Client: fakeclient.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(&v1alpha1.Run{}).WithObjects(run).WithInterceptorFuncs(funcs).Build(),
 		Kube:   b.kube, Log: slog.New(slog.NewTextHandler(b.log, nil)), Now: func() time.Time { return noon },
@@ -86,6 +93,7 @@ func TestADeletedRunIsReleased(t *testing.T) {
 		err    error
 		stack  bool
 		gone   bool
+		again  bool
 		log    string
 	}{
 		{name: "nothing is left", builds: namespace("conductor-builds"), gone: true},
@@ -95,6 +103,7 @@ func TestADeletedRunIsReleased(t *testing.T) {
 		{name: "refused until the deadline", ago: finalizeDeadline, builds: namespace("conductor-builds"), err: forbidden("jobs"), gone: true, log: "no RoleBinding"},
 		{name: "API server away just now", ago: finalizeDeadline - time.Second, builds: namespace("conductor-builds"), err: unavailable},
 		{name: "API server away until the deadline", ago: 2 * time.Hour, builds: namespace("conductor-builds"), err: unavailable, gone: true, log: "etcd is away"},
+		{name: "stack still there", ago: finalizeDeadline - time.Second, stack: true, builds: namespace("conductor-builds"), again: true},
 		{name: "stack still there at the deadline", ago: finalizeDeadline, stack: true, builds: namespace("conductor-builds"), gone: true, log: "no reason is given"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -110,9 +119,9 @@ func TestADeletedRunIsReleased(t *testing.T) {
 			if tc.err != nil {
 				b.refuse("list", "jobs", tc.err)
 			}
-			_, err := b.finalize(t.Context(), run)
-			if (err != nil) == tc.gone {
-				t.Errorf("finalize: %v", err)
+			next, err := b.finalize(t.Context(), run)
+			if (err != nil) != (!tc.gone && !tc.again) || (next.RequeueAfter > 0) != tc.again {
+				t.Errorf("finalize: %+v, %v", next, err)
 			}
 			gone := apierrors.IsNotFound(b.Client.Get(t.Context(), client.ObjectKeyFromObject(run), &v1alpha1.Run{}))
 			if gone != tc.gone {
