@@ -147,16 +147,24 @@ func (r *Reconciler) trust(ctx context.Context, installation int64, repo v1alpha
 
 // start makes the Run and notes it.
 func (r *Reconciler) start(ctx context.Context, d *v1alpha1.Delivery, name string, spec v1alpha1.RunSpec) error {
-	run, err := r.Runs.Start(ctx, name, spec)
+	run, err := r.startRun(ctx, name, spec)
 	if err != nil {
-		if apierrors.IsInvalid(err) {
-			return failure.Terminalf(v1alpha1.ReasonInvalidConfig, err, "The API server does not take the run")
-		}
-		return fmt.Errorf("start run %s: %w", name, err)
+		return err
 	}
 	faults.Started()
 	d.Status.Outcome, d.Status.Run = v1alpha1.DeliveryStarted, run.Name
 	return nil
+}
+
+// startRun makes the Run, or finds it. What the API server refuses for what is in it is refused for good.
+func (r *Reconciler) startRun(ctx context.Context, name string, spec v1alpha1.RunSpec) (*v1alpha1.Run, error) {
+	run, err := r.Runs.Start(ctx, name, spec)
+	if apierrors.IsInvalid(err) {
+		return nil, failure.Terminalf(v1alpha1.ReasonInvalidConfig, err, "The API server does not take the run")
+	} else if err != nil {
+		return nil, fmt.Errorf("start run %s: %w", name, err)
+	}
+	return run, nil
 }
 
 func receivedAt(d *v1alpha1.Delivery) *metav1.MicroTime {
