@@ -60,7 +60,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	before := d.DeepCopy()
 	err := r.act(ctx, d)
 	if f := failure.Of(err); f != nil {
-		late := r.now().Sub(d.CreationTimestamp.Time) > deadline
+		late := r.now().Sub(receivedAt(d).Time) > deadline
 		switch {
 		case f.Kind == failure.Terminal || late:
 			r.Log.Error("a delivery cannot be acted on", "delivery", d.Name, "error", err)
@@ -167,6 +167,7 @@ func (r *Reconciler) startRun(ctx context.Context, name string, spec v1alpha1.Ru
 	return run, nil
 }
 
+// receivedAt is when a delivery came, the last time that it did.
 func receivedAt(d *v1alpha1.Delivery) *metav1.MicroTime {
 	at := d.CreationTimestamp.Time
 	if t, err := time.Parse(time.RFC3339Nano, d.Annotations[v1alpha1.AnnotationReceivedAt]); err == nil {
