@@ -158,7 +158,7 @@ func (r *Reconciler) buildPods(ctx context.Context, run *v1alpha1.Run) (map[stri
 	for i := range list.Items {
 		p := &list.Items[i]
 		name := p.Labels[v1alpha1.LabelImage]
-		if old := pods[name]; old == nil || old.CreationTimestamp.Before(&p.CreationTimestamp) {
+		if old := pods[name]; old == nil || byAge(old, p) < 0 {
 			pods[name] = p
 		}
 	}
