@@ -9,11 +9,9 @@ import (
 	"path/filepath"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
@@ -131,8 +129,9 @@ func wireDeliveries(mgr manager.Manager, set settings.Settings, gh *githubapp.Cl
 // wireHTTP sets up the webhook on every replica.
 func wireHTTP(mgr manager.Manager, set settings.Settings, f serveFlags, rules trigger.Rules, log *slog.Logger) error {
 	secrets := readSecrets(set.GitHub.WebhookSecretFiles)
+	inbox := delivery.Inbox{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Namespace: set.Namespace, Log: log}
 	hook, err := webhook.New(webhook.Options{
-		Secrets: secrets, Inbox: inbox{mgr.GetClient(), set.Namespace}, Log: log, Metrics: metrics.Registry,
+		Secrets: secrets, Inbox: inbox, Log: log, Metrics: metrics.Registry,
 		Relevant: func(e v1alpha1.Event) (bool, string) {
 			d := trigger.Decide(e, rules)
 			return d.Action != trigger.Ignore, d.Reason
@@ -153,21 +152,6 @@ func wireHTTP(mgr manager.Manager, set settings.Settings, f serveFlags, rules tr
 		return nil
 	}
 	return mgr.Add(&httpServer{listen: f.listen, handler: routes(hook, ready)})
-}
-
-// inbox keeps deliveries as custom resources.
-type inbox struct {
-	client    client.Client
-	namespace string
-}
-
-// Put keeps a delivery; one that is there already is success.
-func (i inbox) Put(ctx context.Context, d *v1alpha1.Delivery) error {
-	d.Namespace = i.namespace
-	if err := i.client.Create(ctx, d); err != nil && !apierrors.IsAlreadyExists(err) {
-		return fmt.Errorf("keep the delivery: %w", err)
-	}
-	return nil
 }
 
 // parseCommand finds the command in a comment for the trigger's rules.

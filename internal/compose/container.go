@@ -275,6 +275,9 @@ func (u *unit) namespaces() {
 func (u *unit) hosts() {
 	byIP := map[string][]string{}
 	for _, host := range slices.Sorted(maps.Keys(u.s.ExtraHosts)) {
+		if u.c.refuseOwn(u.s.Name, "extra_hosts", host, strings.ToLower(host)) {
+			continue
+		}
 		for _, ip := range u.s.ExtraHosts[host] {
 			if ip == "host-gateway" {
 				u.say(LevelNote, Dropped, "extra_hosts", host,

@@ -177,9 +177,6 @@ func TestDetails(t *testing.T) {
 			file: "services: {web: {image: x, devices: [], cap_add: [], sysctls: {}, ulimits: {}, secrets: [], volumes: ['data:/data']}}\nvolumes: {data: {driver_opts: {}, labels: {}}}\n",
 			told: []string{"!web.devices", "!driver_opts", "!labels"},
 		},
-		"the agent's name": {
-			file: "services: {conductor-agent: {image: x}}", told: []string{`refused: conductor-agent: the name "conductor-agent" is that of Conductor's own pod`},
-		},
 		"a further name that must change": {
 			file:    "services:\n  api: {image: x, networks: {default: {aliases: [my_api, unused_name]}}}\n  web: {image: x, environment: {URL: 'http://my_api/'}}\n",
 			told:    []string{`note: api.networks: no Kubernetes Service can have the name "my_api": it is my-api in the stack`, `note: api.networks: no Kubernetes Service can have the name "unused_name"`},

@@ -104,17 +104,29 @@ func (c *converter) labels(service string) map[string]string {
 	return l
 }
 
-// agentName is the Service, Deployment and ServiceAccount of a stack's agent (internal/jobs).
-const agentName = "conductor-agent"
+// ownPrefix begins the names of what Conductor makes in each stack: its agent, its tests, its policies (internal/jobs). A service of such
+// a name would take the agent's place, and tests would send it their token.
+const ownPrefix = "conductor-"
+
+// refuseOwn refuses a name, written dns in the stack, that Conductor has reserved, and reports whether it did.
+func (c *converter) refuseOwn(service, field, name, dns string) bool {
+	if !strings.HasPrefix(dns, ownPrefix) {
+		return false
+	}
+	written := ""
+	if dns != strings.ToLower(name) {
+		written = ", in the stack " + dns + ","
+	}
+	c.refuse(service, field, name, "the name %q%s begins with %s, which is reserved for what Conductor makes in each stack: use one that begins otherwise", name, written, ownPrefix)
+	return true
+}
 
 // surveyNames collects the further names of a service, and looks at its own.
 func (c *converter) surveyNames(s types.ServiceConfig) {
 	if c.reserved(c.names[s.Name]) {
 		c.refuse(s.Name, "", "", "the name %q is that of another service's published ports: use another", s.Name)
 	}
-	if c.names[s.Name] == agentName {
-		c.refuse(s.Name, "", "", "the name %q is that of Conductor's own pod in each stack: use another", s.Name)
-	}
+	c.refuseOwn(s.Name, "", s.Name, c.names[s.Name])
 	if strings.ToLower(s.Name) != c.names[s.Name] {
 		c.note(s.Name, "", "", "no Kubernetes Service can have this name: it is %s in the stack", c.names[s.Name])
 		c.addRename(s.Name, c.names[s.Name])
@@ -122,16 +134,19 @@ func (c *converter) surveyNames(s types.ServiceConfig) {
 	c.alias(s.Name, s.ContainerName, "container_name")
 	host, _, _ := strings.Cut(s.Hostname, ".")
 	c.alias(s.Name, host, "hostname")
-	for _, n := range s.Networks {
-		if n != nil {
-			for _, a := range n.Aliases {
+	for network, n := range s.Networks {
+		if n == nil {
+			continue
+		}
+		for _, a := range n.Aliases {
+			if !c.refuseOwn(s.Name, "networks."+network+".aliases", a, strings.ToLower(a)) {
 				c.alias(s.Name, a, "networks")
 			}
 		}
 	}
 	for _, l := range s.Links {
 		if to, as, ok := strings.Cut(l, ":"); ok && to != as {
-			if _, active := c.compose.Services[to]; active {
+			if _, active := c.compose.Services[to]; active && !c.refuseOwn(s.Name, "links", as, strings.ToLower(as)) {
 				c.alias(to, as, "links")
 			}
 		}
@@ -150,6 +165,9 @@ func (c *converter) reserved(name string) bool {
 func (c *converter) alias(service, name, field string) {
 	low := strings.ToLower(name)
 	if name == "" || low == c.names[service] || slices.Contains(c.aliases[low], service) {
+		return
+	}
+	if c.refuseOwn(service, field, name, low) {
 		return
 	}
 	if c.reserved(low) {
@@ -173,6 +191,9 @@ func (c *converter) alias(service, name, field string) {
 			return
 		case strings.Contains(name, ".") || c.reserved(to):
 			c.refuse(service, field, name, "the service %s uses the name %q, which no Kubernetes Service can have", by, name)
+			return
+		}
+		if c.refuseOwn(service, field, name, to) {
 			return
 		}
 		c.note(service, field, name, "no Kubernetes Service can have the name %q: it is %s in the stack", name, to)

@@ -25,6 +25,7 @@ not in the tables below is refused. What is refused stops the run before any ser
   one, ` + "`my-db`" + `, and so it does where variables, commands, health checks, hooks and mounted files use it as the host of an
   address (` + "`my_db:5432`, `http://my_db/`, `user@my_db`" + `), each time with a note; and so does a
   variable's whole value where its name speaks of a host (` + "`DB_HOST`" + `). The same holds for suites in ` + "`.conductor.yaml`" + `. Other uses are left as they are.
+- Names that begin with ` + "`conductor-`" + ` are reserved for what Conductor makes in each stack, be they of services, hosts, containers or aliases.
 - A declared secret (` + "`conductor convert --secret NAME`" + `) has no value here. ` + "`${NAME}`" + ` refers to the stack's Secret: in a
   command, an entrypoint, a variable, a health check and hooks, also within a text such as ` + "`postgres://u:${DB_PASSWORD}@db/x`" + `.
   Defaults (` + "`${NAME:-x}`" + `) are not used then. The container has the variable NAME besides. In health checks and hooks a shell of

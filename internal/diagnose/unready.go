@@ -1,6 +1,8 @@
 package diagnose
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -36,15 +38,14 @@ func created(p *corev1.Pod) bool {
 	return false
 }
 
-// newest is the last event with one of these reasons; nil for none.
+// newest is the last event with one of these reasons; nil for none. Their times may have whole seconds; client-go's recorder ends their
+// names with the time in nanoseconds.
 func newest(events []corev1.Event, reasons ...string) *corev1.Event {
 	var found *corev1.Event
 	for i := range events {
 		e := &events[i]
-		for _, reason := range reasons {
-			if e.Reason == reason && (found == nil || !at(e).Before(at(found))) {
-				found = e
-			}
+		if slices.Contains(reasons, e.Reason) && (found == nil || cmp.Or(at(e).Compare(at(found)), cmp.Compare(e.Name, found.Name)) >= 0) {
+			found = e
 		}
 	}
 	return found

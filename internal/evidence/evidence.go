@@ -190,7 +190,7 @@ type Service struct {
 // HistoryLength is how many runs a History holds.
 const HistoryLength = 50
 
-// History is what the last runs of one suite on one branch showed, newest first.
+// History is what the last runs of one suite on one branch showed, the one that was recorded last first.
 type History struct {
 	SchemaVersion int     `json:"schemaVersion"`
 	Repository    string  `json:"repository"`

@@ -46,7 +46,7 @@ func (c *Client) Checkout(ctx context.Context, installation int64, repo v1alpha1
 		}
 		resp, err := gh.BareDo(ctx, req)
 		if err != nil {
-			return resp, withoutQuery(err)
+			return resp, err
 		}
 		defer func() { _ = resp.Body.Close() }()
 		if err := u.unpack(resp.Body); err != nil {
@@ -58,16 +58,6 @@ func (c *Client) Checkout(ctx context.Context, installation int64, repo v1alpha1
 	if err == nil && u.skipped > 0 {
 		c.log.Info("A checkout left out files over 1 MiB, links that lead outside, or what is no file",
 			"repository", repo.FullName(), "sha", sha, "count", u.skipped)
-	}
-	return err
-}
-
-// withoutQuery takes the query out of the address in an error: a private repository's tarball address holds a token there.
-func withoutQuery(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
-		address, _, _ := strings.Cut(u.URL, "?")
-		return &url.Error{Op: u.Op, URL: address, Err: u.Err}
 	}
 	return err
 }

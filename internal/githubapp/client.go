@@ -193,6 +193,7 @@ func (c *Client) callWithin(ctx context.Context, timeout time.Duration, s scope,
 		if err == nil {
 			return resp, nil
 		}
+		err = withoutQuery(err)
 		if status(err) == http.StatusUnauthorized && s.installation != 0 && !renewed {
 			c.tokens.drop(s, t)
 			renewed = true

@@ -26,8 +26,8 @@ type comment struct {
 }
 
 // UpsertComment brings a comment of ours on an issue or pull request to body and returns its id. With id 0, or when
-// that one was deleted, it looks for a comment of ours that holds mark before it creates one. A comment that somebody
-// else wrote is never taken for ours, whatever it holds.
+// that one was deleted, it looks for a comment of ours with mark on its first line before it creates one. What follows may
+// quote what a test printed, another comment's mark included, and is not searched; nor is what other people wrote.
 func (c *Client) UpsertComment(ctx context.Context, installation int64, repo v1alpha1.Repository, issue int, id int64, mark, body string) (int64, error) {
 	s := scope{installation: installation, repo: repo, grant: converse, what: fmt.Sprintf("comment on #%d", issue)}
 	in := map[string]string{"body": fit(body, mark)}
@@ -57,16 +57,22 @@ func (c *Client) updateComment(ctx context.Context, s scope, id int64, in map[st
 	return c.request(ctx, s, http.MethodPatch, fmt.Sprintf("repos/%s/issues/comments/%d", escaped(s.repo), id), in, nil)
 }
 
-// fit cuts a comment to what GitHub takes. The mark stays, or the comment would not be found again.
+// fit cuts a comment to what GitHub takes. The mark is on its first line, or the comment would not be found again.
 func fit(body, mark string) string {
 	short := cut(body, maxCheckText, cutNote)
-	if strings.Contains(body, mark) && !strings.Contains(short, mark) {
-		short = cut(body, maxCheckText-len([]rune(mark))-1, cutNote) + "\n" + mark
+	if !marked(short, mark) {
+		short = mark + "\n" + cut(body, maxCheckText-len([]rune(mark))-1, cutNote)
 	}
 	return short
 }
 
-// findComment looks for the mark in our comments on an issue. GitHub lists them oldest first, so after the first
+// marked reports whether the first line of a comment, which is never quoted text, holds a mark.
+func marked(body, mark string) bool {
+	first, _, _ := strings.Cut(body, "\n")
+	return strings.Contains(first, mark)
+}
+
+// findComment looks for the mark on the first lines of our comments on an issue. GitHub lists them oldest first, so after the first
 // page, which tells how many there are, the newest pages are looked at first.
 func (c *Client) findComment(ctx context.Context, s scope, issue int, mark string) (*comment, error) {
 	if mark == "" {
@@ -91,7 +97,7 @@ func (c *Client) findComment(ctx context.Context, s scope, issue int, mark strin
 			return nil, 0, err
 		}
 		for i := range list {
-			if c.ours(list[i], slug) && strings.Contains(list[i].Body, mark) {
+			if c.ours(list[i], slug) && marked(list[i].Body, mark) {
 				return &list[i], resp.LastPage, nil
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -46,6 +47,22 @@ func status(err error) int {
 		return r.StatusCode
 	}
 	return 0
+}
+
+// withoutQuery takes the query out of the address in an error, be it of a request that failed or of an answer that refuses: a private
+// repository's archive is at an address that holds a token there.
+func withoutQuery(err error) error {
+	if resp := response(err); resp != nil && resp.Request != nil && resp.Request.URL != nil {
+		bare := *resp.Request.URL
+		bare.RawQuery = ""
+		resp.Request.URL = &bare
+	}
+	var failed *url.Error
+	if errors.As(err, &failed) {
+		address, _, _ := strings.Cut(failed.URL, "?")
+		return &url.Error{Op: failed.Op, URL: address, Err: failed.Err}
+	}
+	return err
 }
 
 // passing says whether the same request may succeed a moment later. One that must not happen twice is repeated only

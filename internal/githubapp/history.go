@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/failure"
 )
 
 const (
@@ -82,7 +83,7 @@ func (c *Client) Commit(ctx context.Context, installation int64, repo v1alpha1.R
 		}
 		object = tag.GetObject().GetSHA()
 	}
-	return "", fmt.Errorf("more than %d tags of tags", maxPeel)
+	return "", failure.Terminalf(v1alpha1.ReasonRefused, nil, "Could not find the commit of the tag on %s: it is behind more than %d tags of tags", repo.FullName(), maxPeel)
 }
 
 // Tags are the tags whose short name begins with prefix: full ref to the object it points to. It is asked often, so

@@ -142,6 +142,28 @@ func TestComments(t *testing.T) {
 	wantFailure(t, err, failure.Terminal, v1alpha1.ReasonNotFound)
 }
 
+// A report quotes what a test printed, and a test can print the mark of another run's comment.
+func TestAMarkInAQuotedLogIsNotACommentsOwn(t *testing.T) {
+	w := newWorld(t)
+	issue := get(w.CreateIssue("acme/shop", "ada", "It breaks", ""))(t)
+	upsert := func(mark, text string) int64 {
+		t.Helper()
+		return get(w.open(serverClock{w.Server}).UpsertComment(t.Context(), w.installation, w.repo, issue, 0, mark, mark+"\n"+text))(t)
+	}
+	const mine, other = "<!-- conductor:run=mine -->", "<!-- conductor:run=other -->"
+	quoting := upsert(mine, "The log ends with\n```\n"+other+"\n```")
+	named := upsert(other, "queued")
+	if named == quoting {
+		t.Fatal("the comment that quotes a mark was overwritten")
+	}
+	if again := upsert(other, "passed"); again != named {
+		t.Errorf("comment %d became %d", named, again)
+	}
+	if again := upsert(mine, "passed"); again != quoting {
+		t.Errorf("comment %d became %d", quoting, again)
+	}
+}
+
 // The newest page is looked at before those between.
 func TestTheNewestCommentsAreLookedAtFirst(t *testing.T) {
 	w := newWorld(t)

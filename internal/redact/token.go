@@ -19,6 +19,9 @@ var shapes = []*regexp.Regexp{
 	// The Authorization header (RFC 9110, 11.6.2), and a bearer token on its own.
 	regexp.MustCompile(`(?i)(\bauthorization["']?\s*[:=]\s*["']?(?:[a-z]+\s+)?)[^\s"',]{4,}`),
 	regexp.MustCompile(`(?i)(\bbearer\s+)[a-z0-9._~+/\-]{20,}=*`),
+	// A credential in a URL's query, such as that of GitHub's archives or of a presigned address of S3; & may be escaped as in JSON
+	// or HTML.
+	regexp.MustCompile(`(?i)((?:[?&;]|\\u0026)[a-z0-9_.\-]*(?:token|signature|sig|secret|password|api_?key)=)[^\s&#"'<>\\]{4,}`),
 	// The credential of a Docker config.json.
 	regexp.MustCompile(`("(?:auth|identitytoken|password)"\s*:\s*")[^"]{4,}`),
 }
@@ -35,8 +38,8 @@ var replacements = func() []string {
 	return out
 }()
 
-// Token masks in s everything that looks like a credential: GitHub tokens, JSON Web Tokens, user information in URLs,
-// Authorization headers, private keys and Docker credentials. It is for every log line and every text that leaves.
+// Token masks in s everything that looks like a credential: GitHub tokens, JSON Web Tokens, user information and
+// credentials in URLs, Authorization headers, private keys and Docker credentials. It is for every log line and every text that leaves.
 func Token(s string) string {
 	for i, shape := range shapes {
 		s = shape.ReplaceAllString(s, replacements[i])

@@ -3,7 +3,6 @@ package result
 import (
 	"encoding/json"
 	"slices"
-	"strings"
 
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
 )
@@ -51,11 +50,11 @@ func isBad(ending string) bool { return evidence.Status(ending).Bad() }
 
 func hasPassed(ending string) bool { return ending == flaky || ending == string(evidence.Passed) }
 
-// Compare sets what changed since the newest entry of another run that has cases. Without one, and when the suite itself has
-// no cases, there is nothing to compare.
+// Compare sets what changed since the run with cases that arrived last in the history before this one. Without one, and when the suite
+// itself has no cases, there is nothing to compare.
 func Compare(s *evidence.Suite, h *evidence.History, run string) {
 	s.Compared = nil
-	before := newest(h, run)
+	before := previous(h, run)
 	if before == nil || len(s.Cases) == 0 {
 		return
 	}
@@ -76,38 +75,33 @@ func Compare(s *evidence.Suite, h *evidence.History, run string) {
 	s.Compared = c
 }
 
-// newest is the entry of another run that ended last and has cases.
-func newest(h *evidence.History, run string) *evidence.Entry {
+// previous is the entry with cases that arrived last before a run's own, or of all when the run has none yet.
+func previous(h *evidence.History, run string) *evidence.Entry {
 	if h == nil {
 		return nil
 	}
-	var found *evidence.Entry
-	for i := range h.Runs {
-		e := &h.Runs[i]
-		if e.Run != run && len(e.Cases) > 0 && (found == nil || e.FinishedAt.After(found.FinishedAt)) {
-			found = e
+	own := slices.IndexFunc(h.Runs, func(e evidence.Entry) bool { return e.Run == run })
+	for i := own + 1; i < len(h.Runs); i++ {
+		if len(h.Runs[i].Cases) > 0 {
+			return &h.Runs[i]
 		}
 	}
-	return found
+	return nil
 }
 
-// Record is the history with an entry more. The one of the same run gives way, so that it may be told twice; the oldest
-// drop out, and lose their cases before that when the whole is too large. h may be nil and is not changed.
+// Record is the history with an entry more, in front: the order is that of arrival and not that of times, which clocks in stacks can
+// put anywhere. An entry of the same run is replaced where it is, so that recording it again changes nothing. The oldest drop out, and
+// lose their cases before that when the whole is too large. h may be nil and is not changed.
 func Record(h *evidence.History, repository, branch, suite string, e evidence.Entry) evidence.History {
-	out := evidence.History{SchemaVersion: evidence.SchemaVersion, Repository: repository, Branch: branch, Suite: suite, Runs: []evidence.Entry{e}}
+	out := evidence.History{SchemaVersion: evidence.SchemaVersion, Repository: repository, Branch: branch, Suite: suite}
 	if h != nil {
-		for _, other := range h.Runs {
-			if other.Run != e.Run {
-				out.Runs = append(out.Runs, other)
-			}
-		}
+		out.Runs = slices.Clone(h.Runs)
 	}
-	slices.SortStableFunc(out.Runs, func(a, b evidence.Entry) int {
-		if order := b.FinishedAt.Compare(a.FinishedAt); order != 0 {
-			return order
-		}
-		return strings.Compare(b.Run, a.Run)
-	})
+	if own := slices.IndexFunc(out.Runs, func(other evidence.Entry) bool { return other.Run == e.Run }); own >= 0 {
+		out.Runs[own] = e
+	} else {
+		out.Runs = slices.Insert(out.Runs, 0, e)
+	}
 	out.Runs = out.Runs[:min(len(out.Runs), evidence.HistoryLength)]
 	bound(&out)
 	return out

@@ -40,7 +40,8 @@ const (
 
 // Inbox keeps deliveries.
 type Inbox interface {
-	// Put keeps a delivery for good before it returns. One of the same name that is there already is success.
+	// Put keeps a delivery for good before it returns. One of the same name that is there already is success; if it failed, it is acted
+	// on again.
 	Put(ctx context.Context, d *v1alpha1.Delivery) error
 }
 

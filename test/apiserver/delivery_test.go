@@ -9,11 +9,11 @@ import (
 	"testing"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/controller/delivery"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 	"github.com/w3evolutionsllc/conductor/internal/trigger"
 )
@@ -41,13 +41,8 @@ func said(id int64, login, body string) v1alpha1.Event {
 // deliver keeps a delivery as the webhook does.
 func (w *world) deliver(guid string, e v1alpha1.Event) *v1alpha1.Delivery {
 	w.t.Helper()
-	d := &v1alpha1.Delivery{
-		ObjectMeta: metav1.ObjectMeta{Name: guid, Namespace: w.set.Namespace},
-		Spec:       v1alpha1.DeliverySpec{GUID: guid, Event: e},
-	}
-	if err := admin.Create(w.t.Context(), d); err != nil && !apierrors.IsAlreadyExists(err) {
-		w.t.Fatal(err)
-	}
+	d := &v1alpha1.Delivery{ObjectMeta: metav1.ObjectMeta{Name: guid}, Spec: v1alpha1.DeliverySpec{GUID: guid, Event: e}}
+	w.must(delivery.Inbox{Client: admin, Live: admin, Namespace: w.set.Namespace, Log: w.log.logger(0)}.Put(w.t.Context(), d))
 	return d
 }
 
@@ -256,6 +251,25 @@ func TestADeliveryIsTriedForSixHours(t *testing.T) {
 	now = w.processed(d, v1alpha1.DeliveryFailed)
 	if now.Status.Reason == "" || strings.Contains(now.Status.Reason, errDown.Error()) {
 		t.Errorf("reason: %q", now.Status.Reason)
+	}
+}
+
+// An owner who granted the missing permission presses Redeliver; one who does so without need changes nothing.
+func TestADeliveryThatFailedIsActedOnWhenItIsRedelivered(t *testing.T) {
+	w := newWorld(t)
+	w.noRuns()
+	w.github.failAlways("Permission", failure.Terminalf(v1alpha1.ReasonRefused, nil, "The GitHub App lacks a permission"))
+	w.github.head = v1alpha1.Head{Ref: "refs/heads/main", SHA: strings.Repeat("e", 40)}
+	w.process()
+	w.processed(w.deliver("guid-1", said(1, "ada", "/conductor test")), v1alpha1.DeliveryFailed)
+	w.processed(w.deliver("guid-1", said(1, "ada", "/conductor test")), v1alpha1.DeliveryFailed)
+	w.github.mend("Permission")
+	w.github.permissions["ada"] = "write"
+	for range 3 {
+		d := w.processed(w.deliver("guid-1", said(1, "ada", "/conductor test")), v1alpha1.DeliveryStarted)
+		if all := w.runs(); len(all) != 1 || all[0].Name != d.Status.Run || d.Status.Reason == "The GitHub App lacks a permission" {
+			t.Errorf("%d runs; run %s, reason %q", len(all), d.Status.Run, d.Status.Reason)
+		}
 	}
 }
 

@@ -3,7 +3,12 @@
 package apiserver
 
 import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
 	"maps"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -222,4 +227,34 @@ func TestARunThatTakesTooLongIsEndedWhereverItIs(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A status that the custom resource does not allow is refused however often it is sent.
+func TestARunWhoseStatusIsRefusedEndsAndSaysSo(t *testing.T) {
+	w := newWorld(t)
+	w.process(func(p *power) { p.before = tooManySuites })
+	run := w.until(w.start(), "the run is told and nothing is left", over)
+	w.ended(run, v1alpha1.OutcomeError, v1alpha1.ConditionTestsPassed, v1alpha1.ReasonRefused,
+		"could not store this run's status", "must have at most 64 items")
+	w.nothingLeft(run)
+}
+
+// tooManySuites makes every status that has suites one that has more than a Run may have.
+func tooManySuites(req *http.Request) {
+	if req.Method != http.MethodPatch || !strings.HasSuffix(req.URL.Path, "/status") || req.Body == nil {
+		return
+	}
+	sent, _ := io.ReadAll(req.Body)
+	var patch map[string]any
+	if json.Unmarshal(sent, &patch) == nil {
+		if status, ok := patch["status"].(map[string]any); ok && status["suites"] != nil {
+			var suites []map[string]any
+			for i := range 65 {
+				suites = append(suites, map[string]any{"name": fmt.Sprint("suite-", i)})
+			}
+			status["suites"] = suites
+			sent, _ = json.Marshal(patch)
+		}
+	}
+	req.Body, req.ContentLength = io.NopCloser(bytes.NewReader(sent)), int64(len(sent))
 }

@@ -192,7 +192,7 @@ func (g *github) UpsertComment(_ context.Context, _ int64, _ v1alpha1.Repository
 	err := g.call("UpsertComment", func() {
 		if id == 0 {
 			for have, o := range g.comments {
-				if o.issue == issue && strings.Contains(o.body, mark) {
+				if first, _, _ := strings.Cut(o.body, "\n"); o.issue == issue && strings.Contains(first, mark) {
 					id = have
 				}
 			}

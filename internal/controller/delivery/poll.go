@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -16,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/failure"
 	"github.com/w3evolutionsllc/conductor/internal/trigger"
 )
 
@@ -103,20 +105,34 @@ func (p *Poller) repository(ctx context.Context, installation int64, repo v1alph
 	}
 	now := p.Reconciler.now()
 	next := map[string]seen{}
-	for ref, object := range tags {
+	var errs []error
+	for _, ref := range slices.Sorted(maps.Keys(tags)) {
 		was, ok := memory[ref]
-		if !ok || was.Object != object {
-			was = seen{Object: object, Since: now, Done: !known}
+		if !ok || was.Object != tags[ref] {
+			was = seen{Object: tags[ref], Since: now, Done: !known}
 		}
 		if !was.Done && now.Sub(was.Since) >= p.Settle {
-			if err := p.start(ctx, installation, repo, ref, object, was); err != nil {
-				return err
+			if was.Done, err = p.settle(ctx, installation, repo, ref, was); err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", ref, err))
 			}
-			was.Done = true
 		}
 		next[ref] = was
 	}
-	return p.remember(ctx, repo, memory, next, known)
+	return errors.Join(append(errs, p.remember(ctx, repo, memory, next, known))...)
+}
+
+// settle starts the Run of a tag and reports whether nothing is left to do for it. That is also so when its Run can never be started, such
+// as that of a tag on a file, or could not be for as long as a Delivery is tried: one tag does not keep the others from being compared.
+func (p *Poller) settle(ctx context.Context, installation int64, repo v1alpha1.Repository, ref string, was seen) (bool, error) {
+	err := p.start(ctx, installation, repo, ref, was.Object, was)
+	if err == nil {
+		return true, nil
+	}
+	if late := p.Reconciler.now().Sub(was.Since) > p.Settle+deadline; failure.IsTerminal(err) || late {
+		p.Log.Error("a tag cannot be run and is passed over", "repository", repo.FullName(), "ref", ref, "object", was.Object, "error", err)
+		return true, nil
+	}
+	return false, err
 }
 
 // start starts the Run of a tag whose delivery did not come, unless it did.
@@ -132,20 +148,20 @@ func (p *Poller) start(ctx context.Context, installation int64, repo v1alpha1.Re
 	}
 	sha, err := p.Reconciler.GitHub.Commit(ctx, installation, repo, object)
 	if err != nil {
-		return fmt.Errorf("find the commit of %s: %w", ref, err)
+		return fmt.Errorf("find its commit: %w", err)
 	}
 	trust, err := p.Reconciler.trust(ctx, installation, repo, sha)
 	if err != nil {
 		return err
 	}
 	at := metav1.NewMicroTime(p.Reconciler.now())
-	_, err = p.Reconciler.Runs.Start(ctx, trigger.PollName(repo.FullName(), ref, object, was.Since.UTC().Format(time.RFC3339)), v1alpha1.RunSpec{
+	run, err := p.Reconciler.startRun(ctx, trigger.PollName(repo.FullName(), ref, object, was.Since.UTC().Format(time.RFC3339)), v1alpha1.RunSpec{
 		Repository: repo, InstallationID: installation, Ref: ref, SHA: sha, Object: object, Trust: trust,
 		Trigger: v1alpha1.Trigger{Kind: v1alpha1.TriggerPoll, ReceivedAt: &at}, Actor: v1alpha1.Actor{Login: "unknown"},
 		Ceilings: p.Reconciler.Ceilings(),
 	})
 	if err == nil {
-		p.Log.Info("a tag was found whose push made no event", "repository", repo.FullName(), "ref", ref, "sha", sha)
+		p.Log.Info("a tag was found whose push made no event", "repository", repo.FullName(), "ref", ref, "sha", sha, "run", run.Name)
 	}
 	return err
 }

@@ -1,8 +1,22 @@
 package delivery
 
 import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
 	"slices"
+	"strings"
 	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/failure"
+	"github.com/w3evolutionsllc/conductor/internal/trigger"
 )
 
 func TestPrefixesAskForEachTagOnce(t *testing.T) {
@@ -14,5 +28,152 @@ func TestPrefixesAskForEachTagOnce(t *testing.T) {
 		if got := prefixes(tc.patterns); !slices.Equal(got, tc.want) {
 			t.Errorf("prefixes(%q) = %q, want %q", tc.patterns, got, tc.want)
 		}
+	}
+}
+
+var (
+	shop  = v1alpha1.Repository{ID: 7, Owner: "acme", Name: "shop"}
+	start = time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
+)
+
+// gitHub has one repository whose tags point to objects; what it does not have panics.
+type gitHub struct {
+	GitHub
+	tags map[string]string
+	// commits are the errors of objects that lead to no commit, and asked counts the questions about each object.
+	commits map[string]error
+	asked   map[string]int
+}
+
+func (g *gitHub) Repositories(_ context.Context, each func(int64, v1alpha1.Repository) error) error {
+	return each(1, shop)
+}
+
+func (g *gitHub) Tags(context.Context, int64, v1alpha1.Repository, string) (map[string]string, error) {
+	return g.tags, nil
+}
+
+func (g *gitHub) Commit(_ context.Context, _ int64, _ v1alpha1.Repository, object string) (string, error) {
+	g.asked[object]++
+	return object, g.commits[object]
+}
+
+func (g *gitHub) Protected(context.Context, int64, v1alpha1.Repository, string) (bool, error) {
+	return false, nil
+}
+
+// door keeps the Runs that are started by their refs.
+type door struct {
+	Runs
+	started map[string]int
+}
+
+func (d *door) List(context.Context, int64) ([]v1alpha1.Run, error) { return nil, nil }
+
+func (d *door) Start(_ context.Context, name string, spec v1alpha1.RunSpec) (*v1alpha1.Run, error) {
+	d.started[spec.Ref]++
+	run := &v1alpha1.Run{Spec: spec}
+	run.Name = name
+	return run, nil
+}
+
+type polling struct {
+	*Poller
+	github *gitHub
+	runs   *door
+	log    *bytes.Buffer
+	now    time.Time
+}
+
+// newPolling has polled a repository without tags once.
+func newPolling(t *testing.T) *polling {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	if err := errors.Join(v1alpha1.AddToScheme(scheme), clientgoscheme.AddToScheme(scheme)); err != nil {
+		t.Fatal(err)
+	}
+	p := &polling{
+		github: &gitHub{tags: map[string]string{}, commits: map[string]error{}, asked: map[string]int{}},
+		runs:   &door{started: map[string]int{}}, log: &bytes.Buffer{}, now: start,
+	}
+	c := fake.NewClientBuilder().WithScheme(scheme).Build()
+	log := slog.New(slog.NewTextHandler(p.log, nil))
+	r := &Reconciler{
+		Client: c, GitHub: p.github, Runs: p.runs, Rules: trigger.Rules{Tags: []string{"qa/*"}}, Log: log,
+		Ceilings: func() v1alpha1.Ceilings { return v1alpha1.Ceilings{} }, Now: func() time.Time { return p.now },
+	}
+	p.Poller = &Poller{Reconciler: r, Live: c, Namespace: "conductor", Settle: time.Minute, Log: log}
+	p.poll(t, 0)
+	return p
+}
+
+// poll polls after a while and returns what went wrong.
+func (p *polling) poll(t *testing.T, after time.Duration) error {
+	t.Helper()
+	p.now = p.now.Add(after)
+	return p.Poll(t.Context())
+}
+
+func (p *polling) memory(t *testing.T) map[string]seen {
+	t.Helper()
+	memory, known, err := p.recall(t.Context(), shop)
+	if err != nil || !known {
+		t.Fatalf("the memory: known %t, %v", known, err)
+	}
+	return memory
+}
+
+func TestOneBadTagDoesNotKeepOthersFromTheirRuns(t *testing.T) {
+	p := newPolling(t)
+	p.github.tags = map[string]string{"refs/tags/qa/a": "a1", "refs/tags/qa/blob": "b1", "refs/tags/qa/z": "z1"}
+	p.github.commits["b1"] = failure.Terminalf(v1alpha1.ReasonRefused, nil, "No commit found for SHA: b1")
+	for _, after := range []time.Duration{0, time.Minute, time.Minute, time.Minute} {
+		if err := p.poll(t, after); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(p.runs.started) != 2 || p.runs.started["refs/tags/qa/a"] != 1 || p.runs.started["refs/tags/qa/z"] != 1 {
+		t.Errorf("runs: %v", p.runs.started)
+	}
+	if p.github.asked["b1"] != 1 || strings.Count(p.log.String(), "ref=refs/tags/qa/blob") != 1 {
+		t.Errorf("the bad tag was asked for %d times; log:\n%s", p.github.asked["b1"], p.log)
+	}
+	p.github.tags["refs/tags/qa/blob"] = "c1" // It is moved to a commit.
+	for range 2 {
+		if err := p.poll(t, time.Minute); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if p.runs.started["refs/tags/qa/blob"] != 1 {
+		t.Errorf("runs: %v", p.runs.started)
+	}
+	for ref, s := range p.memory(t) {
+		if !s.Done {
+			t.Errorf("%s is not settled: %+v", ref, s)
+		}
+	}
+}
+
+func TestATagThatCannotBeReadNowIsTriedForSixHours(t *testing.T) {
+	p := newPolling(t)
+	p.github.tags = map[string]string{"refs/tags/qa/a": "a1", "refs/tags/qa/new": "n1"}
+	p.github.commits["a1"] = errors.New("connection reset")
+	if err := p.poll(t, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.poll(t, time.Minute); err == nil || !strings.Contains(err.Error(), "refs/tags/qa/a") {
+		t.Errorf("poll: %v, want the tag that failed", err)
+	}
+	if p.runs.started["refs/tags/qa/new"] != 1 || p.memory(t)["refs/tags/qa/a"].Done {
+		t.Errorf("runs %v, memory %v", p.runs.started, p.memory(t))
+	}
+	if err := p.poll(t, deadline); err == nil || p.memory(t)["refs/tags/qa/a"].Done {
+		t.Error("it was given up before its deadline")
+	}
+	if err := p.poll(t, time.Minute); err != nil || !p.memory(t)["refs/tags/qa/a"].Done {
+		t.Errorf("after the deadline: %v, %v", err, p.memory(t))
+	}
+	if err := p.poll(t, time.Minute); err != nil || p.github.asked["a1"] != 3 {
+		t.Errorf("after it was given up: %v, asked %d times", err, p.github.asked["a1"])
 	}
 }

@@ -16,7 +16,7 @@ type GitHub interface {
 	// React puts a reaction on an issue comment; doing it twice is the same as once. Content is eyes, rocket, -1 or the like.
 	React(ctx context.Context, installation int64, repo v1alpha1.Repository, comment int64, content string) error
 	// UpsertComment brings a comment of ours on an issue to body and returns its id. With id 0 it looks for a comment of
-	// ours that holds mark before it creates one.
+	// ours with mark on its first line before it creates one.
 	UpsertComment(ctx context.Context, installation int64, repo v1alpha1.Repository, issue int, id int64, mark, body string) (int64, error)
 	// Protected says whether a commit is the head of a protected branch.
 	Protected(ctx context.Context, installation int64, repo v1alpha1.Repository, sha string) (bool, error)

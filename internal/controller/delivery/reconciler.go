@@ -60,7 +60,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	before := d.DeepCopy()
 	err := r.act(ctx, d)
 	if f := failure.Of(err); f != nil {
-		late := r.now().Sub(d.CreationTimestamp.Time) > deadline
+		late := r.now().Sub(receivedAt(d).Time) > deadline
 		switch {
 		case f.Kind == failure.Terminal || late:
 			r.Log.Error("a delivery cannot be acted on", "delivery", d.Name, "error", err)
@@ -147,18 +147,27 @@ func (r *Reconciler) trust(ctx context.Context, installation int64, repo v1alpha
 
 // start makes the Run and notes it.
 func (r *Reconciler) start(ctx context.Context, d *v1alpha1.Delivery, name string, spec v1alpha1.RunSpec) error {
-	run, err := r.Runs.Start(ctx, name, spec)
+	run, err := r.startRun(ctx, name, spec)
 	if err != nil {
-		if apierrors.IsInvalid(err) {
-			return failure.Terminalf(v1alpha1.ReasonInvalidConfig, err, "The API server does not take the run")
-		}
-		return fmt.Errorf("start run %s: %w", name, err)
+		return err
 	}
 	faults.Started()
 	d.Status.Outcome, d.Status.Run = v1alpha1.DeliveryStarted, run.Name
 	return nil
 }
 
+// startRun makes the Run, or finds it. What the API server refuses for what is in it is refused for good.
+func (r *Reconciler) startRun(ctx context.Context, name string, spec v1alpha1.RunSpec) (*v1alpha1.Run, error) {
+	run, err := r.Runs.Start(ctx, name, spec)
+	if apierrors.IsInvalid(err) {
+		return nil, failure.Terminalf(v1alpha1.ReasonInvalidConfig, err, "The API server does not take the run")
+	} else if err != nil {
+		return nil, fmt.Errorf("start run %s: %w", name, err)
+	}
+	return run, nil
+}
+
+// receivedAt is when a delivery came, the last time that it did.
 func receivedAt(d *v1alpha1.Delivery) *metav1.MicroTime {
 	at := d.CreationTimestamp.Time
 	if t, err := time.Parse(time.RFC3339Nano, d.Annotations[v1alpha1.AnnotationReceivedAt]); err == nil {

@@ -51,7 +51,7 @@ func (r *Reconciler) observeAttempt(ctx context.Context, s *state, t plan.Suite,
 		return nil
 	case dead && err != nil && ownExit(pod):
 		// The wrapper's exit code is the test's own.
-		judge(t, a, evidence.Attempt{ExitCode: int(terminated(pod).ExitCode), FinishedAt: endOf(pod)})
+		judge(s, t, a, evidence.Attempt{ExitCode: int(terminated(pod).ExitCode), FinishedAt: endOf(pod)})
 		st.Problems = append(st.Problems, "The stack's agent did not answer: there are no test cases and no artifacts")
 		return nil
 	case dead:
@@ -103,8 +103,9 @@ const doubt = 30 * time.Second
 // settle notes how an attempt ended. A test that ended well, or by itself, did what its wrapper says; one that was ended from outside
 // may have been killed for its memory or taken away with its pod, which only the pod's status tells.
 func (r *Reconciler) settle(s *state, t plan.Suite, a *v1alpha1.AttemptStatus, seen evidence.Attempt, pod *corev1.Pod) {
+	seen = clamped(seen, *a, s.now)
 	if pod == nil || seen.ExitCode == 0 || seen.TimedOut || seen.Signal == "" && !deletedBefore(pod, seen.FinishedAt) {
-		judge(t, a, seen)
+		judge(s, t, a, seen)
 		return
 	}
 	f := diagnose.Ended(pod, r.subject(s, diagnose.Test, t.Name))
@@ -116,7 +117,7 @@ func (r *Reconciler) settle(s *state, t plan.Suite, a *v1alpha1.AttemptStatus, s
 	case deletedBefore(pod, seen.FinishedAt):
 		lost(s, t, a, pod, &diagnose.Finding{Reason: v1alpha1.ReasonDeleted, Sentence: "the pod was deleted while it ran"})
 	default:
-		judge(t, a, seen)
+		judge(s, t, a, seen)
 	}
 }
 
@@ -146,8 +147,33 @@ func deletedBefore(pod *corev1.Pod, at time.Time) bool {
 	return asked.Before(at)
 }
 
-// judge notes how an attempt ended, as its wrapper saw it.
-func judge(t plan.Suite, a *v1alpha1.AttemptStatus, seen evidence.Attempt) {
+// clamped is an attempt with its times held between its release and the moment at which Conductor learned of its end: they come from
+// the test's own container, whose clock may be wrong and which may claim any. A time that is not known stays unknown.
+func clamped(seen evidence.Attempt, a v1alpha1.AttemptStatus, now time.Time) evidence.Attempt {
+	to := now
+	if a.FinishedAt != nil {
+		to = a.FinishedAt.Time
+	}
+	for _, at := range []*time.Time{&seen.FinishedAt, &seen.StartedAt} {
+		if at.IsZero() {
+			continue
+		}
+		if a.StartedAt != nil && at.Before(a.StartedAt.Time) {
+			*at = a.StartedAt.Time
+		}
+		if at.After(to) {
+			*at = to
+		}
+		to = *at // No test starts after its end.
+	}
+	return seen
+}
+
+// judge notes how an attempt ended, as its wrapper or its container's exit code reports it.
+func judge(s *state, t plan.Suite, a *v1alpha1.AttemptStatus, seen evidence.Attempt) {
+	if seen = clamped(seen, *a, s.now); seen.FinishedAt.IsZero() {
+		seen.FinishedAt = s.now
+	}
 	finished := metav1.NewMicroTime(seen.FinishedAt)
 	a.FinishedAt = &finished
 	switch code := int32(seen.ExitCode); {

@@ -117,7 +117,20 @@ func (r *Reconciler) buildSecret(ctx context.Context, s *state) error {
 
 func (r *Reconciler) deleteBuildSecret(ctx context.Context, run *v1alpha1.Run) error {
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: jobs.BuildSecretName(run), Namespace: r.Settings.Builds.Namespace}}
-	return client.IgnoreNotFound(r.Client.Delete(ctx, secret))
+	return r.unlessGone(ctx, r.Client.Delete(ctx, secret))
+}
+
+// unlessGone is err, or nil when it means that there is nothing: the object is missing, or the builds namespace is gone or going. The
+// RoleBinding goes with the namespace, so that the API server answers "forbidden" there instead of "not found".
+func (r *Reconciler) unlessGone(ctx context.Context, err error) error {
+	if !apierrors.IsForbidden(err) {
+		return client.IgnoreNotFound(err)
+	}
+	ns, getErr := r.getNamespace(ctx, r.Settings.Builds.Namespace)
+	if apierrors.IsNotFound(getErr) || getErr == nil && ns.DeletionTimestamp != nil {
+		return nil
+	}
+	return err
 }
 
 // buildPods are the newest pods of a Run's builds by the label value of their image.
@@ -130,7 +143,7 @@ func (r *Reconciler) buildPods(ctx context.Context, run *v1alpha1.Run) (map[stri
 	for i := range list.Items {
 		p := &list.Items[i]
 		name := p.Labels[v1alpha1.LabelImage]
-		if old := pods[name]; old == nil || old.CreationTimestamp.Before(&p.CreationTimestamp) {
+		if old := pods[name]; old == nil || byAge(old, p) < 0 {
 			pods[name] = p
 		}
 	}
@@ -203,13 +216,12 @@ func (r *Reconciler) deleteBuilds(ctx context.Context, run *v1alpha1.Run) error 
 	client := r.Kube.BatchV1().Jobs(r.Settings.Builds.Namespace)
 	list, err := client.List(ctx, metav1.ListOptions{LabelSelector: v1alpha1.LabelRunUID + "=" + string(run.UID)})
 	if err != nil {
-		return fmt.Errorf("list build jobs: %w", err)
+		return r.unlessGone(ctx, fmt.Errorf("list build jobs: %w", err))
 	}
 	background := metav1.DeletePropagationBackground
 	for _, job := range list.Items {
-		if err := client.Delete(ctx, job.Name, metav1.DeleteOptions{PropagationPolicy: &background}); apierrors.IsNotFound(err) {
-			continue
-		} else if err != nil {
+		err := r.unlessGone(ctx, client.Delete(ctx, job.Name, metav1.DeleteOptions{PropagationPolicy: &background}))
+		if err != nil {
 			return fmt.Errorf("delete build job %s: %w", job.Name, err)
 		}
 	}

@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -14,27 +15,26 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/diagnose"
 )
 
-// finalizeDeadline is how long a deleted Run waits for its namespace to go before it lets go of it and says so.
+// finalizeDeadline is how long a deleted Run waits for what it made to go before it is released all the same, which the log reports.
 const finalizeDeadline = 10 * time.Minute
 
-// finalize removes everything that a deleted Run made, then lets the Run go.
+// finalize removes everything that a deleted Run made, then releases the Run. What cannot be removed holds the Run until the deadline
+// and no longer, whatever it is: the sweep finds the rest.
 func (r *Reconciler) finalize(ctx context.Context, run *v1alpha1.Run) (ctrl.Result, error) {
 	if !controllerutil.ContainsFinalizer(run, v1alpha1.Finalizer) {
 		return ctrl.Result{}, nil
 	}
 	r.release(run)
-	if err := r.deleteBuilds(ctx, run); err != nil {
-		return ctrl.Result{}, err
-	}
-	ns, err := r.deleteNamespace(ctx, run)
 	late := r.now().Sub(run.DeletionTimestamp.Time) >= finalizeDeadline
+	ns, err := r.deleteNamespace(ctx, run)
+	err = errors.Join(r.deleteBuilds(ctx, run), err)
 	switch {
 	case err != nil && !late:
 		return ctrl.Result{}, err
 	case ns != nil && !late:
 		return ctrl.Result{RequeueAfter: time.Second}, nil
 	case err != nil || ns != nil:
-		r.Log.Error("a deleted run lets go of its namespace, which did not go away", "run", run.Name, "after", finalizeDeadline, "why", whyStuck(ns, err))
+		r.Log.Error("a deleted run is released although what it made did not go away", "run", run.Name, "after", finalizeDeadline, "why", whyStuck(ns, err))
 	}
 	before := run.DeepCopy()
 	controllerutil.RemoveFinalizer(run, v1alpha1.Finalizer)
@@ -45,7 +45,7 @@ func (r *Reconciler) finalize(ctx context.Context, run *v1alpha1.Run) (ctrl.Resu
 	return ctrl.Result{}, nil
 }
 
-// whyStuck says in the namespace's own words what keeps it from going.
+// whyStuck is what keeps a Run's builds or its namespace from going, in the API server's own words.
 func whyStuck(ns *corev1.Namespace, err error) string {
 	if err != nil {
 		return err.Error()

@@ -131,12 +131,11 @@ func (r *Reconciler) keptPods(ctx context.Context, namespace string) (map[string
 	if err != nil {
 		return nil, fmt.Errorf("list the pods of %s: %w", namespace, err)
 	}
-	by := map[string][]*corev1.Pod{}
+	pods := make([]*corev1.Pod, 0, len(list.Items))
 	for i := range list.Items {
-		p := &list.Items[i]
-		by[p.Labels[v1alpha1.LabelService]] = append(by[p.Labels[v1alpha1.LabelService]], p)
+		pods = append(pods, &list.Items[i])
 	}
-	return by, nil
+	return byService(pods), nil
 }
 
 // unhealthy says what is wrong with a service that was up, and the end of its log; it is empty when a pod of it is ready.

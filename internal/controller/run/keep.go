@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -51,13 +52,15 @@ func (r *Reconciler) keep(ctx context.Context, s *state) error {
 		return r.close(ctx, s) // The record is made of what is there, and once more of it when this look cannot be noted.
 	}
 	r.release(s.run)
+	var builds error
 	if s.open(v1alpha1.ConditionStackKept) {
-		if err := r.deleteBuilds(ctx, s.run); err != nil {
-			return err
-		}
+		builds = r.deleteBuilds(ctx, s.run)
 	}
-	if why := r.unwanted(s); why != nil {
-		return r.takeDown(ctx, s, why.reason, why.message)
+	if why := r.unwanted(s); why != nil { // A stack whose time is up waits for nothing.
+		return errors.Join(builds, r.takeDown(ctx, s, why.reason, why.message))
+	}
+	if builds != nil {
+		return builds
 	}
 	ns, err := r.getNamespace(ctx, s.status().Namespace)
 	if client.IgnoreNotFound(err) != nil {

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"strings"
@@ -26,6 +27,18 @@ func terminated(pod *corev1.Pod) *corev1.ContainerStateTerminated {
 		return &corev1.ContainerStateTerminated{ExitCode: -1, Reason: pod.Status.Reason, Message: pod.Status.Message}
 	}
 	return nil
+}
+
+// byAge orders pods, the oldest first. Creation times have whole seconds: of two with the same one, what has ended came first, since a
+// pod is replaced after its end. Names decide the rest, so that every reconcile comes to the same conclusions.
+func byAge(a, b *corev1.Pod) int {
+	ended := func(p *corev1.Pod) int {
+		if terminated(p) != nil || p.DeletionTimestamp != nil {
+			return 0
+		}
+		return 1
+	}
+	return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), ended(a)-ended(b), cmp.Compare(a.Name, b.Name))
 }
 
 // subject is what sentences about a pod need to know of its Run.

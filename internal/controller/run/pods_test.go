@@ -1,13 +1,18 @@
 package run
 
 import (
+	"slices"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/compose"
+	"github.com/w3evolutionsllc/conductor/internal/jobs"
 )
 
 func waiting(reason, message string) *corev1.Pod {
@@ -42,6 +47,75 @@ func TestDependenciesAreMetByTheirCondition(t *testing.T) {
 	} {
 		if got := met(tc.condition, tc.state, tc.started); got != tc.want {
 			t.Errorf("met(%s, %s, %t) = %t", tc.condition, tc.state, tc.started, got)
+		}
+	}
+}
+
+// aged is a pod that was created some seconds after noon.
+func aged(name string, second int, ended bool) *corev1.Pod {
+	p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
+		Name: name, Namespace: "conductor-builds", CreationTimestamp: metav1.NewTime(noon.Add(time.Duration(second) * time.Second)),
+		Labels: map[string]string{v1alpha1.LabelRunUID: "1", v1alpha1.LabelImage: "api"},
+	}}
+	if ended {
+		p.Status.Phase = corev1.PodFailed
+	}
+	return p
+}
+
+// Creation times have whole seconds: whichever order pods come in, the same one is the newest.
+func TestTheNewestOfPodsOfOneSecond(t *testing.T) {
+	run := &v1alpha1.Run{ObjectMeta: metav1.ObjectMeta{Name: "shop-1", Namespace: "conductor", UID: "1"}}
+	for name, tc := range map[string]struct {
+		pods []*corev1.Pod
+		want string
+	}{
+		"the later one":              {[]*corev1.Pod{aged("b", 0, false), aged("a", 1, true)}, "a"},
+		"the one that has not ended": {[]*corev1.Pod{aged("a", 0, true), aged("b", 0, false)}, "b"},
+		"whatever it is called":      {[]*corev1.Pod{aged("b", 0, true), aged("a", 0, false)}, "a"},
+		"else the last name":         {[]*corev1.Pod{aged("a", 0, true), aged("b", 0, true)}, "b"},
+	} {
+		for range 2 {
+			slices.Reverse(tc.pods)
+			if got := slices.MaxFunc(tc.pods, byAge).Name; got != tc.want {
+				t.Errorf("%s: %s is the newest, want %s", name, got, tc.want)
+			}
+		}
+		c := newCluster(t, interceptor.Funcs{}, run)
+		for _, p := range tc.pods {
+			if err := c.Client.Create(t.Context(), p); err != nil {
+				t.Fatal(err)
+			}
+		}
+		builds, err := c.buildPods(t.Context(), run)
+		if err != nil || builds["api"].Name != tc.want {
+			t.Errorf("%s: the build's pod is %s, want %s (%v)", name, builds["api"].Name, tc.want, err)
+		}
+	}
+}
+
+// A store of pods has no order. What is reported of a service with several pods must not change from one reconcile to the next.
+func TestThePodsOfAStackAreAlwaysInTheSameOrder(t *testing.T) {
+	run := &v1alpha1.Run{ObjectMeta: metav1.ObjectMeta{Name: "shop-1", Namespace: "conductor", UID: "1"}}
+	var objects []runtime.Object
+	for _, name := range []string{"f", "b", "d", "a", "e", "c"} {
+		p := aged(name, 0, false)
+		p.Namespace = jobs.StackName(run)
+		objects = append(objects, p)
+	}
+	c := newCluster(t, interceptor.Funcs{}, run, objects...)
+	defer c.stacks.close()
+	for range 20 {
+		pods, err := c.stacks.pods(t.Context(), run)
+		if err != nil {
+			t.Fatal(err)
+		}
+		order := ""
+		for _, p := range pods[""] {
+			order += p.Name
+		}
+		if order != "abcdef" {
+			t.Fatalf("order %s", order)
 		}
 	}
 }

@@ -177,8 +177,18 @@ func (r *Reconciler) bound(s *state) {
 	s.lookAgain(left)
 }
 
-// patchStatus writes what the stages changed, and nothing when they changed nothing.
+// patchStatus writes what the stages changed. A status that the API server refuses for what is in it would be refused again and again;
+// another one that says so is written instead.
 func (r *Reconciler) patchStatus(ctx context.Context, before *v1alpha1.Run, s *state) error {
+	err := r.writeStatus(ctx, before, s)
+	if isRefused(err) {
+		return r.storeRefusal(ctx, before, s, err)
+	}
+	return err
+}
+
+// writeStatus writes a status, and nothing when it is the one before.
+func (r *Reconciler) writeStatus(ctx context.Context, before *v1alpha1.Run, s *state) error {
 	if equality.Semantic.DeepEqual(before.Status, s.run.Status) {
 		return nil
 	}

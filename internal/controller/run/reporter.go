@@ -87,7 +87,7 @@ func (r *Reporter) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result
 		r.giveUp(run, f, digest)
 	}
 	faults.Between(&before.Status, &run.Status)
-	if perr := r.patch(ctx, before, run); perr != nil {
+	if perr := r.patch(ctx, before, run, digest); perr != nil {
 		return ctrl.Result{}, errors.Join(err, perr)
 	}
 	return r.next(run, err)
@@ -189,8 +189,22 @@ func branchOf(ref string, heads []string) string {
 	return ""
 }
 
-// patch writes the reporter's part of the status and nothing else, so that it never undoes what a stage wrote meanwhile.
-func (r *Reporter) patch(ctx context.Context, before, run *v1alpha1.Run) error {
+// patch writes the reporter's part of the status and nothing else, so that it never undoes what a stage wrote meanwhile. What the API
+// server refuses for what is in it is replaced by a part that says so; digest is what need not be reported again.
+func (r *Reporter) patch(ctx context.Context, before, run *v1alpha1.Run, digest string) error {
+	err := r.write(ctx, before, run)
+	if !isRefused(err) {
+		return err
+	}
+	r.Log.Error("the API server refuses the report of a run", "run", run.Name, "error", err)
+	short := before.DeepCopy()
+	short.Status.Report = &v1alpha1.ReportStatus{
+		CommentID: run.Status.Report.CommentID, Digest: digest, Final: run.Status.Outcome != "", Message: cut(refusal(err), 1024),
+	}
+	return r.write(ctx, before, short)
+}
+
+func (r *Reporter) write(ctx context.Context, before, run *v1alpha1.Run) error {
 	if equality.Semantic.DeepEqual(before.Status, run.Status) {
 		return nil
 	}

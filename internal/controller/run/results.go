@@ -163,7 +163,7 @@ func (r *Reconciler) gather(ctx context.Context, run *v1alpha1.Run, st *v1alpha1
 			}
 			attempt.Problems = append(attempt.Problems, problems...)
 		}
-		attempts = append(attempts, *attempt)
+		attempts = append(attempts, clamped(*attempt, a, r.now()))
 	}
 	full := result.Suite(st.Name, attempts, cases)
 	full.Shards = int(st.Shards)

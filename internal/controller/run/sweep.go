@@ -98,7 +98,7 @@ func (s *Sweeper) widows(ctx context.Context, spaces []corev1.Namespace) error {
 func (s *Sweeper) orphanBuilds(ctx context.Context) error {
 	jobs, err := s.Kube.BatchV1().Jobs(s.Settings.Builds.Namespace).List(ctx, metav1.ListOptions{LabelSelector: s.managed()})
 	if err != nil {
-		return fmt.Errorf("list build jobs: %w", err)
+		return s.unlessGone(ctx, fmt.Errorf("list build jobs: %w", err))
 	}
 	background := metav1.DeletePropagationBackground
 	for _, job := range jobs.Items {

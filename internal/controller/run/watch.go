@@ -3,6 +3,7 @@ package run
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -40,20 +41,29 @@ func newStackPods(kube kubernetes.Interface) *stackPods {
 	return &stackPods{kube: kube, wake: make(chan event.TypedGenericEvent[*v1alpha1.Run], 1024), watches: map[types.UID]*podWatch{}}
 }
 
-// pods are the pods of a Run's stack by service; test pods are under the empty name.
+// pods are the pods of a Run's stack by service, the oldest first; test pods are under the empty name.
 func (s *stackPods) pods(ctx context.Context, run *v1alpha1.Run) (map[string][]*corev1.Pod, error) {
 	w, err := s.watch(ctx, run)
 	if err != nil {
 		return nil, err
 	}
-	by := map[string][]*corev1.Pod{}
+	var all []*corev1.Pod
 	for _, o := range w.pods.GetStore().List() {
 		if p, ok := o.(*corev1.Pod); ok {
-			name := p.Labels[v1alpha1.LabelService]
-			by[name] = append(by[name], p)
+			all = append(all, p)
 		}
 	}
-	return by, nil
+	return byService(all), nil
+}
+
+// byService groups pods by their service, the oldest first.
+func byService(pods []*corev1.Pod) map[string][]*corev1.Pod {
+	by := map[string][]*corev1.Pod{}
+	for _, p := range slices.SortedFunc(slices.Values(pods), byAge) {
+		name := p.Labels[v1alpha1.LabelService]
+		by[name] = append(by[name], p)
+	}
+	return by
 }
 
 // watch starts to watch a Run's namespace, or finds the watch that is there.
