@@ -178,7 +178,7 @@ func (r *Reconciler) bound(s *state) {
 }
 
 // patchStatus writes what the stages changed. A status that the API server refuses for what is in it would be refused again and again;
-// another one that says so is written instead.
+// another one that reports this is written instead.
 func (r *Reconciler) patchStatus(ctx context.Context, before *v1alpha1.Run, s *state) error {
 	err := r.writeStatus(ctx, before, s)
 	if isRefused(err) {

@@ -32,7 +32,7 @@ func refusal(err error) string {
 	return "Conductor could not store this run's status: " + strings.TrimSuffix(cause, ".") + ". Reduce what the repository declares of it, or ask the operator"
 }
 
-// storeRefusal ends a Run whose status the API server refuses. What it stored last becomes a status that says so: with the outcome, so
+// storeRefusal ends a Run whose status the API server refuses. What it stored last becomes a status that reports this: with the outcome, so
 // that the Run is reported, and with an expiry, so that its stack goes. Once a Run is over, only what moves it to its end is stored.
 func (r *Reconciler) storeRefusal(ctx context.Context, before *v1alpha1.Run, refused *state, cause error) error {
 	r.Log.Error("the API server refuses the status of a run", "run", before.Name, "error", cause)

@@ -52,9 +52,9 @@ func TestAStatusThatIsRefusedEndsTheRunAndSaysSo(t *testing.T) {
 	run := &v1alpha1.Run{ObjectMeta: metav1.ObjectMeta{Name: "shop-1", Namespace: "conductor", UID: "1", Finalizers: []string{v1alpha1.Finalizer}}}
 	run.Spec.Ceilings.Keep = metav1.Duration{Duration: time.Hour}
 	c := newCluster(t, strict, run, namespace("conductor-builds"), stackOf(run))
-	looks := 0
+	walks := 0
 	onlyStages(t, stage{name: "checkout", condition: v1alpha1.ConditionCheckedOut, run: func(_ *Reconciler, _ context.Context, s *state) error {
-		if looks++; looks == 1 {
+		if walks++; walks == 1 {
 			s.begin(v1alpha1.ConditionCheckedOut, "Reading")
 			s.status().Namespace, s.status().Keep = stackOf(s.run).Name, "1h"
 			return nil
@@ -63,7 +63,7 @@ func TestAStatusThatIsRefusedEndsTheRunAndSaysSo(t *testing.T) {
 		return nil
 	}}, stage{name: "keep", condition: v1alpha1.ConditionStackKept, run: (*Reconciler).keep, always: true})
 	now := &v1alpha1.Run{}
-	look := func() {
+	reconcile := func() {
 		t.Helper()
 		if _, err := c.Reconcile(t.Context(), ctrl.Request{NamespacedName: client.ObjectKeyFromObject(run)}); err != nil {
 			t.Errorf("it is tried again: %v", err)
@@ -72,11 +72,11 @@ func TestAStatusThatIsRefusedEndsTheRunAndSaysSo(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	look()
+	reconcile()
 	if now.Status.Outcome != "" || now.Status.Namespace == "" {
 		t.Fatalf("a status that is valid: %+v", now.Status)
 	}
-	look()
+	reconcile()
 	want := "Conductor could not store this run's status: status.suites: Too many: 65: must have at most 64 items. " +
 		"Reduce what the repository declares of it, or ask the operator"
 	if st := now.Status; st.Outcome != v1alpha1.OutcomeError || st.Message != want || st.Phase != v1alpha1.PhaseReporting || st.FinishedAt == nil {
@@ -93,10 +93,10 @@ func TestAStatusThatIsRefusedEndsTheRunAndSaysSo(t *testing.T) {
 	}
 	c.Now = func() time.Time { return noon.Add(time.Hour) }
 	for range 5 {
-		look()
+		reconcile()
 	}
-	if cond := condition(&state{run: now}, v1alpha1.ConditionStackKept); looks != 2 || cond.Status != metav1.ConditionFalse || cond.Reason != v1alpha1.ReasonExpired {
-		t.Errorf("%d looks, StackKept = %+v", looks, cond)
+	if cond := condition(&state{run: now}, v1alpha1.ConditionStackKept); walks != 2 || cond.Status != metav1.ConditionFalse || cond.Reason != v1alpha1.ReasonExpired {
+		t.Errorf("%d walks, StackKept = %+v", walks, cond)
 	}
 }
 

@@ -190,7 +190,7 @@ func branchOf(ref string, heads []string) string {
 }
 
 // patch writes the reporter's part of the status and nothing else, so that it never undoes what a stage wrote meanwhile. What the API
-// server refuses for what is in it is replaced by a part that says so; digest is what need not be reported again.
+// server refuses for what is in it is replaced by a part that reports this; digest is what need not be reported again.
 func (r *Reporter) patch(ctx context.Context, before, run *v1alpha1.Run, digest string) error {
 	err := r.write(ctx, before, run)
 	if !isRefused(err) {
