@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -212,6 +213,9 @@ func lacking(want, have any, path ...string) []string {
 			all = append(all, lacking(value, h[i], append(slices.Clone(path), fmt.Sprint(i))...)...)
 		}
 		return all
+	}
+	if number, ok := want.(float64); ok { // YAML knows one kind of number only.
+		want = strconv.FormatFloat(number, 'f', -1, 64)
 	}
 	if fmt.Sprint(want) != fmt.Sprint(have) && want != nil {
 		return []string{fmt.Sprintf("%s: want %v, have %v", at, want, have)}
