@@ -14,10 +14,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/diagnose"
 )
 
-// finalizeDeadline is how long a deleted Run waits for its namespace to go before it lets go of it and says so.
-const finalizeDeadline = 10 * time.Minute
-
-// finalize removes everything that a deleted Run made, then lets the Run go.
+// finalize removes everything that a deleted Run made, then lets the Run go. A namespace that has not gone by the deadline is logged.
 func (r *Reconciler) finalize(ctx context.Context, run *v1alpha1.Run) (ctrl.Result, error) {
 	if !controllerutil.ContainsFinalizer(run, v1alpha1.Finalizer) {
 		return ctrl.Result{}, nil
@@ -27,14 +24,14 @@ func (r *Reconciler) finalize(ctx context.Context, run *v1alpha1.Run) (ctrl.Resu
 		return ctrl.Result{}, err
 	}
 	ns, err := r.deleteNamespace(ctx, run)
-	late := r.now().Sub(run.DeletionTimestamp.Time) >= finalizeDeadline
+	late := r.now().Sub(run.DeletionTimestamp.Time) >= r.Settings.Deadlines.Finalize.Duration
 	switch {
 	case err != nil && !late:
 		return ctrl.Result{}, err
 	case ns != nil && !late:
 		return ctrl.Result{RequeueAfter: time.Second}, nil
 	case err != nil || ns != nil:
-		r.Log.Error("a deleted run lets go of its namespace, which did not go away", "run", run.Name, "after", finalizeDeadline, "why", whyStuck(ns, err))
+		r.Log.Error("a deleted run lets go of its namespace, which did not go away", "run", run.Name, "after", r.Settings.Deadlines.Finalize.Duration, "why", whyStuck(ns, err))
 	}
 	before := run.DeepCopy()
 	controllerutil.RemoveFinalizer(run, v1alpha1.Finalizer)
