@@ -71,11 +71,42 @@ func Program(ctx context.Context, name string) (string, error) {
 // Kill ends the processes of a pod's container at this instant, by SIGKILL. The kubelet starts it again. Only pods on this machine
 // can be killed like that.
 func (c *Cluster) Kill(pod types.UID, program string) error {
+	pids, err := processes(pod, program)
+	if err != nil {
+		return err
+	}
+	for _, pid := range pids {
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			return fmt.Errorf("kill %s of pod %s: %w", program, pod, err)
+		}
+	}
+	return nil
+}
+
+// Files are the files of a pod's container that a pattern matches, as its program sees them. Only pods on this machine can be looked into.
+func (c *Cluster) Files(pod types.UID, program, pattern string) ([]string, error) {
+	pids, err := processes(pod, program)
+	if err != nil {
+		return nil, err
+	}
+	root := fmt.Sprintf("/proc/%d/root", pids[0])
+	found, err := filepath.Glob(root + pattern)
+	if err != nil {
+		return nil, fmt.Errorf("look into pod %s: %w", pod, err)
+	}
+	for i := range found {
+		found[i] = strings.TrimPrefix(found[i], root)
+	}
+	return found, nil
+}
+
+// processes are those of a pod that run a program; there is at least one.
+func processes(pod types.UID, program string) ([]int, error) {
 	found, err := filepath.Glob("/proc/[0-9]*/cgroup")
 	if err != nil {
-		return fmt.Errorf("find the processes of pod %s: %w", pod, err)
+		return nil, fmt.Errorf("find the processes of pod %s: %w", pod, err)
 	}
-	killed := 0
+	var pids []int
 	for _, file := range found {
 		// A process may end while it is looked at.
 		group, _ := os.ReadFile(file)
@@ -89,17 +120,14 @@ func (c *Cluster) Kill(pod types.UID, program string) error {
 		}
 		pid, err := strconv.Atoi(filepath.Base(dir))
 		if err != nil {
-			return fmt.Errorf("find the processes of pod %s: %w", pod, err)
+			return nil, fmt.Errorf("find the processes of pod %s: %w", pod, err)
 		}
-		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-			return fmt.Errorf("kill %s of pod %s: %w", program, pod, err)
-		}
-		killed++
+		pids = append(pids, pid)
 	}
-	if killed == 0 {
-		return fmt.Errorf("pod %s has no process %s on this machine", pod, program)
+	if len(pids) == 0 {
+		return nil, fmt.Errorf("pod %s has no process %s on this machine", pod, program)
 	}
-	return nil
+	return pids, nil
 }
 
 // Reinstall installs Conductor anew with other values laid over the chart's, and waits until it is ready.

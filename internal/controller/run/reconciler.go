@@ -34,7 +34,6 @@ type stage struct {
 func stageDeadline(d settings.Deadlines) time.Duration  { return d.Stage.Duration }
 func recordDeadline(d settings.Deadlines) time.Duration { return d.Record.Duration }
 
-
 // stages is the way of a Run, in order.
 var stages []stage
 
