@@ -54,7 +54,7 @@ func waiting(p *corev1.Pod, c corev1.ContainerStatus, events []corev1.Event, abo
 	return nil
 }
 
-// waitsSince is when a container's wait to be started began, as far as the status tells: the kubelet starts init containers one by one
+// waitsSince is when a container's wait to be started began, as far as the status shows it: the kubelet starts init containers one by one
 // and then the others in order, and a container that ended is started anew.
 func waitsSince(p *corev1.Pod, c corev1.ContainerStatus) time.Time {
 	since := p.CreationTimestamp.Time

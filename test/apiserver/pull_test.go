@@ -28,10 +28,10 @@ var pulls = []struct {
 	{"test", v1alpha1.ConditionTestsPassed, exits(0, "")},
 }
 
-// waitsForPull waits until a Run says what is not reached, and until when it is tried again.
+// waitsForPull waits until a Run reports what is not reached, and until when it is tried again.
 func (w *world) waitsForPull(run *v1alpha1.Run, condition string) *v1alpha1.Run {
 	w.t.Helper()
-	return w.looking(run, "the run says that a pull is tried again", func(r *v1alpha1.Run) bool {
+	return w.looking(run, "the run reports a pull that is tried again", func(r *v1alpha1.Run) bool {
 		c := meta.FindStatusCondition(r.Status.Conditions, condition)
 		return c != nil && strings.Contains(c.Message, "was not reached from the node") && strings.Contains(c.Message, "The pull is tried again until ")
 	})

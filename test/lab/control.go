@@ -83,7 +83,7 @@ func (c *Cluster) Kill(pod types.UID, program string) error {
 	return nil
 }
 
-// Files are the files of a pod's container that a pattern matches, as its program sees them. Only pods on this machine can be looked into.
+// Files are the files of a pod's container that a pattern matches, as its program sees them. Only those of pods on this machine can be found.
 func (c *Cluster) Files(pod types.UID, program, pattern string) ([]string, error) {
 	pids, err := processes(pod, program)
 	if err != nil {
