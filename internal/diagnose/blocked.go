@@ -18,15 +18,16 @@ func Blocked(p *corev1.Pod, events []corev1.Event, about Subject, now time.Time)
 			return unschedulable(p, c, now)
 		}
 	}
+	var first *Finding // What has the least time to mend itself.
 	for _, c := range statuses(p) {
 		if c.State.Waiting == nil {
 			continue
 		}
-		if f := waiting(p, c, events, about, now); f != nil {
-			return f
+		if f := waiting(p, c, events, about, now); f != nil && (first == nil || f.After < first.After) {
+			first = f
 		}
 	}
-	return nil
+	return first
 }
 
 // waiting reads a container's reason to wait. The reasons are pkg/kubelet/images/types.go and kuberuntime's of Kubernetes.

@@ -62,7 +62,7 @@ func (f *Finding) retried(since, now time.Time, what string) {
 
 // backOff is what the kubelet reports between two pulls: 'Back-off pulling image "NAME": ErrImagePull: WORDS', and before Kubernetes 1.32
 // without the words (pkg/kubelet/images/image_manager.go).
-var backOff = regexp.MustCompile(`^Back-off pulling image "[^"]*"(?:: [A-Za-z]+: (.*))?`)
+var backOff = regexp.MustCompile(`(?s)^Back-off pulling image "[^"]*"(?:: [A-Za-z]+: (.*))?`)
 
 // HidesCause says whether a container of a pod waits for an image and its status does not say why: an event of the pod may.
 func HidesCause(p *corev1.Pod) bool {
