@@ -39,9 +39,9 @@ e2e: deps cluster-up ## end to end on the cluster; RUN=Regexp picks; RUN=Hostile
 	$(GO) test -count=1 -v -timeout 60m -tags 'e2e$(if $(findstring Hostile,$(RUN)), hostile)' -run '$(RUN)' ./test/e2e
 
 e2e-long: deps cluster-up ## the long forms: a second cluster, killed half-way, an existing cluster
-	$(GO) -C test/cluster test -count=1 -v -timeout 60m -tags cluster .
-	eval "$$($(CLUSTER_TOOL) env)" && $(GO) test -count=1 -v -timeout 60m -tags 'apiserver long' -run '$(RUN)' ./test/apiserver
-	$(GO) test -count=1 -v -timeout 90m -tags 'e2e long' -run '$(RUN)' ./test/e2e
+	$(GO) -C test/cluster test -count=1 -v -timeout 10m -tags cluster .
+	eval "$$($(CLUSTER_TOOL) env)" && $(GO) test -count=1 -v -timeout 15m -tags 'apiserver long' -run '$(RUN)' ./test/apiserver
+	$(GO) test -count=1 -v -timeout 60m -tags 'e2e long' -run '$(RUN)' ./test/e2e
 
 corpus: deps cluster-up ## compose projects that are kept elsewhere: CORPUS=DIR; their objects on the API server, and those that can on the cluster
 	@test -n '$(CORPUS)' || { echo 'name the directory of the projects: make corpus CORPUS=DIR'; exit 2; }

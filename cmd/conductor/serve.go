@@ -98,7 +98,7 @@ func newManager(config *rest.Config, set settings.Settings, f serveFlags, lock *
 	config.WarningHandler = rest.NoWarnings{}
 	own := map[string]cache.Config{set.Namespace: {}}
 	managed := labels.SelectorFromSet(labels.Set{v1alpha1.LabelManaged: v1alpha1.ManagedValue})
-	second := 30 * time.Second
+	lease, renew, retry, shutdown := set.LeaderElection.LeaseDuration.Duration, set.LeaderElection.RenewDeadline(), set.LeaderElection.RetryPeriod(), 30*time.Second
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme: s,
 		Cache: cache.Options{ByObject: map[client.Object]cache.ByObject{
@@ -111,7 +111,10 @@ func newManager(config *rest.Config, set settings.Settings, f serveFlags, lock *
 		LeaderElection:                      true,
 		LeaderElectionResourceLockInterface: lock,
 		LeaderElectionReleaseOnCancel:       true,
-		GracefulShutdownTimeout:             &second,
+		GracefulShutdownTimeout:             &shutdown,
+		LeaseDuration:                       &lease,
+		RenewDeadline:                       &renew,
+		RetryPeriod:                         &retry,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make the manager: %w", err)

@@ -11,53 +11,74 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 )
 
-// Blocked says what keeps a pod from starting; nil for a pod that nothing blocks.
-func Blocked(p *corev1.Pod, about Subject, now time.Time) *Finding {
+// Blocked says what keeps a pod from starting; nil for a pod that nothing blocks. The pod's events are needed where HidesCause.
+func Blocked(p *corev1.Pod, events []corev1.Event, about Subject, now time.Time) *Finding {
 	for _, c := range p.Status.Conditions {
 		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse && c.Reason == corev1.PodReasonUnschedulable {
 			return unschedulable(p, c, now)
 		}
 	}
-	started := p.CreationTimestamp.Time
-	if p.Status.StartTime != nil {
-		started = p.Status.StartTime.Time
-	}
+	var first *Finding // What has the least time to mend itself.
 	for _, c := range statuses(p) {
-		if w := c.State.Waiting; w != nil {
-			if f := waiting(p, c, about); f != nil {
-				if w.Reason != "InvalidImageName" {
-					f.After = left(started, pullGrace, now)
-				}
-				return f
-			}
+		if c.State.Waiting == nil {
+			continue
+		}
+		if f := waiting(p, c, events, about, now); f != nil && (first == nil || f.After < first.After) {
+			first = f
 		}
 	}
-	return nil
+	return first
 }
 
 // waiting reads a container's reason to wait. The reasons are pkg/kubelet/images/types.go and kuberuntime's of Kubernetes.
-func waiting(p *corev1.Pod, c corev1.ContainerStatus, about Subject) *Finding {
-	w := c.State.Waiting
+func waiting(p *corev1.Pod, c corev1.ContainerStatus, events []corev1.Event, about Subject, now time.Time) *Finding {
+	w, after := c.State.Waiting, left(waitsSince(p, c), startGrace, now)
 	switch w.Reason {
 	case "InvalidImageName":
 		return &Finding{
 			Reason: v1alpha1.ReasonImageUnavailable, Sentence: fmt.Sprintf("the image name %q is not valid", c.Image), Advice: "Correct it.",
 		}
 	case "ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "RegistryUnavailable", "ImageInspectError", "SignatureValidationFailed":
-		return notPulled(p, c.Image, w.Message, about)
+		return notPulled(p, c, events, about, now)
 	case "CreateContainerConfigError":
 		// What is missing stands in the message alone: pkg/kubelet/kubelet_pods.go.
 		return &Finding{
-			Reason: v1alpha1.ReasonCrashed, Sentence: said("its container cannot be created", w.Message),
+			Reason: v1alpha1.ReasonCrashed, Sentence: said("its container cannot be created", w.Message), After: after,
 			Advice: "Something that its definition names, such as a key of a Secret or a ConfigMap, is not there, or its user is not allowed.",
 		}
 	case "CreateContainerError", "RunContainerError", "PostStartHookError":
 		return &Finding{
-			Reason: v1alpha1.ReasonCrashed, Sentence: said("its container cannot be created", cause(w.Message)),
+			Reason: v1alpha1.ReasonCrashed, Sentence: said("its container cannot be created", cause(w.Message)), After: after,
 			Advice: "Check its command, user, working directory and mounts.",
 		}
 	}
 	return nil
+}
+
+// waitsSince is when a container's wait to be started began, as far as the status shows it: the kubelet starts init containers one by one
+// and then the others in order, and a container that ended is started anew.
+func waitsSince(p *corev1.Pod, c corev1.ContainerStatus) time.Time {
+	since := p.CreationTimestamp.Time
+	note := func(at time.Time) {
+		if at.After(since) {
+			since = at
+		}
+	}
+	if p.Status.StartTime != nil {
+		note(p.Status.StartTime.Time)
+	}
+	for _, other := range statuses(p) {
+		if end := other.State.Terminated; end != nil {
+			note(end.FinishedAt.Time)
+		}
+		if up := other.State.Running; up != nil && other.RestartCount == 0 {
+			note(up.StartedAt.Time)
+		}
+	}
+	if end := c.LastTerminationState.Terminated; end != nil {
+		note(end.FinishedAt.Time)
+	}
+	return since
 }
 
 // cause leaves out what the runtimes put before an error's own words.

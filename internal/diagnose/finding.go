@@ -60,12 +60,17 @@ type Subject struct {
 	Ceilings v1alpha1.Ceilings
 }
 
-// How long a pod may be kept from starting before that counts as a failure: pulls are tried again by the kubelet, a node may be on
-// its way, and a quota has room again when a pod of the stack ends.
+// How long a pod may be kept from starting before that counts as a failure: the kubelet and the controllers try again within seconds, a
+// node may be on its way, and a quota has room again when a pod of the stack ends.
 const (
-	pullGrace     = 20 * time.Second
+	startGrace    = 20 * time.Second
 	scheduleGrace = 2 * time.Minute
 )
+
+// PullGrace is how long a pull may fail because its registry is not reached or cannot answer, or for a cause that is not reported. The
+// kubelet pauses 10, 20, 40, 80 and 160 s between its attempts (imageBackOff in pkg/kubelet/kubelet.go of Kubernetes), so that it asks at
+// about 310 s a registry that was away for five minutes.
+const PullGrace = 6 * time.Minute
 
 // left is what is left of d since start; 0 when nothing is.
 func left(start time.Time, d time.Duration, now time.Time) time.Duration {

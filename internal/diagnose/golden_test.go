@@ -39,7 +39,7 @@ func (s *specimen) find(t *testing.T) *Finding {
 	about.Ceilings.Memory = "2Gi"
 	switch s.Ask {
 	case "blocked":
-		return Blocked(s.Pod, about, s.Now)
+		return Blocked(s.Pod, s.Events, about, s.Now)
 	case "ended":
 		return Ended(s.Pod, about)
 	case "crashing":

@@ -1,20 +1,26 @@
 package diagnose
 
 import (
+	"regexp"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 )
 
-// notPulled says what the registry answered, as far as the kubelet tells, and with which credential it was asked.
-func notPulled(p *corev1.Pod, image, message string, about Subject) *Finding {
-	host := hostOf(image)
+// notPulled says what the registry answered, as far as the kubelet reports it, and with which credential it was asked.
+func notPulled(p *corev1.Pod, c corev1.ContainerStatus, events []corev1.Event, about Subject, now time.Time) *Finding {
+	since, host, why := waitsSince(p, c), hostOf(c.Image), pullCause(c, events)
 	credential, own := credentialFor(p, host, about.Registry)
-	f := &Finding{Reason: v1alpha1.ReasonImageUnavailable}
-	f.Sentence = "the image " + image + " cannot be pulled: " + pullWords(message) + " (" + credential + ")"
-	switch answerOf(message) {
+	f := &Finding{Reason: v1alpha1.ReasonImageUnavailable, After: left(since, startGrace, now)}
+	f.Sentence = "the image " + c.Image + " cannot be pulled: " + pullWords(why) + " (" + credential + ")"
+	a := answerOf(why)
+	if c.State.Waiting.Reason == "RegistryUnavailable" {
+		a = unreachable
+	}
+	switch a {
 	case missing:
 		f.Advice = "The registry " + host + " does not have it: check its name and tag."
 	case denied:
@@ -24,27 +30,92 @@ func notPulled(p *corev1.Pod, image, message string, about Subject) *Finding {
 		} else {
 			f.Advice += "A private image has to be in a registry that Conductor has a credential for."
 		}
+	case untrusted:
+		f.Advice = "The node " + p.Spec.NodeName + " does not accept how the registry " + host + " proves who it is: the operator has to give the node its certificate."
 	case unreachable:
-		f.Advice = "The registry " + host + " was not reached from the node " + p.Spec.NodeName + ": run it again, and if it stays so, ask the operator."
+		f.retried(since, now, "The registry "+host+" was not reached from the node "+p.Spec.NodeName)
+	case overloaded:
+		f.retried(since, now, "The registry "+host+" could not answer the node "+p.Spec.NodeName)
+	case runtimeAway:
+		f.retried(since, now, "The container runtime of the node "+p.Spec.NodeName+" did not answer")
+	case unreported:
+		f.retried(since, now, "The registry "+host+" did not deliver it to the node "+p.Spec.NodeName)
+		f.Advice += " " + checkName(host)
 	default:
-		f.Advice = "Check the image's name, and whether the registry " + host + " has it for this node's platform."
+		f.Advice = checkName(host)
 	}
 	return f
 }
 
-// pullWords are the kubelet's words without what it wraps them in.
-func pullWords(message string) string {
-	// "Back-off pulling image "NAME": ErrImagePull: WORDS"; before Kubernetes 1.32 without the words.
-	if _, inner, ok := strings.Cut(message, ": ErrImagePull: "); ok {
-		message = inner
+func checkName(host string) string {
+	return "Check the image's name, and whether the registry " + host + " has it for this node's platform."
+}
+
+// retried makes a finding one that may mend itself until PullGrace is over, and says until when the pull is tried again.
+func (f *Finding) retried(since, now time.Time, what string) {
+	if f.After = left(since, PullGrace, now); f.After > 0 {
+		f.Advice = what + ". The pull is tried again until " + since.Add(PullGrace).UTC().Format("15:04:05") + " UTC."
+		return
 	}
-	if _, inner, ok := strings.Cut(message, " desc = "); ok && strings.HasPrefix(message, "rpc error: ") {
-		message = inner
+	f.Advice = what + " for " + PullGrace.String() + ": run it again, and if it stays so, ask the operator."
+}
+
+// backOff is what the kubelet reports between two pulls: 'Back-off pulling image "NAME": ErrImagePull: WORDS', and before Kubernetes 1.32
+// without the words (pkg/kubelet/images/image_manager.go).
+var backOff = regexp.MustCompile(`(?s)^Back-off pulling image "[^"]*"(?:: [A-Za-z]+: (.*))?`)
+
+// HidesCause says whether a container of a pod waits for an image and its status does not say why: an event of the pod may.
+func HidesCause(p *corev1.Pod) bool {
+	for _, c := range statuses(p) {
+		if w := c.State.Waiting; w != nil {
+			if m := backOff.FindStringSubmatch(w.Message); m != nil && m[1] == "" {
+				return true
+			}
+		}
 	}
-	if w := words(message); w != "" {
+	return false
+}
+
+// pullCause is why a container's image was not pulled the last time; empty when nothing says so.
+func pullCause(c corev1.ContainerStatus, events []corev1.Event) string {
+	m := backOff.FindStringSubmatch(c.State.Waiting.Message)
+	switch {
+	case m == nil:
+		return c.State.Waiting.Message
+	case m[1] == "":
+		return failedPull(events, c.Image)
+	}
+	return m[1]
+}
+
+// pullWords are the words of a cause without the gRPC code that the kubelet puts before the runtime's.
+func pullWords(cause string) string {
+	if _, inner, ok := strings.Cut(cause, " desc = "); ok && strings.HasPrefix(cause, "rpc error: ") {
+		cause = inner
+	}
+	if w := words(cause); w != "" {
 		return w
 	}
-	return "the kubelet does not say why"
+	return "the kubelet does not report why"
+}
+
+// failedPull is the cause in the newest event of a pull that failed: 'Failed to pull image "NAME": WORDS', where a NAME without a tag has
+// got one.
+func failedPull(events []corev1.Event, image string) string {
+	var own []corev1.Event
+	for _, e := range events {
+		for _, name := range []string{image, image + ":latest"} {
+			if strings.HasPrefix(e.Message, `Failed to pull image "`+name+`": `) {
+				own = append(own, e)
+			}
+		}
+	}
+	e := newest(own, "Failed")
+	if e == nil {
+		return ""
+	}
+	_, why, _ := strings.Cut(e.Message, `": `)
+	return why
 }
 
 // credentialFor says with what the kubelet asked a host, and whether that was the pull Secret.
@@ -69,33 +140,53 @@ func hostOf(image string) string {
 	return first
 }
 
+// answer is what came of a request to a registry.
 type answer int
 
 const (
 	unknownAnswer answer = iota
 	missing
 	denied
+	untrusted
+	// The answers from here on are transient.
 	unreachable
+	overloaded
+	runtimeAway
+	unreported
 )
 
+// spoken are the words by which an answer is known, in the order in which they count: a registry that refuses was reached.
+var spoken = []struct {
+	answer answer
+	words  *regexp.Regexp
+}{
+	{unreported, regexp.MustCompile(`^$`)},
+	{denied, regexp.MustCompile(`401 Unauthorized|403 Forbidden|pull access denied|insufficient_scope|no basic auth credentials|\bunauthorized: |\bdenied: `)},
+	{runtimeAway, regexp.MustCompile(`\bdial unix `)},
+	{untrusted, regexp.MustCompile(`\bx509: |HTTP response to HTTPS client|does not look like a TLS handshake`)},
+	{overloaded, regexp.MustCompile(`: (429|5\d\d)( [A-Z]|$)|\btoomanyrequests: `)},
+	{unreachable, regexp.MustCompile(`\bdial tcp\b|no such host|server misbehaving|connection refused|connection reset|no route to host|network is unreachable|` +
+		`i/o timeout|TLS handshake timeout|Client\.Timeout|context deadline exceeded|context canceled|request canceled|broken pipe|closed network connection|` +
+		`unexpected EOF|: EOF$|stream error: |GOAWAY|because the registry is unavailable`)},
+	{missing, regexp.MustCompile(`code = NotFound|manifest unknown|name unknown|404 Not Found|: not found`)},
+}
+
 // answerOf is what a registry answered. The kubelet has no field for it: the message is the runtime's error, with the gRPC code (containerd
-// sets NotFound) and the words of core/remotes/docker of containerd, which has the HTTP status in them, or of Go's net package.
+// sets NotFound) and the words of containerd's remotes/docker, which have the HTTP status in them, or of Go's net and net/http.
 func answerOf(message string) answer {
-	has := func(parts ...string) bool {
-		for _, p := range parts {
-			if strings.Contains(message, p) {
-				return true
-			}
+	for _, s := range spoken {
+		if s.words.MatchString(message) {
+			return s.answer
 		}
-		return false
-	}
-	switch {
-	case has("401 Unauthorized", "403 Forbidden", "pull access denied", "insufficient_scope", "unauthorized: ", "denied: "):
-		return denied
-	case has("code = NotFound", "manifest unknown", "404 Not Found", ": not found"):
-		return missing
-	case has("dial tcp", "no such host", "i/o timeout", "connection refused", "TLS handshake", "x509: ", "502 Bad Gateway", "503 Service Unavailable", "504 Gateway"):
-		return unreachable
 	}
 	return unknownAnswer
+}
+
+// LostRegistry says whether a builder ended because it did not reach a registry, by the last line of its log. The line has to name the
+// registry's host: instructions of the Dockerfile that fail print words of the same kind.
+func LostRegistry(log, host string) bool {
+	lines := strings.Split(strings.TrimSpace(log), "\n")
+	last := strings.TrimSpace(lines[len(lines)-1])
+	a := answerOf(last)
+	return strings.Contains(last, host) && (a == unreachable || a == overloaded)
 }

@@ -51,7 +51,7 @@ func refused(message string, since, now time.Time) *Finding {
 	if !ok {
 		why = message
 	}
-	f := &Finding{Reason: v1alpha1.ReasonRefused, Sentence: said("its pod was refused", why), After: left(since, pullGrace, now)}
+	f := &Finding{Reason: v1alpha1.ReasonRefused, Sentence: said("its pod was refused", why), After: left(since, startGrace, now)}
 	switch {
 	case strings.HasPrefix(why, "exceeded quota: "):
 		return exceeded(why, left(since, scheduleGrace, now))

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -14,8 +15,8 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 )
 
-// The environment names the point to die at; "list" prints all of them. A process that finds the point's name in the directory has
-// died there before, and lives.
+// The environment names the points to die at, divided by commas; "list" prints all of them. A process that finds a point's name in the
+// directory has died there before, and lives.
 const (
 	variable  = "CONDUCTOR_FAULT"
 	directory = "CONDUCTOR_FAULT_DIR"
@@ -55,40 +56,43 @@ var points = []point{
 	{"taken-down", closed(metav1.ConditionFalse)},
 }
 
-var wanted = os.Getenv(variable)
+var wanted = strings.FieldsFunc(os.Getenv(variable), func(r rune) bool { return r == ',' })
 
 func init() {
-	if wanted == "list" {
+	if slices.Equal(wanted, []string{"list"}) {
 		for _, p := range points {
 			fmt.Println(p.name)
 		}
 		os.Exit(0)
 	}
-	if wanted != "" && !slices.ContainsFunc(points, func(p point) bool { return p.name == wanted }) {
-		panic(variable + ": there is no point " + wanted)
+	for _, name := range wanted {
+		if !slices.ContainsFunc(points, func(p point) bool { return p.name == name }) {
+			panic(variable + ": there is no point " + name)
+		}
 	}
 }
 
 // Between dies when it is told to die after what happened between before and now.
 func Between(before, now *v1alpha1.RunStatus) {
 	for _, p := range points {
-		if p.name == wanted && p.count(now) > p.count(before) {
-			die()
+		if p.count(now) > p.count(before) {
+			die(p.name)
 		}
 	}
 }
 
 // Started dies when it is told to die after the start of a Run.
 func Started() {
-	if wanted == started {
-		die()
-	}
+	die(started)
 }
 
-// die ends the process once, with nothing put in order, as SIGKILL does, which a container's first process cannot send to itself. The
-// next one finds the name and goes on.
-func die() {
-	mark, err := os.OpenFile(filepath.Join(os.Getenv(directory), "fault-"+wanted), os.O_CREATE|os.O_EXCL, 0o600)
+// die ends the process once at a point that is wanted, with nothing put in order, as SIGKILL does, which a container's first process
+// cannot send to itself. The next one finds the name and goes on.
+func die(point string) {
+	if !slices.Contains(wanted, point) {
+		return
+	}
+	mark, err := os.OpenFile(filepath.Join(os.Getenv(directory), "fault-"+point), os.O_CREATE|os.O_EXCL, 0o600)
 	if os.IsExist(err) {
 		return
 	}

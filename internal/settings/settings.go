@@ -41,8 +41,11 @@ type Settings struct {
 	Triggers Triggers `json:"triggers"`
 	// RunTimeout is the longest a run may take until its result is known.
 	RunTimeout metav1.Duration `json:"runTimeout"`
+	// Deadlines say how long what fails for the moment is tried again.
+	Deadlines Deadlines `json:"deadlines"`
 	// Retention says which finished Runs are kept.
-	Retention Retention `json:"retention"`
+	Retention      Retention      `json:"retention"`
+	LeaderElection LeaderElection `json:"leaderElection"`
 }
 
 // GitHub is the GitHub that the App is installed on.
@@ -143,6 +146,31 @@ type Triggers struct {
 	PollInterval metav1.Duration `json:"pollInterval"`
 }
 
+// Deadlines say how long what fails for the moment is tried again before Conductor gives it up and says so.
+type Deadlines struct {
+	// Stage is for a stage of a run, from the first failure in a row.
+	Stage metav1.Duration `json:"stage"`
+	// Record is for keeping a run's record, from the first failure in a row.
+	Record metav1.Duration `json:"record"`
+	// Finalize is for the end of a deleted Run's namespace, from the deletion.
+	Finalize metav1.Duration `json:"finalize"`
+}
+
+// LeaderElection says how the replicas find the one that leads.
+type LeaderElection struct {
+	// LeaseDuration is how long the others wait for a leader that was killed.
+	LeaseDuration metav1.Duration `json:"leaseDuration"`
+}
+
+// shortestLease leaves a leader time for more than one try at a slow API server.
+const shortestLease = 3 * time.Second
+
+// RenewDeadline is when a leader that cannot renew its lease ends: well before another one may lead.
+func (l LeaderElection) RenewDeadline() time.Duration { return l.LeaseDuration.Duration * 2 / 3 }
+
+// RetryPeriod is the pause between two tries to get or to renew the lease.
+func (l LeaderElection) RetryPeriod() time.Duration { return l.LeaseDuration.Duration * 2 / 15 }
+
 // Retention says which finished Runs are kept: those younger than Age and the newest PerRepository.
 type Retention struct {
 	Age           metav1.Duration `json:"age"`
@@ -165,7 +193,10 @@ func Default() Settings {
 		Keep:       Keep{Default: d(24 * time.Hour), Max: d(7 * 24 * time.Hour)},
 		Triggers:   Triggers{Tags: []string{"run-integration-tests", "run-integration-tests/*"}, PollInterval: d(3 * time.Minute)},
 		RunTimeout: d(2 * time.Hour),
+		Deadlines:  Deadlines{Stage: d(10 * time.Minute), Record: d(10 * time.Minute), Finalize: d(10 * time.Minute)},
 		Retention:  Retention{Age: d(30 * 24 * time.Hour), PerRepository: 200},
+
+		LeaderElection: LeaderElection{LeaseDuration: d(15 * time.Second)},
 	}
 }
 
@@ -231,10 +262,14 @@ func (s Settings) check() error {
 	for key, d := range map[string]metav1.Duration{
 		"runTimeout": s.RunTimeout, "builds.timeout": s.Builds.Timeout, "keep.default": s.Keep.Default, "keep.max": s.Keep.Max,
 		"triggers.pollInterval": s.Triggers.PollInterval, "retention.age": s.Retention.Age,
+		"deadlines.stage": s.Deadlines.Stage, "deadlines.record": s.Deadlines.Record, "deadlines.finalize": s.Deadlines.Finalize,
 	} {
 		if d.Duration <= 0 {
 			bad("%s must be longer than nothing", key)
 		}
+	}
+	if lease := s.LeaderElection.LeaseDuration.Duration; lease < shortestLease {
+		bad("leaderElection.leaseDuration (%s) is shorter than %s", lease, shortestLease)
 	}
 	if s.Keep.Default.Duration > s.Keep.Max.Duration {
 		bad("keep.default (%s) is longer than keep.max (%s)", s.Keep.Default.Duration, s.Keep.Max.Duration)

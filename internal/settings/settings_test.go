@@ -23,6 +23,9 @@ func TestTheLeastFileGetsTheDefaults(t *testing.T) {
 	if s.Keep.Default.Duration != 24*time.Hour || s.Builds.Namespace != "conductor-builds" || s.GitHub.APIURL != "https://api.github.com" {
 		t.Errorf("defaults are lost: %+v", s)
 	}
+	if l := s.LeaderElection; l.LeaseDuration.Duration != 15*time.Second || l.RenewDeadline() != 10*time.Second || l.RetryPeriod() != 2*time.Second {
+		t.Errorf("the lease is %s, renewed for %s every %s", l.LeaseDuration.Duration, l.RenewDeadline(), l.RetryPeriod())
+	}
 	if c := s.Ceilings(); c.KeepMax != s.Keep.Max || c.KeepForever || len(c.Allow) > 0 {
 		t.Errorf("ceilings = %+v", c)
 	}
@@ -42,6 +45,8 @@ func TestEveryProblemIsNamed(t *testing.T) {
 		{"tags", "triggers: {tags: ['[']}", "not a pattern"},
 		{"registry type", "registry: {type: ftp, host: x}", "registry.type"},
 		{"duration", "runTimeout: 0s", "runTimeout"},
+		{"deadline", "deadlines: {record: 0s}", "deadlines.record must be longer"},
+		{"lease", "leaderElection: {leaseDuration: 2s}", "leaderElection.leaseDuration (2s) is shorter than 3s"},
 	} {
 		text := least
 		if strings.HasPrefix(tc.add, "registry") {

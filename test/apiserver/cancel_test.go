@@ -12,6 +12,7 @@ import (
 func TestACancelEndsARunInEveryStageAndLeavesNothing(t *testing.T) {
 	for _, h := range halts {
 		t.Run(h.name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			h.hold(w)
 			w.process()

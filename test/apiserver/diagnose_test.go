@@ -134,6 +134,7 @@ func TestWhatKeepsAServiceFromComingUpIsSaid(t *testing.T) {
 			v1alpha1.ReasonRefused, []string{"redis", "violates PodSecurity"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			w.node.set("service/redis", tc.fate)
 			w.process()
@@ -227,6 +228,7 @@ func TestWhatEndsABuildIsSaid(t *testing.T) {
 			v1alpha1.ReasonQuotaExceeded, []string{"backend", "exceeded quota: builds"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			w.node.set("build/backend", tc.fate)
 			w.process()

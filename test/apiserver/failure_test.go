@@ -56,6 +56,7 @@ func (w *world) ended(run *v1alpha1.Run, outcome v1alpha1.Outcome, condition, wh
 func TestWhatMayPassIsTriedAgain(t *testing.T) {
 	for _, op := range []string{"Checkout", "CloneToken", "Ping", "Hints", "UpsertCheckRun", "UpsertComment"} {
 		t.Run(op, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			w.github.fail(op, fault{err: errDown}, fault{err: errDown}, fault{err: failure.Waitingf(v1alpha1.ReasonUnavailable, 100*time.Millisecond, "GitHub asked to wait")})
 			w.process()
@@ -69,6 +70,7 @@ func TestWhatDoesNotPassEndsTheRunAtTheStagesDeadline(t *testing.T) {
 		{"Checkout", v1alpha1.ConditionCheckedOut}, {"CloneToken", v1alpha1.ConditionImagesBuilt}, {"Ping", v1alpha1.ConditionImagesBuilt},
 	} {
 		t.Run(tc.op, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			w.github.failAlways(tc.op, errDown)
 			w.process()
@@ -112,6 +114,7 @@ func TestABadRepositoryIsToldWhereItIsBad(t *testing.T) {
 		{"no directory to build", "backend/Dockerfile", "", v1alpha1.ConditionCheckedOut, v1alpha1.ReasonInvalidCompose, []string{"docker-compose.qa.yml:6", "backend"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			w.github.files = maps.Clone(shop)
 			if w.github.files[tc.file] = tc.text; tc.text == "" {
@@ -211,6 +214,7 @@ func TestTestsThatDoNotEndAreEnded(t *testing.T) {
 func TestARunThatTakesTooLongIsEndedWhereverItIs(t *testing.T) {
 	for _, h := range halts {
 		t.Run(h.name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			w.ceilings.RunTimeout.Duration = time.Minute
 			h.hold(w)

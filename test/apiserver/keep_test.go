@@ -62,6 +62,7 @@ func TestTheOperatorsCeilingsBoundWhatTheFileKeeps(t *testing.T) {
 		{"1000h", false, 168 * time.Hour}, {"forever", false, 168 * time.Hour}, {"forever", true, 0},
 	} {
 		t.Run(tc.keep, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			w.ceilings.KeepForever = tc.forever
 			w.keeping(tc.keep)
@@ -106,6 +107,7 @@ func TestSomebodyElseMayDeleteAKeptStack(t *testing.T) {
 func TestAStackThatSomebodyDeletesWhileItIsNeededEndsTheRun(t *testing.T) {
 	for _, h := range halts[1:] {
 		t.Run(h.name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			h.hold(w)
 			w.process()
@@ -151,6 +153,7 @@ func TestANamespaceThatIsNotTheRunsIsLeftAlone(t *testing.T) {
 func TestADeletedRunTakesEverythingWithIt(t *testing.T) {
 	for _, h := range halts {
 		t.Run(h.name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			h.hold(w)
 			w.process()

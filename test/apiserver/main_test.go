@@ -6,6 +6,7 @@ package apiserver
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -33,7 +34,18 @@ var (
 	scheme = runtime.NewScheme()
 )
 
-func TestMain(m *testing.M) { os.Exit(runTests(m)) }
+// sideBySide is how many worlds live at once: they mostly wait for what the API server sends them.
+const sideBySide = "6"
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	set := map[string]bool{}
+	flag.Visit(func(f *flag.Flag) { set[f.Name] = true })
+	if !set["test.parallel"] {
+		_ = flag.Set("test.parallel", sideBySide)
+	}
+	os.Exit(runTests(m))
+}
 
 // runTests starts etcd and the API server. Their binaries are those of test/cluster: KUBEBUILDER_ASSETS names the directory.
 func runTests(m *testing.M) int {

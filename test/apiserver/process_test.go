@@ -120,7 +120,7 @@ func (w *world) wire(mgr manager.Manager, p *process) {
 	p.runner = &run.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Kube: kube, GitHub: gh, Registry: registry{w.github, w.shelf, p.power}, Settings: w.set,
 		Agents: poweredAgents{w.agents, p.power}, Planner: planner{},
-		Dir:    w.t.TempDir(), Log: log, Now: w.clock.now,
+		Dir: w.t.TempDir(), Log: log, Now: w.clock.now,
 	}
 	reporter := &run.Reporter{Client: mgr.GetClient(), GitHub: gh, Log: log, Now: w.clock.now}
 	w.must(run.Setup(mgr, p.runner, reporter))

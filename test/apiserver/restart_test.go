@@ -57,6 +57,7 @@ func (w *world) once(run *v1alpha1.Run) {
 func TestANewProcessAdoptsWhatItFinds(t *testing.T) {
 	for _, h := range append(slices.Clone(halts), reporting) {
 		t.Run(h.name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			h.hold(w)
 			first := w.process()
@@ -125,6 +126,7 @@ func diesAfter(t *testing.T, n int) bool {
 func TestARunOutlivesProcessesThatDieYoung(t *testing.T) {
 	for seed := range uint64(2) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
+			t.Parallel()
 			random := rand.New(rand.NewPCG(seed, 1))
 			w := newWorld(t)
 			run := w.start()

@@ -145,6 +145,7 @@ func TestAMinuteWithoutRegistry(t *testing.T) {
 		{"everything", []string{"Ping", "ImageConfig", "History", "PushRecord", "LinkImages", "UpdateHistory"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
 			w := split(t)
 			for _, op := range tc.ops {
 				w.github.failAlways(op, failure.Transientf(v1alpha1.ReasonUnavailable, errDown, "The registry did not answer"))
@@ -171,6 +172,7 @@ func TestFiveMinutesWithoutGitHub(t *testing.T) {
 	ops := []string{"Checkout", "CloneToken", "Hints", "UpsertCheckRun", "UpsertComment"}
 	for _, h := range []halt{halts[1], halts[3], {"the start", func(*world) {}, func(*v1alpha1.Run) bool { return true }, func(*world) {}}} {
 		t.Run(h.name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			h.hold(w)
 			if h.name != "the start" {
@@ -204,6 +206,7 @@ func TestAClockThatJumps(t *testing.T) {
 	for _, by := range []time.Duration{time.Hour, -time.Hour} {
 		for _, h := range append(halts[:len(halts):len(halts)], reporting) {
 			t.Run(h.name+" "+by.String(), func(t *testing.T) {
+				t.Parallel()
 				w := newWorld(t)
 				h.hold(w)
 				w.process()
@@ -332,6 +335,7 @@ func (w *world) testsEnded(run *v1alpha1.Run) bool {
 func TestAnAgentThatIsSilentToTheEnd(t *testing.T) {
 	for name, code := range map[string]int32{"passed": 0, "failed": 3} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t)
 			halts[3].hold(w)
 			w.process()

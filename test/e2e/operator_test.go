@@ -35,14 +35,16 @@ func TestOperatorSettings(t *testing.T) {
 // install lays values over the lab's until the test is over.
 func install(t *testing.T, over map[string]any) {
 	t.Helper()
-	if err := here.Reinstall(t.Context(), over); err != nil {
+	reinstall(t.Context(), t, over)
+	t.Cleanup(func() { reinstall(context.Background(), t, values) })
+}
+
+// reinstall lays values over the lab's for good.
+func reinstall(ctx context.Context, t *testing.T, over map[string]any) {
+	t.Helper()
+	if err := here.Reinstall(ctx, over); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		if err := here.Reinstall(context.Background(), values); err != nil {
-			t.Fatal(err)
-		}
-	})
 }
 
 // publicAddress looks at the Ingress of a public service, and at what people are told.

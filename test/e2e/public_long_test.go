@@ -23,6 +23,7 @@ import (
 // that policies hold for.
 func TestPublicAddresses(t *testing.T) {
 	extra(t, "traefik")
+	t.Cleanup(func() { reinstall(context.Background(), t, values) })
 	for _, tc := range []struct {
 		name   string
 		stacks map[string]any
@@ -34,7 +35,7 @@ func TestPublicAddresses(t *testing.T) {
 		{"Ingress", map[string]any{"ingressClass": "traefik"}, ingressTaken, "1h", (*repo).takenDown},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			install(t, map[string]any{"stacks": publicly(tc.stacks)})
+			reinstall(t.Context(), t, map[string]any{"stacks": publicly(tc.stacks)})
 			r, run := inPublic(t, tc.keep)
 			web := serviceOf(t, run, "web")
 			if web.URL == "" || web.URLProblem != "" {
@@ -131,7 +132,7 @@ func inPublic(t *testing.T, keep string) (*repo, *v1alpha1.Run) {
 // unserved runs with a Gateway that does not serve the stack's routes: the tests pass, and people are told that the address does not
 // work, and why.
 func unserved(t *testing.T, gateway string, words ...string) {
-	install(t, map[string]any{"stacks": publicly(map[string]any{"gateway": gateway})})
+	reinstall(t.Context(), t, map[string]any{"stacks": publicly(map[string]any{"gateway": gateway})})
 	r, run := inPublic(t, "1h")
 	eventually(t, patience, func() error {
 		run = r.get(run)

@@ -34,43 +34,72 @@ func away(t *testing.T) (back func()) {
 	return back
 }
 
-// TestRegistryAwayForAMinute ends the registry for a minute: before a run begins, while its images are built, and while its tests run.
-// The run passes. Only a build that had begun may fail, and then the report has the builder's own words.
+// TestRegistryAwayForAMinute ends the registry for a minute, which four runs have to outlive: one begins then, one builds, one has yet to
+// pull an image of its stack, and one tests. They pass. Only the build that had begun may fail, and then the report says so.
 func TestRegistryAwayForAMinute(t *testing.T) {
-	for _, tc := range []struct {
-		name string
-		is   func(*v1alpha1.Run) bool
-	}{
-		{"Beginning", nil},
-		{"Building", func(run *v1alpha1.Run) bool { return len(run.Status.Images) > 0 && run.Status.Images[0].Job != "" }},
-		{"Testing", func(run *v1alpha1.Run) bool { return run.Status.Phase == v1alpha1.PhaseTesting }},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			l, r := open(t), enduring(t)
-			if tc.is != nil {
-				r.start()
-				r.until(tc.name, tc.is)
-			}
-			back := away(t)
-			if tc.is == nil {
-				r.start()
-			}
-			time.Sleep(time.Minute) // The time is what is tested.
-			back()
-			run := r.outlived()
-			if tc.name == "Building" && run.Status.Outcome == v1alpha1.OutcomeError {
-				says(t, "comment", r.comment(run), here.Registry)
-				return
-			}
-			r.survived(run, l.of(run))
-		})
-	}
+	l := open(t)
+	beginning, building, pulling, tested := enduring(t), enduring(t), pullsLate(t), lasting(t, 15)
+	tested.start()
+	pulling.start()
+	namespace := pulling.beforeGate()
+	pulling.until("built", func(run *v1alpha1.Run) bool {
+		return apimeta.IsStatusConditionTrue(run.Status.Conditions, v1alpha1.ConditionImagesBuilt)
+	})
+	tested.until("testing", func(run *v1alpha1.Run) bool { return run.Status.Phase == v1alpha1.PhaseTesting })
+	building.start()
+	building.until("building", func(run *v1alpha1.Run) bool { return len(run.Status.Images) > 0 && run.Status.Images[0].Job != "" })
+	back := away(t)
+	beginning.start()
+	pulling.open(namespace)
+	pulling.until("waiting for its image", func(run *v1alpha1.Run) bool {
+		c := apimeta.FindStatusCondition(run.Status.Conditions, v1alpha1.ConditionStackReady)
+		return c != nil && strings.Contains(c.Message, "The registry "+here.Registry+" was not reached") && strings.Contains(c.Message, "The pull is tried again until ")
+	})
+	time.Sleep(time.Minute) // The time is what is tested.
+	back()
+	t.Run("Beginning", func(t *testing.T) { passes(t, beginning, l) })
+	t.Run("Testing", func(t *testing.T) { passes(t, tested, l) })
+	t.Run("Building", func(t *testing.T) {
+		run := (&repo{building.Repository, t}).outlived()
+		if run.Status.Outcome != v1alpha1.OutcomeError {
+			passes(t, building, l)
+			return
+		}
+		t.Log(run.Status.Message)
+		r := &repo{building.Repository, t}
+		says(t, "comment", plain(r.comment(run)), "It did not reach the registry "+here.Registry+", and a build that has begun is not repeated")
+	})
+	t.Run("Pulling", func(t *testing.T) {
+		r := &repo{pulling.Repository, t}
+		run := r.finished(1)
+		if run.Status.Outcome != v1alpha1.OutcomePassed {
+			t.Fatalf("outcome %s: %s", run.Status.Outcome, run.Status.Message)
+		}
+		r.once(run)
+	})
+}
+
+// passes waits until a run of an enduring repository has passed.
+func passes(t *testing.T, of *repo, l *ledger) {
+	r := &repo{of.Repository, t}
+	run := r.outlived()
+	r.survived(run, l.of(run))
+}
+
+// pullsLate makes a repository whose service web waits at a gate, and whose image no node has before that.
+func pullsLate(t *testing.T) *repo {
+	t.Helper()
+	return small(t, map[string]string{
+		"Dockerfile.web":        "FROM busybox:1.36\nCOPY docker-compose.qa.yml /\n",
+		"docker-compose.qa.yml": strings.Replace(gated, "  web:\n    image: busybox:1.36\n", "  web:\n    build: {context: ., dockerfile: Dockerfile.web}\n", 1),
+		"test.sh":               "echo all is well\n",
+	})
 }
 
 // TestRegistryStaysAway ends the registry for good: the run ends and says why, its record is given up after its time, and nothing
 // of it is left.
 func TestRegistryStaysAway(t *testing.T) {
-	install(t, map[string]any{"runTimeout": "90s"})
+	install(t, map[string]any{"runTimeout": "40s", "deadlines": map[string]any{"record": "20s"}})
 	r := small(t, keeping("5s"))
 	away(t)
 	r.start()
@@ -80,9 +109,9 @@ func TestRegistryStaysAway(t *testing.T) {
 	}
 	t.Log(run.Status.Message)
 	r.explains(run, badInput{conclusion: "timed_out", want: []string{
-		"The run did not end within 1m30s (runTimeout); it got to its stage builds: The registry " + here.Registry + " did not answer",
+		"The run did not end within 40s (runTimeout); it got to its stage builds: The registry " + here.Registry + " did not answer",
 	}})
-	eventually(t, 13*time.Minute, func() error {
+	eventually(t, patience, func() error {
 		run = r.get(run)
 		if c := apimeta.FindStatusCondition(run.Status.Conditions, v1alpha1.ConditionRecorded); c == nil || c.Status != metav1.ConditionFalse {
 			return fmt.Errorf("the record is not given up: %+v", c)
@@ -91,8 +120,8 @@ func TestRegistryStaysAway(t *testing.T) {
 	})
 	r.gone(run)
 	eventually(t, patience, func() error {
-		want := "The registry " + here.Registry + " did not answer (tried for 10m0s). Run it again, and if it stays so, ask the operator"
-		if text := strings.ReplaceAll(r.comment(run), `\`, ""); !strings.Contains(text, want) {
+		want := "The registry " + here.Registry + " did not answer (tried for 20s). Run it again, and if it stays so, ask the operator"
+		if text := plain(r.comment(run)); !strings.Contains(text, want) {
 			return fmt.Errorf("the comment does not say %q:\n%s", want, text)
 		}
 		return nil

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -21,13 +22,20 @@ import (
 	"github.com/w3evolutionsllc/conductor/test/lab"
 )
 
+// soon has a leader that died succeeded after five seconds instead of fifteen: the moments are what is tested, and not the waits.
+var soon = map[string]any{"leaderElection": map[string]any{"leaseDuration": "5s"}}
+
 // TestLeaderKilledFortyTimes kills the leader at forty random moments, over several runs.
-func TestLeaderKilledFortyTimes(t *testing.T) { killing(t, 40, 8*time.Second) }
+func TestLeaderKilledFortyTimes(t *testing.T) {
+	install(t, soon)
+	killing(t, 40, 8*time.Second)
+}
 
 // TestAPIServerAwayForAMinute takes the API server away for a minute.
 func TestAPIServerAwayForAMinute(t *testing.T) { awayFor(t, time.Minute) }
 
-// TestDiesAtEveryPoint has the leader die once at each point between an effect and its note, in a build that can do that.
+// TestDiesAtEveryPoint has the leader die at each point between an effect and its note, in a build that can do that: at two points of a
+// run, which lie far apart. A third death of a container would have to wait for the kubelet.
 func TestDiesAtEveryPoint(t *testing.T) {
 	bin := faulty(t)
 	image, err := here.Push(t.Context(), bin)
@@ -35,7 +43,7 @@ func TestDiesAtEveryPoint(t *testing.T) {
 		t.Fatal(err)
 	}
 	in := here.Install
-	in.Image, in.Values = image, values
+	in.Image, in.Values = image, soon
 	t.Cleanup(func() {
 		_, err := here.Kubectl(context.Background(), "-n", lab.Namespace, "set", "env", "deployment/conductor", "CONDUCTOR_FAULT-", "CONDUCTOR_FAULT_DIR-")
 		if err := errors.Join(err, here.Reinstall(context.Background(), values)); err != nil {
@@ -45,8 +53,13 @@ func TestDiesAtEveryPoint(t *testing.T) {
 	if err := here.Cluster.Install(t.Context(), in, os.Stderr); err != nil {
 		t.Fatal(err)
 	}
-	for _, point := range points(t, bin) {
-		t.Run(point, func(t *testing.T) { diesAt(t, point) })
+	all := points(t, bin)
+	for i, half := 0, (len(all)+1)/2; i < half; i++ {
+		lot := all[i : i+1]
+		if i+half < len(all) {
+			lot = []string{all[i], all[i+half]}
+		}
+		t.Run(strings.Join(lot, "-and-"), func(t *testing.T) { diesAt(t, lot) })
 	}
 }
 
@@ -77,9 +90,10 @@ func points(t *testing.T, bin string) []string {
 	return all
 }
 
-// diesAt runs a run with a Conductor that dies at a point, once on each replica.
-func diesAt(t *testing.T, point string) {
-	if _, err := here.Kubectl(t.Context(), "-n", lab.Namespace, "set", "env", "deployment/conductor", "CONDUCTOR_FAULT="+point, "CONDUCTOR_FAULT_DIR=/checkouts"); err != nil {
+// diesAt runs a run with a Conductor that dies at points, once on each replica at each of them.
+func diesAt(t *testing.T, lot []string) {
+	faults := []string{"CONDUCTOR_FAULT=" + strings.Join(lot, ","), "CONDUCTOR_FAULT_DIR=/checkouts"}
+	if _, err := here.Kubectl(t.Context(), append([]string{"-n", lab.Namespace, "set", "env", "deployment/conductor"}, faults...)...); err != nil {
 		t.Fatal(err)
 	}
 	settle(t)
@@ -99,11 +113,16 @@ func diesAt(t *testing.T, point string) {
 		return nil
 	})
 	r.survived(run, l.of(run))
-	if point == "taken-down" {
+	if slices.Contains(lot, "taken-down") {
 		r.takenDown(run)
 	}
-	if n := died(t); n == 0 {
-		t.Errorf("nobody died at %s", point)
+	settle(t)
+	deaths := died(t)
+	t.Logf("deaths: %v", deaths)
+	for _, point := range lot {
+		if deaths[point] == 0 {
+			t.Errorf("no replica died at %s", point)
+		}
 	}
 }
 
@@ -146,15 +165,18 @@ func conductors(t *testing.T) (names []string) {
 	return names
 }
 
-// died counts the replicas that ended as SIGKILL ends them.
-func died(t *testing.T) (n int) {
+// died counts the replicas that died at each point, by what they left behind for their successors.
+func died(t *testing.T) map[string]int {
 	t.Helper()
-	for _, p := range pods(t, lab.Namespace) {
-		for _, c := range p.Status.ContainerStatuses {
-			if end := c.LastTerminationState.Terminated; end != nil && end.ExitCode == 137 {
-				n++
-			}
+	deaths := map[string]int{}
+	for _, p := range replicas(t) {
+		marks, err := here.Files(p.UID, "/conductor", "/checkouts/fault-*")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, mark := range marks {
+			deaths[strings.TrimPrefix(mark, "/checkouts/fault-")]++
 		}
 	}
-	return n
+	return deaths
 }

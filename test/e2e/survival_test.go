@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -27,7 +28,10 @@ import (
 const endurance = 4 * time.Minute
 
 // enduring makes a repository whose suite has two shards, the second of which passes at its second attempt, and takes some seconds.
-func enduring(t *testing.T) *repo {
+func enduring(t *testing.T) *repo { return lasting(t, 2) }
+
+// lasting is the same with attempts that take so many seconds.
+func lasting(t *testing.T, seconds int) *repo {
 	t.Helper()
 	return small(t, map[string]string{
 		".conductor.yaml": "version: 1\ntests:\n  smoke: {command: sh /test.sh, shards: 2, retry: 1}\n",
@@ -35,7 +39,7 @@ func enduring(t *testing.T) *repo {
 1-1) end='<failure message="not yet"/>' code=1 ;;
 *) end= code=0 ;;
 esac
-sleep 2
+sleep ` + strconv.Itoa(seconds) + `
 echo "<testsuite name='s'><testcase classname='c' name='shard $CONDUCTOR_SHARD'>$end</testcase></testsuite>" > junit.xml
 exit $code
 `,
@@ -250,13 +254,7 @@ func killing(t *testing.T, kills int, within time.Duration) {
 	t.Logf("%d kills in %d runs", kills, runs)
 }
 
-// TestLeaderKilled kills the leader in mid-run, at random moments.
-func TestLeaderKilled(t *testing.T) { killing(t, 3, 3*time.Second) }
-
-// TestAPIServerAway takes the API server away for longer than a leader can lead without it. Both replicas end and begin again, and
-// the run goes on.
-func TestAPIServerAway(t *testing.T) { awayFor(t, 15*time.Second) }
-
+// awayFor takes the API server away for longer than a leader can lead without it. Both replicas end and begin again, and the run goes on.
 func awayFor(t *testing.T, d time.Duration) {
 	t.Helper()
 	resume := func() { _ = here.Signal("kube-apiserver", syscall.SIGCONT) }

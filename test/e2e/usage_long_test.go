@@ -13,6 +13,7 @@ import (
 // TestPeaksOfServices looks in a record for what services used, in a cluster with a metrics server: one holds 100 MiB of memory, and
 // one uses up its fifth of a core.
 func TestPeaksOfServices(t *testing.T) {
+	t.Parallel()
 	extra(t, "metrics-server")
 	r := small(t, map[string]string{
 		// The metrics server looks every 10 s, and knows a rate at its second look.

@@ -72,6 +72,7 @@ func TestValuesAreChecked(t *testing.T) {
 		`{stacks: {host: "{service}.example.com"}}`, `{stacks: {scheme: ftp}}`, `{stacks: {gateway: public}}`, `{stacks: {pods: -1}}`, `{stacks: {allow: [root]}}`, `{stacks: {allow: [devices, devices]}}`,
 		`{stacks: {egress: [example.com]}}`, `{stacks: {egress: ["10.0.0.0"]}}`, `{stacks: {egress: ["10.0.0.0/33"]}}`,
 		`{ingress: {enabled: true}}`, `{service: {type: ExternalName}}`, `{triggers: {tags: [""]}}`, `{drain: {timeout: 90s}}`,
+		`{deadlines: {record: 0s}}`, `{deadlines: {stages: 1m}}`, `{leaderElection: {leaseDuration: soon}}`,
 	} {
 		over := map[string]any{}
 		if err := yaml.Unmarshal([]byte(leastValues), &over); err != nil {
@@ -168,6 +169,7 @@ func TestEverySettingIsAValue(t *testing.T) {
 	}
 	for key, group := range map[string]any{
 		"builds": settings.Builds{}, "stacks": settings.Stacks{}, "keep": settings.Keep{}, "triggers": settings.Triggers{}, "retention": settings.Retention{},
+		"deadlines": settings.Deadlines{}, "leaderElection": settings.LeaderElection{},
 	} {
 		keys := map[string]bool{}
 		for i := range reflect.TypeOf(group).NumField() {

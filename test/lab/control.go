@@ -83,6 +83,23 @@ func (c *Cluster) Kill(pod types.UID, program string) error {
 	return nil
 }
 
+// Files are the files of a pod's container that a pattern matches, as its program sees them. Only those of pods on this machine can be found.
+func (c *Cluster) Files(pod types.UID, program, pattern string) ([]string, error) {
+	pids, err := c.Processes(pod, program)
+	if err != nil {
+		return nil, err
+	}
+	root := fmt.Sprintf("/proc/%d/root", pids[0])
+	found, err := filepath.Glob(root + pattern)
+	if err != nil {
+		return nil, fmt.Errorf("look into pod %s: %w", pod, err)
+	}
+	for i := range found {
+		found[i] = strings.TrimPrefix(found[i], root)
+	}
+	return found, nil
+}
+
 // Processes are the ids, as this machine has them, of a pod's processes that were started as program. It is an error when there is
 // none. Only pods on this machine can be seen like that.
 func (c *Cluster) Processes(pod types.UID, program string) ([]int, error) {

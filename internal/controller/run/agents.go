@@ -43,7 +43,7 @@ type Agent interface {
 	Usage(ctx context.Context) (map[string]evidence.Usage, error)
 }
 
-// agentStart is how long a stack's agent may take until it answers.
+// agentStart is how long a stack's agent may take until it answers, once its image is on the node.
 const agentStart = 3 * time.Minute
 
 // stackAgents follows the agents of the Runs that are under way, so that a Run is looked at the moment a test has ended.
@@ -163,6 +163,20 @@ func agentPod(pods []*corev1.Pod) *corev1.Pod {
 	return nil
 }
 
+// answersSince is when a stack's agent began to run, or a moment that is later.
+func answersSince(pods []*corev1.Pod, moment time.Time) time.Time {
+	p := agentPod(pods)
+	if p == nil {
+		return moment
+	}
+	for _, c := range p.Status.ContainerStatuses {
+		if up := c.State.Running; up != nil && up.StartedAt.After(moment) {
+			return up.StartedAt.Time
+		}
+	}
+	return moment
+}
+
 // agent is the agent of a Run whose stack is there; since is when it should have begun to answer.
 func (r *Reconciler) agent(ctx context.Context, s *state, pods []*corev1.Pod, since time.Time) (*agentWatch, error) {
 	if p := agentPod(pods); p != nil {
@@ -171,17 +185,23 @@ func (r *Reconciler) agent(ctx context.Context, s *state, pods []*corev1.Pod, si
 	if err := r.own(ctx, s.run, s.status().Namespace); err != nil {
 		return nil, err
 	}
-	left := left(since, agentStart, s.now)
+	limit := agentStart
 	for _, p := range pods {
-		if p.Labels[v1alpha1.LabelStage] != jobs.StageAgent {
+		if p.Labels[v1alpha1.LabelStage] != jobs.StageAgent || hasStarted(p) {
 			continue
 		}
-		if f := diagnose.Blocked(p, r.subject(s, diagnose.Test, "agent"), s.now); f != nil && f.After == 0 {
-			return nil, failure.Terminalf(f.Reason, nil, "%s", f.About("The stack's agent cannot start"))
+		limit = agentStart + diagnose.PullGrace // Its image may come from a registry that was away.
+		yet, err := r.cannotStart(ctx, s, p, r.subject(s, diagnose.Test, "agent"), "The stack's agent")
+		if err != nil {
+			return nil, err
+		}
+		if yet != "" {
+			return nil, failure.Waitingf(v1alpha1.ReasonPending, left(since, limit, s.now), "%s", yet)
 		}
 	}
+	left := left(since, limit, s.now)
 	if left == 0 {
-		return nil, failure.Terminalf(v1alpha1.ReasonTimeout, nil, "The stack's agent did not start within %s", agentStart)
+		return nil, failure.Terminalf(v1alpha1.ReasonTimeout, nil, "The stack's agent did not start within %s", limit)
 	}
 	return nil, failure.Waitingf(v1alpha1.ReasonPending, left, "Waiting for the stack's agent")
 }

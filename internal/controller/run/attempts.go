@@ -29,7 +29,7 @@ func (r *Reconciler) observeAttempt(ctx context.Context, s *state, t plan.Suite,
 	key := keyOf(t.Name, *a)
 	if a.StartedAt == nil {
 		if err := agent.Go(ctx, key); err != nil {
-			if timeLeft(s.time(v1alpha1.ConditionTestsPassed).StartedAt, agentStart, s.now) > 0 {
+			if left(answersSince(pods, s.time(v1alpha1.ConditionTestsPassed).StartedAt.Time), agentStart, s.now) > 0 {
 				return failure.Waitingf(v1alpha1.ReasonPending, 200*time.Millisecond, "Waiting for the stack's agent")
 			}
 			return failure.Terminalf(v1alpha1.ReasonUnavailable, err, "The stack's agent did not answer for %s", agentStart)
@@ -60,19 +60,20 @@ func (r *Reconciler) observeAttempt(ctx context.Context, s *state, t plan.Suite,
 	case pod == nil:
 		return r.missingTestPod(ctx, s, t, a)
 	}
-	if f := diagnose.Blocked(pod, r.subject(s, diagnose.Test, t.Name), s.now); f != nil {
-		if f.After == 0 {
-			return failure.Terminalf(f.Reason, nil, "%s", f.About("The tests of "+t.Name+" cannot start"))
-		}
-		s.lookAgain(f.After)
+	yet, err := r.cannotStart(ctx, s, pod, r.subject(s, diagnose.Test, t.Name), "The tests of "+t.Name)
+	if err != nil {
+		return err
+	}
+	if yet != "" {
+		s.begin(v1alpha1.ConditionTestsPassed, yet)
 	}
 	limit := t.Test.Timeout.Duration + jobs.Grace + overtime
 	if !seen.Ready {
-		limit += agentStart // Its image may still be on its way.
+		limit += agentStart + diagnose.PullGrace // Its image may still be on its way.
 	}
-	left := timeLeft(a.StartedAt, limit, s.now)
-	s.lookAgain(left)
-	if left > 0 {
+	wait := timeLeft(a.StartedAt, limit, s.now)
+	s.lookAgain(wait)
+	if wait > 0 {
 		return nil
 	}
 	a.Outcome, a.Reason, a.FinishedAt = v1alpha1.OutcomeError, v1alpha1.ReasonStuck, s.micro()

@@ -35,21 +35,25 @@ func (r *Reconciler) builds(ctx context.Context, s *state) error {
 	if err != nil {
 		return err
 	}
-	var waiting []string
+	var waiting, blocked []string
 	for _, b := range s.plan.Builds {
 		img := image(s.status(), b.Name)
 		if img.Digest != "" {
 			continue
 		}
-		if err := r.observeBuild(ctx, s, img, pods[jobs.LabelValue(b.Name)]); err != nil {
+		yet, err := r.observeBuild(ctx, s, img, pods[jobs.LabelValue(b.Name)])
+		if err != nil {
 			return err
 		}
 		if img.Digest == "" {
 			waiting = append(waiting, b.Name)
 		}
+		if yet != "" {
+			blocked = append(blocked, yet)
+		}
 	}
 	if len(waiting) > 0 {
-		s.begin(v1alpha1.ConditionImagesBuilt, "Building "+strings.Join(waiting, ", "))
+		s.begin(v1alpha1.ConditionImagesBuilt, strings.Join(append([]string{"Building " + strings.Join(waiting, ", ")}, blocked...), ". "))
 		return nil
 	}
 	s.done(v1alpha1.ConditionImagesBuilt, v1alpha1.ReasonDone, count(len(s.plan.Builds), "image")+" built")
@@ -152,23 +156,20 @@ func (r *Reconciler) buildPods(ctx context.Context, run *v1alpha1.Run) (map[stri
 
 var digestPattern = regexp.MustCompile(`sha256:[0-9a-f]{64}`)
 
-// observeBuild learns from a build's pod how it stands. A failure is terminal and holds the end of the log.
-func (r *Reconciler) observeBuild(ctx context.Context, s *state, img *v1alpha1.ImageStatus, pod *corev1.Pod) error {
+// observeBuild learns from a build's pod how it stands, and why it does not start yet. A failure is terminal and holds the end of the log.
+func (r *Reconciler) observeBuild(ctx context.Context, s *state, img *v1alpha1.ImageStatus, pod *corev1.Pod) (yet string, err error) {
 	if pod == nil {
-		return r.missingBuildPod(ctx, s, img)
+		return "", r.missingBuildPod(ctx, s, img)
 	}
-	about := r.subject(s, diagnose.Build, img.Name)
-	t := terminated(pod)
-	if t == nil {
-		if f := diagnose.Blocked(pod, about, s.now); f != nil {
-			if f.After == 0 {
-				return failure.Terminalf(f.Reason, nil, "%s", f.About("The build of "+img.Name+" cannot start"))
-			}
-			s.lookAgain(f.After)
-		}
-		s.lookAgain(timeLeft(img.StartedAt, r.Settings.Builds.Timeout.Duration+30*time.Second, s.now))
-		return nil
+	if t := terminated(pod); t != nil {
+		return "", r.endBuild(ctx, s, img, pod, t)
 	}
+	s.lookAgain(timeLeft(img.StartedAt, r.Settings.Builds.Timeout.Duration+30*time.Second, s.now))
+	return r.cannotStart(ctx, s, pod, r.subject(s, diagnose.Build, img.Name), "The build of "+img.Name)
+}
+
+// endBuild notes how a build ended.
+func (r *Reconciler) endBuild(ctx context.Context, s *state, img *v1alpha1.ImageStatus, pod *corev1.Pod, t *corev1.ContainerStateTerminated) error {
 	img.FinishedAt = s.micro()
 	if t.ExitCode == 0 {
 		if img.Digest = digestPattern.FindString(t.Message); img.Digest != "" {
@@ -177,9 +178,12 @@ func (r *Reconciler) observeBuild(ctx context.Context, s *state, img *v1alpha1.I
 		return failure.Terminalf(v1alpha1.ReasonBuildFailed, nil, "The build of %s ended without a digest", img.Name)
 	}
 	img.Log = r.tail(ctx, pod, 30, 4096)
-	f := diagnose.Ended(pod, about)
+	f := diagnose.Ended(pod, r.subject(s, diagnose.Build, img.Name))
 	if f.Reason == v1alpha1.ReasonCrashed { // The builder ended by itself: its log says why.
 		f.Reason = v1alpha1.ReasonBuildFailed
+		if host := r.Settings.Registry.Host; diagnose.LostRegistry(img.Log, host) {
+			f.Advice = "It did not reach the registry " + host + ", and a build that has begun is not repeated. Run it again, and if it stays so, ask the operator."
+		}
 	}
 	return failure.Terminalf(f.Reason, nil, "%s", f.About("The image "+img.Name+" could not be built"))
 }

@@ -15,9 +15,6 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/diagnose"
 )
 
-// finalizeDeadline is how long a deleted Run waits for what it made to go before it is released all the same, which the log reports.
-const finalizeDeadline = 10 * time.Minute
-
 // finalize removes everything that a deleted Run made, then releases the Run. What cannot be removed holds the Run until the deadline
 // and no longer, whatever it is: the sweep finds the rest.
 func (r *Reconciler) finalize(ctx context.Context, run *v1alpha1.Run) (ctrl.Result, error) {
@@ -25,7 +22,7 @@ func (r *Reconciler) finalize(ctx context.Context, run *v1alpha1.Run) (ctrl.Resu
 		return ctrl.Result{}, nil
 	}
 	r.release(run)
-	late := r.now().Sub(run.DeletionTimestamp.Time) >= finalizeDeadline
+	late := r.now().Sub(run.DeletionTimestamp.Time) >= r.Settings.Deadlines.Finalize.Duration
 	ns, err := r.deleteNamespace(ctx, run)
 	err = errors.Join(r.deleteBuilds(ctx, run), err)
 	switch {
@@ -34,7 +31,7 @@ func (r *Reconciler) finalize(ctx context.Context, run *v1alpha1.Run) (ctrl.Resu
 	case ns != nil && !late:
 		return ctrl.Result{RequeueAfter: time.Second}, nil
 	case err != nil || ns != nil:
-		r.Log.Error("a deleted run is released although what it made did not go away", "run", run.Name, "after", finalizeDeadline, "why", whyStuck(ns, err))
+		r.Log.Error("a deleted run is released although what it made did not go away", "run", run.Name, "after", r.Settings.Deadlines.Finalize.Duration, "why", whyStuck(ns, err))
 	}
 	before := run.DeepCopy()
 	controllerutil.RemoveFinalizer(run, v1alpha1.Finalizer)

@@ -23,6 +23,7 @@ import (
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/jobs"
+	"github.com/w3evolutionsllc/conductor/internal/settings"
 )
 
 // cluster is a reconciler whose API server is in memory.
@@ -52,6 +53,7 @@ func newCluster(t *testing.T, funcs interceptor.Funcs, run *v1alpha1.Run, object
 	}
 	b.looks = &imageLooks{wake: b.stacks.wakeUp, now: b.now}
 	b.plans = newPlanning(nil, 1, b.stacks.wakeUp)
+	b.Settings.Deadlines = settings.Default().Deadlines
 	b.Settings.Namespace, b.Settings.Builds.Namespace = "conductor", "conductor-builds"
 	return b
 }
@@ -101,11 +103,11 @@ func TestADeletedRunIsReleased(t *testing.T) {
 		{name: "builds namespace gone", err: forbidden("jobs"), gone: true},
 		{name: "builds namespace going", builds: going, err: forbidden("jobs"), gone: true},
 		{name: "builds refused in a namespace that is there", builds: namespace("conductor-builds"), err: forbidden("jobs")},
-		{name: "refused until the deadline", ago: finalizeDeadline, builds: namespace("conductor-builds"), err: forbidden("jobs"), gone: true, log: "no RoleBinding"},
-		{name: "API server away just now", ago: finalizeDeadline - time.Second, builds: namespace("conductor-builds"), err: unavailable},
+		{name: "refused until the deadline", ago: settings.Default().Deadlines.Finalize.Duration, builds: namespace("conductor-builds"), err: forbidden("jobs"), gone: true, log: "no RoleBinding"},
+		{name: "API server away just now", ago: settings.Default().Deadlines.Finalize.Duration - time.Second, builds: namespace("conductor-builds"), err: unavailable},
 		{name: "API server away until the deadline", ago: 2 * time.Hour, builds: namespace("conductor-builds"), err: unavailable, gone: true, log: "etcd is away"},
-		{name: "stack still there", ago: finalizeDeadline - time.Second, stack: true, builds: namespace("conductor-builds"), again: true},
-		{name: "stack still there at the deadline", ago: finalizeDeadline, stack: true, builds: namespace("conductor-builds"), gone: true, log: "no reason is given"},
+		{name: "stack still there", ago: settings.Default().Deadlines.Finalize.Duration - time.Second, stack: true, builds: namespace("conductor-builds"), again: true},
+		{name: "stack still there at the deadline", ago: settings.Default().Deadlines.Finalize.Duration, stack: true, builds: namespace("conductor-builds"), gone: true, log: "no reason is given"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			run := deleted(tc.ago)

@@ -149,7 +149,7 @@ func (r *Reconciler) unhealthy(ctx context.Context, s *state, name string, pods 
 	}
 	about := r.subject(s, diagnose.Service, name)
 	for _, p := range pods {
-		for _, f := range []*diagnose.Finding{diagnose.Crashing(p, about), diagnose.Blocked(p, about, s.now), diagnose.Ended(p, about)} {
+		for _, f := range []*diagnose.Finding{diagnose.Crashing(p, about), r.blocked(ctx, s, p, about), diagnose.Ended(p, about)} {
 			if f != nil {
 				return withLog(f.About(who), r.stackTail(ctx, s.run, p, 20, 1000)), nil
 			}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/diagnose"
+	"github.com/w3evolutionsllc/conductor/internal/failure"
 	"github.com/w3evolutionsllc/conductor/internal/redact"
 )
 
@@ -56,6 +57,29 @@ func (r *Reconciler) events(ctx context.Context, namespace, kind, name string) [
 		return nil
 	}
 	return list.Items
+}
+
+// blocked says what keeps a pod from starting; nil when nothing does.
+func (r *Reconciler) blocked(ctx context.Context, s *state, p *corev1.Pod, about diagnose.Subject) *diagnose.Finding {
+	var events []corev1.Event
+	if diagnose.HidesCause(p) {
+		events = r.events(ctx, p.Namespace, "Pod", p.Name)
+	}
+	return diagnose.Blocked(p, events, about, s.now)
+}
+
+// cannotStart says what keeps a pod from starting: as a terminal failure, or in a sentence as long as it may still start. Both are empty
+// when nothing does.
+func (r *Reconciler) cannotStart(ctx context.Context, s *state, p *corev1.Pod, about diagnose.Subject, who string) (yet string, err error) {
+	f := r.blocked(ctx, s, p, about)
+	switch {
+	case f == nil:
+		return "", nil
+	case f.After == 0:
+		return "", failure.Terminalf(f.Reason, nil, "%s", f.About(who+" cannot start"))
+	}
+	s.lookAgain(f.After)
+	return f.About(who + " cannot start yet"), nil
 }
 
 // upper begins a sentence.

@@ -27,20 +27,23 @@ type stage struct {
 	run       func(*Reconciler, context.Context, *state) error
 	// always says that the stage is looked at after the outcome is known, too.
 	always bool
-	// deadline bounds how long errors that may pass are tried again.
-	deadline time.Duration
+	// deadline bounds how long transient errors are tried again; nil for no bound.
+	deadline func(settings.Deadlines) time.Duration
 }
+
+func stageDeadline(d settings.Deadlines) time.Duration  { return d.Stage.Duration }
+func recordDeadline(d settings.Deadlines) time.Duration { return d.Record.Duration }
 
 // stages is the way of a Run, in order.
 var stages []stage
 
 func init() {
 	stages = []stage{
-		{name: "checkout", condition: v1alpha1.ConditionCheckedOut, run: (*Reconciler).checkout, deadline: 10 * time.Minute},
-		{name: "secrets", condition: v1alpha1.ConditionSecretsSynced, run: (*Reconciler).secrets, deadline: 10 * time.Minute},
-		{name: "builds", condition: v1alpha1.ConditionImagesBuilt, run: (*Reconciler).builds, deadline: 10 * time.Minute},
-		{name: "stack", condition: v1alpha1.ConditionStackReady, run: (*Reconciler).stack, deadline: 10 * time.Minute},
-		{name: "tests", condition: v1alpha1.ConditionTestsPassed, run: (*Reconciler).tests, deadline: 10 * time.Minute},
+		{name: "checkout", condition: v1alpha1.ConditionCheckedOut, run: (*Reconciler).checkout, deadline: stageDeadline},
+		{name: "secrets", condition: v1alpha1.ConditionSecretsSynced, run: (*Reconciler).secrets, deadline: stageDeadline},
+		{name: "builds", condition: v1alpha1.ConditionImagesBuilt, run: (*Reconciler).builds, deadline: stageDeadline},
+		{name: "stack", condition: v1alpha1.ConditionStackReady, run: (*Reconciler).stack, deadline: stageDeadline},
+		{name: "tests", condition: v1alpha1.ConditionTestsPassed, run: (*Reconciler).tests, deadline: stageDeadline},
 		{name: "record", condition: v1alpha1.ConditionRecorded, run: (*Reconciler).record, always: true, deadline: recordDeadline},
 		{name: "report", condition: v1alpha1.ConditionReported, run: (*Reconciler).reported, always: true},
 		{name: "keep", condition: v1alpha1.ConditionStackKept, run: (*Reconciler).keep, always: true},
@@ -105,7 +108,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	before := run.DeepCopy()
 	r.guard.judge(run)
-	s := &state{run: run, noted: before.Status.Step, now: r.now(), clock: r.now}
+	s := &state{run: run, noted: before.Status.Step, now: r.now(), clock: r.now, deadlines: r.Settings.Deadlines}
 	err := r.walk(ctx, s)
 	if s.plan != nil {
 		defer s.plan.release()

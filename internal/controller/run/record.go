@@ -19,12 +19,9 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/result"
 )
 
-const (
-	// recordDeadline is how long a record is tried, recordPatience how long its stack's agent may take to have everything of the
-	// tests: artifacts come after the result. A canceled Run waits for neither.
-	recordDeadline = 10 * time.Minute
-	recordPatience = 2 * time.Minute
-)
+// recordPatience is how long a stack's agent may take to have everything of the tests: artifacts come after the result. A canceled Run
+// does not wait for it.
+const recordPatience = 2 * time.Minute
 
 // record keeps what the Run showed in the registry, where it outlives the stack and the Run. It runs once the outcome is known, and
 // nothing is taken down before it has ended.

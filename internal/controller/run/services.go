@@ -189,7 +189,7 @@ func (r *Reconciler) observeJob(ctx context.Context, s *state, svc *plan.Service
 
 // blockedService says what keeps a service's pod from starting. Of one that no node takes, its volumes' claims may know more.
 func (r *Reconciler) blockedService(ctx context.Context, s *state, p *corev1.Pod, name string) *diagnose.Finding {
-	f := diagnose.Blocked(p, r.subject(s, diagnose.Service, name), s.now)
+	f := r.blocked(ctx, s, p, r.subject(s, diagnose.Service, name))
 	if f == nil || f.Reason != v1alpha1.ReasonUnschedulable || f.After > 0 {
 		return f
 	}

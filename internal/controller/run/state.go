@@ -8,6 +8,7 @@ import (
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
+	"github.com/w3evolutionsllc/conductor/internal/settings"
 )
 
 // state is one reconcile's view of a Run. Stages change it in memory; Reconcile alone writes it.
@@ -22,6 +23,8 @@ type state struct {
 	now   time.Time
 	// clock is looked at for the timeline; a stage may take longer than a moment. nil means now.
 	clock func() time.Time
+	// deadlines are the operator's; see late.
+	deadlines settings.Deadlines
 	// recorded says that the record was ended in this look, and so is not noted yet.
 	recorded bool
 	// again is the shortest time after which a stage wants to look again; 0 when none does.
@@ -148,7 +151,7 @@ func (s *state) absorb(st stage, err error) error {
 		return nil
 	}
 	if f.Kind != failure.Terminal && (!s.over() || st.always) && s.late(st) {
-		f = failure.Terminalf(v1alpha1.ReasonTimeout, err, "%s (tried for %s). Run it again, and if it stays so, ask the operator", f.Sentence, st.deadline)
+		f = failure.Terminalf(v1alpha1.ReasonTimeout, err, "%s (tried for %s). Run it again, and if it stays so, ask the operator", f.Sentence, st.deadline(s.deadlines))
 	}
 	switch f.Kind {
 	case failure.Terminal:
@@ -174,14 +177,14 @@ func (s *state) absorb(st stage, err error) error {
 // late says whether a stage that keeps failing has used up its time, which begins with the first failure in a row: how long it went well
 // before does not count.
 func (s *state) late(st stage) bool {
-	if st.deadline == 0 {
+	if st.deadline == nil {
 		return false
 	}
 	t := s.time(st.condition)
 	if t.FailingSince == nil {
 		t.FailingSince = s.micro()
 	}
-	return s.now.Sub(t.FailingSince.Time) > st.deadline
+	return s.now.Sub(t.FailingSince.Time) > st.deadline(s.deadlines)
 }
 
 // works notes that nothing keeps a stage from going on.

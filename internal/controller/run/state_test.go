@@ -11,13 +11,14 @@ import (
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
+	"github.com/w3evolutionsllc/conductor/internal/settings"
 )
 
 var noon = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 
 func newState() *state {
 	start := metav1.NewMicroTime(noon)
-	return &state{now: noon, run: &v1alpha1.Run{Status: v1alpha1.RunStatus{StartedAt: &start}}}
+	return &state{now: noon, deadlines: settings.Default().Deadlines, run: &v1alpha1.Run{Status: v1alpha1.RunStatus{StartedAt: &start}}}
 }
 
 func condition(s *state, name string) metav1.Condition {
@@ -63,7 +64,7 @@ func TestATransientErrorIsTriedUntilTheStagesDeadline(t *testing.T) {
 	if m := condition(s, st.condition).Message; strings.Contains(m, "refused") {
 		t.Errorf("the cause reached the user: %q", m)
 	}
-	s.now = noon.Add(st.deadline + time.Second)
+	s.now = noon.Add(s.deadlines.Stage.Duration + time.Second)
 	if err := s.absorb(st, cause); err != nil || s.run.Status.Outcome != v1alpha1.OutcomeError {
 		t.Errorf("after the deadline: %v, outcome %q", err, s.run.Status.Outcome)
 	}
@@ -71,14 +72,14 @@ func TestATransientErrorIsTriedUntilTheStagesDeadline(t *testing.T) {
 
 func TestTheDeadlineBeginsWithTheFirstFailureInARow(t *testing.T) {
 	s, st := newState(), stages[0]
-	cause := errors.New("connection refused")
+	cause, deadline := errors.New("connection refused"), s.deadlines.Stage.Duration
 	s.begin(st.condition, "Reading")
 	for _, step := range []struct {
 		after time.Duration
 		err   error
 		over  bool
 	}{
-		{2 * st.deadline, cause, false}, {st.deadline - time.Second, nil, false}, {2 * time.Second, cause, false}, {st.deadline, cause, false}, {time.Second, cause, true},
+		{2 * deadline, cause, false}, {deadline - time.Second, nil, false}, {2 * time.Second, cause, false}, {deadline, cause, false}, {time.Second, cause, true},
 	} {
 		s.now = s.now.Add(step.after)
 		_ = s.absorb(st, step.err)
