@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/url"
@@ -145,11 +146,16 @@ func (r *Reconciler) buildPods(ctx context.Context, run *v1alpha1.Run) (map[stri
 	for i := range list.Items {
 		p := &list.Items[i]
 		name := p.Labels[v1alpha1.LabelImage]
-		if old := pods[name]; old == nil || old.CreationTimestamp.Before(&p.CreationTimestamp) {
+		if old := pods[name]; old == nil || newerPod(p, old) {
 			pods[name] = p
 		}
 	}
 	return pods, nil
+}
+
+// newerPod orders pods. Their creation times have whole seconds, and a list has no order.
+func newerPod(a, b *corev1.Pod) bool {
+	return cmp.Or(a.CreationTimestamp.Compare(b.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name)) > 0
 }
 
 var digestPattern = regexp.MustCompile(`sha256:[0-9a-f]{64}`)
