@@ -62,7 +62,7 @@ func (r *Reconciler) builds(ctx context.Context, s *state) error {
 func (r *Reconciler) startBuilds(ctx context.Context, s *state) error {
 	var missing []Build
 	for _, b := range s.plan.Builds {
-		if image(s.status(), b.Name).Job == "" {
+		if img := image(s.status(), b.Name); img.Job == "" && img.Digest == "" {
 			missing = append(missing, b)
 		}
 	}

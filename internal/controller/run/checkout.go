@@ -65,6 +65,10 @@ func (r *Reconciler) readPlan(ctx context.Context, run *v1alpha1.Run) (*Plan, er
 		_ = os.RemoveAll(dir)
 		return nil, err
 	}
+	if err := r.checkSize(run, plan); err != nil {
+		_ = os.RemoveAll(dir)
+		return nil, err
+	}
 	return plan, nil
 }
 

@@ -244,7 +244,7 @@ func (r *Reconciler) public(s *state) []client.Object {
 		address := jobs.Public{Run: s.run, Service: p.Service, Port: int32(p.Port), Host: r.Settings.Stacks.Host}
 		switch {
 		case address.Host == "":
-			st.PortForward = fmt.Sprintf("kubectl -n %s port-forward service/%s %d:%d", jobs.StackName(s.run), p.Service, p.Port, p.Port)
+			st.PortForward = forward(s.run, p.Service, p.Port)
 			continue
 		case r.Settings.Stacks.Gateway != "" && !r.hasRoutes():
 			st.URLProblem = noGatewayAPI
