@@ -99,7 +99,7 @@ func (w *world) manager(p *process) manager.Manager {
 			&v1alpha1.Run{}:      {Namespaces: own},
 			&v1alpha1.Delivery{}: {Namespaces: own},
 			&corev1.Pod{}:        {Namespaces: map[string]cache.Config{w.set.Builds.Namespace: {LabelSelector: managed}}},
-		}},
+		}, DefaultTransform: cache.TransformStripManagedFields()},
 		Metrics: server.Options{BindAddress: "0"}, HealthProbeBindAddress: "0", GracefulShutdownTimeout: &grace,
 		// Many processes live in this one, and their controllers have the same names.
 		Controller: ctrlconfig.Controller{SkipNameValidation: new(true)},
