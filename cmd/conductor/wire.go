@@ -114,7 +114,10 @@ func (a agents) At(r *v1alpha1.Run, address string) run.Agent { return a.Client.
 
 // wireDeliveries sets up what acts on deliveries and looks for lost ones.
 func wireDeliveries(mgr manager.Manager, set settings.Settings, gh *githubapp.Client, rules trigger.Rules, log *slog.Logger) error {
-	door := &runs.Service{Client: mgr.GetClient(), Namespace: set.Namespace}
+	if err := runs.Index(context.Background(), mgr.GetFieldIndexer()); err != nil {
+		return err
+	}
+	door := &runs.Service{Client: mgr.GetClient(), Indexed: true, Namespace: set.Namespace}
 	acts := &delivery.Reconciler{
 		Client: mgr.GetClient(), GitHub: gh, Runs: door, Rules: rules, Ceilings: set.Ceilings, Help: command.Help, Log: log,
 	}

@@ -127,6 +127,8 @@ type Suite struct {
 	// Compared is set when an earlier run of the suite on the same branch is known.
 	Compared *Comparison `json:"compared,omitempty"`
 	Usage    *Usage      `json:"usage,omitempty"`
+	// Log is the end of what the tests printed, masked, at most 8 KiB; the whole is a layer of the record.
+	Log string `json:"log,omitempty"`
 }
 
 // Comparison is against the last run of the suite on the branch. The cases are named by ID.
@@ -175,6 +177,8 @@ type Stage struct {
 type Image struct {
 	Name      string `json:"name"`
 	Reference string `json:"reference,omitempty"`
+	// Log is the end of the build's log where it failed, masked, at most 8 KiB.
+	Log string `json:"log,omitempty"`
 }
 
 // Service is a service of the stack when the outcome was known.

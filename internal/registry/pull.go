@@ -114,9 +114,9 @@ func (rec *Record) Result() (evidence.Result, error) {
 	return result, nil
 }
 
-// Result is what a run's record says of it.
-func (r *Registry) Result(ctx context.Context, repo v1alpha1.Repository, run string) (evidence.Result, error) {
-	rec, err := r.PullRecord(ctx, repo, run)
+// Result is what a record says of its run. It is read by the record's digest: a tag can be moved.
+func (r *Registry) Result(ctx context.Context, record v1alpha1.RecordStatus) (evidence.Result, error) {
+	rec, err := r.Pull(ctx, record.Reference+"@"+record.Digest)
 	if err != nil {
 		return evidence.Result{}, err
 	}

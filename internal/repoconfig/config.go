@@ -16,7 +16,7 @@ import (
 // Config is a .conductor.yaml.
 type Config struct {
 	Version int             `yaml:"version" need:"true" is:"version" doc:"The version of this file's format. It is 1."`
-	Tests   map[string]Test `yaml:"tests" need:"true" keys:"label" doc:"The suites, by name. They run one after the other against the same stack. A string instead of a mapping is the command."`
+	Tests   map[string]Test `yaml:"tests" need:"true" keys:"label" doc:"The suites, by name. They run one after the other against the same stack. A string instead of a mapping is the command. All suites together may make at most 256 attempts: shards x (retry + 1) of each."`
 	Stack   Stack           `yaml:"stack" doc:"The services that the tests run against."`
 	Build   Build           `yaml:"build" doc:"Images to build besides those that the compose files build."`
 	Keep    Keep            `yaml:"keep" doc:"How long the stack stays after the run: a duration such as 24h, or forever. The operator sets the default and the longest."`
@@ -46,6 +46,9 @@ type Test struct {
 	Reports   Reports           `yaml:"reports" doc:"Files in which the tests say how they went."`
 	Artifacts []string          `yaml:"artifacts" is:"glob" doc:"Files to keep in the run's record: patterns such as screenshots/** from the working directory."`
 }
+
+// attempts are how often the suite is executed at most.
+func (t Test) attempts() int { return t.Shards * (t.Retry + 1) }
 
 // Reports are files in which tests say how they went.
 type Reports struct {

@@ -23,11 +23,38 @@ func Parse(name string, data []byte) (*Config, error) {
 	c := &Config{Path: name}
 	if root := d.load(data); root != nil {
 		d.value(root, reflect.ValueOf(c).Elem(), place{})
+		d.attempts(root, c)
 	}
 	if err := sorted(d.errs); err != nil {
 		return nil, err
 	}
 	return c, nil
+}
+
+// MaxAttempts is how often the suites of one file are executed at most, all shards and retries of all of them together: a Run lists
+// them all, and each has a Job of its own.
+const MaxAttempts = 256
+
+// attempts adds a problem when the suites may make too many.
+func (d *decoder) attempts(root *yaml.Node, c *Config) {
+	all, largest := 0, ""
+	for _, name := range c.Suites() {
+		if all += c.Tests[name].attempts(); largest == "" || c.Tests[name].attempts() > c.Tests[largest].attempts() {
+			largest = name
+		}
+	}
+	if all <= MaxAttempts {
+		return
+	}
+	at := root
+	for i := 0; i+1 < len(root.Content); i += 2 {
+		if root.Content[i].Value == "tests" {
+			at = root.Content[i]
+		}
+	}
+	t := c.Tests[largest]
+	d.wrong(at, place{path: "tests"}, "The suites may make %d attempts together, shards x (retry + 1) each, and at most %d are allowed. %s alone may make %d x %d = %d",
+		all, MaxAttempts, largest, t.Shards, t.Retry+1, t.attempts())
 }
 
 // load reads the one document of a file; nil when there is a problem.

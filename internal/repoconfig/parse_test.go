@@ -287,3 +287,27 @@ func TestErrorsAreAllTold(t *testing.T) {
 		t.Errorf("errors.As finds %+v", one)
 	}
 }
+
+func TestTheAttemptsOfAllSuitesHaveABound(t *testing.T) {
+	suites := func(n, shards, retry int) string {
+		var b strings.Builder
+		b.WriteString("version: 1\nkeep: 1h\ntests:\n")
+		for i := range n {
+			fmt.Fprintf(&b, "  t%d: {command: x, shards: %d, retry: %d}\n", i, shards, retry)
+		}
+		return b.String()
+	}
+	for _, tc := range []struct{ file, want string }{
+		{suites(64, 4, 0), ""},
+		{suites(8, 32, 0), ""},
+		{suites(1, 32, 5), ""},
+		{suites(2, 32, 3), ""},
+		{suites(64, 4, 0) + "  more: x\n", "f:3:1: tests: The suites may make 257 attempts together, shards x (retry + 1) each, and at most 256 are allowed. t0 alone may make 4 x 1 = 4"},
+		{suites(1, 16, 4) + "  wide: {command: x, shards: 30, retry: 5}\n", "f:3:1: tests: The suites may make 260 attempts together, shards x (retry + 1) each, and at most 256 are allowed. wide alone may make 30 x 6 = 180"},
+	} {
+		_, err := Parse("f", []byte(tc.file))
+		if got := fmt.Sprint(err); got != tc.want && (tc.want != "" || err != nil) {
+			t.Errorf("%s...: %s, want %q", tc.file[:40], got, tc.want)
+		}
+	}
+}

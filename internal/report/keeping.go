@@ -24,6 +24,9 @@ func (d *document) health(run *v1alpha1.Run) {
 func (d *document) record(run *v1alpha1.Run) {
 	if r := run.Status.Record; r != nil && r.Reference != "" {
 		d.para("**Record:** " + codeOf(r.Reference, maxPath) + size10(r.Size) + " · " + code("conductor runs record "+run.Name) + " prints it")
+		if r.Folded { // It would have been restored.
+			d.para("⚠️ The record could not be read again: what the tests and builds printed, and which tests failed, is missing here.")
+		}
 		return
 	}
 	c := meta.FindStatusCondition(run.Status.Conditions, v1alpha1.ConditionRecorded)

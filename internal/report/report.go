@@ -51,16 +51,39 @@ func Comment(run *v1alpha1.Run, results []evidence.Suite, now time.Time) string 
 
 // Digest is a hash of everything that is told about a Run whose suites inFull are told test by test. It does not depend on the clock
 // nor on what was told before, so an equal digest means that there is nothing to send. What a suite showed does not change once it has
-// ended: its name stands for it, and nobody has to fetch it to find out that there is no news.
+// ended: its name stands for it, and nobody has to fetch it to find out that there is no news. Nor does it depend on logs and failures,
+// which leave the Run when its record holds them: they come together with an outcome, a sentence or a record, which are news.
 func Digest(run *v1alpha1.Run, inFull []string) string {
 	h := sha256.New()
-	untold := *run
-	untold.Status.Report = nil
-	h.Write([]byte(Comment(&untold, nil, time.Time{})))
+	bare := withoutTexts(run)
+	report := bare.Status.Report
+	bare.Status.Report = nil
+	h.Write([]byte(Comment(bare, nil, time.Time{})))
+	bare.Status.Report = report
 	// Plain strings and times always marshal, and a hash takes everything.
-	_ = json.NewEncoder(h).Encode(CheckRuns(run, nil, nil))
+	_ = json.NewEncoder(h).Encode(CheckRuns(bare, nil, nil))
 	_ = json.NewEncoder(h).Encode(slices.Sorted(slices.Values(inFull)))
 	return hex.EncodeToString(h.Sum(nil))
+}
+
+// withoutTexts is a Run without what compact.Fold takes out of it.
+func withoutTexts(run *v1alpha1.Run) *v1alpha1.Run {
+	bare := *run
+	bare.Status.Suites, bare.Status.Images, bare.Status.Services = slices.Clone(run.Status.Suites), slices.Clone(run.Status.Images), slices.Clone(run.Status.Services)
+	for i := range bare.Status.Suites {
+		bare.Status.Suites[i].Log, bare.Status.Suites[i].Failures = "", nil
+	}
+	for i := range bare.Status.Images {
+		bare.Status.Images[i].Log = ""
+	}
+	for i := range bare.Status.Services {
+		bare.Status.Services[i].Message, _, _ = strings.Cut(bare.Status.Services[i].Message, "\n")
+	}
+	if r := run.Status.Record; r != nil {
+		record := *r
+		record.Folded, bare.Status.Record = false, &record
+	}
+	return &bare
 }
 
 // size bounds what a document shows.

@@ -3,6 +3,7 @@ package runs
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/compact"
 	"github.com/w3evolutionsllc/conductor/internal/jobs"
 )
 
@@ -39,12 +41,15 @@ func (s *Service) Log(ctx context.Context, run, what, name string) (io.ReadClose
 	}
 	if s.Logs != nil && of.namespace != "" {
 		stream, err := s.Logs.Open(ctx, of.namespace, map[string]string{v1alpha1.LabelRunUID: string(r.UID), of.label: jobs.LabelValue(name)})
-		if err == nil || of.kept[name] == "" {
+		if err == nil || of.kept[name] == "" && !(errors.Is(err, ErrNoLog) && compact.IsFolded(&r.Status)) {
 			return stream, err
 		}
 	}
 	if of.kept[name] != "" {
 		return io.NopCloser(strings.NewReader(of.kept[name])), nil
+	}
+	if record := r.Status.Record; compact.IsFolded(&r.Status) {
+		return nil, fmt.Errorf("%s %s of run %s: %w any more but in the record %s. Extract it with: conductor runs record %s --extract DIR", what, name, run, ErrNoLog, record.Reference, run)
 	}
 	return nil, fmt.Errorf("%s %s of run %s: %w", what, name, run, ErrNoLog)
 }

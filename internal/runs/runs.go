@@ -13,6 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -30,6 +31,8 @@ var (
 type Service struct {
 	// Client may read from a cache.
 	Client client.Client
+	// Indexed means that Client reads from a cache with the index that Index adds. Without it List asks for all Runs and filters them.
+	Indexed bool
 	// Namespace is Conductor's own, Builds the one that builds run in; Builds is needed for the logs of builds alone.
 	Namespace, Builds string
 	// Logs reads the logs of pods; nil leaves what the Runs themselves keep of them.
@@ -70,18 +73,52 @@ func (s *Service) Get(ctx context.Context, name string) (*v1alpha1.Run, error) {
 	return run, nil
 }
 
-// List returns the Runs of a repository by its id, newest first; 0 means all.
+// repositoryField is the name of the index of Runs by the id of their repository.
+const repositoryField = "spec.repository.id"
+
+// Index has a cache find the Runs of one repository. By the id in the spec and not by the label, which a Run made with kubectl does
+// not have.
+func Index(ctx context.Context, cache client.FieldIndexer) error {
+	err := cache.IndexField(ctx, &v1alpha1.Run{}, repositoryField, func(o client.Object) []string {
+		run, ok := o.(*v1alpha1.Run)
+		if !ok {
+			return nil
+		}
+		return []string{strconv.FormatInt(run.Spec.Repository.ID, 10)}
+	})
+	if err != nil {
+		return fmt.Errorf("index the runs by repository: %w", err)
+	}
+	return nil
+}
+
+// List returns the Runs of a repository by its id, newest first; 0 means all. They may share memory with a cache: they are for reading
+// only.
 func (s *Service) List(ctx context.Context, repository int64) ([]v1alpha1.Run, error) {
+	options := []client.ListOption{client.InNamespace(s.Namespace), client.UnsafeDisableDeepCopy}
+	if s.Indexed && repository != 0 {
+		options = append(options, client.MatchingFieldsSelector{Selector: fields.OneTermEqualSelector(repositoryField, strconv.FormatInt(repository, 10))})
+	}
 	var list v1alpha1.RunList
-	if err := s.Client.List(ctx, &list, client.InNamespace(s.Namespace)); err != nil {
+	if err := s.Client.List(ctx, &list, options...); err != nil {
 		return nil, fmt.Errorf("list runs: %w", err)
 	}
-	// By the id in the spec and not by the label, which a Run made with kubectl does not have.
 	runs := slices.DeleteFunc(list.Items, func(r v1alpha1.Run) bool { return repository != 0 && r.Spec.Repository.ID != repository })
-	slices.SortFunc(runs, func(a, b v1alpha1.Run) int {
-		return cmp.Or(b.CreationTimestamp.Compare(a.CreationTimestamp.Time), cmp.Compare(a.Name, b.Name))
-	})
+	slices.SortFunc(runs, func(a, b v1alpha1.Run) int { return NewestFirst(&a, &b) })
 	return runs, nil
+}
+
+// NewestFirst orders Runs. Creation times have whole seconds: Runs of the same second are ordered by when Conductor received what
+// started them, and then by name, so that everyone who compares the same Runs finds the same order.
+func NewestFirst(a, b *v1alpha1.Run) int {
+	return cmp.Or(b.CreationTimestamp.Compare(a.CreationTimestamp.Time), received(b).Compare(received(a)), cmp.Compare(a.Name, b.Name))
+}
+
+func received(run *v1alpha1.Run) time.Time {
+	if at := run.Spec.Trigger.ReceivedAt; at != nil {
+		return at.Time
+	}
+	return run.CreationTimestamp.Time
 }
 
 // Cancel asks a Run to end and what it made to be removed; of a Run whose outcome is known, its stack. The first to ask is who

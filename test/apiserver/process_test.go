@@ -102,7 +102,7 @@ func (w *world) manager(p *process) manager.Manager {
 			&v1alpha1.Run{}:      {Namespaces: own},
 			&v1alpha1.Delivery{}: {Namespaces: own},
 			&corev1.Pod{}:        {Namespaces: map[string]cache.Config{w.set.Builds.Namespace: {LabelSelector: managed}}},
-		}},
+		}, DefaultTransform: cache.TransformStripManagedFields()},
 		Metrics: server.Options{BindAddress: "0"}, HealthProbeBindAddress: "0", GracefulShutdownTimeout: &grace,
 		// Many processes live in this one, and their controllers have the same names.
 		Controller: ctrlconfig.Controller{SkipNameValidation: new(true)},
@@ -124,8 +124,9 @@ func (w *world) wire(mgr manager.Manager, p *process) {
 	}
 	reporter := &run.Reporter{Client: mgr.GetClient(), GitHub: gh, Log: log, Now: w.clock.now}
 	w.must(run.Setup(mgr, p.runner, reporter))
+	w.must(runs.Index(w.t.Context(), mgr.GetFieldIndexer()))
 	p.acts = &delivery.Reconciler{
-		Client: mgr.GetClient(), GitHub: gh, Runs: &runs.Service{Client: mgr.GetClient(), Namespace: w.set.Namespace, Now: w.clock.now},
+		Client: mgr.GetClient(), GitHub: gh, Runs: &runs.Service{Client: mgr.GetClient(), Indexed: true, Namespace: w.set.Namespace, Now: w.clock.now},
 		Rules: trigger.Rules{Tags: w.set.Triggers.Tags, Parse: parse}, Ceilings: w.set.Ceilings, Help: command.Help, Log: log, Now: w.clock.now,
 	}
 	p.poller = &delivery.Poller{

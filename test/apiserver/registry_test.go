@@ -150,11 +150,11 @@ func resultIn(layers []evidence.Layer) (result evidence.Result, err error) {
 	return result, fmt.Errorf("the record has no %s", evidence.ResultName)
 }
 
-func (r registry) Result(_ context.Context, repo v1alpha1.Repository, run string) (result evidence.Result, err error) {
+func (r registry) Result(_ context.Context, record v1alpha1.RecordStatus) (result evidence.Result, err error) {
 	err = r.faults.call("Result", func() {
 		r.shelf.mu.Lock()
 		defer r.shelf.mu.Unlock()
-		result = r.shelf.results[recordOf(repo, run)]
+		result = r.shelf.results[record.Reference]
 	})
 	return result, err
 }

@@ -43,6 +43,7 @@ var layers = map[string]layer{
 	"internal/trigger":  pure,
 	"internal/command":  pure,
 	"internal/compose":  pure,
+	"internal/compact":  pure,
 	"internal/jobs":     pure,
 	"internal/junit":    pure,
 	"internal/result":   pure,

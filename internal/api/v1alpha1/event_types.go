@@ -28,21 +28,26 @@ type Repository struct {
 	ID int64 `json:"id"`
 	// Owner is the login of the owning user or organization.
 	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=100
 	Owner string `json:"owner"`
 	// Name is the repository's name without its owner.
 	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=100
 	Name string `json:"name"`
 	// DefaultBranch is the short name of the default branch.
 	// +optional
+	// +kubebuilder:validation:MaxLength=256
 	DefaultBranch string `json:"defaultBranch,omitempty"`
 	// Private says whether the repository is private or internal.
 	// +optional
 	Private bool `json:"private,omitempty"`
 	// CloneURL is the HTTPS address that git fetches from.
 	// +optional
+	// +kubebuilder:validation:MaxLength=512
 	CloneURL string `json:"cloneURL,omitempty"`
 	// HTMLURL is the repository's page.
 	// +optional
+	// +kubebuilder:validation:MaxLength=512
 	HTMLURL string `json:"htmlURL,omitempty"`
 }
 
@@ -52,12 +57,14 @@ func (r Repository) FullName() string { return r.Owner + "/" + r.Name }
 // Actor is a GitHub account.
 type Actor struct {
 	// Login is the account's name.
+	// +kubebuilder:validation:MaxLength=100
 	Login string `json:"login"`
 	// ID is GitHub's numeric id.
 	// +optional
 	ID int64 `json:"id,omitempty"`
 	// Type is User, Bot or Organization.
 	// +optional
+	// +kubebuilder:validation:MaxLength=32
 	Type string `json:"type,omitempty"`
 }
 

@@ -47,12 +47,14 @@ type RunSpec struct {
 	Repository     Repository `json:"repository"`
 	InstallationID int64      `json:"installationID"`
 	// Ref is the full ref that was pushed or that the SHA was taken from.
+	// +kubebuilder:validation:MaxLength=512
 	Ref string `json:"ref"`
 	// SHA is the commit that is run, from first to last.
 	// +kubebuilder:validation:Pattern=`^[0-9a-f]{40}([0-9a-f]{24})?$`
 	SHA string `json:"sha"`
 	// Object is what the ref pointed to: the tag object of an annotated tag, else the SHA.
 	// +optional
+	// +kubebuilder:validation:MaxLength=64
 	Object string     `json:"object,omitempty"`
 	Trust  TrustLevel `json:"trust"`
 	// Trigger says what started the Run.
@@ -62,13 +64,10 @@ type RunSpec struct {
 	// Issue is the issue that asked; 0 lets checkout find it.
 	// +optional
 	Issue int `json:"issue,omitempty"`
-	// IssueHints are texts that may name the issue, in order of precedence; see docs/issues.md.
-	// +optional
-	// +kubebuilder:validation:MaxItems=8
-	IssueHints []string `json:"issueHints,omitempty"`
 	// Suites are the suites to run; none means all.
 	// +optional
 	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=63
 	Suites []string `json:"suites,omitempty"`
 	// Ceilings are the operator's limits when the Run began.
 	Ceilings Ceilings `json:"ceilings"`
@@ -96,6 +95,7 @@ type Trigger struct {
 	Kind TriggerKind `json:"kind"`
 	// Delivery is the GUID of the delivery, where there was one.
 	// +optional
+	// +kubebuilder:validation:MaxLength=64
 	Delivery string `json:"delivery,omitempty"`
 	// Comment is the id of the comment, where there was one.
 	// +optional
@@ -107,6 +107,7 @@ type Trigger struct {
 
 // Cancel says who wants a Run to end, and why.
 type Cancel struct {
+	// +kubebuilder:validation:MaxLength=100
 	By string `json:"by"`
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
@@ -125,9 +126,11 @@ type Ceilings struct {
 	// KeepForever allows `keep: forever`; without it forever means KeepMax.
 	// +optional
 	KeepForever bool `json:"keepForever,omitempty"`
-	// Registries are host or host/path prefixes that images may come from; none means any.
+	// Registries are host or host/path prefixes that images may come from; none means any. Together they have at most 4,096 characters.
 	// +optional
 	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=255
+	// +kubebuilder:validation:XValidation:rule="self.map(r, size(r)).sum() <= 4096",message="the registries have more than 4,096 characters together"
 	Registries []string `json:"registries,omitempty"`
 	// Allow is what pods of the stack may have beyond Pod Security's baseline; none means nothing.
 	// +optional
@@ -137,8 +140,10 @@ type Ceilings struct {
 	// +optional
 	Pods int32 `json:"pods,omitempty"`
 	// +optional
+	// +kubebuilder:validation:MaxLength=32
 	CPU string `json:"cpu,omitempty"`
 	// +optional
+	// +kubebuilder:validation:MaxLength=32
 	Memory string `json:"memory,omitempty"`
 }
 
@@ -172,7 +177,8 @@ const (
 	OutcomeCanceled Outcome = "canceled"
 )
 
-// RunStatus is what is known of a Run.
+// RunStatus is what is known of a Run. Its lists are atomic but for the conditions: one writer replaces them whole, and the API server
+// keeps no field of ownership for each of their entries.
 type RunStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
@@ -191,8 +197,7 @@ type RunStatus struct {
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 	// Stages are the times of the stages, for the timeline.
 	// +optional
-	// +listType=map
-	// +listMapKey=name
+	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=16
 	Stages []StageTime `json:"stages,omitempty"`
 	// Issue is the issue that the result goes to; 0 when there is none. The reporter alone writes it.
@@ -200,6 +205,7 @@ type RunStatus struct {
 	Issue int `json:"issue,omitempty"`
 	// IssueSource says where the number was found.
 	// +optional
+	// +kubebuilder:validation:MaxLength=32
 	IssueSource string `json:"issueSource,omitempty"`
 	// Branch is the short name of the branch that the commit is on, as far as that is known; suites are compared with earlier runs of
 	// the same one. The reporter alone writes it.
@@ -209,24 +215,20 @@ type RunStatus struct {
 	// +optional
 	Namespace string `json:"namespace,omitempty"`
 	// +optional
-	// +listType=map
-	// +listMapKey=name
+	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64
 	Images []ImageStatus `json:"images,omitempty"`
 	// StackImages are the images that the stack runs, as the registry knew them when they were looked up, once.
 	// +optional
-	// +listType=map
-	// +listMapKey=name
+	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64
 	StackImages []StackImage `json:"stackImages,omitempty"`
 	// +optional
-	// +listType=map
-	// +listMapKey=name
+	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=256
 	Services []ServiceStatus `json:"services,omitempty"`
 	// +optional
-	// +listType=map
-	// +listMapKey=name
+	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64
 	Suites []SuiteStatus `json:"suites,omitempty"`
 	// Report is what was told on GitHub. The reporter alone writes it.
@@ -299,7 +301,7 @@ type ImageStatus struct {
 	StartedAt *metav1.MicroTime `json:"startedAt,omitempty"`
 	// +optional
 	FinishedAt *metav1.MicroTime `json:"finishedAt,omitempty"`
-	// Log is the end of the build's log when it failed, at most 30 lines and 4 KiB.
+	// Log is the end of the build's log when it failed, at most 30 lines and 4 KiB, until the record holds it.
 	// +optional
 	// +kubebuilder:validation:MaxLength=8192
 	Log string `json:"log,omitempty"`
@@ -352,7 +354,7 @@ const (
 type ServiceStatus struct {
 	Name  string       `json:"name"`
 	State ServiceState `json:"state"`
-	// Message says what it waits for or why it failed.
+	// Message says what it waits for or why it failed; the end of its log may follow in further lines, until the record holds it.
 	// +optional
 	// +kubebuilder:validation:MaxLength=2048
 	Message string `json:"message,omitempty"`
@@ -380,7 +382,7 @@ type SuiteStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=2048
 	Message string `json:"message,omitempty"`
-	// Log is the end of what the tests printed, at most 8 KiB.
+	// Log is the end of what the tests printed, at most 8 KiB. It leaves the Run with Failures once the record holds them.
 	// +optional
 	// +kubebuilder:validation:MaxLength=8192
 	Log string `json:"log,omitempty"`
@@ -392,10 +394,21 @@ type SuiteStatus struct {
 	// Shards is how many shards the suite has; each is an attempt of its own at a time.
 	// +optional
 	Shards int32 `json:"shards,omitempty"`
-	// Attempts are the executions: one for each shard, and one more for each that was tried again.
+	// Attempts are the executions: one for each shard, and one more for each that was tried again. Where a Run would become too large,
+	// they are folded: of a shard only the last one is here, and of a suite that has ended none.
 	// +optional
+	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=256
 	Attempts []AttemptStatus `json:"attempts,omitempty"`
+	// Tries are how many attempts each shard had, by shard; set once attempts were folded. The last one holds for further shards.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=32
+	Tries []int32 `json:"tries,omitempty"`
+	// Reason is one of the conditions' reasons, where the outcome is not the tests' own.
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	Reason string `json:"reason,omitempty"`
 	// Totals count the test cases of the JUnit files; unset where there were none.
 	// +optional
 	Totals *TestTotals `json:"totals,omitempty"`
@@ -473,6 +486,9 @@ type RecordStatus struct {
 	// Size is the sum of its layers, in bytes.
 	// +optional
 	Size int64 `json:"size,omitempty"`
+	// Folded means that ends of logs and failures have left the Run: the record alone holds them.
+	// +optional
+	Folded bool `json:"folded,omitempty"`
 }
 
 // ReportStatus says what was last told on GitHub, and where.
@@ -482,6 +498,7 @@ type ReportStatus struct {
 	CommentID int64 `json:"commentID,omitempty"`
 	// CheckRuns are the ids of the check runs by their external ids.
 	// +optional
+	// +mapType=atomic
 	CheckRuns map[string]int64 `json:"checkRuns,omitempty"`
 	// Digest is a hash of what was told last.
 	// +optional

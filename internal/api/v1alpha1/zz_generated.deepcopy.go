@@ -391,11 +391,6 @@ func (in *RunSpec) DeepCopyInto(out *RunSpec) {
 	out.Repository = in.Repository
 	in.Trigger.DeepCopyInto(&out.Trigger)
 	out.Actor = in.Actor
-	if in.IssueHints != nil {
-		in, out := &in.IssueHints, &out.IssueHints
-		*out = make([]string, len(*in))
-		copy(*out, *in)
-	}
 	if in.Suites != nil {
 		in, out := &in.Suites, &out.Suites
 		*out = make([]string, len(*in))
@@ -598,6 +593,11 @@ func (in *SuiteStatus) DeepCopyInto(out *SuiteStatus) {
 		for i := range *in {
 			(*in)[i].DeepCopyInto(&(*out)[i])
 		}
+	}
+	if in.Tries != nil {
+		in, out := &in.Tries, &out.Tries
+		*out = make([]int32, len(*in))
+		copy(*out, *in)
 	}
 	if in.Totals != nil {
 		in, out := &in.Totals, &out.Totals

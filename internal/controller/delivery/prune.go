@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
@@ -44,13 +45,14 @@ func (p *Pruner) Start(ctx context.Context) error {
 // Prune looks once.
 func (p *Pruner) Prune(ctx context.Context) error {
 	var list v1alpha1.DeliveryList
-	if err := p.Client.List(ctx, &list, client.InNamespace(p.Namespace)); err != nil {
+	if err := p.Client.List(ctx, &list, client.InNamespace(p.Namespace), client.UnsafeDisableDeepCopy); err != nil {
 		return fmt.Errorf("list deliveries: %w", err)
 	}
 	for i := range list.Items {
 		d := &list.Items[i]
 		if at := d.Status.ProcessedAt; at != nil && p.Now().Sub(at.Time) > keepProcessed {
-			if err := client.IgnoreNotFound(p.Client.Delete(ctx, d)); err != nil {
+			old := &v1alpha1.Delivery{ObjectMeta: metav1.ObjectMeta{Name: d.Name, Namespace: d.Namespace}} // d is the cache's own.
+			if err := client.IgnoreNotFound(p.Client.Delete(ctx, old, client.Preconditions{UID: &d.UID})); err != nil {
 				return fmt.Errorf("delete delivery %s: %w", d.Name, err)
 			}
 		}

@@ -64,7 +64,7 @@ func (r *Reconciler) builds(ctx context.Context, s *state) error {
 func (r *Reconciler) startBuilds(ctx context.Context, s *state) error {
 	var missing []plan.Build
 	for _, b := range s.plan.Builds {
-		if image(s.status(), b.Name).Job == "" {
+		if img := image(s.status(), b.Name); img.Job == "" && img.Digest == "" {
 			missing = append(missing, b)
 		}
 	}

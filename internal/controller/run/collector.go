@@ -66,7 +66,7 @@ func (c *collector) layers(ctx context.Context, known evidence.AgentState) ([]ev
 		add(c.copied(ctx, c.logName(l), evidence.LogMediaType, evidence.LogPath(l.Pod, l.Container)))
 	}
 	for _, i := range c.run.Status.Images {
-		if i.Job != "" {
+		if i.Job != "" || i.Digest != "" {
 			add(c.buildLog(ctx, i))
 		}
 	}

@@ -40,8 +40,8 @@ type Registry interface {
 	ImageConfig(ctx context.Context, image string) (digest string, config []byte, err error)
 	// PushRecord keeps a run's record. It can be tried again from wherever it broke off; the same content makes the same digest.
 	PushRecord(ctx context.Context, repo v1alpha1.Repository, run string, annotations map[string]string, layers []evidence.Layer) (v1alpha1.RecordStatus, error)
-	// Result is what a run's record says of it.
-	Result(ctx context.Context, repo v1alpha1.Repository, run string) (evidence.Result, error)
+	// Result is what a record says of its run. It is read by the record's digest: a tag can be moved.
+	Result(ctx context.Context, record v1alpha1.RecordStatus) (evidence.Result, error)
 	// LinkImages has images, by digest, refer to a record.
 	LinkImages(ctx context.Context, record v1alpha1.RecordStatus, images []string) error
 	// History is what the last runs of a suite on a branch showed; nil when there is none.

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/compact"
 	"github.com/w3evolutionsllc/conductor/internal/faults"
 	"github.com/w3evolutionsllc/conductor/internal/settings"
 )
@@ -143,6 +144,7 @@ func (r *Reconciler) walk(ctx context.Context, s *state) error {
 			errs = append(errs, fmt.Errorf("%s: %w", st.name, err))
 		}
 	}
+	s.leaveToRecord()
 	s.status().Phase = s.phase()
 	s.status().ObservedGeneration = s.run.Generation
 	return errors.Join(errs...)
@@ -195,7 +197,9 @@ func (r *Reconciler) writeStatus(ctx context.Context, before *v1alpha1.Run, s *s
 	if equality.Semantic.DeepEqual(before.Status, s.run.Status) {
 		return nil
 	}
-	boundStatus(s.status())
+	if !compact.Bound(s.run) { // Its plan would have been refused; a later version may list more.
+		r.Log.Error("a run is larger than it may be", "run", s.run.Name, "allowed", compact.MaxRun)
+	}
 	patch := client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})
 	if err := r.Client.Status().Patch(ctx, s.run, patch); err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/compact"
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 	"github.com/w3evolutionsllc/conductor/internal/plan"
@@ -107,8 +108,8 @@ func (r *Reconciler) remember(ctx context.Context, run *v1alpha1.Run, kept v1alp
 // endTests ends the attempts that were never let go, and those that were not waited for.
 func (r *Reconciler) endTests(ctx context.Context, s *state) error {
 	for _, st := range s.status().Suites {
-		for _, a := range st.Attempts {
-			if a.Outcome != "" && a.Reason != v1alpha1.ReasonStuck {
+		for _, a := range compact.Attempts(&st) {
+			if compact.IsOver(&st, a) {
 				continue
 			}
 			t := plan.Suite{Name: st.Name}
@@ -158,13 +159,16 @@ func logged(st *v1alpha1.RunStatus, logs []evidence.LogFile) bool {
 	return true
 }
 
-// judged says whether an attempt ended by itself: of the others nothing more is waited for.
+// judged reports whether an attempt ended by itself: of the others nothing more is waited for. Of one that was folded it is not known, so
+// that it is waited for.
 func judged(st *v1alpha1.RunStatus, key evidence.AttemptKey) bool {
-	for _, have := range st.Suites {
-		for _, a := range have.Attempts {
-			if have.Name == key.Suite && int(a.Shard) == key.Shard && int(a.Number) == key.Number {
-				return byItself(a)
-			}
+	for _, suite := range st.Suites {
+		is := func(a v1alpha1.AttemptStatus) bool { return keyOf(suite.Name, a) == key }
+		if i := slices.IndexFunc(suite.Attempts, is); i >= 0 {
+			return byItself(suite.Attempts[i])
+		}
+		if slices.ContainsFunc(compact.Attempts(&suite), is) {
+			return true
 		}
 	}
 	return false
@@ -185,7 +189,7 @@ func (r *Reconciler) refreshLogs(ctx context.Context, s *state, agent Agent) {
 	}
 	for i := range s.status().Suites {
 		st := &s.status().Suites[i]
-		if st.Outcome == "" || len(st.Attempts) == 0 {
+		if st.Outcome == "" || len(st.Attempts) == 0 { // Of a folded one the log stays as it was.
 			continue
 		}
 		worst := worstAttempt(st)
@@ -228,7 +232,7 @@ func resultOf(run *v1alpha1.Run, suites []evidence.Suite) evidence.Result {
 		SchemaVersion: evidence.SchemaVersion, Run: run.Name, Repository: run.Spec.Repository.FullName(), SHA: run.Spec.SHA, Ref: run.Spec.Ref,
 		Branch: st.Branch, Trust: string(run.Spec.Trust), Trigger: string(run.Spec.Trigger.Kind), Actor: run.Spec.Actor.Login, Issue: st.Issue,
 		Outcome: string(st.Outcome), Message: st.Message, StartedAt: instant(st.StartedAt), FinishedAt: instant(st.FinishedAt),
-		Suites: suites, Notes: st.Notes,
+		Suites: withLogs(st.Suites, suites), Notes: st.Notes,
 	}
 	for _, stage := range stages {
 		c := meta.FindStatusCondition(st.Conditions, stage.condition)
@@ -244,10 +248,29 @@ func resultOf(run *v1alpha1.Run, suites []evidence.Suite) evidence.Result {
 		out.Stages = append(out.Stages, e)
 	}
 	for _, i := range st.Images {
-		out.Images = append(out.Images, evidence.Image{Name: i.Name, Reference: i.Reference()})
+		out.Images = append(out.Images, evidence.Image{Name: i.Name, Reference: i.Reference(), Log: i.Log})
 	}
 	for _, svc := range st.Services {
 		out.Services = append(out.Services, evidence.Service{Name: svc.Name, State: string(svc.State), Message: svc.Message})
+	}
+	return out
+}
+
+// withLogs are the results of all suites that have ended, with the ends of their logs: the Run will not keep them. A suite whose result
+// could not be had is there with what its status says.
+func withLogs(ended []v1alpha1.SuiteStatus, results []evidence.Suite) []evidence.Suite {
+	out := slices.Clone(results)
+	for _, st := range ended {
+		i := slices.IndexFunc(out, func(s evidence.Suite) bool { return s.Name == st.Name })
+		switch {
+		case i >= 0:
+			out[i].Log = st.Log
+		case st.Outcome != "":
+			out = append(out, evidence.Suite{
+				Name: st.Name, Outcome: string(st.Outcome), ExitCode: st.ExitCode, Message: st.Message, Shards: int(st.Shards),
+				StartedAt: instant(st.StartedAt), FinishedAt: instant(st.FinishedAt), Log: st.Log,
+			})
+		}
 	}
 	return out
 }

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/compact"
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 	"github.com/w3evolutionsllc/conductor/internal/faults"
@@ -36,10 +37,10 @@ const (
 type Reporter struct {
 	Client client.Client
 	GitHub GitHub
-	// Results are what the suites of a Run showed, as far as it is known.
-	Results func(ctx context.Context, run *v1alpha1.Run) ([]evidence.Suite, error)
-	Log     *slog.Logger
-	Now     func() time.Time
+	// Shown is a Run with the texts that it has left to its record, and what its suites showed, as far as it is known.
+	Shown func(ctx context.Context, run *v1alpha1.Run) (*v1alpha1.Run, []evidence.Suite, error)
+	Log   *slog.Logger
+	Now   func() time.Time
 
 	last    lastTold
 	written *written
@@ -61,7 +62,7 @@ func (r *Reporter) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result
 	if wait := left(run.Status.StartedAt.Time, suitesGrace, r.now()); wait > 0 && len(run.Status.Suites) == 0 && run.Status.Outcome == "" {
 		return ctrl.Result{RequeueAfter: wait}, nil
 	}
-	results, err := r.results(ctx, run)
+	whole, results, err := r.shown(ctx, run)
 	if err != nil && told(run) { // What is there says more than what could be told now.
 		return ctrl.Result{}, fmt.Errorf("read again what run %s showed: %w", run.Name, err)
 	}
@@ -77,7 +78,8 @@ func (r *Reporter) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result
 	if run.Status.Report == nil {
 		run.Status.Report = &v1alpha1.ReportStatus{}
 	}
-	err = r.tell(ctx, run, results)
+	whole.Status.Report = run.Status.Report
+	err = r.tell(ctx, run, whole, results)
 	r.last.told(run.UID, r.now(), over)
 	run.Status.Report.Message = ""
 	if err == nil {
@@ -120,14 +122,15 @@ func (r *Reporter) next(run *v1alpha1.Run, err error) (ctrl.Result, error) {
 	return ctrl.Result{}, fmt.Errorf("report run %s: %w", run.Name, err)
 }
 
-// tell brings the check runs, then the comment, to what the Run's status says. Both can fail by themselves.
-func (r *Reporter) tell(ctx context.Context, run *v1alpha1.Run, results []evidence.Suite) error {
+// tell brings the check runs, then the comment, to what the Run's status says; whole is the Run with the texts that it has left to its
+// record. Both can fail by themselves.
+func (r *Reporter) tell(ctx context.Context, run, whole *v1alpha1.Run, results []evidence.Suite) error {
 	spec := run.Spec
 	var errs []error
 	if run.Status.IssueSource == "" {
 		errs = append(errs, r.findIssue(ctx, run))
 	}
-	for _, c := range report.CheckRuns(run, suiteNames(run), results) {
+	for _, c := range report.CheckRuns(whole, suiteNames(run), results) {
 		id, err := r.GitHub.UpsertCheckRun(ctx, spec.InstallationID, spec.Repository, run.Status.Report.CheckRuns[c.ExternalID], c)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("check run %s: %w", c.Name, err))
@@ -139,7 +142,7 @@ func (r *Reporter) tell(ctx context.Context, run *v1alpha1.Run, results []eviden
 		run.Status.Report.CheckRuns[c.ExternalID] = id
 	}
 	if run.Status.Issue > 0 {
-		id, err := r.GitHub.UpsertComment(ctx, spec.InstallationID, spec.Repository, run.Status.Issue, run.Status.Report.CommentID, report.Mark(run), report.Comment(run, results, r.now()))
+		id, err := r.GitHub.UpsertComment(ctx, spec.InstallationID, spec.Repository, run.Status.Issue, run.Status.Report.CommentID, report.Mark(run), report.Comment(whole, results, r.now()))
 		if err != nil {
 			errs = append(errs, fmt.Errorf("comment on #%d: %w", run.Status.Issue, err))
 		} else {
@@ -216,18 +219,18 @@ func (r *Reporter) write(ctx context.Context, before, run *v1alpha1.Run) error {
 	return nil
 }
 
-func (r *Reporter) results(ctx context.Context, run *v1alpha1.Run) ([]evidence.Suite, error) {
-	if r.Results == nil {
-		return nil, nil
+func (r *Reporter) shown(ctx context.Context, run *v1alpha1.Run) (*v1alpha1.Run, []evidence.Suite, error) {
+	if r.Shown == nil {
+		return run, nil, nil
 	}
-	return r.Results(ctx, run)
+	return r.Shown(ctx, run)
 }
 
 // endedSuites are the suites whose results there should be, and names those of results that are there.
 func endedSuites(run *v1alpha1.Run) []string {
 	var ended []string
 	for _, st := range run.Status.Suites {
-		if st.Outcome != "" && len(st.Attempts) > 0 {
+		if st.Outcome != "" && compact.HasAttempts(&st) {
 			ended = append(ended, st.Name)
 		}
 	}

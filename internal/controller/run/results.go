@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/compact"
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 	"github.com/w3evolutionsllc/conductor/internal/jobs"
@@ -54,16 +55,32 @@ func (c *results) drop(run types.UID) {
 // Results are what the suites of a Run showed, as far as they have ended: from memory or, after a restart, from the stack's agent and,
 // when that is gone, from the record. A suite that none of them knows is left out; the error is one of asking, which may pass.
 func (r *Reconciler) Results(ctx context.Context, run *v1alpha1.Run) ([]evidence.Suite, error) {
-	var all []evidence.Suite
 	source := &sources{r: r, run: run}
+	return source.suites(ctx), source.err
+}
+
+// Shown is a Run with the texts that it has left to its record, and the Results.
+func (r *Reconciler) Shown(ctx context.Context, run *v1alpha1.Run) (*v1alpha1.Run, []evidence.Suite, error) {
+	source := &sources{r: r, run: run}
+	suites := source.suites(ctx)
+	if compact.IsFolded(&run.Status) && source.pull(ctx) {
+		run = compact.Restore(run, source.record)
+	}
+	return run, suites, source.err
+}
+
+// suites are those that have ended.
+func (s *sources) suites(ctx context.Context) []evidence.Suite {
+	var all []evidence.Suite
+	r, run := s.r, s.run
 	for i := range run.Status.Suites {
 		st := &run.Status.Suites[i]
-		if st.Outcome == "" || len(st.Attempts) == 0 {
+		if st.Outcome == "" || !compact.HasAttempts(st) {
 			continue
 		}
 		full, ok := r.results.get(run.UID, st.Name)
 		if !ok {
-			if full, ok = source.suite(ctx, st); ok && !told(run) {
+			if full, ok = s.suite(ctx, st); ok && !told(run) {
 				r.results.put(run.UID, full)
 			}
 		}
@@ -72,7 +89,7 @@ func (r *Reconciler) Results(ctx context.Context, run *v1alpha1.Run) ([]evidence
 			all = append(all, full)
 		}
 	}
-	return all, source.err
+	return all
 }
 
 // told says whether the outcome is on GitHub: from then on results are asked for seldom and need not be held.
@@ -85,15 +102,22 @@ type sources struct {
 	r   *Reconciler
 	run *v1alpha1.Run
 
-	looked bool
-	agent  Agent
-	pulled bool
-	record []evidence.Suite
-	err    error
+	looked   bool
+	agent    Agent
+	pulled   bool
+	record   evidence.Result
+	unpulled error // why there is no record
+	err      error
 }
 
-// suite is what a suite showed: from the agent, else from the record.
+// suite is what a suite showed: from the agent, else from the record. Of a folded Run the record goes first, since its texts are there
+// as well.
 func (s *sources) suite(ctx context.Context, st *v1alpha1.SuiteStatus) (evidence.Suite, bool) {
+	if compact.IsFolded(&s.run.Status) {
+		if full, ok := s.recorded(ctx, st.Name); ok {
+			return full, true
+		}
+	}
 	if !s.looked {
 		s.looked = true
 		s.agent, s.err = s.r.findAgent(ctx, s.run)
@@ -106,24 +130,37 @@ func (s *sources) suite(ctx context.Context, st *v1alpha1.SuiteStatus) (evidence
 		}
 		s.err = err
 	}
-	if s.run.Status.Record == nil {
+	return s.recorded(ctx, st.Name)
+}
+
+// recorded is what the record has of a suite.
+func (s *sources) recorded(ctx context.Context, suite string) (evidence.Suite, bool) {
+	if !s.pull(ctx) {
 		return evidence.Suite{}, false
 	}
-	if !s.pulled {
-		s.pulled = true
-		var kept evidence.Result
-		if kept, s.err = s.r.Registry.Result(ctx, s.run.Spec.Repository, s.run.Name); failure.IsTerminal(s.err) {
-			s.r.Log.Warn("a record cannot be read again", "run", s.run.Name, "error", s.err)
-			s.err = nil // Nobody can wait for it.
-		}
-		s.record = kept.Suites
-	}
-	for _, full := range s.record {
-		if full.Name == st.Name {
+	for _, full := range s.record.Suites {
+		if full.Name == suite {
 			return full, true
 		}
 	}
 	return evidence.Suite{}, false
+}
+
+// pull reads the record, once, and reports whether it is there.
+func (s *sources) pull(ctx context.Context) bool {
+	if s.run.Status.Record == nil {
+		return false
+	}
+	if !s.pulled {
+		s.pulled = true
+		s.record, s.unpulled = s.r.Registry.Result(ctx, *s.run.Status.Record)
+	}
+	s.err = s.unpulled
+	if failure.IsTerminal(s.err) {
+		s.r.Log.Warn("a record cannot be read again", "run", s.run.Name, "error", s.err)
+		s.err = nil // Waiting would not help.
+	}
+	return s.unpulled == nil
 }
 
 // findAgent finds the agent of a Run that is no longer watched.
@@ -150,8 +187,8 @@ func (r *Reconciler) gather(ctx context.Context, run *v1alpha1.Run, st *v1alpha1
 	defer cancel()
 	state, err := agent.State(ctx, -1, 0)
 	cases := map[evidence.AttemptKey][]evidence.Case{}
-	attempts := make([]evidence.Attempt, 0, len(st.Attempts))
-	for _, a := range st.Attempts {
+	var attempts []evidence.Attempt
+	for _, a := range compact.Attempts(st) {
 		attempt := known(state, keyOf(st.Name, a))
 		if attempt == nil {
 			attempt = unseen(st.Name, a)

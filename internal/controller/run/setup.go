@@ -30,7 +30,7 @@ func Setup(mgr ctrl.Manager, r *Reconciler, rep *Reporter) error {
 	}}
 	r.agents = &stackAgents{agents: r.Agents, wake: r.stacks.wakeUp}
 	r.looks = &imageLooks{ask: r.Registry.ImageConfig, wake: r.stacks.wakeUp, now: r.now}
-	rep.Results = r.Results
+	rep.Shown = r.Shown
 	r.written = &written{}
 	rep.written = r.written
 	toRun := func(_ context.Context, o client.Object) []reconcile.Request {

@@ -1,42 +1,231 @@
 package run
 
 import (
-	"encoding/json"
+	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/runtime"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/compact"
+	"github.com/w3evolutionsllc/conductor/internal/evidence"
+	"github.com/w3evolutionsllc/conductor/internal/failure"
+	"github.com/w3evolutionsllc/conductor/internal/plan"
+	"github.com/w3evolutionsllc/conductor/internal/report"
+	"github.com/w3evolutionsllc/conductor/internal/settings"
 )
 
-func TestALargeStatusIsShortenedAndASmallOneIsLeftAlone(t *testing.T) {
-	small := v1alpha1.RunStatus{Suites: []v1alpha1.SuiteStatus{{Name: "a", Log: strings.Repeat("x", 8000) + "END"}}}
-	boundStatus(&small)
-	if got := small.Suites[0].Log; len(got) != 8003 {
-		t.Errorf("a log of 8,003 bytes was cut to %d", len(got))
+// recordedRun has failed, is recorded, and has everything that the record holds, too.
+func recordedRun() *v1alpha1.Run {
+	s := newState()
+	run := s.run
+	run.Name, run.Namespace, run.UID = "shop-1", "conductor", "uid-1"
+	run.Spec = v1alpha1.RunSpec{Repository: v1alpha1.Repository{ID: 1, Owner: "acme", Name: "shop"}, SHA: strings.Repeat("a", 40), Ref: "refs/heads/main", Issue: 12}
+	run.Status.Issue, run.Status.IssueSource, run.Status.Branch, run.Status.Namespace, run.Status.Keep = 12, "comment", "main", "stack-shop-1", "24h0m0s"
+	run.Status.Suites = []v1alpha1.SuiteStatus{{
+		Name: "e2e", Outcome: v1alpha1.OutcomeFailed, ExitCode: new(int32(1)), Shards: 1, Log: "the last words of e2e", StartedAt: s.micro(), FinishedAt: s.micro(),
+		Totals: &v1alpha1.TestTotals{Tests: 2, Passed: 1, Failed: 1}, Failures: []v1alpha1.TestFailure{{Name: "pays with a card", Message: "got 502"}},
+		Attempts: []v1alpha1.AttemptStatus{{Number: 1, Outcome: v1alpha1.OutcomeFailed, ExitCode: new(int32(1))}},
+	}}
+	run.Status.Images = []v1alpha1.ImageStatus{{Name: "web", Repository: "registry.example.com/acme/shop/web", Digest: someDigest, StartedAt: s.micro(), FinishedAt: s.micro()}}
+	run.Status.Services = []v1alpha1.ServiceStatus{{Name: "db", State: v1alpha1.ServiceStarting, Message: "It crashed 3 times\npanic: no disk"}}
+	s.finish(v1alpha1.OutcomeFailed, v1alpha1.ReasonTestsFailed, "Failed: e2e")
+	run.Status.Record = &v1alpha1.RecordStatus{Reference: "registry.example.com/records/acme/shop:shop-1", Digest: someDigest, Size: 1000}
+	s.done(v1alpha1.ConditionRecorded, v1alpha1.ReasonDone, "The record is kept")
+	run.Status.Report = &v1alpha1.ReportStatus{Final: true, CommentID: 7, Digest: report.Digest(run, []string{"e2e"})}
+	return run
+}
+
+func TestTextsLeaveARunOnceTheyAreRecordedAndReported(t *testing.T) {
+	fold := func(change func(*state)) bool {
+		s := newState()
+		s.run = recordedRun()
+		change(s)
+		s.leaveToRecord()
+		return s.run.Status.Suites[0].Log == ""
 	}
-	var large v1alpha1.RunStatus
-	for i := range 64 {
-		large.Suites = append(large.Suites, v1alpha1.SuiteStatus{Name: fmt.Sprint("suite", i), Log: strings.Repeat("ü", 4000) + "END"})
-		large.Images = append(large.Images, v1alpha1.ImageStatus{Name: fmt.Sprint("image", i), Log: strings.Repeat("y", 4096)})
+	for what, tc := range map[string]struct {
+		change func(*state)
+		want   bool
+	}{
+		"all is reported":                {func(*state) {}, true},
+		"the outcome is not reported":    {func(s *state) { s.status().Report.Final = false }, false},
+		"there was no report":            {func(s *state) { s.status().Report = nil }, false},
+		"the record is not":              {func(s *state) { s.status().Report.Digest = "of an earlier state" }, false},
+		"there is no record":             {func(s *state) { s.status().Record = nil }, false},
+		"the record could not be ended":  {func(s *state) { s.fail(v1alpha1.ConditionRecorded, v1alpha1.ReasonUnavailable, "no answer") }, false},
+		"the record is still being kept": {func(s *state) { s.begin(v1alpha1.ConditionRecorded, "Keeping the record") }, false},
+	} {
+		if got := fold(tc.change); got != tc.want {
+			t.Errorf("%s: the texts have left the Run: %t, want %t", what, got, tc.want)
+		}
 	}
-	for i := range 256 {
-		large.Services = append(large.Services, v1alpha1.ServiceStatus{Name: fmt.Sprint("service", i), Message: "WHY " + strings.Repeat("z", 2000)})
+}
+
+// What leaves the Run is nothing new to report, or each Run would be reported once more.
+func TestWhatLeavesARunIsNoNews(t *testing.T) {
+	run := recordedRun()
+	before := report.Digest(run, []string{"e2e"})
+	if !compact.Fold(&run.Status) {
+		t.Fatal("nothing was folded")
 	}
-	for i := range maxStackImages {
-		large.StackImages = append(large.StackImages, v1alpha1.StackImage{
-			Name: fmt.Sprintf("registry.example.com/acme/image-%d:1.2.3", i), Digest: someDigest, Problem: "WHY " + strings.Repeat("p", 500),
-		})
+	if report.Digest(run, []string{"e2e"}) != before {
+		t.Error("a Run has to be reported again because its texts are in the record")
 	}
-	boundStatus(&large)
-	data, err := json.Marshal(large)
-	if err != nil || len(data) > maxStatus {
-		t.Fatalf("%d bytes, %v", len(data), err)
+}
+
+// recordShelf is a registry with one record.
+type recordShelf struct {
+	Registry
+	result evidence.Result
+	err    error
+	asked  []v1alpha1.RecordStatus
+}
+
+func (r *recordShelf) Result(_ context.Context, record v1alpha1.RecordStatus) (evidence.Result, error) {
+	r.asked = append(r.asked, record)
+	return r.result, r.err
+}
+
+// comments keeps what was said last.
+type comments struct {
+	GitHub
+	comment string
+	check   v1alpha1.CheckRun
+}
+
+func (c *comments) UpsertComment(_ context.Context, _ int64, _ v1alpha1.Repository, _ int, id int64, _, body string) (int64, error) {
+	c.comment = body
+	return id, nil
+}
+
+func (c *comments) UpsertCheckRun(_ context.Context, _ int64, _ v1alpha1.Repository, _ int64, check v1alpha1.CheckRun) (int64, error) {
+	c.check = check
+	return 1, nil
+}
+
+// reportOf reports a Run whose stack has expired since it was folded; no memory of what it showed is left.
+func reportOf(t *testing.T, shelf *recordShelf) (*comments, error) {
+	t.Helper()
+	run := recordedRun()
+	shelf.result = resultOf(run, []evidence.Suite{{Name: "e2e", Outcome: "failed", Totals: &evidence.Totals{Tests: 2, Passed: 1, Failed: 1}, Cases: []evidence.Case{{Name: "pays with a card", Status: evidence.Failed, Message: "got 502"}}}})
+	if shelf.err != nil {
+		shelf.result = evidence.Result{}
 	}
-	if i := large.StackImages[63]; i.Digest != someDigest || !strings.HasPrefix(i.Problem, "WHY") {
-		t.Errorf("what an image was is lost: %+v", i)
+	compact.Fold(&run.Status)
+	s := &state{run: run, now: noon.Add(25 * time.Hour)}
+	s.fail(v1alpha1.ConditionStackKept, v1alpha1.ReasonExpired, "The stack was kept for 24h0m0s and is deleted")
+	run.Status.Namespace = ""
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
 	}
-	if !strings.HasSuffix(large.Suites[63].Log, "END") || !strings.HasPrefix(large.Services[255].Message, "WHY") {
-		t.Errorf("the wrong ends were kept: %q, %q", large.Suites[63].Log, large.Services[255].Message)
+	kube := fake.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(run).WithObjects(run).Build()
+	said := &comments{}
+	log := slog.New(slog.DiscardHandler)
+	r := &Reconciler{Registry: shelf, Log: log}
+	rep := &Reporter{Client: kube, GitHub: said, Shown: r.Shown, Log: log, Now: func() time.Time { return s.now }, written: &written{}}
+	_, err := rep.Reconcile(t.Context(), ctrl.Request{NamespacedName: client.ObjectKeyFromObject(run)})
+	left := &v1alpha1.Run{}
+	if err := kube.Get(t.Context(), client.ObjectKeyFromObject(run), left); err != nil {
+		t.Fatal(err)
+	}
+	if !compact.IsFolded(&left.Status) || left.Status.Suites[0].Log != "" {
+		t.Error("the report brought the texts back into the Run")
+	}
+	return said, err
+}
+
+func TestALaterReportHasTheTextsOfTheRecord(t *testing.T) {
+	shelf := &recordShelf{}
+	said, err := reportOf(t, shelf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"the last words of e2e", "pays with a card", "got 502", "panic: no disk", "It crashed 3 times"} {
+		if !strings.Contains(said.comment, want) {
+			t.Errorf("the comment has lost %q:\n%s", want, said.comment)
+		}
+	}
+	if !strings.Contains(said.check.Text, "the last words of e2e") || strings.Contains(said.comment, "could not be read again") {
+		t.Errorf("the check run: %s\nthe comment: %s", said.check.Text, said.comment)
+	}
+	if len(shelf.asked) != 1 || shelf.asked[0].Digest != someDigest {
+		t.Errorf("the record was read as %+v, want once and by its digest", shelf.asked)
+	}
+}
+
+func TestALaterReportSaysThatTheRecordIsGone(t *testing.T) {
+	said, err := reportOf(t, &recordShelf{err: failure.Terminalf(v1alpha1.ReasonNotFound, nil, "There is no such record")})
+	if err != nil || !strings.Contains(said.comment, "The record could not be read again") || !strings.Contains(said.comment, "1 of 2 tests failed") {
+		t.Errorf("%v\n%s", err, said.comment)
+	}
+}
+
+func TestALaterReportWaitsForARegistryThatIsAway(t *testing.T) {
+	said, err := reportOf(t, &recordShelf{err: errors.New("connection refused")})
+	if err == nil || said.comment != "" {
+		t.Errorf("a report with less text than before was made, and the error is %v", err)
+	}
+}
+
+func TestTheResultHasTheLogsOfAllSuitesThatEnded(t *testing.T) {
+	at := newState().micro()
+	got := withLogs([]v1alpha1.SuiteStatus{
+		{Name: "known", Outcome: v1alpha1.OutcomePassed, Log: "log 1"}, {Name: "lost", Outcome: v1alpha1.OutcomeError, Message: "evicted", Log: "log 2", Shards: 2, FinishedAt: at}, {Name: "never"},
+	}, []evidence.Suite{{Name: "known", Outcome: "passed", Totals: &evidence.Totals{Tests: 1}}})
+	want := []evidence.Suite{
+		{Name: "known", Outcome: "passed", Totals: &evidence.Totals{Tests: 1}, Log: "log 1"},
+		{Name: "lost", Outcome: "error", Message: "evicted", Shards: 2, Log: "log 2", FinishedAt: instant(at)},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// named is a registry that names images.
+type named struct{ Registry }
+
+func (named) Repository(repo v1alpha1.Repository, image string) string {
+	return strings.TrimSuffix("registry.example.com/"+repo.FullName()+"/"+image, "/")
+}
+
+func TestTheOutlineOfAPlanIsWhatTheRunWillList(t *testing.T) {
+	run := testRun("shop-1", "u")
+	run.Spec.Repository.Owner, run.Spec.Repository.Name = "acme", "shop"
+	p, err := plan.Make(plan.Input{Run: run, Settings: settings.Default(), Dir: checkout(t, map[string]string{
+		".conductor.yaml":       "version: 1\ntests:\n  e2e: {command: x, image: web, shards: 3, retry: 1}\nstack:\n  public: [{service: web, port: 80}]\n",
+		"docker-compose.qa.yml": "services:\n  web: {build: ./web, ports: [\"80\"]}\n  cache: {image: \"redis:7\"}\n  queue: {image: \"redis:7\"}\n",
+		"web/Dockerfile":        "FROM scratch\n",
+	})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &Reconciler{Registry: named{}}
+	got := r.outline(run, p)
+	want := compact.Plan{
+		Builds: []string{"web"}, Repository: "registry.example.com/acme/shop", Images: []string{"redis:7"}, Services: []string{"cache", "queue", "web"},
+		Addresses: map[string]string{"web": "kubectl -n stack-shop-1 port-forward service/web 80:80"}, Suites: []compact.Suite{{Name: "e2e", Shards: 3, Tries: 2}},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if err := r.checkSize(run, p); err != nil {
+		t.Error(err)
+	}
+	for i := range 300 {
+		p.Suites = append(p.Suites, plan.Suite{Name: fmt.Sprintf("s%062d", i)})
+	}
+	if err := r.checkSize(run, p); !failure.IsTerminal(err) || !strings.Contains(failure.Of(err).Sentence, "301 suites") {
+		t.Errorf("%v", err)
 	}
 }

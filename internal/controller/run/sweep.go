@@ -1,7 +1,6 @@
 package run
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -78,14 +77,23 @@ func (s *Sweeper) orphan(ctx context.Context, ns *corev1.Namespace) error {
 	return client.IgnoreNotFound(err)
 }
 
+// cachedRuns are all Runs as the cache has them. They are not copies, and are for reading only.
+func (s *Sweeper) cachedRuns(ctx context.Context) ([]v1alpha1.Run, error) {
+	var list v1alpha1.RunList
+	if err := s.Client.List(ctx, &list, client.InNamespace(s.Settings.Namespace), client.UnsafeDisableDeepCopy); err != nil {
+		return nil, fmt.Errorf("list runs: %w", err)
+	}
+	return list.Items, nil
+}
+
 // widows wakes the Runs that say their stack is kept while its namespace is gone, so that they say otherwise.
 func (s *Sweeper) widows(ctx context.Context, spaces []corev1.Namespace) error {
-	var list v1alpha1.RunList
-	if err := s.Client.List(ctx, &list, client.InNamespace(s.Settings.Namespace)); err != nil {
-		return fmt.Errorf("list runs: %w", err)
+	list, err := s.cachedRuns(ctx)
+	if err != nil {
+		return err
 	}
-	for i := range list.Items {
-		run := &list.Items[i]
+	for i := range list {
+		run := &list[i]
 		kept := meta.IsStatusConditionTrue(run.Status.Conditions, v1alpha1.ConditionStackKept)
 		if kept && !slices.ContainsFunc(spaces, func(ns corev1.Namespace) bool { return ns.Name == run.Status.Namespace }) {
 			s.stacks.wakeUp(run)
@@ -136,40 +144,4 @@ func (s *Sweeper) alive(ctx context.Context, name, uid string) (bool, error) {
 		return false, fmt.Errorf("get run %s: %w", name, err)
 	}
 	return string(run.UID) == uid, nil
-}
-
-// retire deletes finished Runs without a stack that are older than the retention or not among the newest of their repository.
-func (s *Sweeper) retire(ctx context.Context) error {
-	var list v1alpha1.RunList
-	if err := s.Client.List(ctx, &list, client.InNamespace(s.Settings.Namespace)); err != nil {
-		return fmt.Errorf("list runs: %w", err)
-	}
-	slices.SortFunc(list.Items, func(a, b v1alpha1.Run) int {
-		return cmp.Compare(b.CreationTimestamp.Unix(), a.CreationTimestamp.Unix())
-	})
-	seen := map[int64]int{}
-	for i := range list.Items {
-		run := &list.Items[i]
-		seen[run.Spec.Repository.ID]++
-		old := s.now().Sub(run.CreationTimestamp.Time) > s.Settings.Retention.Age.Duration
-		if !old && seen[run.Spec.Repository.ID] <= s.Settings.Retention.PerRepository {
-			continue
-		}
-		if run.DeletionTimestamp == nil && finished(run) {
-			if err := client.IgnoreNotFound(s.Client.Delete(ctx, run)); err != nil {
-				return fmt.Errorf("delete run %s: %w", run.Name, err)
-			}
-		}
-	}
-	return nil
-}
-
-// finished says whether a Run is told, or given up to be, and its stack is gone.
-func finished(run *v1alpha1.Run) bool {
-	reported, gone := false, false
-	for _, c := range run.Status.Conditions {
-		reported = reported || c.Type == v1alpha1.ConditionReported && c.Status != metav1.ConditionUnknown
-		gone = gone || c.Type == v1alpha1.ConditionStackKept && c.Status == metav1.ConditionFalse
-	}
-	return run.Status.Outcome != "" && reported && gone
 }

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/compact"
 	"github.com/w3evolutionsllc/conductor/internal/compose"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 	"github.com/w3evolutionsllc/conductor/internal/plan"
@@ -35,7 +37,7 @@ func (r *Reconciler) tests(ctx context.Context, s *state) error {
 		if err := r.prepare(ctx, s, t, st); err != nil {
 			return err
 		}
-		if !s.is(v1alpha1.ConditionStackReady) || len(st.Attempts) == 0 {
+		if !s.is(v1alpha1.ConditionStackReady) || !compact.HasAttempts(st) {
 			return nil
 		}
 		s.begin(v1alpha1.ConditionTestsPassed, "Running "+t.Name)
@@ -181,6 +183,7 @@ func (r *Reconciler) closeSuite(ctx context.Context, s *state, t plan.Suite, st 
 	r.results.put(s.run.UID, full)
 	describe(st, full)
 	st.ExitCode = worst.ExitCode
+	st.Reason = cmp.Or(st.Reason, brokenBy(st))
 	st.Log = r.suiteLog(ctx, t.Name, worst, agent, pods)
 	st.Outcome, st.FinishedAt = worst.Outcome, worst.FinishedAt
 	if worst.Message != "" {
@@ -203,6 +206,16 @@ func lastAttempts(st *v1alpha1.SuiteStatus) []v1alpha1.AttemptStatus {
 	return last
 }
 
+// brokenBy is the reason of the last shard that came to no result; a test whose Job is still to be ended goes before the others.
+func brokenBy(st *v1alpha1.SuiteStatus) (reason string) {
+	for _, a := range lastAttempts(st) {
+		if a.Outcome == v1alpha1.OutcomeError && a.Reason != "" && reason != v1alpha1.ReasonStuck {
+			reason = a.Reason
+		}
+	}
+	return reason
+}
+
 // worstAttempt is the one among them that the suite's outcome comes from.
 func worstAttempt(st *v1alpha1.SuiteStatus) v1alpha1.AttemptStatus {
 	return slices.MaxFunc(lastAttempts(st), func(a, b v1alpha1.AttemptStatus) int { return rank(a.Outcome) - rank(b.Outcome) })
@@ -223,13 +236,8 @@ func (r *Reconciler) conclude(s *state) {
 			failed = append(failed, st.Name)
 		default:
 			broken = append(broken, st.Message)
-			for _, a := range lastAttempts(&st) {
-				if a.Outcome == v1alpha1.OutcomeError && a.Reason != "" {
-					reason = a.Reason
-				}
-				if reason == v1alpha1.ReasonStuck { // For people a test that could not even be ended took too long.
-					reason = v1alpha1.ReasonTimeout
-				}
+			if reason = cmp.Or(st.Reason, reason); reason == v1alpha1.ReasonStuck {
+				reason = v1alpha1.ReasonTimeout // For people a test that could not even be ended took too long.
 			}
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/tools/cache"
+	ctrlcache "sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
@@ -78,7 +79,7 @@ func (s *stackPods) watch(ctx context.Context, run *v1alpha1.Run) (*podWatch, er
 	if _, err := s.kube.CoreV1().Pods(ns).List(ctx, metav1.ListOptions{Limit: 1}); err != nil {
 		return nil, fmt.Errorf("list the pods of %s: %w", ns, err)
 	}
-	w := &podWatch{factory: informers.NewSharedInformerFactoryWithOptions(s.kube, 0, informers.WithNamespace(ns)), stop: make(chan struct{})}
+	w := &podWatch{factory: informers.NewSharedInformerFactoryWithOptions(s.kube, 0, informers.WithNamespace(ns), informers.WithTransform(ctrlcache.TransformStripManagedFields())), stop: make(chan struct{})}
 	w.pods = w.factory.Core().V1().Pods().Informer()
 	key := run.DeepCopy()
 	wake := func() { s.wakeUp(key) }

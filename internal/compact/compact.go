@@ -1,0 +1,170 @@
+// Package compact keeps Runs small. It shortens a status until its Run fits into 64 KiB, leaves to the record what the record holds,
+// and refuses a plan whose Run could not be made to fit. It is pure.
+package compact
+
+import (
+	"encoding/json"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+)
+
+const (
+	// MaxRun is how large a Run may be in bytes, as JSON. A thousand Runs then fit into etcd and into an informer's memory.
+	MaxRun = 64 << 10
+	// metadata is kept free for names, labels and the API server's managed fields. The lists of a status are atomic: they have no
+	// managed fields for each entry.
+	metadata = 5 << 10
+	// cancel is kept free in a Run that may still be canceled: its reason has at most 1,024 characters.
+	cancel = 2 << 10
+	// reportMessage is kept free for why a report could not be brought to GitHub.
+	reportMessage = 1 << 10
+)
+
+// room is how large the status of a Run may be in bytes.
+func room(run *v1alpha1.Run) int {
+	left := MaxRun - metadata - size(run.Spec)
+	if run.Spec.Cancel == nil {
+		left -= cancel
+	}
+	return left
+}
+
+// Fits reports whether a Run is within its bound.
+func Fits(run *v1alpha1.Run) bool { return statusSize(run) <= room(run) }
+
+// statusSize is how large a status is with everything that the reporter may add to it, which writes without asking.
+func statusSize(run *v1alpha1.Run) int {
+	st := run.Status
+	report := v1alpha1.ReportStatus{CheckRuns: map[string]int64{run.Name: maxID}, CommentID: maxID, Digest: string(make([]byte, 64)), Final: true}
+	for i := range st.Suites {
+		report.CheckRuns[run.Name+"/"+st.Suites[i].Name] = maxID
+	}
+	if st.Report != nil {
+		report.Message, report.Digest = st.Report.Message, st.Report.Digest
+	}
+	st.Report = &report
+	return size(st) + max(0, reportMessage-len(report.Message))
+}
+
+// maxID is the longest id of GitHub's that room is kept for.
+const maxID = 999_999_999_999_999
+
+// size is that of the JSON in bytes; there is nothing in a Run that JSON has no word for.
+func size(v any) int {
+	data, _ := json.Marshal(v)
+	return len(data)
+}
+
+// steps shorten a status, the mildest first: texts, attempts that others followed or whose suite has ended, times, what the record says
+// better.
+var steps = []func(*v1alpha1.RunStatus){
+	texts(8192), texts(2048), texts(512), foldFollowed, texts(128), foldEnded, dropTimes, texts(48), dropMessages, dropDetails,
+}
+
+// Bound shortens a Run's status, all texts alike, until the Run is small enough, and reports whether it is. Logs keep their end,
+// sentences their beginning. A small status is left as it is.
+func Bound(run *v1alpha1.Run) bool {
+	for _, shorten := range steps {
+		shorten(&run.Status)
+		if Fits(run) {
+			return true
+		}
+	}
+	return false
+}
+
+// texts cuts every text to so many bytes, and to what the API server takes. The sentence of the Run and those of the stages are what
+// people come for, and stay longer than the rest.
+func texts(most int) func(*v1alpha1.RunStatus) {
+	return func(st *v1alpha1.RunStatus) {
+		sentence := max(most, 192)
+		st.Message = head(st.Message, min(sentence, 4096))
+		for i := range st.Conditions {
+			st.Conditions[i].Message = head(st.Conditions[i].Message, min(sentence, 2048))
+		}
+		for i := range st.Suites {
+			suiteTexts(&st.Suites[i], most)
+		}
+		for i := range st.Images {
+			st.Images[i].Log = tail(st.Images[i].Log, most)
+		}
+		for i := range st.Services {
+			st.Services[i].Message = head(st.Services[i].Message, min(most, 2048))
+			st.Services[i].URLProblem = head(st.Services[i].URLProblem, min(most, 2048))
+		}
+		for i := range st.StackImages {
+			st.StackImages[i].Problem = head(st.StackImages[i].Problem, min(most, 512))
+		}
+		for i := range st.Notes {
+			st.Notes[i] = head(st.Notes[i], min(most, 512))
+		}
+	}
+}
+
+// suiteTexts cuts the texts of a suite. Failures and problems become fewer, too.
+func suiteTexts(st *v1alpha1.SuiteStatus, most int) {
+	st.Log, st.Message = tail(st.Log, most), head(st.Message, min(most, 2048))
+	st.Failures = st.Failures[:min(len(st.Failures), most/48-1, 10)]
+	for i := range st.Failures {
+		f := &st.Failures[i]
+		f.Name, f.File, f.Message = head(f.Name, min(most, 512)), head(f.File, min(most, 512)), head(f.Message, min(most, 1024))
+	}
+	st.Problems = st.Problems[:min(len(st.Problems), max(1, most/48-1), 10)]
+	for i := range st.Problems {
+		st.Problems[i] = head(st.Problems[i], min(most, 512))
+	}
+	for i := range st.Attempts {
+		st.Attempts[i].Message = head(st.Attempts[i].Message, min(most, 1024))
+	}
+}
+
+// dropTimes leaves out when images and attempts began and ended, and the names of Jobs that are done.
+func dropTimes(st *v1alpha1.RunStatus) {
+	for i := range st.Images {
+		if img := &st.Images[i]; img.Digest != "" {
+			img.Job, img.StartedAt, img.FinishedAt = "", nil, nil
+		}
+	}
+	for i := range st.Suites {
+		for j := range st.Suites[i].Attempts {
+			a := &st.Suites[i].Attempts[j]
+			if a.CreatedAt = nil; a.Outcome != "" {
+				a.StartedAt, a.FinishedAt = nil, nil
+			}
+		}
+	}
+}
+
+// dropMessages leaves out what services wait for, why suites ended as they did, and the notes. Of an image that could not be
+// looked up it leaves that and not why. The message of the Run says what ended it.
+func dropMessages(st *v1alpha1.RunStatus) {
+	for i := range st.Conditions {
+		st.Conditions[i].Message = head(st.Conditions[i].Message, 40)
+	}
+	for i := range st.Services {
+		st.Services[i].Message, st.Services[i].URLProblem = "", head(st.Services[i].URLProblem, 24)
+	}
+	for i := range st.StackImages {
+		st.StackImages[i].Problem = head(st.StackImages[i].Problem, len(ellipsis))
+	}
+	for i := range st.Suites {
+		s := &st.Suites[i]
+		s.Message, s.Log, s.Failures, s.Problems = "", "", nil, nil
+		for j := range s.Attempts {
+			s.Attempts[j].Message = ""
+		}
+	}
+	for i := range st.Images {
+		st.Images[i].Log = ""
+	}
+	st.Notes = nil
+}
+
+// dropDetails leaves of suites that have ended their outcome: when they began and ended and what their tests showed is in the record.
+func dropDetails(st *v1alpha1.RunStatus) {
+	for i := range st.Suites {
+		if s := &st.Suites[i]; s.Outcome != "" {
+			s.StartedAt, s.FinishedAt, s.Totals, s.NewlyFailing, s.NewlyFixed = nil, nil, nil, nil, nil
+		}
+	}
+}
