@@ -234,7 +234,7 @@ func plannedObjects(r *v1alpha1.Run, p *run.Plan, stack *compose.Stack) ([]clien
 	}
 	objects = append(objects, jobs.Namespace(r, len(stack.Allowed) > 0), jobs.RoleBinding(r, set.ServiceAccount, set.Namespace))
 	objects = append(append(objects, limits...), fence, jobs.AgentBinding(r))
-	objects = append(objects, jobs.Agent(r, "CONDUCTOR", "")...)
+	objects = append(objects, jobs.Agent(r, jobs.AgentInput{Image: "CONDUCTOR"})...)
 	objects = append(objects, stack.Objects()...)
 	for _, s := range p.Suites {
 		image := s.Image

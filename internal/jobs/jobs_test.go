@@ -102,7 +102,9 @@ func objects(t *testing.T) map[string][]client.Object {
 				},
 			}),
 		},
-		"agent": append([]client.Object{AgentBinding(run), AgentSecret(run, "c", "w")}, Agent(run, own, PullSecretName(run))...),
+		"agent": append([]client.Object{AgentBinding(run), AgentSecret(run, tokens)}, Agent(run, AgentInput{Image: own, PullSecret: PullSecretName(run)})...),
+		"agent-source": append([]client.Object{SourceSecret(sourced, []byte(`{"auths":{}}`))},
+			Agent(sourced, AgentInput{Image: own, Source: true, Credential: true, Insecure: true})...),
 		"stack": append([]client.Object{Namespace(run, false), RoleBinding(run, "conductor", "conductor-system")}, must[[]client.Object](t)(Limits(run))...),
 		"network": append(
 			append([]client.Object{must[client.Object](t)(Fence(run, []string{"203.0.113.0/24:443", "0.0.0.0/0", "169.254.7.0/24"}))}, Wall(open, []string{"ingress-nginx"})...),

@@ -100,7 +100,7 @@ func configFile(t *testing.T, auths map[string]string) string {
 	return file
 }
 
-func open(t *testing.T, o Options) *Registry {
+func open(t testing.TB, o Options) *Registry {
 	t.Helper()
 	r, err := New(o)
 	if err != nil {

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
-	"syscall"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
@@ -15,18 +13,29 @@ import (
 // checkout reads the repository's files at the Run's SHA and plans the Run. After a restart it reads them again: the
 // same commit makes the same plan.
 func (r *Reconciler) checkout(ctx context.Context, s *state) error {
-	if s.plan = r.plans.get(s.run.UID); s.plan != nil {
+	if s.plan = r.plans.get(s.run.UID); s.plan != nil && !s.open(v1alpha1.ConditionCheckedOut) {
 		return nil
 	}
 	if s.open(v1alpha1.ConditionCheckedOut) {
 		s.begin(v1alpha1.ConditionCheckedOut, "Reading "+ConfigFile+" and the compose files at "+short(s.run.Spec.SHA))
 	}
-	plan, err := r.readPlan(ctx, s.run)
+	plan, err := r.planOf(ctx, s.run)
+	if errors.Is(err, errWaiting) {
+		// Others go first, for as long as they take: that is no fault of this stage, whose deadline does not count it.
+		wait := failure.Of(err)
+		if s.open(v1alpha1.ConditionCheckedOut) {
+			s.begin(v1alpha1.ConditionCheckedOut, wait.Sentence)
+		}
+		s.lookAgain(wait.After)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
-	r.plans.put(s.run.UID, plan)
 	s.plan = plan
+	if s.status().Source == nil && plan.Files != nil {
+		s.status().Source = plan.Files.Source // The reconcile that made it may not have been noted.
+	}
 	for _, b := range plan.Builds {
 		image(s.status(), b.Name)
 	}
@@ -47,24 +56,30 @@ func (r *Reconciler) checkout(ctx context.Context, s *state) error {
 	return nil
 }
 
-func (r *Reconciler) readPlan(ctx context.Context, run *v1alpha1.Run) (*Plan, error) {
-	dir, err := os.MkdirTemp(r.Dir, "checkout-")
-	if err != nil {
-		return nil, failure.Transientf(v1alpha1.ReasonDiskFull, err, "Conductor has no room for the checkout")
+// planOf is the plan of a Run, which is made when it is not there.
+func (r *Reconciler) planOf(ctx context.Context, run *v1alpha1.Run) (*Plan, error) {
+	if plan := r.plans.get(run.UID); plan != nil {
+		return plan, nil
 	}
-	err = r.GitHub.Checkout(ctx, run.Spec.InstallationID, run.Spec.Repository, run.Spec.SHA, dir)
+	plan, err := r.readPlan(ctx, run)
 	if err != nil {
-		_ = os.RemoveAll(dir)
-		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-			return nil, failure.Transientf(v1alpha1.ReasonDiskFull, err, "Conductor has no room for the checkout")
-		}
-		return nil, fmt.Errorf("check out %s at %s: %w", run.Spec.Repository.FullName(), run.Spec.SHA, err)
-	}
-	plan, err := NewPlan(dir, run.Spec.Suites, r.bounds(run))
-	if err != nil {
-		_ = os.RemoveAll(dir)
 		return nil, err
 	}
+	r.plans.put(run.UID, plan)
+	return plan, nil
+}
+
+func (r *Reconciler) readPlan(ctx context.Context, run *v1alpha1.Run) (*Plan, error) {
+	files, err := r.fetchSource(ctx, run)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := NewPlan(files.Dir, run.Spec.Suites, r.bounds(run))
+	if err != nil {
+		files.Close()
+		return nil, err
+	}
+	plan.Files = files
 	return plan, nil
 }
 

@@ -17,6 +17,9 @@ import (
 // finalizeDeadline is how long a deleted Run waits for its namespace to go before it lets go of it and says so.
 const finalizeDeadline = 10 * time.Minute
 
+// sourceDeadline is how long it waits for a registry that does not delete its source artifact. It is shorter than what helm uninstall has.
+const sourceDeadline = time.Minute
+
 // finalize removes everything that a deleted Run made, then lets the Run go.
 func (r *Reconciler) finalize(ctx context.Context, run *v1alpha1.Run) (ctrl.Result, error) {
 	if !controllerutil.ContainsFinalizer(run, v1alpha1.Finalizer) {
@@ -35,6 +38,11 @@ func (r *Reconciler) finalize(ctx context.Context, run *v1alpha1.Run) (ctrl.Resu
 		return ctrl.Result{RequeueAfter: time.Second}, nil
 	case err != nil || ns != nil:
 		r.Log.Error("a deleted run lets go of its namespace, which did not go away", "run", run.Name, "after", finalizeDeadline, "why", whyStuck(ns, err))
+	}
+	if err := r.deleteSource(ctx, run); err != nil && r.now().Sub(run.DeletionTimestamp.Time) < sourceDeadline {
+		return ctrl.Result{}, err
+	} else if err != nil {
+		r.Log.Error("a deleted run leaves its source artifact behind", "run", run.Name, "after", sourceDeadline, "error", err)
 	}
 	before := run.DeepCopy()
 	controllerutil.RemoveFinalizer(run, v1alpha1.Finalizer)

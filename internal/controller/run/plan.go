@@ -39,6 +39,8 @@ type Plan struct {
 	Notes []string
 	// Dir holds the checkout.
 	Dir string
+	// Files is the checkout that Dir is in; nil where it is not Conductor's own.
+	Files *Checkout
 }
 
 // Build is one image to build.
@@ -315,14 +317,14 @@ func (c *planCache) put(uid types.UID, p *Plan) {
 	c.plans[uid] = p
 }
 
-// drop forgets a plan and removes its checkout.
+// drop releases a plan and removes its checkout.
 func (c *planCache) drop(uid types.UID) {
 	c.mu.Lock()
 	p := c.plans[uid]
 	delete(c.plans, uid)
 	c.mu.Unlock()
-	if p != nil {
-		_ = os.RemoveAll(p.Dir)
+	if p != nil && p.Files != nil {
+		p.Files.Close()
 	}
 }
 

@@ -142,7 +142,13 @@ func (r *Reconciler) namespace(ctx context.Context, s *state, stack *compose.Sta
 	if err := r.createAgentSecret(ctx, s.run); err != nil {
 		return err
 	}
-	objects := append(jobs.Agent(s.run, r.Settings.Image, r.pullSecret(s.run)), stack.Shared...)
+	source := mountsSource(stack)
+	if source {
+		if err := r.createSourceSecret(ctx, s.run); err != nil {
+			return err
+		}
+	}
+	objects := append(jobs.Agent(s.run, r.agentInput(s.run, source)), stack.Shared...)
 	objects = append(objects, r.public(s)...)
 	for _, svc := range stack.Services {
 		objects = append(objects, svc.Objects...)
