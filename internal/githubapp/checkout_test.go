@@ -282,9 +282,12 @@ func TestTheErrorsOfAVisitorAreItsOwn(t *testing.T) {
 		visit func(source.File, io.Reader) error
 		want  error
 	}{
-		"at once":    {data, func(source.File, io.Reader) error { return full }, full},
-		"after some": {data, func(_ source.File, in io.Reader) error { _, err := io.CopyN(io.Discard, in, 10); return errors.Join(err, full) }, full},
-		"cut short":  {data[:len(data)-20], func(_ source.File, in io.Reader) error { _, err := io.Copy(io.Discard, in); return err }, io.ErrUnexpectedEOF},
+		"at once": {data, func(source.File, io.Reader) error { return full }, full},
+		"after some": {data, func(_ source.File, in io.Reader) error {
+			_, err := io.CopyN(io.Discard, in, 10)
+			return errors.Join(err, full)
+		}, full},
+		"cut short": {data[:len(data)-20], func(_ source.File, in io.Reader) error { _, err := io.Copy(io.Discard, in); return err }, io.ErrUnexpectedEOF},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := &archiveReader{sha: sha, visit: c.visit, maxBytes: testBytes, maxEntries: testEntries, maxNames: testNames}

@@ -76,6 +76,9 @@ func objects(t *testing.T) map[string][]client.Object {
 	public := Public{Run: run, Service: "web", Port: 8080, Host: "{service}-{run}.qa.example.com"}
 	open := testRun()
 	open.Status.Services = []v1alpha1.ServiceStatus{{Name: "redis"}, {Name: "web", URL: "https://web.example.com"}}
+	sourced := testRun()
+	sourced.Status.Source = &v1alpha1.SourceStatus{Reference: "registry.example.com/sources/acme/shop:shop-1", Digest: "sha256:5"}
+	tokens := evidence.AgentTokens{Conductor: "c", Wrapper: "w", Source: "s"}
 	return map[string][]client.Object{
 		"kaniko":       {must[*batchv1.Job](t)(Kaniko(kanikoInput(t)))},
 		"kaniko-plain": {must[*batchv1.Job](t)(Kaniko(plain)), must[*batchv1.Job](t)(Kaniko(inline))},

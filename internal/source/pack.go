@@ -21,6 +21,9 @@ const offsetKey = "CONDUCTOR.offset"
 // records rounded up to a block, a header for the file, and the content rounded up. The records have fewer than 512 bytes beside the name.
 const entryRoom = 5 * 512
 
+// bufferSize is how much of a file's content is in memory, in bytes.
+const bufferSize = 64 << 10
+
 // tarEnd is what ends a tar.
 const tarEnd = 2 * 512
 
@@ -36,13 +39,15 @@ type Packer struct {
 	out  io.WriteCloser
 	gzip *gzip.Writer
 	tar  *tar.Writer
+	// buffer is for copying, so that a file does not cost one.
+	buffer []byte
 	// used is what the current layer has, in bytes before compression.
 	used int64
 }
 
 // NewPacker makes a Packer. It writes to what next gives and closes that before it asks for the next one.
 func NewPacker(sha string, next func() (io.WriteCloser, error)) *Packer {
-	return &Packer{next: next, index: Index{SHA: sha}, max: MaxLayer}
+	return &Packer{next: next, index: Index{SHA: sha}, max: MaxLayer, buffer: make([]byte, bufferSize)}
 }
 
 // Add adds a file with its path, mode, size and target. A file that fits into one layer is in one.
@@ -89,11 +94,8 @@ func (p *Packer) addContent(f *File, content io.Reader) error {
 		if err := p.tar.WriteHeader(h); err != nil {
 			return err
 		}
-		if _, err := io.CopyN(p.tar, content, piece); err != nil {
-			if errors.Is(err, io.EOF) {
-				err = io.ErrUnexpectedEOF
-			}
-			return err
+		if n, err := io.CopyBuffer(p.tar, io.LimitReader(content, piece), p.buffer); err != nil || n != piece {
+			return cmp.Or(err, io.ErrUnexpectedEOF)
 		}
 		p.used += overhead + piece
 		if offset += piece; offset == f.Size {

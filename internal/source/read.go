@@ -35,7 +35,7 @@ func (a *Artifact) Read(visit func(File, io.Reader) error) error {
 		}
 		files[f.Layer][f.Path] = f
 	}
-	c := &cursor{artifact: a, number: -1}
+	c := &cursor{artifact: a, number: -1, buffer: make([]byte, bufferSize)}
 	defer c.close()
 	for _, number := range slices.Sorted(maps.Keys(files)) {
 		if err := c.readLayer(number, files[number], visit); err != nil {
@@ -53,6 +53,8 @@ type cursor struct {
 	body     io.ReadCloser
 	plain    io.Reader
 	tar      *tar.Reader
+	// buffer is for WriteTo, so that a file does not cost one.
+	buffer []byte
 }
 
 // readLayer visits the files that begin in a layer.
@@ -152,6 +154,23 @@ func (p *pieces) Read(b []byte) (int, error) {
 		}
 		if err := p.next(); err != nil {
 			return 0, err
+		}
+	}
+}
+
+// WriteTo implements io.WriterTo.
+func (p *pieces) WriteTo(w io.Writer) (written int64, err error) {
+	for {
+		n, err := p.Read(p.cursor.buffer)
+		m, werr := w.Write(p.cursor.buffer[:n])
+		written += int64(m)
+		switch {
+		case werr != nil:
+			return written, werr
+		case errors.Is(err, io.EOF):
+			return written, nil
+		case err != nil:
+			return written, err
 		}
 	}
 }

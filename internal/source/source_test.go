@@ -235,7 +235,9 @@ func TestADamagedArtifactIsNotRead(t *testing.T) {
 }
 
 func TestAnIndexIsChecked(t *testing.T) {
-	file := func(path, mode string) string { return fmt.Sprintf(`{"path":%q,"mode":%q,"size":0,"layer":0}`, path, mode) }
+	file := func(path, mode string) string {
+		return fmt.Sprintf(`{"path":%q,"mode":%q,"size":0,"layer":0}`, path, mode)
+	}
 	many := strings.Repeat("x", MaxPath)
 	for name, text := range map[string]string{
 		"no JSON":          "x",

@@ -189,7 +189,7 @@ func (o Options) ask(ctx context.Context, of string) (io.ReadCloser, error) {
 
 // unpack writes a tar into a directory, which is empty.
 func unpack(in io.Reader, dir string, limit int64) (n copied, err error) {
-	tree, err := source.OpenTree(dir, source.Room{Content: limit, File: limit, Entries: maxNames})
+	tree, err := source.OpenTree(dir, source.Room{Content: limit + maxNames, File: limit, Entries: maxNames})
 	if err != nil {
 		return n, err
 	}
@@ -205,12 +205,14 @@ func unpack(in io.Reader, dir string, limit int64) (n copied, err error) {
 		if n.files++; n.files > source.MaxEntries {
 			return n, fmt.Errorf("%w: there are more than %d", errFinal, source.MaxEntries)
 		}
-		if err := put(tree, h, files); errors.Is(err, source.ErrRoom) {
+		if n.bytes += h.Size; n.bytes > limit {
 			return n, fmt.Errorf("%w: they have more than %d bytes, which is what the operator lets a stack mount", errFinal, limit)
+		}
+		if err := put(tree, h, files); errors.Is(err, source.ErrRoom) {
+			return n, fmt.Errorf("%w: %w", errFinal, err)
 		} else if err != nil {
 			return n, err
 		}
-		n.bytes += h.Size
 	}
 	if err := tree.Finish(); err != nil {
 		return n, err
