@@ -93,7 +93,7 @@ func writeFileTo(out *tar.Writer, f source.File, content io.Reader) error {
 	return nil
 }
 
-// patientWriter bounds the time that a reader may stand still.
+// patientWriter bounds the time that a reader may take nothing.
 type patientWriter struct {
 	out  io.Writer
 	conn *http.ResponseController

@@ -202,7 +202,7 @@ func TestAnAgentWithoutASourceHasNone(t *testing.T) {
 	}
 }
 
-// What is away for a moment is asked for again, from the beginning; what will not come is said at once.
+// What is away for a moment is asked for again, from the beginning; what will not come is reported at once.
 func TestFilesComeWholeOrNotAtAll(t *testing.T) {
 	away := failure.Transientf("", errors.New("refused"), "The registry r.example did not answer")
 	denied := failure.Terminalf("", nil, "The registry r.example does not let Conductor see it; it was asked with the credential in /registry/config.json")

@@ -50,7 +50,7 @@ func (c *Client) Archive(ctx context.Context, installation int64, repo v1alpha1.
 		return err
 	}
 	if a.skipped > 0 {
-		c.log.Info("An archive has what is no file, no directory and no link; it is left out",
+		c.log.Info("An archive has entries that are neither files nor directories nor links; they are left out",
 			"repository", repo.FullName(), "sha", sha, "count", a.skipped)
 	}
 	return a.explain(s, broken)

@@ -127,6 +127,17 @@ func BenchmarkSource(b *testing.B) {
 	}
 }
 
+// BenchmarkSmallSource pushes a repository of the usual size, which is what a run waits for.
+func BenchmarkSmallSource(b *testing.B) {
+	d := startDaemon(b)
+	r := open(b, Options{Host: d.host, Insecure: true})
+	for i := 0; b.Loop(); i++ {
+		if _, err := r.PushSource(b.Context(), shop, fmt.Sprintf("shop-%d", i), sampleAnnotations, fill(sizes(100, 4000)...)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 func pushAndRead(t testing.TB, all []int64, most uint64) {
 	d := startDaemon(t)
 	r := open(t, Options{Host: d.host, Insecure: true})
@@ -148,7 +159,7 @@ func pushAndRead(t testing.TB, all []int64, most uint64) {
 	}
 }
 
-// A push that breaks off leaves no tag, and its error is of whoever broke it off.
+// A push that breaks off leaves no tag, and its error names who broke it off.
 func TestAPushThatBreaksOff(t *testing.T) {
 	s := newServer(t)
 	r := open(t, Options{Host: s.host(), Insecure: true})

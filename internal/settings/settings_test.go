@@ -20,7 +20,8 @@ func TestTheLeastFileGetsTheDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.Keep.Default.Duration != 24*time.Hour || s.Builds.Namespace != "conductor-builds" || s.GitHub.APIURL != "https://api.github.com" {
+	if s.Keep.Default.Duration != 24*time.Hour || s.Builds.Namespace != "conductor-builds" || s.GitHub.APIURL != "https://api.github.com" ||
+		s.Checkouts.Bytes() != 4<<30 || s.Registry.Sources != "sources" {
 		t.Errorf("defaults are lost: %+v", s)
 	}
 	if c := s.Ceilings(); c.KeepMax != s.Keep.Max || c.KeepForever || len(c.Allow) > 0 {
@@ -42,6 +43,9 @@ func TestEveryProblemIsNamed(t *testing.T) {
 		{"tags", "triggers: {tags: ['[']}", "not a pattern"},
 		{"registry type", "registry: {type: ftp, host: x}", "registry.type"},
 		{"duration", "runTimeout: 0s", "runTimeout"},
+		{"checkouts", "checkouts: {sizeLimit: 100Mi}", `checkouts.sizeLimit "100Mi" is not a Kubernetes quantity of at least 160Mi`},
+		{"checkouts without a number", "checkouts: {sizeLimit: much}", `checkouts.sizeLimit "much"`},
+		{"one place for two things", "registry: {host: x, records: kept, sources: kept}", `registry.sources and registry.records are both "kept"`},
 	} {
 		text := least
 		if strings.HasPrefix(tc.add, "registry") {

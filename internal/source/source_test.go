@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -368,4 +369,37 @@ func TestNoLinkOfATreeLeadsOutside(t *testing.T) {
 	if diff := cmp.Diff([]string{"gone", "in"}, links); diff != "" || err != nil || tree.Skipped != 4 {
 		t.Errorf("links, %v, %d skipped (-want +got):\n%s", err, tree.Skipped, diff)
 	}
+}
+
+// The index of the largest commit that is taken is what a fetch holds in memory.
+func TestTheLargestIndexHasABound(t *testing.T) {
+	heap := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	var b bytes.Buffer
+	x := &Index{SHA: strings.Repeat("1", 40)}
+	for i := range MaxEntries {
+		path := fmt.Sprintf("%06d", i)
+		x.Files = append(x.Files, File{Path: path + strings.Repeat("p", MaxNames/MaxEntries-len(path)), Mode: ModeFile, Size: 1000, Blob: strings.Repeat("b", 40), Layer: 1})
+	}
+	if err := x.Write(&b); err != nil {
+		t.Fatal(err)
+	}
+	x = nil
+	data := b.Bytes()
+	before := heap()
+	read, err := ReadIndex(bytes.NewReader(data), nil)
+	if err != nil || len(read.Files) != MaxEntries {
+		t.Fatalf("%d files, %v", len(read.Files), err)
+	}
+	held := heap() - before
+	t.Logf("%d files take %d KiB", len(read.Files), held>>10)
+	if held > 40<<20 {
+		t.Errorf("%d MiB", held>>20)
+	}
+	runtime.KeepAlive(read)
+	runtime.KeepAlive(data)
 }

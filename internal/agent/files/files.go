@@ -55,7 +55,7 @@ type Options struct {
 const (
 	firstPause = 250 * time.Millisecond
 	lastPause  = 5 * time.Second
-	// still is how long an answer may stand still.
+	// still is how long an answer may go without a byte.
 	still = time.Minute
 	// maxNames bounds what directories and names may take on disk, in bytes.
 	maxNames = 512 << 20
@@ -175,16 +175,16 @@ func (o Options) ask(ctx context.Context, of string) (io.ReadCloser, error) {
 	}
 	defer res.Body.Close()
 	text, _ := io.ReadAll(io.LimitReader(res.Body, maxSentence))
-	said := strings.TrimSpace(string(text))
+	reason := strings.TrimSpace(string(text))
 	switch res.StatusCode {
 	case http.StatusNotFound:
 		return nil, fmt.Errorf("%w: the commit does not have them", errFinal)
 	case http.StatusFailedDependency:
-		return nil, fmt.Errorf("%w: %s", errFinal, said)
+		return nil, fmt.Errorf("%w: %s", errFinal, reason)
 	case http.StatusUnauthorized, http.StatusBadRequest:
-		return nil, fmt.Errorf("%w: the stack's agent refuses to send them: %s", errFinal, said)
+		return nil, fmt.Errorf("%w: the stack's agent refuses to send them: %s", errFinal, reason)
 	}
-	return nil, fmt.Errorf("the stack's agent answers %d: %s", res.StatusCode, said)
+	return nil, fmt.Errorf("the stack's agent answers %d: %s", res.StatusCode, reason)
 }
 
 // unpack writes a tar into a directory, which is empty.

@@ -21,7 +21,7 @@ func (r *Reconciler) checkout(ctx context.Context, s *state) error {
 	}
 	plan, err := r.planOf(ctx, s.run)
 	if errors.Is(err, errWaiting) {
-		// Others go first, for as long as they take: that is no fault of this stage, whose deadline does not count it.
+		// Others go first, for as long as they take: that is not a fault of this stage, and its deadline does not count it.
 		wait := failure.Of(err)
 		if s.open(v1alpha1.ConditionCheckedOut) {
 			s.begin(v1alpha1.ConditionCheckedOut, wait.Sentence)

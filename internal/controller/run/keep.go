@@ -168,7 +168,7 @@ func (r *Reconciler) dropSource(ctx context.Context, s *state) {
 // sourceAgain is when a source artifact that could not be deleted is tried again.
 const sourceAgain = 5 * time.Minute
 
-// deleteSource deletes the source artifact of a Run. A registry that lets nothing be deleted is noted in the log once, and is no error.
+// deleteSource deletes the source artifact of a Run. A registry that lets nothing be deleted is logged once, and is not an error.
 func (r *Reconciler) deleteSource(ctx context.Context, run *v1alpha1.Run) error {
 	err := r.Registry.DeleteSource(ctx, run.Spec.Repository, run.Name)
 	if failure.IsTerminal(err) {

@@ -35,7 +35,7 @@ const (
 	fetches = 4
 	// fetchTime bounds one of them.
 	fetchTime = 10 * time.Minute
-	// roomPause and turnPause are how soon a Run that waits for room or for its turn looks again.
+	// roomPause and turnPause are how soon a Run that waits for room or for its turn is reconciled.
 	roomPause = 2 * time.Second
 	turnPause = 500 * time.Millisecond
 )
@@ -81,7 +81,7 @@ func (r *Reconciler) fetchSource(ctx context.Context, run *v1alpha1.Run) (*Check
 	if run.Status.Source != nil {
 		err = r.restore(ctx, run, c)
 		if f := failure.Of(err); f != nil && f.Reason == v1alpha1.ReasonNotFound {
-			run.Status.Source = nil // Somebody deleted it: the next reconcile makes it again, of the same commit.
+			run.Status.Source = nil // It was deleted: the next reconcile makes it again, of the same commit.
 			err = failure.Transientf(v1alpha1.ReasonUnavailable, err, "The run's source artifact is gone from the registry and is made again")
 		}
 	} else {
@@ -262,7 +262,7 @@ func (r *room) take(n int64) error {
 	return nil
 }
 
-// waiting says that there is no room.
+// waiting is the wait for room, with its reason.
 func (r *room) waiting() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -129,7 +129,7 @@ func newSources(t *testing.T, files map[string]string) (*Reconciler, *oneCommit,
 	return r, gh, shelf, run
 }
 
-// onDisk is what a checkout holds; absent files are told apart.
+// onDisk is what a checkout holds; of absent files, only their size.
 func onDisk(t *testing.T, c *Checkout) map[string]string {
 	t.Helper()
 	got := map[string]string{}
@@ -282,7 +282,7 @@ func TestWhatBreaksOffLeavesNothing(t *testing.T) {
 	}
 }
 
-// A source artifact that somebody deleted is made again, of the same commit.
+// A source artifact that was deleted is made again, of the same commit.
 func TestASourceArtifactThatIsGoneIsMadeAgain(t *testing.T) {
 	r, gh, shelf, run := newSources(t, map[string]string{"a": "1"})
 	run.Status.Source = &v1alpha1.SourceStatus{Reference: "r.example/sources/acme/shop:shop-1", Digest: "sha256:0"}
