@@ -265,14 +265,19 @@ func (s Settings) check() error {
 			bad("triggers.tags: %q is not a pattern", t)
 		}
 	}
+	s.checkRoom(bad)
+	s.Stacks.check(bad)
+	return errors.Join(errs...)
+}
+
+// checkRoom checks where files go.
+func (s Settings) checkRoom(bad func(format string, args ...any)) {
 	if s.Registry.Sources == s.Registry.Records && s.Registry.Sources != "" {
 		bad("registry.sources and registry.records are both %q", s.Registry.Sources)
 	}
 	if s.Checkouts.Bytes() < MinCheckouts {
 		bad("checkouts.sizeLimit %q is not a Kubernetes quantity of at least %dMi, which is what one checkout may take", s.Checkouts.SizeLimit, MinCheckouts>>20)
 	}
-	s.Stacks.check(bad)
-	return errors.Join(errs...)
 }
 
 func (s Stacks) check(bad func(format string, args ...any)) {
