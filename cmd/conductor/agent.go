@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -15,12 +16,16 @@ import (
 
 	"github.com/w3evolutionsllc/conductor/internal/agent"
 	"github.com/w3evolutionsllc/conductor/internal/junit"
+	"github.com/w3evolutionsllc/conductor/internal/registry"
+	"github.com/w3evolutionsllc/conductor/internal/source"
 )
 
 // agentFlags are the flags of `conductor agent`.
 type agentFlags struct {
 	dir, listen, namespace, tokens, secrets, pod string
 	artifacts, logs                              string
+	source, registryConfig                       string
+	insecure                                     bool
 }
 
 // agentCommand is the pod that Conductor puts into each stack's namespace.
@@ -40,6 +45,9 @@ func agentCommand() *cobra.Command {
 	flags.StringVar(&f.pod, "pod", host, "the agent's own pod, which is not followed")
 	flags.StringVar(&f.artifacts, "artifacts-limit", "512Mi", "the most that the artifacts of one attempt may have")
 	flags.StringVar(&f.logs, "log-limit", "256Mi", "how much text of each container's log is kept: half of it from the beginning, half from the end")
+	flags.StringVar(&f.source, "source", "", "the run's source artifact, HOST/PATH@DIGEST, which it serves to init containers")
+	flags.StringVar(&f.registryConfig, "registry-config", "", "the Docker config.json that the source artifact is read with")
+	flags.BoolVar(&f.insecure, "insecure", false, "speak plain HTTP to the registry of the source artifact")
 	return cmd
 }
 
@@ -69,12 +77,31 @@ func runAgent(ctx context.Context, f agentFlags) error {
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
+	files, err := openSource(f)
+	if err != nil {
+		return err
+	}
 	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{ReplaceAttr: redactAttr}))
 	log.Info("the agent serves", "version", version, "listen", listen.Addr().String(), "namespace", f.namespace)
 	return agent.Run(ctx, agent.Config{
 		Dir: f.dir, Listen: listen, Namespace: f.namespace, Tokens: f.tokens, Secrets: f.secrets, Pod: f.pod,
-		ArtifactsLimit: artifacts, LogLimit: logs, Kube: kube, Parse: junit.Parse, Log: log,
+		ArtifactsLimit: artifacts, LogLimit: logs, Kube: kube, Parse: junit.Parse, Source: files, Log: log,
 	})
+}
+
+// openSource is the way to the source artifact; nil where the agent has none to serve.
+func openSource(f agentFlags) (agent.OpenSource, error) {
+	if f.source == "" {
+		return nil, nil
+	}
+	host, _, _ := strings.Cut(f.source, "/")
+	r, err := registry.New(registry.Options{Host: host, Insecure: f.insecure, PullConfigFile: f.registryConfig})
+	if err != nil {
+		return nil, fmt.Errorf("--source: %w", err)
+	}
+	return func(ctx context.Context, keep func(source.File) bool) (*source.Artifact, error) {
+		return r.OpenSource(ctx, f.source, keep)
+	}, nil
 }
 
 // bytesOf reads a Kubernetes quantity, such as 512Mi, in bytes.

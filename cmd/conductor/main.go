@@ -55,6 +55,6 @@ func rootCommand() *cobra.Command {
 		SilenceUsage: true, SilenceErrors: true,
 	}
 	root.AddCommand(serveCommand(), drainCommand(), validateCommand(), planCommand(), convertCommand(), runsCommand(),
-		agentCommand(), wrapCommand(), installCommand(), waitCommand())
+		agentCommand(), wrapCommand(), installCommand(), waitCommand(), filesCommand())
 	return root
 }

@@ -145,6 +145,7 @@ func (c *planning) anyRun() *v1alpha1.Run {
 			Repository: repo, Ref: "refs/tags/run-integration-tests", SHA: "0000000000000000000000000000000000000000",
 			Trust: v1alpha1.TrustUnprotected, Ceilings: c.settings.Ceilings(),
 		},
+		Status: v1alpha1.RunStatus{Source: &v1alpha1.SourceStatus{Reference: "REGISTRY/sources", Digest: "sha256:DIGEST"}},
 	}
 }
 

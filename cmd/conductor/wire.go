@@ -101,7 +101,7 @@ func wire(mgr manager.Manager, set settings.Settings, f serveFlags, lock *leaseL
 func registryOptions(set settings.Settings) registry.Options {
 	return registry.Options{
 		Host: set.Registry.Host, Prefix: set.Registry.Prefix, Insecure: set.Registry.Insecure,
-		Records: set.Registry.Records, Mirrors: set.Registry.Mirrors,
+		Records: set.Registry.Records, Sources: set.Registry.Sources, Mirrors: set.Registry.Mirrors,
 		PushConfigFile: set.Registry.PushConfigFile, PullConfigFile: set.Registry.PullConfigFile,
 	}
 }

@@ -6,10 +6,11 @@ package agent
 import "github.com/w3evolutionsllc/conductor/internal/evidence"
 
 // Names of the agent's tokens: the keys of its Secret and the files below --tokens. TokenWrapper is good for the wrapper's
-// requests only, TokenConductor for all.
+// requests only, TokenSource for reading the commit's files only, and TokenConductor for all but that.
 const (
 	TokenConductor = "conductor"
 	TokenWrapper   = "wrapper"
+	TokenSource    = "source"
 )
 
 // usageAnswer is the answer to GET /v1/usage.

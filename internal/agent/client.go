@@ -58,20 +58,21 @@ func directHTTP() *http.Client {
 	}
 }
 
-// Tokens are what the agent's Secret holds for a Run, under TokenConductor and TokenWrapper. They are derived from the key and
-// the Run's UID, so that every replica knows them and none is read back.
-func (c *Client) Tokens(run *v1alpha1.Run) (conductor, wrapper string, err error) {
+// Tokens are what the agent's Secret holds for a Run. They are derived from the key and the Run's UID, so that every replica knows
+// them and none is read back.
+func (c *Client) Tokens(run *v1alpha1.Run) (evidence.AgentTokens, error) {
 	if run.UID == "" {
-		return "", "", errors.New("the run has no UID to derive the agent's tokens from")
+		return evidence.AgentTokens{}, errors.New("the run has no UID to derive the agent's tokens from")
 	}
 	key, err := c.o.Key()
 	if err != nil {
-		return "", "", fmt.Errorf("read the key of the agents' tokens: %w", err)
+		return evidence.AgentTokens{}, fmt.Errorf("read the key of the agents' tokens: %w", err)
 	}
 	if len(key) == 0 {
-		return "", "", errors.New("the key of the agents' tokens is empty")
+		return evidence.AgentTokens{}, errors.New("the key of the agents' tokens is empty")
 	}
-	return derive(key, TokenConductor, string(run.UID)), derive(key, TokenWrapper, string(run.UID)), nil
+	uid := string(run.UID)
+	return evidence.AgentTokens{Conductor: derive(key, TokenConductor, uid), Wrapper: derive(key, TokenWrapper, uid), Source: derive(key, TokenSource, uid)}, nil
 }
 
 // derive makes one token. A UID has no NUL, so that no two pairs of role and UID are the same text.
@@ -83,9 +84,9 @@ func derive(key []byte, role, uid string) string {
 
 // At talks to the agent of a Run; address is the IP of the agent's pod.
 func (c *Client) At(run *v1alpha1.Run, address string) *Remote {
-	token, _, err := c.Tokens(run)
+	tokens, err := c.Tokens(run)
 	base := "http://" + net.JoinHostPort(address, strconv.Itoa(c.o.Port))
-	return &Remote{caller{http: c.o.HTTP, base: base, token: func() (string, error) { return token, err }}}
+	return &Remote{caller{http: c.o.HTTP, base: base, token: func() (string, error) { return tokens.Conductor, err }}}
 }
 
 // Remote is the agent of one Run. Errors of what it does not have hold evidence.ErrAbsent.

@@ -30,7 +30,9 @@ type Config struct {
 	Kube kubernetes.Interface
 	// Parse reads JUnit.
 	Parse ParseJUnit
-	Log   *slog.Logger
+	// Source finds the source artifact of the Run, for init containers that ask for files; without it there is none.
+	Source OpenSource
+	Log    *slog.Logger
 }
 
 // stopTime is how long requests have to end when the agent is told to stop.
@@ -81,7 +83,7 @@ func Run(ctx context.Context, c Config) error {
 
 // newServer opens what is on disk.
 func newServer(c Config) (*server, error) {
-	t, err := readTokens(c.Tokens)
+	t, err := readTokens(c.Tokens, c.Source != nil)
 	if err != nil {
 		return nil, err
 	}
@@ -102,7 +104,7 @@ func newServer(c Config) (*server, error) {
 	}
 	return &server{
 		store: st, follower: f, masks: m, usage: &usage{}, changes: changed, log: c.Log, parse: c.Parse, tokens: t, artifacts: c.ArtifactsLimit,
-		room: make(chan struct{}, uploads),
+		room: make(chan struct{}, uploads), source: c.Source, sources: make(chan struct{}, sends),
 	}, nil
 }
 

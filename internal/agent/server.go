@@ -29,6 +29,8 @@ const (
 	idle = time.Minute
 	// uploads is how many bodies are taken in at once; the others wait, so that memory does not grow with a suite's shards.
 	uploads = 4
+	// sends is how many answers with files of the commit are sent at once.
+	sends = 4
 	// defaultTail is how many lines `?tail=` gives without a number.
 	defaultTail = 60
 )
@@ -45,33 +47,38 @@ type server struct {
 	tokens    tokens
 	artifacts int64
 	room      chan struct{}
+	// source finds the source artifact; nil where the agent has none to serve.
+	source  OpenSource
+	sources chan struct{}
 }
 
-// tokens are the hashes of the two tokens, since hashes have one length and can be compared in constant time.
-type tokens struct{ conductor, wrapper [sha256.Size]byte }
+// tokens are the hashes of the tokens, since hashes have one length and can be compared in constant time.
+type tokens struct{ conductor, wrapper, source [sha256.Size]byte }
 
-// readTokens reads the two tokens from the files of a directory.
-func readTokens(dir string) (tokens, error) {
-	read := func(name string) ([sha256.Size]byte, error) {
+// readTokens reads the tokens from the files of a directory. The source's is needed where there is a source.
+func readTokens(dir string, source bool) (tokens, error) {
+	var t tokens
+	wanted := map[string]*[sha256.Size]byte{TokenConductor: &t.conductor, TokenWrapper: &t.wrapper}
+	if source {
+		wanted[TokenSource] = &t.source
+	}
+	seen := map[[sha256.Size]byte]bool{}
+	for name, into := range wanted {
 		data, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {
-			return [sha256.Size]byte{}, fmt.Errorf("read the %s's token: %w", name, err)
+			return tokens{}, fmt.Errorf("read the %s's token: %w", name, err)
 		}
 		text := strings.TrimSpace(string(data))
 		if text == "" {
-			return [sha256.Size]byte{}, fmt.Errorf("the %s's token is empty", name)
+			return tokens{}, fmt.Errorf("the %s's token is empty", name)
 		}
-		return sha256.Sum256([]byte(text)), nil
+		*into = sha256.Sum256([]byte(text))
+		if seen[*into] {
+			return tokens{}, errors.New("two tokens are the same: a test could read what is Conductor's")
+		}
+		seen[*into] = true
 	}
-	conductor, err := read(TokenConductor)
-	if err != nil {
-		return tokens{}, err
-	}
-	wrapper, err := read(TokenWrapper)
-	if err == nil && wrapper == conductor {
-		err = errors.New("the two tokens are the same: a test could read what is Conductor's")
-	}
-	return tokens{conductor, wrapper}, err
+	return t, nil
 }
 
 // handler routes the requests.
@@ -93,6 +100,9 @@ func (s *server) handler() http.Handler {
 	own("GET "+attempt+"artifacts.tar.gz", s.blob(artifactsKind))
 	own("GET /v1/logs/{pod}/{container}", s.logs)
 	own("GET /v1/state", s.state)
+	if s.source != nil {
+		mux.Handle("GET /v1/source", s.guard(s.files, s.tokens.source))
+	}
 	own("GET /v1/usage", func(w http.ResponseWriter, _ *http.Request) error { return answer(w, usageAnswer{s.usage.all()}) })
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	return mux
@@ -123,7 +133,10 @@ func (s *server) guard(next answerer, good ...[sha256.Size]byte) http.Handler {
 func (s *server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	code, text := http.StatusInternalServerError, "the agent could not do it"
 	var large *http.MaxBytesError
+	var unread *sourceError
 	switch {
+	case errors.As(err, &unread):
+		code, text = unread.status(), unread.sentence()
 	case errors.Is(err, errEnded):
 		code, text = http.StatusConflict, errEnded.Error()
 	case errors.Is(err, evidence.ErrAbsent):

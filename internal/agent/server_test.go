@@ -40,6 +40,8 @@ type world struct {
 	remote  *Remote
 	wrapper *WrapperClient
 	stop    func()
+	// source is the source artifact that the agent serves, if any.
+	source OpenSource
 }
 
 var testAttempt = evidence.AttemptKey{Suite: "e2e", Shard: 1, Number: 2}
@@ -71,20 +73,21 @@ func (w *world) start() {
 	}
 	w.port = listen.Addr().(*net.TCPAddr).Port
 	w.client = New(Options{Key: func() ([]byte, error) { return []byte("key"), nil }, Port: w.port})
-	conductor, wrapper, err := w.client.Tokens(w.run)
+	secret, err := w.client.Tokens(w.run)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	tokens := w.t.TempDir()
-	w.write(filepath.Join(tokens, TokenConductor), conductor+"\n")
-	w.write(filepath.Join(tokens, TokenWrapper), wrapper)
+	w.write(filepath.Join(tokens, TokenConductor), secret.Conductor+"\n")
+	w.write(filepath.Join(tokens, TokenWrapper), secret.Wrapper)
+	w.write(filepath.Join(tokens, TokenSource), secret.Source)
 	w.remote = w.client.At(w.run, "127.0.0.1")
 	w.wrapper = NewWrapperClient("http://"+listen.Addr().String()+"/", filepath.Join(tokens, TokenWrapper))
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() {
 		ended <- Run(ctx, Config{
-			Dir: w.dir, Listen: listen, Namespace: "stack", Tokens: tokens, Secrets: w.secrets, ArtifactsLimit: w.limit, LogLimit: 1 << 20, Parse: parseLines,
+			Dir: w.dir, Listen: listen, Namespace: "stack", Tokens: tokens, Secrets: w.secrets, ArtifactsLimit: w.limit, LogLimit: 1 << 20, Parse: parseLines, Source: w.source,
 		})
 	}()
 	w.stop = func() {
@@ -306,15 +309,16 @@ func TestTheWrappersTokenIsGoodForTheWrapperOnly(t *testing.T) {
 		res.Body.Close()
 		return res.StatusCode
 	}
-	conductor, wrapper, err := w.client.Tokens(w.run)
+	secret, err := w.client.Tokens(w.run)
 	w.ok(err)
+	conductor, wrapper := secret.Conductor, secret.Wrapper
 	own := []string{
 		"POST " + evidence.AttemptPath(testAttempt, "go"), "GET /v1/state", "GET " + evidence.AttemptPath(testAttempt, "cases"), "GET " + evidence.JUnitPath(testAttempt),
 		"GET " + evidence.ArtifactsPath(testAttempt), "GET " + evidence.LogPath("p", "c"), "GET " + evidence.TailPath("p", "c"), "GET /v1/usage",
 	}
 	for _, request := range own {
 		method, path, _ := strings.Cut(request, " ")
-		for _, token := range []string{"", "Bearer ", "Bearer " + wrapper, conductor, "Bearer " + conductor + "x", "Bearer " + conductor[:63]} {
+		for _, token := range []string{"", "Bearer ", "Bearer " + wrapper, "Bearer " + secret.Source, conductor, "Bearer " + conductor + "x", "Bearer " + conductor[:63]} {
 			if code := do(token, method, path); code != http.StatusUnauthorized {
 				t.Errorf("%s with %q is answered %d", request, token, code)
 			}
@@ -328,7 +332,7 @@ func TestTheWrappersTokenIsGoodForTheWrapperOnly(t *testing.T) {
 	}
 	other := *w.run
 	other.UID = "another"
-	if c, r, err := w.client.Tokens(&other); err != nil || c == conductor || r == wrapper || c == r {
+	if o, err := w.client.Tokens(&other); err != nil || o.Conductor == conductor || o.Wrapper == wrapper || o.Source == secret.Source || o.Conductor == o.Wrapper || o.Source == o.Wrapper {
 		t.Errorf("two runs share a token: %v", err)
 	}
 }
@@ -337,7 +341,7 @@ func TestNothingOutsideItsDirectoryIsTouched(t *testing.T) {
 	w := newWorld(t)
 	w.dir = filepath.Join(w.dir, "deep", "data")
 	w.start()
-	conductor, _, err := w.client.Tokens(w.run)
+	secret, err := w.client.Tokens(w.run)
 	w.ok(err)
 	for _, path := range []string{
 		"/v1/attempts/%2e%2e%2f%2e%2e%2fx/0/1/go", "/v1/attempts/a%2fb/0/1/go", "/v1/attempts/a/-1/1/go", "/v1/attempts/a/0/0/go", "/v1/attempts/a/0/99999999999999999999/go",
@@ -345,7 +349,7 @@ func TestNothingOutsideItsDirectoryIsTouched(t *testing.T) {
 	} {
 		req, err := http.NewRequest("POST", fmt.Sprintf("http://127.0.0.1:%d%s", w.port, path), nil)
 		w.ok(err)
-		req.Header.Set("Authorization", "Bearer "+conductor)
+		req.Header.Set("Authorization", "Bearer "+secret.Conductor)
 		res, err := http.DefaultClient.Do(req)
 		w.ok(err)
 		res.Body.Close()

@@ -12,6 +12,13 @@ const AgentPort = 7070
 // ErrAbsent is in the chain of an error when the agent has no such attempt, file or log.
 var ErrAbsent = errors.New("the agent does not have it")
 
+// AgentTokens are what the agent of a stack takes requests with. Conductor's is good for everything but the source, the wrapper's for what
+// the wrapper of a test sends, and Source for reading the files of the commit and for nothing else.
+type AgentTokens struct{ Conductor, Wrapper, Source string }
+
+// SourcePath is the path of the commit's files at the agent, or of those at or below a path of the repository; "." is all.
+func SourcePath(path string) string { return "/v1/source?" + url.Values{"path": {path}}.Encode() }
+
 // AgentState is what the agent of a stack knows.
 type AgentState struct {
 	// Version differs from an earlier one when an attempt changed, or a log began or ended. Growing logs do not change it. It is

@@ -10,36 +10,29 @@ import (
 	"io/fs"
 	"net/http"
 	"net/url"
-	"os"
-	"path"
 	"strings"
 
 	"github.com/google/go-github/v62/github"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
+	"github.com/w3evolutionsllc/conductor/internal/source"
 )
 
-// The bounds of a checkout: what is unpacked in bytes, how many entries, and the largest file that is kept, in bytes.
-const (
-	maxArchive = 1 << 30
-	maxEntries = 100_000
-	maxFile    = 1 << 20
-)
+// maxArchive bounds an archive in bytes, its own headers included.
+const maxArchive = source.MaxBytes
 
-// Checkout writes the files of a commit below dir, which exists and is empty. Files over 1 MiB are left out, and so is
-// a symbolic link that leads out of dir. Nothing is ever written outside dir.
-func (c *Client) Checkout(ctx context.Context, installation int64, repo v1alpha1.Repository, sha, dir string) error {
+// Archive visits the files of a commit in the order in which GitHub sends them, once: nothing is held, and a visitor need not read a
+// file's content. Links and submodules are visited with no content; what is neither is left out. Paths are valid as fs.ValidPath has
+// it, and links may lead anywhere. An error of the visitor ends the visit and is returned as it is; the visit cannot go on from where it
+// broke off.
+func (c *Client) Archive(ctx context.Context, installation int64, repo v1alpha1.Repository, sha string, visit func(source.File, io.Reader) error) error {
 	ctx, cancel := context.WithTimeout(ctx, checkoutTimeout)
 	defer cancel()
 	s := scope{installation: installation, repo: repo, grant: readContents, what: "read the files of " + sha, archive: true}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		return fmt.Errorf("check out: %w", err)
-	}
-	defer func() { _ = root.Close() }()
-	u := &unpacker{root: root, sha: sha, maxBytes: maxArchive, maxEntries: maxEntries}
-	_, err = c.callWithin(ctx, checkoutTimeout, s, func(ctx context.Context, gh *github.Client) (*github.Response, error) {
+	a := &archiveReader{sha: sha, visit: visit, maxBytes: maxArchive, maxEntries: source.MaxEntries, maxNames: source.MaxNames}
+	var broken error
+	_, err := c.callWithin(ctx, checkoutTimeout, s, func(ctx context.Context, gh *github.Client) (*github.Response, error) {
 		req, err := gh.NewRequest(http.MethodGet, fmt.Sprintf("repos/%s/tarball/%s", escaped(repo), url.PathEscape(sha)), nil)
 		if err != nil {
 			return nil, err
@@ -49,145 +42,159 @@ func (c *Client) Checkout(ctx context.Context, installation int64, repo v1alpha1
 			return resp, err
 		}
 		defer func() { _ = resp.Body.Close() }()
-		if err := u.unpack(resp.Body); err != nil {
-			// What is half written cannot be written again, so the caller starts over in a new directory.
-			return resp, u.explain(s, err)
-		}
+		// What was visited cannot be visited again, so that this error is not one of the call.
+		broken = a.read(resp.Body)
 		return resp, nil
 	})
-	if err == nil && u.skipped > 0 {
-		c.log.Info("A checkout left out files over 1 MiB, links that lead outside, or what is no file",
-			"repository", repo.FullName(), "sha", sha, "count", u.skipped)
+	if err != nil {
+		return err
 	}
-	return err
+	if a.skipped > 0 {
+		c.log.Info("An archive has entries that are neither files nor directories nor links; they are left out",
+			"repository", repo.FullName(), "sha", sha, "count", a.skipped)
+	}
+	return a.explain(s, broken)
 }
 
 var (
-	errTooMuch = errors.New("more than 1 GiB or 100,000 files")
+	errTooMuch = errors.New("more than 1 GiB, 100,000 files or 8 MiB of names")
 	errUnsafe  = errors.New("an entry outside the archive's own folder")
 	errWrong   = errors.New("the archive is of another commit")
 )
 
-// unpacker writes a tarball in which GitHub puts everything below one folder.
-type unpacker struct {
-	root       *os.Root
+// archiveReader reads a tarball in which GitHub puts everything below one folder.
+type archiveReader struct {
 	sha        string
+	visit      func(source.File, io.Reader) error
 	maxBytes   int64
 	maxEntries int
+	maxNames   int
 
-	entries int
-	skipped int
-	links   []link
+	entries, names int
+	skipped        int
+	// folder is the last one that came, while nothing is known to be in it.
+	folder string
 }
 
-type link struct{ name, target string }
+// visitError is what a visitor returned.
+type visitError struct{ error }
 
-func (u *unpacker) explain(s scope, err error) error {
+// Unwrap gives the visitor's own error.
+func (e visitError) Unwrap() error { return e.error }
+
+func (a *archiveReader) explain(s scope, err error) error {
+	var visited visitError
 	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &visited):
+		return visited.error
 	case errors.Is(err, errTooMuch):
-		return failure.Terminalf(v1alpha1.ReasonRefused, err, "The repository %s is too large: Conductor reads at most 1 GiB and 100,000 files", s.on())
+		return failure.Terminalf(v1alpha1.ReasonRefused, err,
+			"The repository %s is too large: Conductor reads at most 1 GiB, 100,000 files and 8 MiB of file names", s.on())
 	case errors.Is(err, errUnsafe):
 		return failure.Terminalf(v1alpha1.ReasonRefused, err, "The files of %s cannot be unpacked safely", s.on())
 	}
 	return failure.Transientf(v1alpha1.ReasonUnavailable, err, "The files of %s could not be read to their end", s.on())
 }
 
-func (u *unpacker) unpack(r io.Reader) error {
+func (a *archiveReader) read(r io.Reader) error {
 	unzipped, err := gzip.NewReader(r)
 	if err != nil {
 		return fmt.Errorf("the archive: %w", err)
 	}
-	files := tar.NewReader(&bounded{r: unzipped, left: u.maxBytes})
+	files := tar.NewReader(&bounded{r: unzipped, left: a.maxBytes})
 	for {
 		h, err := files.Next()
 		if errors.Is(err, io.EOF) {
-			return u.makeLinks()
+			return a.leaveFolder("")
 		}
 		if err != nil {
 			return fmt.Errorf("the archive: %w", err)
 		}
-		if u.entries++; u.entries > u.maxEntries {
+		a.entries++
+		if a.names += len(h.Name) + len(h.Linkname); a.entries > a.maxEntries || a.names > a.maxNames {
 			return errTooMuch
 		}
-		if err := u.entry(h, files); err != nil {
+		if err := a.entry(h, files); err != nil {
 			return err
 		}
 	}
 }
 
-func (u *unpacker) entry(h *tar.Header, content io.Reader) error {
+func (a *archiveReader) entry(h *tar.Header, content io.Reader) error {
 	if h.Typeflag == tar.TypeXGlobalHeader {
 		// git archive writes the commit here; only a full SHA can be compared.
-		if id := h.PAXRecords["comment"]; len(id) == len(u.sha) && id != "" && id != u.sha {
+		if id := h.PAXRecords["comment"]; len(id) == len(a.sha) && id != "" && id != a.sha {
 			return errWrong
 		}
 		return nil
 	}
 	_, name, below := strings.Cut(strings.TrimSuffix(h.Name, "/"), "/")
-	if !fs.ValidPath(strings.TrimSuffix(h.Name, "/")) || (below && name == "") {
+	if !fs.ValidPath(strings.TrimSuffix(h.Name, "/")) || (below && name == "") || len(name) > source.MaxPath {
 		return fmt.Errorf("%w: %q", errUnsafe, h.Name)
 	}
 	if !below {
 		return nil
 	}
-	switch h.Typeflag {
-	case tar.TypeDir:
-		return u.root.MkdirAll(name, 0o755)
-	case tar.TypeReg:
-		if h.Size > maxFile {
-			u.skipped++
-			return nil
+	if err := a.leaveFolder(name); err != nil {
+		return err
+	}
+	f := source.File{Path: name}
+	switch {
+	case h.Typeflag == tar.TypeDir:
+		a.folder = name
+		return nil
+	case h.Typeflag == tar.TypeReg:
+		f.Mode, f.Size = source.ModeFile, h.Size
+		if h.FileInfo().Mode()&0o111 != 0 {
+			f.Mode = source.ModeExecutable
 		}
-		return u.file(name, h.FileInfo().Mode()&0o111 != 0, content)
-	case tar.TypeSymlink:
-		u.links = append(u.links, link{name, h.Linkname})
+	case h.Typeflag == tar.TypeSymlink && h.Linkname != "" && source.ValidLink(h.Linkname):
+		f.Mode, f.Size, f.Link = source.ModeLink, int64(len(h.Linkname)), h.Linkname
 	default:
-		u.skipped++
+		a.skipped++
+		return nil
+	}
+	return a.visited(f, content)
+}
+
+// leaveFolder visits the last folder if nothing is in it: the archive has submodules as such.
+func (a *archiveReader) leaveFolder(next string) error {
+	folder := a.folder
+	a.folder = ""
+	if folder == "" || strings.HasPrefix(next, folder+"/") {
+		return nil
+	}
+	return a.visited(source.File{Path: folder, Mode: source.ModeSubmodule}, strings.NewReader(""))
+}
+
+// visited hands a file to the visitor, and keeps its errors apart from those of the archive.
+func (a *archiveReader) visited(f source.File, content io.Reader) error {
+	in := &remembering{r: content}
+	err := a.visit(f, in)
+	switch {
+	case in.err != nil:
+		return fmt.Errorf("the archive: %w", in.err)
+	case err != nil:
+		return visitError{err}
 	}
 	return nil
 }
 
-func (u *unpacker) file(name string, executable bool, content io.Reader) error {
-	if err := u.root.MkdirAll(path.Dir(name), 0o755); err != nil {
-		return err
-	}
-	mode := fs.FileMode(0o644)
-	if executable {
-		mode = 0o755
-	}
-	f, err := u.root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(f, content)
-	return errors.Join(err, f.Close())
+// remembering keeps the error that content ended with, other than its end.
+type remembering struct {
+	r   io.Reader
+	err error
 }
 
-// makeLinks makes the symbolic links when every file is written, so that none is written through a link. Then each
-// is followed within the root: one that leads outside, by itself or through others, is removed.
-func (u *unpacker) makeLinks() error {
-	var made []string
-	for _, l := range u.links {
-		if err := u.root.MkdirAll(path.Dir(l.name), 0o755); err != nil {
-			u.skipped++
-			continue
-		}
-		if err := u.root.Symlink(l.target, l.name); err != nil {
-			u.skipped++
-			continue
-		}
-		made = append(made, l.name)
+// Read implements io.Reader.
+func (r *remembering) Read(p []byte) (int, error) {
+	n, err := r.r.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		r.err = err
 	}
-	for _, name := range made {
-		if _, err := u.root.Stat(name); err == nil || errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		u.skipped++
-		if err := u.root.Remove(name); err != nil {
-			return err
-		}
-	}
-	return nil
+	return n, err
 }
 
 // bounded fails when there is more to read than it allows, where io.LimitReader would end early in silence.

@@ -4,18 +4,23 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
+	"github.com/w3evolutionsllc/conductor/internal/source"
 )
 
 const sha = "6dcb09b5b57875f334f61aebed695e2e4193db5e"
@@ -24,6 +29,7 @@ const sha = "6dcb09b5b57875f334f61aebed695e2e4193db5e"
 const (
 	testBytes   = 8 << 20
 	testEntries = 100
+	testNames   = 1 << 14
 )
 
 // entry is one entry of a made-up archive.
@@ -62,28 +68,62 @@ func archive(t testing.TB, commit string, entries ...entry) []byte {
 	return buf.Bytes()
 }
 
-// unpack unpacks into a folder that has a neighbour which must stay as it is, and lists what is there.
-func unpack(t testing.TB, data []byte) (map[string]string, *unpacker, error) {
+// unpack visits an archive and puts its files into a folder that has a neighbour which must stay as it is, and lists what is there.
+func unpack(t testing.TB, data []byte) (map[string]string, *archiveReader, error) {
 	t.Helper()
 	outer := t.TempDir()
 	dir := filepath.Join(outer, "in")
 	if err := errors.Join(os.Mkdir(dir, 0o755), os.WriteFile(filepath.Join(outer, "neighbour"), []byte("untouched"), 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		t.Fatal(err)
+	tree := newTree(t, dir)
+	a := &archiveReader{sha: sha, visit: tree.visit, maxBytes: testBytes, maxEntries: testEntries, maxNames: testNames}
+	unpackErr := a.read(bytes.NewReader(data))
+	if unpackErr == nil {
+		unpackErr = tree.Finish()
 	}
-	defer func() { _ = root.Close() }()
-	u := &unpacker{root: root, sha: sha, maxBytes: testBytes, maxEntries: testEntries}
-	unpackErr := u.unpack(bytes.NewReader(data))
 	if b, err := os.ReadFile(filepath.Join(outer, "neighbour")); err != nil || string(b) != "untouched" {
 		t.Errorf("the neighbour is %q, %v", b, err)
 	}
 	if list, err := os.ReadDir(outer); err != nil || len(list) != 2 {
 		t.Errorf("beside the folder there is %v, %v", list, err)
 	}
-	return listing(t, dir), u, unpackErr
+	return listing(t, dir), a, unpackErr
+}
+
+// tree is a folder that an archive is put into, as a checkout is.
+type tree struct{ *source.Tree }
+
+// testFile is the largest file that is kept, in bytes.
+const testFile = 1 << 20
+
+func newTree(t testing.TB, dir string) tree {
+	t.Helper()
+	to, err := source.OpenTree(dir, source.Room{Content: testBytes, File: testFile, Entries: testBytes, Sparse: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = to.Close() })
+	return tree{to}
+}
+
+func (to tree) visit(f source.File, content io.Reader) error {
+	out, err := to.Create(f)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, content)
+	return errors.Join(err, out.Close())
+}
+
+// checkout puts a commit into an empty folder.
+func checkout(ctx context.Context, t testing.TB, c *Client, installation int64, repo v1alpha1.Repository, sha, dir string) error {
+	t.Helper()
+	to := newTree(t, dir)
+	if err := c.Archive(ctx, installation, repo, sha, to.visit); err != nil {
+		return err
+	}
+	return to.Finish()
 }
 
 func listing(t testing.TB, dir string) map[string]string {
@@ -119,7 +159,7 @@ func listing(t testing.TB, dir string) map[string]string {
 
 func TestUnpack(t *testing.T) {
 	const top = "acme-shop-6dcb09b/"
-	big := strings.Repeat("x", maxFile+1)
+	big := strings.Repeat("x", testFile+1)
 	got, u, err := unpack(t, archive(t, sha,
 		entry{name: top + ".conductor.yaml", content: "version: 1", mode: 0o664},
 		entry{name: top + "run.sh", content: "#!/bin/sh", mode: 0o775},
@@ -130,6 +170,7 @@ func TestUnpack(t *testing.T) {
 		entry{name: top + "a/up", kind: tar.TypeSymlink, target: "../run.sh"},
 		entry{name: top + "dangling", kind: tar.TypeSymlink, target: "nowhere"},
 		entry{name: top + "pipe", kind: tar.TypeFifo, mode: 0o644},
+		entry{name: top + "module/", kind: tar.TypeDir, mode: 0o755},
 		entry{name: top + "device", kind: tar.TypeChar, mode: 0o644},
 		entry{name: top + "hard", kind: tar.TypeLink, target: top + "run.sh"},
 	))
@@ -138,13 +179,13 @@ func TestUnpack(t *testing.T) {
 	}
 	want := map[string]string{
 		".conductor.yaml": "0 version: 1", "run.sh": "111 #!/bin/sh", "a": "folder", "a/b": "folder", "a/b/c.txt": "0 deep",
-		"fits": "0 " + big[1:], "a/up": "-> ../run.sh", "dangling": "-> nowhere",
+		"big": "0 " + strings.Repeat("\x00", len(big)), "fits": "0 " + big[1:], "a/up": "-> ../run.sh", "dangling": "-> nowhere", "module": "folder",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("files (-want +got):\n%s", diff)
 	}
-	if u.skipped != 4 {
-		t.Errorf("%d left out, want the big file, the pipe, the device and the hard link", u.skipped)
+	if u.skipped != 3 {
+		t.Errorf("%d left out, want the pipe, the device and the hard link", u.skipped)
 	}
 }
 
@@ -199,6 +240,8 @@ func TestUnpackRefuses(t *testing.T) {
 		"upwards at once": {archive(t, sha, entry{name: "../neighbour", content: "x"}), errUnsafe},
 		"other commit":    {archive(t, strings.Repeat("1", 40)), errWrong},
 		"too many":        {archive(t, sha, many...), errTooMuch},
+		"names too long":  {archive(t, sha, entry{name: top + strings.Repeat("n/", testNames/2), kind: tar.TypeDir}), errTooMuch},
+		"a path too long": {archive(t, sha, entry{name: top + strings.Repeat("n/", source.MaxPath/2+1), kind: tar.TypeDir}), errUnsafe},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -222,10 +265,37 @@ func TestUnpackStopsBelowABomb(t *testing.T) {
 		t.Fatalf("the archive has %d bytes", len(bomb))
 	}
 	got, u, err := unpack(t, bomb)
-	if !errors.Is(err, errTooMuch) || len(got) != 0 {
-		t.Errorf("unpack: %v, %v", got, err)
+	if !errors.Is(err, errTooMuch) || len(got) > 1 {
+		t.Errorf("unpack: %v, %v", err, slices.Collect(maps.Keys(got)))
 	}
 	if f := failure.Of(u.explain(scope{}, err)); f.Kind != failure.Terminal {
 		t.Errorf("the failure is %+v", f)
+	}
+}
+
+// The visitor's own error is what the caller gets, and not a sentence of GitHub's; a broken archive is GitHub's, whoever reads it.
+func TestTheErrorsOfAVisitorAreItsOwn(t *testing.T) {
+	full := errors.New("no space left on device")
+	data := archive(t, sha, entry{name: "top/f", content: strings.Repeat("x", 1<<16)})
+	for name, c := range map[string]struct {
+		data  []byte
+		visit func(source.File, io.Reader) error
+		want  error
+	}{
+		"at once": {data, func(source.File, io.Reader) error { return full }, full},
+		"after some": {data, func(_ source.File, in io.Reader) error {
+			_, err := io.CopyN(io.Discard, in, 10)
+			return errors.Join(err, full)
+		}, full},
+		"cut short": {data[:len(data)-20], func(_ source.File, in io.Reader) error { _, err := io.Copy(io.Discard, in); return err }, io.ErrUnexpectedEOF},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := &archiveReader{sha: sha, visit: c.visit, maxBytes: testBytes, maxEntries: testEntries, maxNames: testNames}
+			err := a.explain(scope{}, a.read(bytes.NewReader(c.data)))
+			var f *failure.Error
+			if !errors.Is(err, c.want) || errors.As(err, &f) != (c.want != full) {
+				t.Errorf("read: %v", err)
+			}
+		})
 	}
 }

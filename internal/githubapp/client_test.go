@@ -259,7 +259,7 @@ func TestTokensStayOutOfLogsAndErrors(t *testing.T) {
 			var texts []string
 			_, err := gh.Protected(t.Context(), 1, shop, sha)
 			texts = append(texts, fmt.Sprintf("%v %+v", err, failure.Of(err)))
-			err = gh.Checkout(t.Context(), 1, shop, sha, t.TempDir())
+			err = checkout(t.Context(), t, gh, 1, shop, sha, t.TempDir())
 			texts = append(texts, fmt.Sprintf("%v %+v", err, failure.Of(err)), s.log.String())
 			if err == nil || s.minted == 0 {
 				t.Fatalf("nothing went wrong: %v", err)
@@ -284,7 +284,7 @@ func TestTokensGoToTheAPIAlone(t *testing.T) {
 		http.Redirect(w, r, elsewhere.URL+"/archive", http.StatusFound)
 	})
 	dir := t.TempDir()
-	if err := gh.Checkout(t.Context(), 1, shop, sha, dir); err != nil {
+	if err := checkout(t.Context(), t, gh, 1, shop, sha, dir); err != nil {
 		t.Fatal(err)
 	}
 	if got := listing(t, dir); got["f"] != "0 x" {

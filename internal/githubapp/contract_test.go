@@ -22,24 +22,21 @@ import (
 
 func TestCheckout(t *testing.T) {
 	w := newWorld(t)
-	head := get(w.PushCommit("acme/shop", "ada", fake.Commit{Files: map[string]string{"big": strings.Repeat("x", maxFile+1), "later": "1"}}))(t)
+	head := get(w.PushCommit("acme/shop", "ada", fake.Commit{Files: map[string]string{"big": strings.Repeat("x", testFile+1), "later": "1"}}))(t)
 	dir := t.TempDir()
-	must(t, w.client.Checkout(t.Context(), w.installation, w.repo, head, dir))
+	must(t, checkout(t.Context(), t, w.client, w.installation, w.repo, head, dir))
 	want := map[string]string{
-		".conductor.yaml": "0 version: 1\n", "deploy": "folder", "deploy/run.sh": "111 #!/bin/sh\n", "later": "0 1",
+		"big": "0 " + strings.Repeat("\x00", testFile+1), ".conductor.yaml": "0 version: 1\n", "deploy": "folder", "deploy/run.sh": "111 #!/bin/sh\n", "later": "0 1",
 	}
 	if diff := cmp.Diff(want, listing(t, dir)); diff != "" {
 		t.Errorf("files (-want +got):\n%s", diff)
 	}
-	if !strings.Contains(w.log.String(), "left out") {
-		t.Error("the log does not say that a file was left out")
-	}
 	old := t.TempDir()
-	must(t, w.client.Checkout(t.Context(), w.installation, w.repo, w.sha, old))
+	must(t, checkout(t.Context(), t, w.client, w.installation, w.repo, w.sha, old))
 	if _, err := os.Stat(filepath.Join(old, "later")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the older commit holds a later file: %v", err)
 	}
-	err := w.client.Checkout(t.Context(), w.installation, w.repo, strings.Repeat("1", 40), t.TempDir())
+	err := checkout(t.Context(), t, w.client, w.installation, w.repo, strings.Repeat("1", 40), t.TempDir())
 	wantFailure(t, err, failure.Terminal, v1alpha1.ReasonNotFound)
 }
 

@@ -20,8 +20,8 @@ var everyCall = []struct {
 	grant grant
 	do    func(ctx context.Context, w *world, c *Client, t testing.TB) error
 }{
-	{"Checkout", readContents, func(ctx context.Context, w *world, c *Client, t testing.TB) error {
-		return c.Checkout(ctx, w.installation, w.repo, w.sha, t.TempDir())
+	{"Archive", readContents, func(ctx context.Context, w *world, c *Client, t testing.TB) error {
+		return checkout(ctx, t, c, w.installation, w.repo, w.sha, t.TempDir())
 	}},
 	{"Hints", readHistory, func(ctx context.Context, w *world, c *Client, _ testing.TB) error {
 		_, err := c.Hints(ctx, w.installation, w.repo, w.Refs("acme/shop")["refs/tags/annotated"], w.sha)

@@ -19,10 +19,21 @@ import (
 // AgentName names everything of a stack's agent: its ServiceAccount, Service and Deployment, and the ClusterRole that is bound to it.
 const AgentName = "conductor-agent"
 
-// Keys of the agent's Secret. Tests are given the wrapper's alone.
+// FilesContainer is the name of the init container that brings files of the source artifact into a pod's volumes.
+const FilesContainer = "conductor-files"
+
+// Keys of the agent's Secret. Tests are given the wrapper's alone, the init containers that bring files the source's alone.
 const (
 	KeyConductorToken = "conductor"
 	KeyWrapperToken   = "wrapper"
+	KeySourceToken    = "source"
+)
+
+// The agent's registry credential is mounted as a directory.
+const (
+	registryDir       = "/registry"
+	keyRegistryConfig = "config.json"
+	volumeRegistry    = "registry"
 )
 
 var agentRequests = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("20m"), corev1.ResourceMemory: resource.MustParse("48Mi")}
@@ -39,12 +50,28 @@ func AgentURL(run *v1alpha1.Run) string {
 }
 
 // AgentSecret holds the tokens that the agent takes.
-func AgentSecret(run *v1alpha1.Run, conductor, wrapper string) *corev1.Secret {
+func AgentSecret(run *v1alpha1.Run, tokens evidence.AgentTokens) *corev1.Secret {
+	return opaque(run, AgentSecretName(run), map[string][]byte{
+		KeyConductorToken: []byte(tokens.Conductor), KeyWrapperToken: []byte(tokens.Wrapper), KeySourceToken: []byte(tokens.Source),
+	})
+}
+
+// SourceSecretName is the name of the Secret that the agent reads the source artifact with. It is new for every Run, since Conductor may
+// not change a Secret.
+func SourceSecretName(run *v1alpha1.Run) string { return "source-" + digest(string(run.UID))[:10] }
+
+// SourceSecret holds the credential that the agent reads the source artifact with: a Docker config.json. It is of no type that a kubelet
+// pulls images with.
+func SourceSecret(run *v1alpha1.Run, dockerConfig []byte) *corev1.Secret {
+	return opaque(run, SourceSecretName(run), map[string][]byte{keyRegistryConfig: dockerConfig})
+}
+
+func opaque(run *v1alpha1.Run, name string, data map[string][]byte) *corev1.Secret {
 	return &corev1.Secret{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
-		ObjectMeta: inStack(run, AgentSecretName(run)),
+		ObjectMeta: inStack(run, name),
 		Type:       corev1.SecretTypeOpaque,
-		Data:       map[string][]byte{KeyConductorToken: []byte(conductor), KeyWrapperToken: []byte(wrapper)},
+		Data:       data,
 	}
 }
 
@@ -58,9 +85,19 @@ func AgentBinding(run *v1alpha1.Run) *rbacv1.RoleBinding {
 	}
 }
 
-// Agent is the stack's agent: one small pod that follows the logs of its namespace, masks them, and takes what the tests leave
-// behind. Its image is Conductor's own.
-func Agent(run *v1alpha1.Run, image, pullSecret string) []client.Object {
+// AgentInput is what a stack's agent is made of besides its Run.
+type AgentInput struct {
+	// Image is Conductor's own, PullSecret the name of the Secret that it is pulled with; empty for none.
+	Image, PullSecret string
+	// Source has the agent serve the Run's source artifact to the init containers of the stack.
+	Source bool
+	// Credential says that SourceSecret is there, Insecure that the registry is spoken to over plain HTTP. Both matter with Source only.
+	Credential, Insecure bool
+}
+
+// Agent is the stack's agent: one small pod that follows the logs of its namespace, masks them, takes what the tests leave behind, and
+// hands out files of the commit where services mount more of them than ConfigMaps carry.
+func Agent(run *v1alpha1.Run, in AgentInput) []client.Object {
 	account := &corev1.ServiceAccount{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "ServiceAccount"},
 		ObjectMeta: inStack(run, AgentName), AutomountServiceAccountToken: new(false),
@@ -73,7 +110,7 @@ func Agent(run *v1alpha1.Run, image, pullSecret string) []client.Object {
 			Ports: []corev1.ServicePort{{Name: "http", Port: evidence.AgentPort, TargetPort: intstr.FromInt32(evidence.AgentPort)}},
 		},
 	}
-	return []client.Object{account, service, agentEgress(run), agentDeployment(run, image, pullSecret)}
+	return []client.Object{account, service, agentEgress(run), agentDeployment(run, in)}
 }
 
 func agentLabels() map[string]string { return map[string]string{v1alpha1.LabelStage: StageAgent} }
@@ -87,10 +124,10 @@ func agentEgress(run *v1alpha1.Run) *networkingv1.NetworkPolicy {
 	return p
 }
 
-func agentDeployment(run *v1alpha1.Run, image, pullSecret string) *appsv1.Deployment {
+func agentDeployment(run *v1alpha1.Run, in AgentInput) *appsv1.Deployment {
 	labels := Labels(run, StageAgent)
 	container := corev1.Container{
-		Name: "agent", Image: image, SecurityContext: ownSecurity(),
+		Name: "agent", Image: in.Image, SecurityContext: ownSecurity(),
 		Args:  []string{"agent", "--dir", agentData, "--listen", fmt.Sprintf(":%d", evidence.AgentPort), "--namespace", StackName(run), "--tokens", tokenDir},
 		Ports: []corev1.ContainerPort{{Name: "http", ContainerPort: evidence.AgentPort}},
 		Resources: corev1.ResourceRequirements{
@@ -103,6 +140,22 @@ func agentDeployment(run *v1alpha1.Run, image, pullSecret string) *appsv1.Deploy
 			{Name: "account", MountPath: "/var/run/secrets/kubernetes.io/serviceaccount", ReadOnly: true},
 		},
 	}
+	volumes := []corev1.Volume{
+		{Name: "data", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{SizeLimit: new(resource.MustParse("8Gi"))}}},
+		secretVolume(volumeToken, AgentSecretName(run)),
+		{Name: "account", VolumeSource: corev1.VolumeSource{Projected: accountToken()}},
+	}
+	if in.Source && run.Status.Source != nil {
+		container.Args = append(container.Args, "--source", run.Status.Source.Pinned())
+		if in.Insecure {
+			container.Args = append(container.Args, "--insecure")
+		}
+		if in.Credential {
+			container.Args = append(container.Args, "--registry-config", registryDir+"/"+keyRegistryConfig)
+			container.VolumeMounts = append(container.VolumeMounts, corev1.VolumeMount{Name: volumeRegistry, MountPath: registryDir, ReadOnly: true})
+			volumes = append(volumes, secretVolume(volumeRegistry, SourceSecretName(run)))
+		}
+	}
 	return &appsv1.Deployment{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "apps/v1", Kind: "Deployment"},
 		ObjectMeta: inStack(run, AgentName),
@@ -112,18 +165,16 @@ func agentDeployment(run *v1alpha1.Run, image, pullSecret string) *appsv1.Deploy
 			Selector: &metav1.LabelSelector{MatchLabels: agentLabels()},
 			Template: corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: labels}, Spec: corev1.PodSpec{
 				ServiceAccountName: AgentName, AutomountServiceAccountToken: new(false), EnableServiceLinks: new(false),
-				TerminationGracePeriodSeconds: new(int64(5)), SecurityContext: ownPodSecurity(), ImagePullSecrets: pullSecrets(pullSecret),
+				TerminationGracePeriodSeconds: new(int64(5)), SecurityContext: ownPodSecurity(), ImagePullSecrets: pullSecrets(in.PullSecret),
 				Containers: []corev1.Container{container},
-				Volumes: []corev1.Volume{
-					{Name: "data", VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{SizeLimit: new(resource.MustParse("8Gi"))}}},
-					{Name: volumeToken, VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{
-						SecretName: AgentSecretName(run), DefaultMode: new(int32(0o440)),
-					}}},
-					{Name: "account", VolumeSource: corev1.VolumeSource{Projected: accountToken()}},
-				},
+				Volumes:    volumes,
 			}},
 		},
 	}
+}
+
+func secretVolume(name, secret string) corev1.Volume {
+	return corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: secret, DefaultMode: new(int32(0o440))}}}
 }
 
 // agentMemory is the agent's limit: far more than it needs, but no more than the stack's ceiling lets a container have.

@@ -76,6 +76,9 @@ func objects(t *testing.T) map[string][]client.Object {
 	public := Public{Run: run, Service: "web", Object: "web", Port: 8080, Host: "{service}-{run}.qa.example.com"}
 	open := testRun()
 	open.Status.Services = []v1alpha1.ServiceStatus{{Name: "redis"}, {Name: "web", URL: "https://web.example.com"}}
+	sourced := testRun()
+	sourced.Status.Source = &v1alpha1.SourceStatus{Reference: "registry.example.com/sources/acme/shop:shop-1", Digest: "sha256:5"}
+	tokens := evidence.AgentTokens{Conductor: "c", Wrapper: "w", Source: "s"}
 	return map[string][]client.Object{
 		"kaniko":       {must[*batchv1.Job](t)(Kaniko(kanikoInput(t)))},
 		"kaniko-plain": {must[*batchv1.Job](t)(Kaniko(plain)), must[*batchv1.Job](t)(Kaniko(inline))},
@@ -102,7 +105,9 @@ func objects(t *testing.T) map[string][]client.Object {
 				},
 			}),
 		},
-		"agent": append([]client.Object{AgentBinding(run), AgentSecret(run, "c", "w")}, Agent(run, own, PullSecretName(run))...),
+		"agent": append([]client.Object{AgentBinding(run), AgentSecret(run, tokens)}, Agent(run, AgentInput{Image: own, PullSecret: PullSecretName(run)})...),
+		"agent-source": append([]client.Object{SourceSecret(sourced, []byte(`{"auths":{}}`))},
+			Agent(sourced, AgentInput{Image: own, Source: true, Credential: true, Insecure: true})...),
 		"stack": append([]client.Object{Namespace(run, false), RoleBinding(run, "conductor", "conductor-system")}, must[[]client.Object](t)(Limits(run))...),
 		"network": append(
 			append([]client.Object{must[client.Object](t)(Fence(run, []string{"203.0.113.0/24:443", "0.0.0.0/0", "169.254.7.0/24"}))}, Wall(open, []string{"ingress-nginx"})...),

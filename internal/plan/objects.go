@@ -33,7 +33,12 @@ func (p *Plan) Fences() ([]client.Object, error) {
 }
 
 // Agent are the objects of the stack's agent.
-func (p *Plan) Agent() []client.Object { return jobs.Agent(p.run, p.settings.Image, p.pullSecret()) }
+func (p *Plan) Agent() []client.Object {
+	return jobs.Agent(p.run, jobs.AgentInput{
+		Image: p.settings.Image, PullSecret: p.pullSecret(), Source: p.Source,
+		Credential: p.settings.Registry.PullConfigFile != "", Insecure: p.settings.Registry.Insecure,
+	})
+}
 
 // pullSecret is the name of the stack's pull Secret; empty when the operator gives none.
 func (p *Plan) pullSecret() string {

@@ -28,6 +28,8 @@ const ConfigFile = ".conductor.yaml"
 type Input struct {
 	// Dir is the directory of the checkout.
 	Dir string
+	// Absent are files, by their paths in Dir, whose content is not there.
+	Absent []string `json:",omitempty"`
 	// Run names and labels the objects; of its spec count the commit, the suites, the trust level and the ceilings.
 	Run *v1alpha1.Run
 	// Settings are the operator's.
@@ -71,6 +73,8 @@ type Plan struct {
 	// Findings are the conversion's, Notes say where suites get something else than the file says.
 	Findings []compose.Finding
 	Notes    []string
+	// Source means that pods bring files from the source artifact.
+	Source bool `json:",omitempty"`
 	// Allowed are the allowances that pods make use of.
 	Allowed []v1alpha1.Allowance
 	// Keep is how long the stack stays: a duration, or Forever.
@@ -179,6 +183,7 @@ func (m *maker) convert() error {
 		}
 		p.Services = append(p.Services, Service{Service: svc, Pending: m.pending(svc)})
 	}
+	p.Source = slices.ContainsFunc(stack.Services, mountsSource)
 	for i := range p.Suites {
 		if err := m.finishSuite(&p.Suites[i], stack, o); err != nil {
 			return err
@@ -268,6 +273,12 @@ func (m *maker) finish() error {
 		}
 	}
 	return nil
+}
+
+// mountsSource reports whether a service's pod brings files from the source artifact.
+func mountsSource(svc compose.Service) bool {
+	pod := podOf(svc.Workload)
+	return pod != nil && slices.ContainsFunc(pod.InitContainers, func(c corev1.Container) bool { return c.Name == jobs.FilesContainer })
 }
 
 // isTest reports whether a compose service is a test itself, and so not a part of the stack.

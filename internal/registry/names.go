@@ -32,8 +32,11 @@ func ImageRepository(o Options, repo v1alpha1.Repository, image string) string {
 	}
 	// GitHub's names do not differ by case alone, an image's may.
 	owner := spell(strings.ToLower(repo.Owner))
-	if first, _, _ := strings.Cut(strings.TrimPrefix(o.Records, "/"), "/"); owner == first {
-		owner = hashed(owner) // or the images of this owner would stand among the records
+	for _, own := range []string{o.Records, o.Sources} {
+		if first, _, _ := strings.Cut(strings.TrimPrefix(own, "/"), "/"); owner == first {
+			owner = hashed(owner) // or the images of this owner would be among the records or the sources
+			break
+		}
 	}
 	parts = append(parts, owner, spell(strings.ToLower(repo.Name)))
 	if image != "" {
@@ -44,11 +47,21 @@ func ImageRepository(o Options, repo v1alpha1.Repository, image string) string {
 
 // RecordRepository names where the records and histories of a repository are kept, as host/path.
 func (r *Registry) RecordRepository(repo v1alpha1.Repository) string {
+	return r.ownRepository(r.o.Records, repo)
+}
+
+// SourceRepository names where the source artifacts of a repository are kept, as host/path.
+func (r *Registry) SourceRepository(repo v1alpha1.Repository) string {
+	return r.ownRepository(r.o.Sources, repo)
+}
+
+// ownRepository is a repository's part of a place that holds no images. A place with a slash at its beginning is not below the prefix.
+func (r *Registry) ownRepository(place string, repo v1alpha1.Repository) string {
 	parts := []string{r.o.Host}
-	if r.o.Prefix != "" && !strings.HasPrefix(r.o.Records, "/") {
+	if r.o.Prefix != "" && !strings.HasPrefix(place, "/") {
 		parts = append(parts, r.o.Prefix)
 	}
-	parts = append(parts, strings.Trim(r.o.Records, "/"), spell(strings.ToLower(repo.Owner)), spell(strings.ToLower(repo.Name)))
+	parts = append(parts, strings.Trim(place, "/"), spell(strings.ToLower(repo.Owner)), spell(strings.ToLower(repo.Name)))
 	return strings.Join(parts, "/")
 }
 

@@ -38,7 +38,7 @@ type daemon struct {
 	stop      func()
 }
 
-func (d *daemon) start(t *testing.T) {
+func (d *daemon) start(t testing.TB) {
 	t.Helper()
 	const binary = "/usr/bin/docker-registry"
 	if _, err := os.Stat(binary); err != nil {
@@ -70,7 +70,7 @@ func (d *daemon) start(t *testing.T) {
 	}
 }
 
-func startDaemon(t *testing.T) *daemon {
+func startDaemon(t testing.TB) *daemon {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -17,8 +17,11 @@ import (
 // requestTimeout bounds one question to a registry, its repetitions included. A layer's push has no such bound: see patience.
 const requestTimeout = 15 * time.Second
 
-// DefaultRecords is where records are kept when the operator does not say.
-const DefaultRecords = "records"
+// Where records and source artifacts are kept when the operator does not say.
+const (
+	DefaultRecords = "records"
+	DefaultSources = "sources"
+)
 
 // Options say which registry a Registry is.
 type Options struct {
@@ -28,6 +31,8 @@ type Options struct {
 	Prefix string
 	// Records is put before owner/name of records, below Prefix; with a slash at its beginning, below Host. Empty is DefaultRecords.
 	Records string
+	// Sources is the same for source artifacts. Empty is DefaultSources.
+	Sources string
 	// Insecure speaks plain HTTP to Host. Without it nothing is ever sent over plain HTTP.
 	Insecure bool
 	// PushConfigFile and PullConfigFile are Docker config.json files, read whenever they are needed, so that a
@@ -57,6 +62,9 @@ func New(o Options) (*Registry, error) {
 	if o.Records == "" {
 		o.Records = DefaultRecords
 	}
+	if o.Sources == "" {
+		o.Sources = DefaultSources
+	}
 	if err := (orasregistry.Reference{Registry: o.Host}).ValidateRegistry(); o.Host == "" || err != nil {
 		return nil, fmt.Errorf("the registry's host %q is not valid: it is host or host:port", o.Host)
 	}
@@ -65,6 +73,12 @@ func New(o Options) (*Registry, error) {
 	}
 	if !isPath(strings.TrimPrefix(o.Records, "/")) {
 		return nil, fmt.Errorf("the registry's place for records %q is not a path of lowercase names", o.Records)
+	}
+	if !isPath(strings.TrimPrefix(o.Sources, "/")) {
+		return nil, fmt.Errorf("the registry's place for source artifacts %q is not a path of lowercase names", o.Sources)
+	}
+	if strings.Trim(o.Sources, "/") == strings.Trim(o.Records, "/") {
+		return nil, fmt.Errorf("the registry's places for records and for source artifacts are both %q: a run's tag would be in both", o.Sources)
 	}
 	if o.Transport == nil {
 		o.Transport = &http.Transport{

@@ -46,6 +46,26 @@ type Settings struct {
 	// Retention says which finished Runs are kept.
 	Retention      Retention      `json:"retention"`
 	LeaderElection LeaderElection `json:"leaderElection"`
+	// Checkouts is the room for the files of Runs under way.
+	Checkouts Checkouts `json:"checkouts"`
+}
+
+// Checkouts is the room for the files of Runs under way, on Conductor's own disk.
+type Checkouts struct {
+	// SizeLimit is that of the volume, a Kubernetes quantity. A Run that would exceed it waits.
+	SizeLimit string `json:"sizeLimit"`
+}
+
+// MinCheckouts is the least that Checkouts.SizeLimit may be, in bytes: what one checkout may take.
+const MinCheckouts = 160 << 20
+
+// Bytes is SizeLimit in bytes.
+func (c Checkouts) Bytes() int64 {
+	q, err := resource.ParseQuantity(c.SizeLimit)
+	if err != nil {
+		return 0
+	}
+	return q.Value()
 }
 
 // GitHub is the GitHub that the App is installed on.
@@ -75,6 +95,8 @@ type Registry struct {
 	Prefix string `json:"prefix,omitempty"`
 	// Records is where the records of runs go, below Prefix: Records/owner/name:run.
 	Records string `json:"records"`
+	// Sources is where the files of commits go while their stacks are there, below Prefix: Sources/owner/name:run.
+	Sources string `json:"sources"`
 	// Insecure allows plain HTTP.
 	Insecure bool `json:"insecure,omitempty"`
 	// PushConfigFile and PullConfigFile are Docker config.json files. Without the first, pushes are anonymous; without
@@ -183,7 +205,7 @@ func Default() Settings {
 	return Settings{
 		Namespace: "conductor", ServiceAccount: "conductor",
 		GitHub:   GitHub{APIURL: "https://api.github.com"},
-		Registry: Registry{Type: RegistryOCI, Records: "records"},
+		Registry: Registry{Type: RegistryOCI, Records: "records", Sources: "sources"},
 		Builds: Builds{
 			Namespace: "conductor-builds", Image: "ghcr.io/osscontainertools/kaniko:v1.28.3",
 			Timeout: d(30 * time.Minute), CPU: "500m", Memory: "512Mi",
@@ -195,6 +217,7 @@ func Default() Settings {
 		RunTimeout: d(2 * time.Hour),
 		Deadlines:  Deadlines{Stage: d(10 * time.Minute), Record: d(10 * time.Minute), Finalize: d(10 * time.Minute)},
 		Retention:  Retention{Age: d(30 * 24 * time.Hour), PerRepository: 200},
+		Checkouts:  Checkouts{SizeLimit: "4Gi"},
 
 		LeaderElection: LeaderElection{LeaseDuration: d(15 * time.Second)},
 	}
@@ -241,6 +264,7 @@ func (s Settings) check() error {
 	required("image", s.Image)
 	required("registry.host", s.Registry.Host)
 	required("registry.records", s.Registry.Records)
+	required("registry.sources", s.Registry.Sources)
 	required("builds.namespace", s.Builds.Namespace)
 	required("builds.image", s.Builds.Image)
 	required("github.privateKeyFile", s.GitHub.PrivateKeyFile)
@@ -287,8 +311,19 @@ func (s Settings) check() error {
 			bad("triggers.tags: %q is not a pattern", t)
 		}
 	}
+	s.checkRoom(bad)
 	s.Stacks.check(bad)
 	return errors.Join(errs...)
+}
+
+// checkRoom checks where files go.
+func (s Settings) checkRoom(bad func(format string, args ...any)) {
+	if s.Registry.Sources == s.Registry.Records && s.Registry.Sources != "" {
+		bad("registry.sources and registry.records are both %q", s.Registry.Sources)
+	}
+	if s.Checkouts.Bytes() < MinCheckouts {
+		bad("checkouts.sizeLimit %q is not a Kubernetes quantity of at least %dMi, which is what one checkout may take", s.Checkouts.SizeLimit, MinCheckouts>>20)
+	}
 }
 
 func (s Stacks) check(bad func(format string, args ...any)) {

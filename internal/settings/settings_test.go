@@ -20,7 +20,8 @@ func TestTheLeastFileGetsTheDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s.Keep.Default.Duration != 24*time.Hour || s.Builds.Namespace != "conductor-builds" || s.GitHub.APIURL != "https://api.github.com" {
+	if s.Keep.Default.Duration != 24*time.Hour || s.Builds.Namespace != "conductor-builds" || s.GitHub.APIURL != "https://api.github.com" ||
+		s.Checkouts.Bytes() != 4<<30 || s.Registry.Sources != "sources" {
 		t.Errorf("defaults are lost: %+v", s)
 	}
 	if l := s.LeaderElection; l.LeaseDuration.Duration != 15*time.Second || l.RenewDeadline() != 10*time.Second || l.RetryPeriod() != 2*time.Second {
@@ -47,6 +48,9 @@ func TestEveryProblemIsNamed(t *testing.T) {
 		{"duration", "runTimeout: 0s", "runTimeout"},
 		{"deadline", "deadlines: {record: 0s}", "deadlines.record must be longer"},
 		{"lease", "leaderElection: {leaseDuration: 2s}", "leaderElection.leaseDuration (2s) is shorter than 3s"},
+		{"checkouts", "checkouts: {sizeLimit: 100Mi}", `checkouts.sizeLimit "100Mi" is not a Kubernetes quantity of at least 160Mi`},
+		{"checkouts without a number", "checkouts: {sizeLimit: much}", `checkouts.sizeLimit "much"`},
+		{"one place for two things", "registry: {host: x, records: kept, sources: kept}", `registry.sources and registry.records are both "kept"`},
 	} {
 		text := least
 		if strings.HasPrefix(tc.add, "registry") {

@@ -62,8 +62,8 @@ type poweredAgents struct {
 
 func (p poweredAgents) At(r *v1alpha1.Run, _ string) run.Agent { return p.at(r, p.power) }
 
-func (poweredAgents) Tokens(*v1alpha1.Run) (conductor, wrapper string, err error) {
-	return "conductor's", "the wrapper's", nil
+func (poweredAgents) Tokens(*v1alpha1.Run) (evidence.AgentTokens, error) {
+	return evidence.AgentTokens{Conductor: "conductor's", Wrapper: "the wrapper's", Source: "the source's"}, nil
 }
 
 type agent struct {

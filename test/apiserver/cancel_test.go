@@ -46,8 +46,8 @@ func TestACancelBeforeTheFirstLookMakesNothing(t *testing.T) {
 	w.must(w.door().Cancel(t.Context(), run.Name, "ada", ""))
 	w.process()
 	run = w.until(run, "the run is canceled", over)
-	if run.Status.Outcome != v1alpha1.OutcomeCanceled || w.github.count("Checkout") != 0 || len(w.node.started()) != 0 {
-		t.Errorf("outcome %q, %d checkouts, started %v", run.Status.Outcome, w.github.count("Checkout"), w.node.started())
+	if run.Status.Outcome != v1alpha1.OutcomeCanceled || w.github.count("Archive") != 0 || len(w.node.started()) != 0 {
+		t.Errorf("outcome %q, %d checkouts, started %v", run.Status.Outcome, w.github.count("Archive"), w.node.started())
 	}
 	if got := w.github.commentsOn(issueNumber); len(got) != 1 || !strings.Contains(got[0], "ada") {
 		t.Errorf("comments on the issue: %q", got)

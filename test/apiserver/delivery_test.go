@@ -71,7 +71,7 @@ func (w *world) runs() []v1alpha1.Run {
 
 // noRuns lets Runs end at once: these tests are about how they begin.
 func (w *world) noRuns() {
-	w.github.failAlways("Checkout", failure.Terminalf(v1alpha1.ReasonNotFound, nil, "There is nothing here"))
+	w.github.failAlways("Archive", failure.Terminalf(v1alpha1.ReasonNotFound, nil, "There is nothing here"))
 }
 
 func TestAPushBecomesOneRunHoweverOftenItIsDelivered(t *testing.T) {

@@ -54,7 +54,7 @@ func (w *world) ended(run *v1alpha1.Run, outcome v1alpha1.Outcome, condition, wh
 }
 
 func TestWhatMayPassIsTriedAgain(t *testing.T) {
-	for _, op := range []string{"Checkout", "CloneToken", "Ping", "Hints", "UpsertCheckRun", "UpsertComment"} {
+	for _, op := range []string{"Archive", "CloneToken", "Ping", "Hints", "UpsertCheckRun", "UpsertComment"} {
 		t.Run(op, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
@@ -67,7 +67,7 @@ func TestWhatMayPassIsTriedAgain(t *testing.T) {
 
 func TestWhatDoesNotPassEndsTheRunAtTheStagesDeadline(t *testing.T) {
 	for _, tc := range []struct{ op, condition string }{
-		{"Checkout", v1alpha1.ConditionCheckedOut}, {"CloneToken", v1alpha1.ConditionImagesBuilt}, {"Ping", v1alpha1.ConditionImagesBuilt},
+		{"Archive", v1alpha1.ConditionCheckedOut}, {"CloneToken", v1alpha1.ConditionImagesBuilt}, {"Ping", v1alpha1.ConditionImagesBuilt},
 	} {
 		t.Run(tc.op, func(t *testing.T) {
 			t.Parallel()
@@ -92,11 +92,11 @@ func TestWhatDoesNotPassEndsTheRunAtTheStagesDeadline(t *testing.T) {
 
 func TestWhatOnlyAPersonCanMendEndsTheRunAtOnce(t *testing.T) {
 	w := newWorld(t)
-	w.github.failAlways("Checkout", failure.Terminalf(v1alpha1.ReasonNotFound, errDown, "The App is not installed on acme/shop"))
+	w.github.failAlways("Archive", failure.Terminalf(v1alpha1.ReasonNotFound, errDown, "The App is not installed on acme/shop"))
 	w.process()
 	run := w.until(w.start(), "the run ends", over)
 	w.ended(run, v1alpha1.OutcomeError, v1alpha1.ConditionCheckedOut, v1alpha1.ReasonNotFound, "The App is not installed on acme/shop")
-	if n := w.github.count("Checkout"); n != 1 {
+	if n := w.github.count("Archive"); n != 1 {
 		t.Errorf("tried %d times", n)
 	}
 	w.nothingLeft(run)

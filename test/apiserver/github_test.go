@@ -5,15 +5,15 @@ package apiserver
 import (
 	"context"
 	"fmt"
+	"io"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/source"
 )
 
 // github is what GitHub knows; it outlives every process of Conductor. Its methods are the ports' with the effects that a
@@ -137,23 +137,18 @@ func (g *github) checkRuns() map[string]v1alpha1.CheckRun {
 	return by
 }
 
-func (g *github) Checkout(_ context.Context, _ int64, _ v1alpha1.Repository, _, dir string) error {
-	var err error
-	ferr := g.call("Checkout", func() {
-		for name, text := range g.files {
-			file := filepath.Join(dir, name)
-			if err = os.MkdirAll(filepath.Dir(file), 0o755); err == nil {
-				err = os.WriteFile(file, []byte(text), 0o644)
-			}
-			if err != nil {
-				return
-			}
-		}
-	})
-	if ferr != nil {
-		return ferr
+func (g *github) Archive(_ context.Context, _ int64, _ v1alpha1.Repository, _ string, visit func(source.File, io.Reader) error) error {
+	var files map[string]string
+	if err := g.call("Archive", func() { files = maps.Clone(g.files) }); err != nil {
+		return err
 	}
-	return err
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		f := source.File{Path: name, Mode: source.ModeFile, Size: int64(len(files[name]))}
+		if err := visit(f, strings.NewReader(files[name])); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (g *github) CloneToken(context.Context, int64, v1alpha1.Repository) (string, time.Time, error) {

@@ -25,9 +25,9 @@ var errDown = errors.New("connection refused")
 var halts = []halt{
 	{
 		"checkout",
-		func(w *world) { w.github.failAlways("Checkout", errDown) },
+		func(w *world) { w.github.failAlways("Archive", errDown) },
 		func(r *v1alpha1.Run) bool { return is(r, v1alpha1.ConditionCheckedOut, metav1.ConditionUnknown) },
-		func(w *world) { w.github.mend("Checkout") },
+		func(w *world) { w.github.mend("Archive") },
 	},
 	{
 		"building",

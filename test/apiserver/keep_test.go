@@ -40,8 +40,8 @@ func TestAStackIsKeptUntilItsTimeIsUp(t *testing.T) {
 				p.kill(t)
 				w.process()
 			}
-			if w.gone(&corev1.Namespace{}, "", jobs.StackName(run)) {
-				t.Fatal("the stack went before its time")
+			if w.gone(&corev1.Namespace{}, "", jobs.StackName(run)) || !w.shelf.source(run) {
+				t.Fatal("the stack or its source artifact went before its time")
 			}
 			w.later(2*time.Minute, run)
 			run = w.until(run, "the stack goes", over)

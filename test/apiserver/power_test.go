@@ -6,11 +6,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"sync"
 	"time"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/source"
 )
 
 var errDead = errors.New("the process is dead")
@@ -102,11 +104,11 @@ func (g poweredGitHub) guard(effect string, err error) error {
 	return err
 }
 
-func (g poweredGitHub) Checkout(ctx context.Context, i int64, repo v1alpha1.Repository, sha, dir string) error {
+func (g poweredGitHub) Archive(ctx context.Context, i int64, repo v1alpha1.Repository, sha string, visit func(source.File, io.Reader) error) error {
 	if !g.power.lives() {
 		return errDead
 	}
-	return g.github.Checkout(ctx, i, repo, sha, dir)
+	return g.github.Archive(ctx, i, repo, sha, visit)
 }
 
 func (g poweredGitHub) CloneToken(ctx context.Context, i int64, repo v1alpha1.Repository) (string, time.Time, error) {

@@ -22,13 +22,15 @@ type shelf struct {
 	pushed    map[string]int
 	linked    map[string]string
 	histories map[string]evidence.History
+	// sources are the source artifacts by their references.
+	sources map[string]keptSource
 	// says is what images say of themselves beyond an entrypoint, moved where a tag was moved to, both by name.
 	says, moved map[string]string
 }
 
 func newShelf() *shelf {
 	return &shelf{records: map[string][]string{}, results: map[string]evidence.Result{}, pushed: map[string]int{}, linked: map[string]string{}, histories: map[string]evidence.History{},
-		says: map[string]string{}, moved: map[string]string{}}
+		sources: map[string]keptSource{}, says: map[string]string{}, moved: map[string]string{}}
 }
 
 // layers are those of a Run's record.

@@ -169,7 +169,7 @@ func TestAMinuteWithoutRegistry(t *testing.T) {
 // GitHub answers 502 for five minutes, from the start and while the tests run.
 func TestFiveMinutesWithoutGitHub(t *testing.T) {
 	bad := failure.Transientf(v1alpha1.ReasonUnavailable, errDown, "GitHub answered 502 Bad Gateway")
-	ops := []string{"Checkout", "CloneToken", "Hints", "UpsertCheckRun", "UpsertComment"}
+	ops := []string{"Archive", "CloneToken", "Hints", "UpsertCheckRun", "UpsertComment"}
 	for _, h := range []halt{halts[1], halts[3], {"the start", func(*world) {}, func(*v1alpha1.Run) bool { return true }, func(*world) {}}} {
 		t.Run(h.name, func(t *testing.T) {
 			t.Parallel()

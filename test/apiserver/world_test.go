@@ -249,6 +249,9 @@ func (w *world) nothingLeft(run *v1alpha1.Run) {
 	if left := w.buildThings(run); len(left) > 0 {
 		w.t.Errorf("left in the builds namespace: %s", strings.Join(left, ", "))
 	}
+	if w.shelf.source(run) {
+		w.t.Error("the run's source artifact is left")
+	}
 }
 
 // logbook is Conductor's log.

@@ -172,11 +172,14 @@ func (a *account) workloads() []attempt {
 	projected.Spec.Template.Spec.Volumes = []corev1.Volume{{Name: "token", VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{
 		Sources: []corev1.VolumeProjection{{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{Path: "token"}}},
 	}}}}
+	sources := job(a.stack)
+	sources.Spec.Template.Spec.Volumes = []corev1.Volume{{Name: "registry", VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: "source-0123456789"}}}}
 	stolen := service(a.stack, corev1.ServiceTypeClusterIP)
 	stolen.Spec.ExternalIPs = []string{"192.0.2.1"}
 	return append(all,
 		a.create("a job with a token in a stack", withToken),
 		a.create("a job with a token in a volume", projected),
+		a.create("a job with the agent's registry credential", sources),
 		a.create("a service on somebody else's address", stolen),
 		a.patch("its own settings", &corev1.ConfigMap{ObjectMeta: meta(lab.Namespace, "conductor-config")}),
 	)

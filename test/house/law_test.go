@@ -39,6 +39,7 @@ var layers = map[string]layer{
 	"internal/settings":   words,
 	"internal/evidence":   words,
 	"internal/faults":     words,
+	"internal/source":     words,
 
 	"internal/trigger":  pure,
 	"internal/command":  pure,

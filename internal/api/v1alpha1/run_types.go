@@ -251,6 +251,9 @@ type RunStatus struct {
 	// Record is the artifact that outlives the Run.
 	// +optional
 	Record *RecordStatus `json:"record,omitempty"`
+	// Source is the artifact with the files of the commit; it goes with the stack.
+	// +optional
+	Source *SourceStatus `json:"source,omitempty"`
 	// Notes are the conversion's approximations and what else a reader should know, at most 20.
 	// +optional
 	// +kubebuilder:validation:MaxItems=20
@@ -490,6 +493,19 @@ type RecordStatus struct {
 	// +optional
 	Folded bool `json:"folded,omitempty"`
 }
+
+// SourceStatus is where the files of a Run's commit are.
+type SourceStatus struct {
+	// Reference is repository:tag, Digest that of its manifest.
+	Reference string `json:"reference"`
+	Digest    string `json:"digest"`
+	// Size is the sum of its layers, compressed, in bytes.
+	// +optional
+	Size int64 `json:"size,omitempty"`
+}
+
+// Pinned is the reference with the digest, which no push moves.
+func (s SourceStatus) Pinned() string { return s.Reference + "@" + s.Digest }
 
 // ReportStatus says what was last told on GitHub, and where.
 type ReportStatus struct {

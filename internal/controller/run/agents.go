@@ -24,7 +24,7 @@ type Agents interface {
 	// At is the agent of a Run at the address of its pod.
 	At(run *v1alpha1.Run, address string) Agent
 	// Tokens are what the agent's Secret holds for a Run.
-	Tokens(run *v1alpha1.Run) (conductor, wrapper string, err error)
+	Tokens(run *v1alpha1.Run) (evidence.AgentTokens, error)
 }
 
 // Agent is the agent of one stack. Errors of what it does not have hold evidence.ErrAbsent.
@@ -208,12 +208,27 @@ func (r *Reconciler) agent(ctx context.Context, s *state, pods []*corev1.Pod, si
 
 // createAgentSecret writes the tokens that the agent takes.
 func (r *Reconciler) createAgentSecret(ctx context.Context, run *v1alpha1.Run) error {
-	conductor, wrapper, err := r.Agents.Tokens(run)
+	tokens, err := r.Agents.Tokens(run)
 	if err != nil {
 		return failure.Terminalf(v1alpha1.ReasonInvalidConfig, err, "Conductor has no key to make its agent's tokens of")
 	}
-	if err := r.Client.Create(ctx, jobs.AgentSecret(run, conductor, wrapper)); err != nil && !apierrors.IsAlreadyExists(err) {
+	if err := r.Client.Create(ctx, jobs.AgentSecret(run, tokens)); err != nil && !apierrors.IsAlreadyExists(err) {
 		return fmt.Errorf("create the agent's secret: %w", err)
+	}
+	return nil
+}
+
+// createSourceSecret writes the credential that the agent reads the source artifact with, where there is one.
+func (r *Reconciler) createSourceSecret(ctx context.Context, run *v1alpha1.Run) error {
+	if r.Settings.Registry.PullConfigFile == "" {
+		return nil
+	}
+	config, err := r.Registry.PullConfig(ctx, run.Spec.Repository)
+	if err != nil {
+		return fmt.Errorf("make a credential for the source artifact: %w", err)
+	}
+	if err := r.Client.Create(ctx, jobs.SourceSecret(run, config)); err != nil && !apierrors.IsAlreadyExists(err) {
+		return fmt.Errorf("create the source's secret: %w", err)
 	}
 	return nil
 }

@@ -2,15 +2,11 @@ package run
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
 	"slices"
-	"syscall"
 	"time"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
-	"github.com/w3evolutionsllc/conductor/internal/failure"
 	"github.com/w3evolutionsllc/conductor/internal/plan"
 )
 
@@ -22,15 +18,19 @@ func (r *Reconciler) checkout(ctx context.Context, s *state) error {
 			s.begin(v1alpha1.ConditionCheckedOut, "Reading "+plan.ConfigFile+" and the compose files at "+short(s.run.Spec.SHA))
 		}
 		err := r.takeStep(s, stepCheckout, func() error {
-			dir, err := r.readFiles(ctx, s.run)
-			if err == nil {
-				r.plans.add(s.run.UID, dir)
+			files, err := r.fetchSource(ctx, s.run)
+			if err != nil {
+				return err
 			}
-			return err
+			return r.plans.add(s.run.UID, files)
 		})
 		if err != nil {
 			return err
 		}
+	}
+	files := r.plans.files(s.run.UID)
+	if s.status().Source == nil {
+		s.status().Source = files.Source // The reconcile that made it may not have been noted.
 	}
 	newest, err := r.plans.load(s.run, r.Settings)
 	if err != nil {
@@ -46,11 +46,18 @@ func (r *Reconciler) checkout(ctx context.Context, s *state) error {
 	}
 	s.images = r.imagesOf(s.run, newest)
 	r.noteAnswers(s)
-	if _, err := r.plans.request(s.run, r.input(s)); err != nil {
+	absent, err := r.plans.request(s.run, r.input(s))
+	if err != nil {
 		return err
 	}
+	if len(absent) > 0 {
+		if err := r.fetchFiles(ctx, s.run, files, absent); err != nil {
+			return err
+		}
+		s.lookAgain(time.Millisecond)
+	}
 	if s.plan == nil {
-		return failure.Waitingf(v1alpha1.ReasonPending, time.Minute, "%s", waitsForPlan(r.plans.position()))
+		return waitingf(time.Minute, "%s", waitsForPlan(r.plans.position()))
 	}
 	return nil
 }
@@ -83,26 +90,6 @@ func (r *Reconciler) notePlan(s *state) {
 	s.status().Keep = s.plan.Keep
 	s.done(v1alpha1.ConditionCheckedOut, v1alpha1.ReasonDone, fmt.Sprintf("%s: %s to build, %s",
 		plan.ConfigFile, count(len(s.plan.Builds), "image"), count(len(s.plan.Suites), "suite")))
-}
-
-// readFiles reads the files of the Run's commit into a directory of their own.
-func (r *Reconciler) readFiles(ctx context.Context, run *v1alpha1.Run) (string, error) {
-	dir, err := os.MkdirTemp(r.Dir, "checkout-")
-	if err == nil {
-		err = os.Mkdir(filesDir(dir), 0o700)
-	}
-	if err != nil {
-		return "", failure.Transientf(v1alpha1.ReasonDiskFull, err, "Conductor has no room for the checkout")
-	}
-	err = r.GitHub.Checkout(ctx, run.Spec.InstallationID, run.Spec.Repository, run.Spec.SHA, filesDir(dir))
-	if err != nil {
-		_ = os.RemoveAll(dir)
-		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
-			return "", failure.Transientf(v1alpha1.ReasonDiskFull, err, "Conductor has no room for the checkout")
-		}
-		return "", fmt.Errorf("check out %s at %s: %w", run.Spec.Repository.FullName(), run.Spec.SHA, err)
-	}
-	return dir, nil
 }
 
 // image finds or adds an image's status.

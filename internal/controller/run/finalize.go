@@ -15,6 +15,9 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/diagnose"
 )
 
+// sourceDeadline is how long it waits for a registry that does not delete its source artifact. It is shorter than what helm uninstall has.
+const sourceDeadline = time.Minute
+
 // finalize removes everything that a deleted Run made, then releases the Run. What cannot be removed holds the Run until the deadline
 // and no longer, whatever it is: the sweep finds the rest.
 func (r *Reconciler) finalize(ctx context.Context, run *v1alpha1.Run) (ctrl.Result, error) {
@@ -32,6 +35,11 @@ func (r *Reconciler) finalize(ctx context.Context, run *v1alpha1.Run) (ctrl.Resu
 		return ctrl.Result{RequeueAfter: time.Second}, nil
 	case err != nil || ns != nil:
 		r.Log.Error("a deleted run is released although what it made did not go away", "run", run.Name, "after", r.Settings.Deadlines.Finalize.Duration, "why", whyStuck(ns, err))
+	}
+	if err := r.deleteSource(ctx, run); err != nil && r.now().Sub(run.DeletionTimestamp.Time) < sourceDeadline {
+		return ctrl.Result{}, err
+	} else if err != nil {
+		r.Log.Error("a deleted run leaves its source artifact behind", "run", run.Name, "after", sourceDeadline, "error", err)
 	}
 	before := run.DeepCopy()
 	controllerutil.RemoveFinalizer(run, v1alpha1.Finalizer)

@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -9,7 +10,6 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
-	"github.com/w3evolutionsllc/conductor/internal/failure"
 )
 
 // The steps that read what a stranger has written, and may need more memory than there is. A step is in the status before it begins.
@@ -99,6 +99,13 @@ func (g *guard) enter(uid types.UID) bool {
 	return true
 }
 
+// pause counts a Run out that has not begun with its step.
+func (g *guard) pause(uid types.UID) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.inside, uid)
+}
+
 // leave counts a Run out. What has not ended the process is not suspected any more.
 func (g *guard) leave(uid types.UID) {
 	g.mu.Lock()
@@ -122,17 +129,20 @@ func (r *Reconciler) takeStep(s *state, name string, do func() error) error {
 	}
 	step := s.status().Step
 	if s.noted == nil || *s.noted != *step {
-		return failure.Waitingf(v1alpha1.ReasonInProgress, notedPause, "%s", upper(name))
+		return waitingf(notedPause, "%s", upper(name))
 	}
 	if !r.guard.enter(s.run.UID) {
-		return failure.Waitingf(v1alpha1.ReasonPending, guardPause,
-			"Waiting for %s: Conductor's process has ended, and the runs that it was working on are taken one at a time", name)
+		return waitingf(guardPause, "Waiting for %s: Conductor's process has ended, and the runs that it was working on are taken one at a time", name)
 	}
 	if step.Suspect && !step.Alone {
 		step.Alone = true
-		return failure.Waitingf(v1alpha1.ReasonInProgress, notedPause, "%s, alone", upper(name))
+		return waitingf(notedPause, "%s, alone", upper(name))
 	}
 	err := do()
+	if errors.Is(err, errWaiting) { // It has not begun.
+		r.guard.pause(s.run.UID)
+		return err
+	}
 	r.guard.leave(s.run.UID)
 	if step.Suspect, step.Alone = false, false; err == nil {
 		s.status().Step = nil

@@ -14,6 +14,7 @@ import (
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/diagnose"
+	"github.com/w3evolutionsllc/conductor/internal/failure"
 	"github.com/w3evolutionsllc/conductor/internal/jobs"
 )
 
@@ -41,7 +42,11 @@ func (r *Reconciler) reported(_ context.Context, s *state) error {
 // and take that for the reason.
 func (r *Reconciler) keep(ctx context.Context, s *state) error {
 	kept := meta.FindStatusCondition(s.status().Conditions, v1alpha1.ConditionStackKept)
-	if !s.over() || kept != nil && kept.Status == metav1.ConditionFalse {
+	if !s.over() {
+		return nil
+	}
+	if kept != nil && kept.Status == metav1.ConditionFalse {
+		r.dropSource(ctx, s)
 		return nil
 	}
 	if kept == nil {
@@ -134,6 +139,7 @@ func (r *Reconciler) takeDown(ctx context.Context, s *state, reason, message str
 	if ns == nil {
 		s.status().ExpiresAt = nil
 		s.fail(v1alpha1.ConditionStackKept, reason, message)
+		r.dropSource(ctx, s)
 		return nil
 	}
 	s.set(v1alpha1.ConditionStackKept, metav1.ConditionUnknown, v1alpha1.ReasonInProgress, "The stack is being deleted")
@@ -146,6 +152,35 @@ func (r *Reconciler) takeDown(ctx context.Context, s *state, reason, message str
 		s.lookAgain(30 * time.Second)
 	}
 	return nil
+}
+
+// dropSource deletes the source artifact of a Run whose stack is gone. A registry that does not answer is asked again later: nothing else
+// waits for it.
+func (r *Reconciler) dropSource(ctx context.Context, s *state) {
+	if s.status().Source == nil {
+		return
+	}
+	if err := r.deleteSource(ctx, s.run); err != nil {
+		r.Log.Warn("a run's source artifact could not be deleted yet", "run", s.run.Name, "error", err)
+		s.lookAgain(sourceAgain)
+		return
+	}
+	s.status().Source = nil
+}
+
+// sourceAgain is when a source artifact that could not be deleted is tried again.
+const sourceAgain = 5 * time.Minute
+
+// deleteSource deletes the source artifact of a Run. A registry that lets nothing be deleted is logged once, and is not an error.
+func (r *Reconciler) deleteSource(ctx context.Context, run *v1alpha1.Run) error {
+	err := r.Registry.DeleteSource(ctx, run.Spec.Repository, run.Name)
+	if failure.IsTerminal(err) {
+		r.undeleted.Do(func() {
+			r.Log.Warn("source artifacts cannot be deleted; this is not logged again", "run", run.Name, "error", err)
+		})
+		return nil
+	}
+	return err
 }
 
 // deleteNamespace deletes a Run's namespace, if it is that Run's, and returns it for as long as it is there.

@@ -7,8 +7,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -41,6 +43,8 @@ const (
 type planning struct {
 	planner Planner
 	wake    func(*v1alpha1.Run)
+	// dir is where the plans' files are.
+	dir string
 	// slots bounds the children, large the large plans in memory.
 	slots, large chan struct{}
 
@@ -56,10 +60,11 @@ type planning struct {
 
 // runPlan is one Run's checkout, and what has been planned of it.
 type runPlan struct {
-	// dir holds the checkout and, beside it, the plans' files.
-	dir string
-	ctx context.Context
-	end context.CancelFunc
+	// files are the checkout, dir holds the plans' files.
+	files *Checkout
+	dir   string
+	ctx   context.Context
+	end   context.CancelFunc
 	// key stands for the input of the newest plan, and file holds its answer.
 	key, file string
 	size      int64
@@ -76,29 +81,39 @@ type runPlan struct {
 	number int
 }
 
-func newPlanning(planner Planner, atOnce int, wake func(*v1alpha1.Run)) *planning {
+func newPlanning(planner Planner, dir string, atOnce int, wake func(*v1alpha1.Run)) *planning {
 	return &planning{
-		planner: planner, wake: wake, slots: make(chan struct{}, max(1, atOnce)), large: make(chan struct{}, largePlans), runs: map[types.UID]*runPlan{},
+		planner: planner, dir: dir, wake: wake, slots: make(chan struct{}, max(1, atOnce)), large: make(chan struct{}, largePlans), runs: map[types.UID]*runPlan{},
 	}
 }
 
-// add begins with the checkout of a Run.
-func (p *planning) add(uid types.UID, dir string) {
+// add begins with the checkout of a Run, which goes with the Run's plans.
+func (p *planning) add(uid types.UID, files *Checkout) error {
+	dir, err := os.MkdirTemp(p.dir, "checkout-plan-")
+	if err != nil {
+		files.Close()
+		return diskFull(err)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	rp := &runPlan{dir: dir}
+	rp := &runPlan{files: files, dir: dir}
 	rp.ctx, rp.end = context.WithCancel(context.Background())
 	p.runs[uid] = rp
+	return nil
 }
 
-// has reports whether there is a checkout of a Run, and checkout is its directory.
+// has reports whether there is a checkout of a Run, and files is that.
 func (p *planning) has(uid types.UID) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.runs[uid] != nil
 }
 
-func filesDir(dir string) string { return filepath.Join(dir, "files") }
+func (p *planning) files(uid types.UID) *Checkout {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.runs[uid].files
+}
 
 // loaded is the newest plan of a Run for one reconcile.
 type loaded struct {
@@ -129,7 +144,7 @@ func (p *planning) load(run *v1alpha1.Run, set settings.Settings) (*loaded, erro
 		case p.large <- struct{}{}:
 			l.release = func() { <-p.large }
 		default:
-			return nil, failure.Waitingf(v1alpha1.ReasonPending, planPause, "Waiting for memory: %d other large plans are in use", largePlans)
+			return nil, waitingf(planPause, "Waiting for memory: %d other large plans are in use", largePlans)
 		}
 	}
 	answer, err := readAnswer(l.file, run, set)
@@ -177,7 +192,9 @@ func readAnswer(file string, run *v1alpha1.Run, set settings.Settings) (plan.Ans
 		return plan.Answer{}, fmt.Errorf("open the plan of %s: %w", run.Name, err)
 	}
 	defer f.Close()
-	return plan.Read(f, planned(run), set)
+	of := planned(run)
+	of.Status.Source = run.Status.Source
+	return plan.Read(f, of, set)
 }
 
 // planned is a Run as a plan needs it: the plan outlives the reconcile that made it.
@@ -196,7 +213,7 @@ func (p *planning) request(run *v1alpha1.Run, in plan.Input) (absent []string, e
 	if rp == nil || rp.busy {
 		return nil, nil
 	}
-	in.Dir, in.Run = filesDir(rp.dir), planned(run)
+	in.Dir, in.Absent, in.Run = rp.files.Dir, slices.Sorted(maps.Keys(rp.files.Absent)), planned(run)
 	data, err := json.Marshal(in)
 	if err != nil {
 		return nil, fmt.Errorf("encode what %s is planned from: %w", run.Name, err)
@@ -298,6 +315,7 @@ func (p *planning) drop(uid types.UID) {
 	p.mu.Unlock()
 	if rp != nil {
 		rp.end()
+		rp.files.Close()
 		_ = os.RemoveAll(rp.dir)
 	}
 }

@@ -79,18 +79,16 @@ type planBench struct {
 
 func newPlanBench(t *testing.T, atOnce int) *planBench {
 	b := &planBench{t: t, server: &planServer{}, run: testRun("r", "u")}
-	b.planning = newPlanning(b.server, atOnce, func(*v1alpha1.Run) { b.woken++ })
+	b.planning = newPlanning(b.server, t.TempDir(), atOnce, func(*v1alpha1.Run) { b.woken++ })
 	b.begin(b.run)
 	return b
 }
 
 func (b *planBench) begin(run *v1alpha1.Run) {
 	b.t.Helper()
-	dir := b.t.TempDir()
-	if err := os.Mkdir(filesDir(dir), 0o700); err != nil {
+	if err := b.add(run.UID, &Checkout{Dir: b.t.TempDir()}); err != nil {
 		b.t.Fatal(err)
 	}
-	b.add(run.UID, dir)
 }
 
 // ask asks for a plan with some known services and waits until all is quiet.

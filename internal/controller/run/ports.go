@@ -2,17 +2,19 @@ package run
 
 import (
 	"context"
+	"io"
 	"time"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
+	"github.com/w3evolutionsllc/conductor/internal/source"
 )
 
 // GitHub is what a Run needs of GitHub. Each call uses a token narrowed to the repository and to the permissions of
 // that call. Errors that only a person can mend are failure.Terminal.
 type GitHub interface {
-	// Checkout writes the files of a commit below dir, which exists and is empty. Files over 1 MiB are left out.
-	Checkout(ctx context.Context, installation int64, repo v1alpha1.Repository, sha, dir string) error
+	// Archive visits the files of a commit once, as they come. An error of the visitor ends the visit and is returned as it is.
+	Archive(ctx context.Context, installation int64, repo v1alpha1.Repository, sha string, visit func(source.File, io.Reader) error) error
 	// CloneToken makes a token that can do nothing but read the repository's contents.
 	CloneToken(ctx context.Context, installation int64, repo v1alpha1.Repository) (token string, expires time.Time, err error)
 	// Hints finds texts that may name the issue of a commit: the message of an annotated tag (object is the tag object
@@ -38,6 +40,14 @@ type Registry interface {
 	Ping(ctx context.Context) error
 	// ImageConfig is the digest that an image's name stands for, and its configuration file as JSON.
 	ImageConfig(ctx context.Context, image string) (digest string, config []byte, err error)
+	// PushSource keeps the files of a run's commit. fill writes the layers, one after the other, into what next gives, and returns their
+	// index. The same annotations and files make the same digest.
+	PushSource(ctx context.Context, repo v1alpha1.Repository, run string, annotations map[string]string,
+		fill func(next func() (io.WriteCloser, error)) (*source.Index, error)) (v1alpha1.SourceStatus, error)
+	// OpenSource finds a source artifact by its pinned reference, with the files that keep names; nil means all.
+	OpenSource(ctx context.Context, reference string, keep func(source.File) bool) (*source.Artifact, error)
+	// DeleteSource deletes a run's source artifact; one that is not there is deleted. A registry that does not allow it is a terminal failure.
+	DeleteSource(ctx context.Context, repo v1alpha1.Repository, run string) error
 	// PushRecord keeps a run's record. It can be tried again from wherever it broke off; the same content makes the same digest.
 	PushRecord(ctx context.Context, repo v1alpha1.Repository, run string, annotations map[string]string, layers []evidence.Layer) (v1alpha1.RecordStatus, error)
 	// Result is what a record says of its run. It is read by the record's digest: a tag can be moved.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -82,13 +83,17 @@ type Reconciler struct {
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 
-	plans   *planning
-	guard   *guard
-	results results
-	stacks  *stackPods
-	agents  *stackAgents
-	written *written
-	looks   *imageLooks
+	plans *planning
+	guard *guard
+	// checkouts is the room on disk for what the plans are made of.
+	checkouts room
+	// undeleted notes once that the registry deletes nothing.
+	undeleted sync.Once
+	results   results
+	stacks    *stackPods
+	agents    *stackAgents
+	written   *written
+	looks     *imageLooks
 }
 
 // Reconcile looks at every stage of one Run and writes its status once.

@@ -22,7 +22,7 @@ import (
 // Setup adds the controllers of Runs to a manager.
 func Setup(mgr ctrl.Manager, r *Reconciler, rep *Reporter) error {
 	r.stacks = newStackPods(r.Kube)
-	r.plans = newPlanning(r.Planner, r.Settings.Planning.AtOnce, r.stacks.wakeUp)
+	r.plans = newPlanning(r.Planner, r.Dir, r.Settings.Planning.AtOnce, r.stacks.wakeUp)
 	r.guard = &guard{unclean: r.Unclean, list: func(ctx context.Context) ([]v1alpha1.Run, error) {
 		var all v1alpha1.RunList
 		err := r.Client.List(ctx, &all, client.InNamespace(r.Settings.Namespace))
@@ -31,6 +31,7 @@ func Setup(mgr ctrl.Manager, r *Reconciler, rep *Reporter) error {
 	r.agents = &stackAgents{agents: r.Agents, wake: r.stacks.wakeUp}
 	r.looks = &imageLooks{ask: r.Registry.ImageConfig, wake: r.stacks.wakeUp, now: r.now}
 	rep.Shown = r.Shown
+	r.checkouts.size = r.Settings.Checkouts.Bytes()
 	r.written = &written{}
 	rep.written = r.written
 	toRun := func(_ context.Context, o client.Object) []reconcile.Request {

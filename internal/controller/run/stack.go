@@ -77,6 +77,11 @@ func (r *Reconciler) namespace(ctx context.Context, s *state) error {
 	if err := r.createAgentSecret(ctx, s.run); err != nil {
 		return err
 	}
+	if s.plan.Source {
+		if err := r.createSourceSecret(ctx, s.run); err != nil {
+			return err
+		}
+	}
 	objects := slices.Concat(s.plan.Agent(), s.plan.Shared, r.public(s))
 	for _, svc := range s.plan.Services {
 		objects = append(objects, svc.Objects...)

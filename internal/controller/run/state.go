@@ -1,6 +1,7 @@
 package run
 
 import (
+	"errors"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -150,6 +151,14 @@ func (s *state) absorb(st stage, err error) error {
 		s.works(st)
 		return nil
 	}
+	if errors.Is(err, errWaiting) { // Others go first, for as long as they take: that is not a fault of this stage.
+		s.works(st)
+		if s.open(st.condition) {
+			s.begin(st.condition, f.Sentence)
+		}
+		s.lookAgain(f.After)
+		return nil
+	}
 	if f.Kind != failure.Terminal && (!s.over() || st.always) && s.late(st) {
 		f = failure.Terminalf(v1alpha1.ReasonTimeout, err, "%s (tried for %s). Run it again, and if it stays so, ask the operator", f.Sentence, st.deadline(s.deadlines))
 	}
@@ -172,6 +181,14 @@ func (s *state) absorb(st stage, err error) error {
 		}
 		return err
 	}
+}
+
+// errWaiting is in the chain of an error while a Run waits for other Runs. No stage's deadline counts that time; the Run's does.
+var errWaiting = errors.New("other runs go first")
+
+// waitingf is a wait for other Runs, after which the Run is reconciled again.
+func waitingf(after time.Duration, format string, args ...any) error {
+	return errors.Join(failure.Waitingf(v1alpha1.ReasonPending, after, format, args...), errWaiting)
 }
 
 // late says whether a stage that keeps failing has used up its time, which begins with the first failure in a row: how long it went well

@@ -1,0 +1,308 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/evidence"
+	"github.com/w3evolutionsllc/conductor/internal/failure"
+	"github.com/w3evolutionsllc/conductor/internal/settings"
+	"github.com/w3evolutionsllc/conductor/internal/source"
+)
+
+// What the files of one Run may take on disk, in bytes, directories and names not counted.
+const (
+	// maxContent is for the content of files, maxFile for one that comes unasked.
+	maxContent = 64 << 20
+	maxFile    = 1 << 20
+	// asked is the part of maxContent that is kept for what the plan asks for.
+	asked = 16 << 20
+	// planRoom is for the plans that are made of the files: the newest one and the one before, with the contents that they carry.
+	planRoom = 32 << 20
+	// maxNames is for directories and names.
+	maxNames = settings.MinCheckouts - maxContent - planRoom
+)
+
+const (
+	// fetches is how many checkouts are fetched at once. Each takes a compressor, a few buffers and the index, of at most 25 MiB.
+	fetches = 4
+	// fetchTime bounds one of them.
+	fetchTime = 10 * time.Minute
+	// roomPause and turnPause are how soon a Run that waits for room or for its turn is reconciled.
+	roomPause = 2 * time.Second
+	turnPause = 500 * time.Millisecond
+)
+
+// Checkout is a commit on disk: the files that the plan may read, and the others without their content.
+type Checkout struct {
+	// Dir holds the files.
+	Dir string
+	// Absent are the files whose content is not on disk, by their paths. Each has its size and mode.
+	Absent map[string]bool
+	// Source is the source artifact of the commit.
+	Source *v1alpha1.SourceStatus
+
+	tree *source.Tree
+	room *room
+	// held is what the checkout holds of the room, in bytes.
+	held int64
+}
+
+// Close removes the files. It can be repeated.
+func (c *Checkout) Close() {
+	if c.room == nil {
+		return
+	}
+	_ = c.tree.Close()
+	_ = os.RemoveAll(c.Dir) // What cannot be removed is removed when Conductor starts.
+	c.room.give(c.held, 1)
+	c.room = nil
+}
+
+// fetchSource brings the files of a Run's commit to disk. The first time they come from GitHub, once, and go into the Run's source artifact on
+// the way, which it notes in the status; later they come from there, and the same of them are on disk.
+func (r *Reconciler) fetchSource(ctx context.Context, run *v1alpha1.Run) (*Checkout, error) {
+	c, err := r.openCheckout()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, fetchTime)
+	defer cancel()
+	if run.Status.Source != nil {
+		err = r.restore(ctx, run, c)
+		if f := failure.Of(err); f != nil && f.Reason == v1alpha1.ReasonNotFound {
+			run.Status.Source = nil // It was deleted: the next reconcile makes it again, of the same commit.
+			err = failure.Transientf(v1alpha1.ReasonUnavailable, err, "The run's source artifact is gone from the registry and is made again")
+		}
+	} else {
+		err = r.stream(ctx, run, c)
+	}
+	if err == nil {
+		err = c.tree.Finish()
+	}
+	r.checkouts.fetched()
+	if err != nil {
+		c.Close()
+		return nil, explainCheckout(run, err)
+	}
+	if c.tree.Skipped > 0 {
+		r.Log.Info("A checkout left out links that lead outside of it", "run", run.Name, "repository", run.Spec.Repository.FullName(), "count", c.tree.Skipped)
+	}
+	c.Source, c.held = run.Status.Source, r.checkouts.keep(c.held, c.tree.Used()+planRoom)
+	return c, nil
+}
+
+// openCheckout makes an empty checkout, if there is room for the largest.
+func (r *Reconciler) openCheckout() (*Checkout, error) {
+	if err := r.checkouts.take(settings.MinCheckouts); err != nil {
+		return nil, err
+	}
+	dir, err := os.MkdirTemp(r.Dir, "checkout-")
+	var tree *source.Tree
+	if err == nil {
+		tree, err = source.OpenTree(dir, source.Room{Content: maxContent - asked, File: maxFile, Entries: maxNames, Sparse: true})
+	}
+	if err != nil {
+		_ = os.RemoveAll(dir)
+		r.checkouts.fetched()
+		r.checkouts.give(settings.MinCheckouts, 1)
+		return nil, diskFull(err)
+	}
+	return &Checkout{Dir: dir, Absent: tree.Absent, tree: tree, room: &r.checkouts, held: settings.MinCheckouts}, nil
+}
+
+// stream reads the commit from GitHub, once, and writes it to the registry and to disk.
+func (r *Reconciler) stream(ctx context.Context, run *v1alpha1.Run, c *Checkout) error {
+	spec := run.Spec
+	annotations := map[string]string{
+		evidence.AnnotationRun: run.Name, evidence.AnnotationRepository: spec.Repository.FullName(),
+		annotationRevision: spec.SHA, annotationCreated: run.CreationTimestamp.UTC().Format(time.RFC3339),
+	}
+	status, err := r.Registry.PushSource(ctx, spec.Repository, run.Name, annotations, func(next func() (io.WriteCloser, error)) (*source.Index, error) {
+		packer := source.NewPacker(spec.SHA, next)
+		err := r.GitHub.Archive(ctx, spec.InstallationID, spec.Repository, spec.SHA, func(f source.File, content io.Reader) error {
+			out, err := c.tree.Create(f)
+			if err != nil {
+				return err
+			}
+			err = packer.Add(f, io.TeeReader(content, out))
+			return errors.Join(err, out.Close())
+		})
+		if err != nil {
+			return nil, err
+		}
+		return packer.Close()
+	})
+	if err != nil {
+		return err
+	}
+	run.Status.Source = &status
+	return nil
+}
+
+// Annotations of the OCI image specification: https://github.com/opencontainers/image-spec/blob/main/annotations.md
+const (
+	annotationRevision = "org.opencontainers.image.revision"
+	annotationCreated  = "org.opencontainers.image.created"
+)
+
+// restore brings the files back from the source artifact.
+func (r *Reconciler) restore(ctx context.Context, run *v1alpha1.Run, c *Checkout) error {
+	artifact, err := r.Registry.OpenSource(ctx, run.Status.Source.Pinned(), nil)
+	if err != nil {
+		return err
+	}
+	return readSource(run, artifact, func(f source.File, content io.Reader) error {
+		out, err := c.tree.Create(f)
+		if err != nil {
+			return err
+		}
+		if !c.Absent[f.Path] {
+			_, err = io.Copy(out, content)
+		}
+		return errors.Join(err, out.Close())
+	})
+}
+
+// readSource reads a source artifact. What is neither the visitor's fault nor a failure is a registry that broke off.
+func readSource(run *v1alpha1.Run, artifact *source.Artifact, visit func(source.File, io.Reader) error) error {
+	err := artifact.Read(visit)
+	var f *failure.Error
+	var path *fs.PathError
+	if err == nil || errors.As(err, &f) || errors.As(err, &path) || errors.Is(err, source.ErrRoom) || errors.Is(err, source.ErrInvalid) {
+		return err
+	}
+	return failure.Transientf(v1alpha1.ReasonUnavailable, err, "The source artifact %s could not be read to its end", run.Status.Source.Reference)
+}
+
+// fetchFiles brings the content of absent files from the Run's source artifact, for a plan that needs it. A file that cannot be fetched stays
+// absent. More than fits is a terminal failure.
+func (r *Reconciler) fetchFiles(ctx context.Context, run *v1alpha1.Run, c *Checkout, paths []string) error {
+	if run.Status.Source == nil {
+		return errors.New("a checkout has absent files and no source artifact")
+	}
+	if !r.checkouts.grow(maxContent) {
+		return r.checkouts.waiting()
+	}
+	c.held += maxContent
+	defer func() { c.held = r.checkouts.keep(c.held, c.tree.Used()+planRoom) }()
+	ctx, cancel := context.WithTimeout(ctx, fetchTime)
+	defer cancel()
+	wanted := func(f source.File) bool { return c.Absent[f.Path] && slices.Contains(paths, f.Path) }
+	artifact, err := r.Registry.OpenSource(ctx, run.Status.Source.Pinned(), wanted)
+	if err != nil {
+		return explainCheckout(run, err)
+	}
+	var bytes int64
+	for _, f := range artifact.Index.Files {
+		bytes += f.Size
+	}
+	err = readSource(run, artifact, func(f source.File, content io.Reader) error { return c.tree.Fill(f, content, maxContent) })
+	if errors.Is(err, source.ErrRoom) {
+		return failure.Terminalf(v1alpha1.ReasonRefused, err,
+			"The plan reads %s of the repository with %d MiB more than the first %d MiB; Conductor reads at most %d MiB of a repository's files. Mount or include less",
+			count(len(artifact.Index.Files), "file"), (bytes+1<<20-1)>>20, (maxContent-asked)>>20, maxContent>>20)
+	}
+	return explainCheckout(run, err)
+}
+
+// explainCheckout turns an error into a failure; nil stays nil.
+func explainCheckout(run *v1alpha1.Run, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return diskFull(err)
+	case errors.Is(err, source.ErrInvalid), errors.Is(err, fs.ErrExist):
+		return failure.Terminalf(v1alpha1.ReasonRefused, err, "The files of %s cannot be unpacked safely", run.Spec.Repository.FullName())
+	case errors.Is(err, source.ErrRoom):
+		return failure.Terminalf(v1alpha1.ReasonRefused, err, "The repository %s has too many directories: they and the names of its files take more than %d MiB on disk",
+			run.Spec.Repository.FullName(), maxNames>>20)
+	}
+	return fmt.Errorf("check out %s at %s: %w", run.Spec.Repository.FullName(), run.Spec.SHA, err)
+}
+
+func diskFull(err error) error {
+	return failure.Transientf(v1alpha1.ReasonDiskFull, err, "Conductor has no room for the checkout")
+}
+
+// room is what all checkouts may take on disk. It counts bytes instead of asking the disk, since a full volume evicts the pod.
+type room struct {
+	mu sync.Mutex
+	// size is the whole, used what is taken, in bytes; checkouts and fetching count who has taken it, and who fetches.
+	size, used          int64
+	checkouts, fetching int
+}
+
+// take takes room for one more checkout that is fetched, or says what it waits for.
+func (r *room) take(n int64) error {
+	r.mu.Lock()
+	if r.fetching >= fetches {
+		defer r.mu.Unlock()
+		return waitingf(turnPause, "Waiting for %d other checkouts to be fetched", r.fetching)
+	}
+	if r.used+n > r.size {
+		r.mu.Unlock()
+		return r.waiting()
+	}
+	defer r.mu.Unlock()
+	r.used += n
+	r.checkouts++
+	r.fetching++
+	return nil
+}
+
+// waiting is the wait for room, with its reason.
+func (r *room) waiting() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	progress := count(r.checkouts, "checkout") + " are in progress"
+	if r.checkouts == 1 {
+		progress = "1 checkout is in progress"
+	}
+	return waitingf(roomPause, "Waiting for room for the checkout: %s (checkouts.sizeLimit)", progress)
+}
+
+// fetched notes that a checkout is no longer fetched.
+func (r *room) fetched() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.fetching--
+}
+
+// grow takes more room for a checkout that is there, if there is some.
+func (r *room) grow(n int64) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.used+n > r.size {
+		return false
+	}
+	r.used += n
+	return true
+}
+
+// keep gives back what a checkout holds beyond what it uses, and returns what it holds then.
+func (r *room) keep(held, used int64) int64 {
+	if held > used {
+		r.give(held-used, 0)
+		held = used
+	}
+	return held
+}
+
+// give gives room back, and that of whole checkouts.
+func (r *room) give(n int64, checkouts int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.used -= n
+	r.checkouts -= checkouts
+}

@@ -1,0 +1,228 @@
+// Package source holds the words for a run's source artifact: the files of one commit as layers in a registry, and an index of them.
+// A Packer makes layers of files, an Artifact gives the files back, and a Tree puts files on disk. None of them holds more than
+// one buffer of a file's content in memory.
+package source
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// Types of the artifact, as its manifest names them: the artifact itself, its config (an Index as JSON) and its layers. The layers
+// are tars compressed by gzip, but under a name of our own, so that no container runtime takes them for those of an image.
+const (
+	ArtifactType   = "application/vnd.conductor.source.v1+json"
+	IndexMediaType = "application/vnd.conductor.source.index.v1+json"
+	LayerMediaType = "application/vnd.conductor.source.layer.v1.tar+gzip"
+)
+
+// The bounds of an artifact. All sizes are in bytes and before compression.
+const (
+	// MaxEntries is how many files, links and directories a commit may have, MaxBytes what all of them may have together.
+	MaxEntries = 100_000
+	MaxBytes   = 1 << 30
+	// MaxNames bounds the paths and link targets of a commit together, MaxPath each of them.
+	MaxNames = 8 << 20
+	MaxPath  = 4096
+	// MaxLayer bounds one layer.
+	MaxLayer = 32 << 20
+	// maxIndex bounds an index as JSON: MaxEntries of them have at most 150 bytes each beside their names, and JSON writes a byte of a
+	// name in at most six.
+	maxIndex = 150*MaxEntries + 6*MaxNames
+	// maxLayers is how many layers an index may name: small files waste less than half of each.
+	maxLayers = 256
+)
+
+// Modes of files, as git writes them.
+const (
+	ModeFile       = "100644"
+	ModeExecutable = "100755"
+	ModeLink       = "120000"
+	// ModeSubmodule is a directory that the archive has without content: a submodule's.
+	ModeSubmodule = "160000"
+)
+
+// schemaVersion is the version of the index. It grows when a reader of the old one would misread the new one.
+const schemaVersion = 1
+
+// File is one path of a commit.
+type File struct {
+	// Path is relative to the root, with slashes, and valid as fs.ValidPath has it.
+	Path string `json:"path"`
+	// Mode is one of the modes of this package.
+	Mode string `json:"mode"`
+	// Size is in bytes; that of a link is its target's length.
+	Size int64 `json:"size"`
+	// Blob is git's id of the content: the SHA-1 of "blob SIZE\0" and the content. A submodule has none.
+	Blob string `json:"blob,omitempty"`
+	// Layer is the number of the layer that holds the file, from 0; links and submodules are in the index alone. A file that is larger
+	// than a layer begins a layer of its own and goes on in the next ones: Layers is how many there are of them, 0 means one.
+	Layer  int `json:"layer"`
+	Layers int `json:"layers,omitempty"`
+	// Link is the target of a symbolic link.
+	Link string `json:"link,omitempty"`
+}
+
+// IsRegular says whether the file has content in a layer.
+func (f File) IsRegular() bool { return f.Mode == ModeFile || f.Mode == ModeExecutable }
+
+// Index lists the files of a commit, sorted by path.
+type Index struct {
+	SHA   string
+	Files []File
+}
+
+// ErrInvalid is in the chain of an error when an artifact is not as this package writes it.
+var ErrInvalid = errors.New("this is not a source artifact that Conductor wrote")
+
+func invalid(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrInvalid, fmt.Sprintf(format, args...))
+}
+
+// Write writes the index as JSON, one file at a time.
+func (x *Index) Write(w io.Writer) error {
+	if _, err := fmt.Fprintf(w, `{"schemaVersion":%d,"sha":%q,"files":[`, schemaVersion, x.SHA); err != nil {
+		return fmt.Errorf("write an index: %w", err)
+	}
+	comma := "\n"
+	for _, f := range x.Files {
+		data, err := json.Marshal(f)
+		if err != nil {
+			return fmt.Errorf("write an index: %w", err)
+		}
+		if _, err := io.WriteString(w, comma+string(data)); err != nil {
+			return fmt.Errorf("write an index: %w", err)
+		}
+		comma = ",\n"
+	}
+	if _, err := io.WriteString(w, "\n]}\n"); err != nil {
+		return fmt.Errorf("write an index: %w", err)
+	}
+	return nil
+}
+
+// ReadIndex reads an index and holds those files of it that keep names; nil means all. All of it is read and checked.
+func ReadIndex(r io.Reader, keep func(File) bool) (*Index, error) {
+	in := json.NewDecoder(&bounded{r: r, left: maxIndex, over: invalid("the index has more than %d bytes", maxIndex)})
+	x := &Index{}
+	if err := expect(in, json.Delim('{')); err != nil {
+		return nil, err
+	}
+	for in.More() {
+		key, err := in.Token()
+		if err != nil {
+			return nil, fmt.Errorf("read an index: %w", err)
+		}
+		switch key {
+		case "schemaVersion":
+			var version int
+			if err = in.Decode(&version); err == nil && version != schemaVersion {
+				err = invalid("it is of version %d", version)
+			}
+		case "sha":
+			err = in.Decode(&x.SHA)
+		case "files":
+			err = x.readFiles(in, keep)
+		default:
+			err = invalid("%v is not known", key)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read an index: %w", err)
+		}
+	}
+	if err := expect(in, json.Delim('}')); err != nil {
+		return nil, err
+	}
+	// What follows belongs to the blob, whose digest is checked at its end.
+	_, err := io.Copy(io.Discard, io.MultiReader(in.Buffered(), r))
+	if err != nil {
+		return nil, fmt.Errorf("read an index: %w", err)
+	}
+	return x, nil
+}
+
+func (x *Index) readFiles(in *json.Decoder, keep func(File) bool) error {
+	if err := expect(in, json.Delim('[')); err != nil {
+		return err
+	}
+	last, entries, names := "", 0, 0
+	for in.More() {
+		var f File
+		if err := in.Decode(&f); err != nil {
+			return err
+		}
+		if err := f.check(); err != nil {
+			return err
+		}
+		if entries > 0 && f.Path <= last {
+			return invalid("%q is not after %q", f.Path, last)
+		}
+		last = f.Path
+		entries++
+		names += len(f.Path) + len(f.Link)
+		if entries > MaxEntries || names > MaxNames {
+			return invalid("it has more than %d files or %d bytes of names", MaxEntries, MaxNames)
+		}
+		if keep == nil || keep(f) {
+			x.Files = append(x.Files, f)
+		}
+	}
+	return expect(in, json.Delim(']'))
+}
+
+// check says what is wrong with a file of an index.
+func (f File) check() error {
+	switch {
+	case !fs.ValidPath(f.Path) || f.Path == "." || len(f.Path) > MaxPath:
+		return invalid("%q is not a path", f.Path)
+	case !slices.Contains([]string{ModeFile, ModeExecutable, ModeLink, ModeSubmodule}, f.Mode):
+		return invalid("%s has the mode %q", f.Path, f.Mode)
+	case f.Size < 0 || f.Size > MaxBytes || f.Layer < 0 || f.Layers < 0 || f.Layer+f.Layers > maxLayers:
+		return invalid("%s has the size %d in layer %d", f.Path, f.Size, f.Layer)
+	case (f.Mode == ModeLink) != (f.Link != "") || !ValidLink(f.Link):
+		return invalid("%s has the target %q", f.Path, f.Link)
+	}
+	return nil
+}
+
+// ValidLink says whether a text can be the target of a link in an index.
+func ValidLink(target string) bool {
+	return len(target) <= MaxPath && utf8.ValidString(target) && !strings.Contains(target, "\x00")
+}
+
+func expect(in *json.Decoder, want json.Delim) error {
+	got, err := in.Token()
+	if err != nil {
+		return fmt.Errorf("read an index: %w", err)
+	}
+	if got != want {
+		return invalid("there is %v instead of %v", got, want)
+	}
+	return nil
+}
+
+// bounded fails with over when there is more to read than left, where io.LimitReader would end early in silence.
+type bounded struct {
+	r    io.Reader
+	left int64
+	over error
+}
+
+// Read implements io.Reader.
+func (b *bounded) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		return 0, b.over
+	}
+	if int64(len(p)) > b.left {
+		p = p[:b.left]
+	}
+	n, err := b.r.Read(p)
+	b.left -= int64(n)
+	return n, err
+}
