@@ -1,6 +1,7 @@
 package runs
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -191,7 +192,7 @@ func TestWatchEndsWithTheOutcome(t *testing.T) {
 	if err != nil || got.Status.Outcome != v1alpha1.OutcomeFailed {
 		t.Fatalf("Watch = %+v, %v", got, err)
 	}
-	if diff := cmp.Diff([]v1alpha1.RunPhase{"", v1alpha1.PhaseBuilding, v1alpha1.PhaseReporting}, seen); diff != "" {
+	if diff := gocmp.Diff([]v1alpha1.RunPhase{"", v1alpha1.PhaseBuilding, v1alpha1.PhaseReporting}, seen); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -255,6 +256,45 @@ func TestLog(t *testing.T) {
 	s.Logs = nil
 	if _, err := s.Log(t.Context(), "r1", "test", "unit"); !errors.Is(err, ErrNoLog) {
 		t.Errorf("no log at all: %v", err)
+	}
+}
+
+func TestALogThatIsInTheRecordAloneIsPointedTo(t *testing.T) {
+	r := run("r1", 7, 0)
+	r.Status.Namespace = "stack-r1"
+	r.Status.Suites = []v1alpha1.SuiteStatus{{Name: "e2e"}, {Name: "unit"}}
+	r.Status.Record = &v1alpha1.RecordStatus{Reference: "registry.example.com/records/acme/shop:r1", Folded: true}
+	s := service(t, interceptor.Funcs{}, r)
+	s.Logs = fakeLogs{"stack-r1 " + v1alpha1.LabelSuite + "=unit of uid-r1": "live unit"}
+	stream, err := s.Log(t.Context(), "r1", "test", "unit")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if data, err := io.ReadAll(stream); err != nil || string(data) != "live unit" {
+		t.Errorf("while its pod is there: %q, %v", data, err)
+	}
+	_, err = s.Log(t.Context(), "r1", "test", "e2e")
+	if !errors.Is(err, ErrNoLog) || !strings.Contains(err.Error(), "registry.example.com/records/acme/shop:r1") || !strings.Contains(err.Error(), "conductor runs record r1 --extract DIR") {
+		t.Errorf("once its pod is gone: %v", err)
+	}
+}
+
+// Runs of the same second have one order, whoever compares them.
+func TestRunsOfOneSecondHaveAnOrder(t *testing.T) {
+	at := func(r *v1alpha1.Run, d time.Duration) *v1alpha1.Run {
+		r.Spec.Trigger.ReceivedAt = new(metav1.NewMicroTime(now.Add(d)))
+		return r
+	}
+	want := []*v1alpha1.Run{
+		run("young", 7, -time.Second), at(run("last", 7, 0), 900*time.Millisecond), at(run("first", 7, 0), 100*time.Millisecond),
+		run("a", 7, 0), run("b", 7, 0), at(run("early", 7, 0), -time.Second), at(run("old", 7, time.Second), time.Hour),
+	}
+	for i, a := range want {
+		for j, b := range want {
+			if got := NewestFirst(a, b); got != cmp.Compare(i, j) {
+				t.Errorf("%s against %s: %d, want %d", a.Name, b.Name, got, cmp.Compare(i, j))
+			}
+		}
 	}
 }
 

@@ -199,6 +199,12 @@ type Retention struct {
 	PerRepository int             `json:"perRepository"`
 }
 
+// As many registries, and as many bytes of them together, as a Run's ceilings hold.
+const (
+	maxRegistries       = 64
+	maxRegistriesLength = 4096
+)
+
 // Default is the configuration before the operator's file is read over it.
 func Default() Settings {
 	d := func(t time.Duration) metav1.Duration { return metav1.Duration{Duration: t} }
@@ -251,6 +257,19 @@ func Parse(data []byte) (Settings, error) {
 	return s, s.check()
 }
 
+// checkRegistries refuses more than a Run's ceilings have room for.
+func checkRegistries(registries []string) error {
+	length := 0
+	for _, r := range registries {
+		length += len(r)
+	}
+	if len(registries) > maxRegistries || length > maxRegistriesLength {
+		return fmt.Errorf("stacks.registries has %d entries of %d bytes together; at most %d entries and %d bytes are allowed, since each run holds a copy",
+			len(registries), length, maxRegistries, maxRegistriesLength)
+	}
+	return nil
+}
+
 func (s Settings) check() error {
 	var errs []error
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
@@ -294,6 +313,9 @@ func (s Settings) check() error {
 	}
 	if lease := s.LeaderElection.LeaseDuration.Duration; lease < shortestLease {
 		bad("leaderElection.leaseDuration (%s) is shorter than %s", lease, shortestLease)
+	}
+	if err := checkRegistries(s.Stacks.Registries); err != nil {
+		errs = append(errs, err)
 	}
 	if s.Keep.Default.Duration > s.Keep.Max.Duration {
 		bad("keep.default (%s) is longer than keep.max (%s)", s.Keep.Default.Duration, s.Keep.Max.Duration)

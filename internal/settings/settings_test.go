@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -75,6 +76,21 @@ func TestARunBeginsWithWhatTheOperatorAllows(t *testing.T) {
 	}
 	if got := s.Ceilings().Allow; !slices.Equal(got, []v1alpha1.Allowance{"sysctls", "devices"}) {
 		t.Errorf("allowed: %v", got)
+	}
+}
+
+func TestRegistriesHaveABound(t *testing.T) {
+	list := func(n, length int) string {
+		return "stacks: {registries: [" + strings.Repeat(strings.Repeat("r", length)+",", n) + "]}\n"
+	}
+	for yaml, want := range map[string]string{
+		list(64, 64): "", list(16, 255): "",
+		list(65, 2):   "stacks.registries has 65 entries of 130 bytes together; at most 64 entries and 4096 bytes are allowed",
+		list(17, 255): "stacks.registries has 17 entries of 4335 bytes together; at most 64 entries and 4096 bytes are allowed",
+	} {
+		if _, err := Parse([]byte(least + yaml)); (err == nil) != (want == "") || !strings.Contains(fmt.Sprint(err), want) && want != "" {
+			t.Errorf("%v, want %q", err, want)
+		}
 	}
 }
 

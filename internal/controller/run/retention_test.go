@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -64,7 +65,10 @@ func newRetired(t *testing.T, keep int, runs ...*v1alpha1.Run) *retired {
 	}
 	w := &retired{t: t, server: build.Build()}
 	cached := interceptor.NewClient(w.server, interceptor.Funcs{
-		List: func(_ context.Context, _ client.WithWatch, list client.ObjectList, _ ...client.ListOption) error {
+		List: func(_ context.Context, _ client.WithWatch, list client.ObjectList, options ...client.ListOption) error {
+			if asked := (&client.ListOptions{}).ApplyOptions(options); asked.UnsafeDisableDeepCopy == nil || !*asked.UnsafeDisableDeepCopy {
+				t.Error("every Run of the cache is copied")
+			}
 			list.(*v1alpha1.RunList).Items = slices.Clone(w.cache)
 			rand.Shuffle(len(w.cache), func(i, j int) { w.cache[i], w.cache[j] = w.cache[j], w.cache[i] })
 			return nil
@@ -134,6 +138,22 @@ func (w *retired) kept() string {
 		}
 	}
 	return strings.Join(names, " ")
+}
+
+func TestWidowsAreFoundWithoutCopies(t *testing.T) {
+	widow, kept := finishedRun("widow", 1), finishedRun("kept", 1)
+	for _, run := range []*v1alpha1.Run{widow, kept} {
+		meta.SetStatusCondition(&run.Status.Conditions, metav1.Condition{Type: v1alpha1.ConditionStackKept, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonDone})
+		run.Status.Namespace = "stack-" + run.Name
+	}
+	w := newRetired(t, 3, widow, kept)
+	w.sweeper.stacks = newStackPods(nil)
+	if err := w.sweeper.widows(t.Context(), []corev1.Namespace{{ObjectMeta: metav1.ObjectMeta{Name: "stack-kept"}}}); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(w.sweeper.stacks.wake); n != 1 || (<-w.sweeper.stacks.wake).Object.Name != "widow" {
+		t.Error("not the one Run whose stack is gone was woken up")
+	}
 }
 
 func TestTheNewestRunsAreTheSameInAnyOrderOfListing(t *testing.T) {
