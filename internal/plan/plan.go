@@ -116,7 +116,7 @@ func Make(in Input) (*Plan, error) {
 			return nil, err
 		}
 	}
-	return m.plan, m.plan.check()
+	return m.plan, m.check()
 }
 
 // maker holds what one call of Make has found so far.
@@ -297,31 +297,4 @@ func keepFor(k repoconfig.Keep, c v1alpha1.Ceilings) string {
 		return min(c.Keep.Duration, c.KeepMax.Duration).String()
 	}
 	return min(k.TTL.Duration, c.KeepMax.Duration).String()
-}
-
-// limits of a Run's status, as the custom resource has them (api/v1alpha1/run_types.go).
-const (
-	MaxBuilds   = 64
-	MaxSuites   = 64
-	MaxServices = 256
-	// MaxObjects bounds the objects of one stack.
-	MaxObjects = 1000
-)
-
-// check refuses a plan that a Run's status has no room for.
-func (p *Plan) check() error {
-	for _, c := range []struct {
-		have, most int
-		what, mend string
-	}{
-		{len(p.Builds), MaxBuilds, "images to build", "Share images between services, or build some of them elsewhere"},
-		{len(p.Suites), MaxSuites, "suites of tests", "Join some of them, or name the suites to run"},
-		{len(p.Services), MaxServices, "services", "Leave some of them out with a profile"},
-		{len(p.StackObjects()), MaxObjects, "objects in the stack", "Use fewer services, mounted files, networks or aliases"},
-	} {
-		if c.have > c.most {
-			return failure.Terminalf(v1alpha1.ReasonRefused, nil, "There are %d %s, and a run has at most %d. %s.", c.have, c.what, c.most, c.mend)
-		}
-	}
-	return nil
 }

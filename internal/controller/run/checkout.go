@@ -37,11 +37,6 @@ func (r *Reconciler) checkout(ctx context.Context, s *state) error {
 		return err
 	}
 	if s.plan = newest; newest != nil {
-		if s.open(v1alpha1.ConditionCheckedOut) {
-			if err := r.checkSize(s.run, newest.Plan); err != nil {
-				return err
-			}
-		}
 		r.notePlan(s)
 	}
 	s.images = r.imagesOf(s.run, newest)

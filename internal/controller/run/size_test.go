@@ -3,7 +3,6 @@ package run
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -19,9 +18,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/compact"
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
-	"github.com/w3evolutionsllc/conductor/internal/plan"
 	"github.com/w3evolutionsllc/conductor/internal/report"
-	"github.com/w3evolutionsllc/conductor/internal/settings"
 )
 
 // recordedRun has failed, is recorded, and has everything that the record holds, too.
@@ -189,43 +186,5 @@ func TestTheResultHasTheLogsOfAllSuitesThatEnded(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
-	}
-}
-
-// named is a registry that names images.
-type named struct{ Registry }
-
-func (named) Repository(repo v1alpha1.Repository, image string) string {
-	return strings.TrimSuffix("registry.example.com/"+repo.FullName()+"/"+image, "/")
-}
-
-func TestTheOutlineOfAPlanIsWhatTheRunWillList(t *testing.T) {
-	run := testRun("shop-1", "u")
-	run.Spec.Repository.Owner, run.Spec.Repository.Name = "acme", "shop"
-	p, err := plan.Make(plan.Input{Run: run, Settings: settings.Default(), Dir: checkout(t, map[string]string{
-		".conductor.yaml":       "version: 1\ntests:\n  e2e: {command: x, image: web, shards: 3, retry: 1}\nstack:\n  public: [{service: web, port: 80}]\n",
-		"docker-compose.qa.yml": "services:\n  web: {build: ./web, ports: [\"80\"]}\n  cache: {image: \"redis:7\"}\n  queue: {image: \"redis:7\"}\n",
-		"web/Dockerfile":        "FROM scratch\n",
-	})})
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &Reconciler{Registry: named{}}
-	got := r.outline(run, p)
-	want := compact.Plan{
-		Builds: []string{"web"}, Repository: "registry.example.com/acme/shop", Images: []string{"redis:7"}, Services: []string{"cache", "queue", "web"},
-		Addresses: map[string]string{"web": "kubectl -n stack-shop-1 port-forward service/web 80:80"}, Suites: []compact.Suite{{Name: "e2e", Shards: 3, Tries: 2}},
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Error(diff)
-	}
-	if err := r.checkSize(run, p); err != nil {
-		t.Error(err)
-	}
-	for i := range 300 {
-		p.Suites = append(p.Suites, plan.Suite{Name: fmt.Sprintf("s%062d", i)})
-	}
-	if err := r.checkSize(run, p); !failure.IsTerminal(err) || !strings.Contains(failure.Of(err).Sentence, "301 suites") {
-		t.Errorf("%v", err)
 	}
 }
