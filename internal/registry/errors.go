@@ -41,11 +41,14 @@ func (r *Registry) writing(what string) errand {
 // not say so, so that these three read alike.
 func (r *Registry) explain(err error, e errand, host string) error {
 	var f *failure.Error
+	var unreadable *unreadableError
 	switch {
 	case err == nil:
 		return nil
 	case errors.As(err, &f):
 		return f
+	case errors.As(err, &unreadable):
+		return failure.Transientf(v1alpha1.ReasonUnavailable, err, "Conductor cannot %s: what belongs in it cannot be read to its end", e.act)
 	case errors.Is(err, errPlain):
 		return failure.Terminalf(e.denied, err, "The registry %s is reachable over plain HTTP only, which the operator does not allow", host)
 	}

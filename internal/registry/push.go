@@ -121,19 +121,31 @@ type watched struct {
 	io.Reader
 	patience time.Duration
 	timer    *time.Timer
-	err      atomic.Pointer[error]
+	// waiting is set while content is waited for, as opposed to the registry.
+	waiting atomic.Bool
+	err     atomic.Pointer[error]
 }
 
-// watch cancels the push when its content has not moved for the time of patience.
+// watch cancels the push when its content has not moved for the time of patience. The cause is an *unreadableError where no content
+// came.
 func watch(content io.Reader, patience time.Duration, cancel context.CancelCauseFunc) *watched {
-	stop := func() { cancel(fmt.Errorf("nothing has moved for %s", patience)) }
-	return &watched{Reader: content, patience: patience, timer: time.AfterFunc(patience, stop)}
+	w := &watched{Reader: content, patience: patience}
+	w.timer = time.AfterFunc(patience, func() {
+		err := fmt.Errorf("nothing has moved for %s", patience)
+		if w.waiting.Load() {
+			err = &unreadableError{err}
+		}
+		cancel(err)
+	})
+	return w
 }
 
 // Read implements io.Reader.
 func (w *watched) Read(p []byte) (int, error) {
 	w.timer.Reset(w.patience)
+	w.waiting.Store(true)
 	n, err := w.Reader.Read(p)
+	w.waiting.Store(false)
 	if err != nil && !errors.Is(err, io.EOF) {
 		w.err.Store(&err)
 	}

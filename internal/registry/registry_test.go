@@ -33,6 +33,8 @@ type server struct {
 	mu    sync.Mutex
 	guard func(w http.ResponseWriter, r *http.Request) (pass bool)
 	seen  []string
+	// images is the registry behind the guard.
+	images http.Handler
 }
 
 func (s *server) host() string { return strings.TrimPrefix(s.URL, "http://") }
@@ -46,7 +48,7 @@ func (s *server) guardWith(f func(http.ResponseWriter, *http.Request) bool) {
 func newServer(t *testing.T, o ...registry.Option) *server {
 	t.Helper()
 	images := registry.New(append(o, registry.Logger(log.New(io.Discard, "", 0)))...)
-	s := &server{}
+	s := &server{images: images}
 	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		s.seen = append(s.seen, r.Method+" "+r.URL.Path)
