@@ -34,6 +34,7 @@ type Collection struct {
 	before    map[occurrence]evidence.Case
 	texts     int
 	transient int64
+	spared    bool
 	// lost counts bad cases of earlier attempts that found no memory.
 	lost int
 }
@@ -50,7 +51,7 @@ type occurrence struct {
 // Collect begins the result of a suite within the memory that grow gives.
 func Collect(name string, attempts []evidence.Attempt, grow Grow) *Collection {
 	c := &Collection{suite: evidence.Suite{Name: name, Attempts: slices.Clone(attempts)}, at: -1}
-	c.kept.grow = grow
+	c.kept.grow, c.kept.spare = grow, c.spare
 	slices.SortStableFunc(c.suite.Attempts, func(a, b evidence.Attempt) int {
 		return cmp.Or(a.Shard-b.Shard, a.Number-b.Number)
 	})
@@ -160,7 +161,7 @@ func (c *Collection) close() {
 		c.Problem(fmt.Sprintf("The exit code is 0, but JUnit has %s", counted(c.bad, "failing test case")))
 	}
 	c.release(c.transient)
-	c.before, c.texts, c.bad = nil, 0, 0
+	c.before, c.texts, c.bad, c.spared = nil, 0, 0, false
 }
 
 // count keeps a case of a shard's last attempt.
@@ -228,6 +229,18 @@ func (c *Collection) remember(which occurrence, one evidence.Case) {
 		c.before = map[occurrence]evidence.Case{}
 	}
 	c.before[which] = brief
+}
+
+// spare drops what the shard's earlier attempts failed with. That they failed stays known.
+func (c *Collection) spare() {
+	if c.spared {
+		return
+	}
+	c.spared = true
+	for which, earlier := range c.before {
+		c.release(earlierSizeOf(earlier) - earlierSize)
+		c.before[which] = evidence.Case{}
+	}
 }
 
 // release gives back what the shard's earlier attempts took.

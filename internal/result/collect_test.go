@@ -126,6 +126,11 @@ func TestMemoryOfHostileSuites(t *testing.T) {
 				return evidence.Case{Name: fmt.Sprint(i), Status: evidence.Failed, Message: long[:i%2000], Detail: strings.Repeat("d", 20<<10), Output: strings.Repeat("o", 9<<10)}
 			}, "The texts of ",
 		},
+		"long messages": {
+			func(shard, _, i int) evidence.Case {
+				return evidence.Case{Name: fmt.Sprint(shard, i), Status: evidence.Failed, Message: long}
+			}, "The texts of ",
+		},
 		"long names": {
 			func(shard, _, i int) evidence.Case {
 				return evidence.Case{Class: fmt.Sprint("c", i, long), Name: fmt.Sprint("n", i, long), File: fmt.Sprint("f", i, long), Status: evidence.Error}
@@ -159,6 +164,21 @@ func TestMemoryOfHostileSuites(t *testing.T) {
 			}
 			runtime.KeepAlive(s)
 		})
+	}
+}
+
+// The names of failing tests take the room of texts.
+func TestNamesComeBeforeTexts(t *testing.T) {
+	p := &purse{limit: 2 << 20}
+	_, s := collect(1, 1, 3000, p.grow, func(_, _, i int) evidence.Case { return trace(fmt.Sprint(i)) })
+	texts := 0
+	for _, c := range s.Cases {
+		if c.Detail != "" {
+			texts++
+		}
+	}
+	if len(s.Cases) != 3000 || texts == 0 || texts == MaxTexts || s.Cases[0].Detail == "" || len(Problems(s)) != 2 {
+		t.Errorf("%d cases, %d with texts; %q", len(s.Cases), texts, Problems(s))
 	}
 }
 

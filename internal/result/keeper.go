@@ -54,18 +54,19 @@ func (b *budget) settle() {
 	b.held = b.used
 }
 
-// keeper holds the cases of a suite in their order: bad ones, flaky ones, the rest. Where memory ends it drops texts first, then
-// cases that passed, and counts what is missing.
+// keeper holds the cases of a suite in their order: bad ones, flaky ones, the rest. Where memory ends, the names of failing tests are
+// worth more than cases that passed, and than texts. What is missing is counted.
 type keeper struct {
 	budget
 	// words are classes and files, which many cases share.
 	words            map[string]string
 	bad, flaky, rest []evidence.Case
-	// texts are how many bad cases have theirs, telling the indexes of flaky cases that do.
-	texts   int
-	telling []int
+	// badTexts and flakyTexts are the indexes of those bad and flaky cases that have their whole text.
+	badTexts, flakyTexts []int
 	// restSize is what rest takes.
 	restSize int64
+	// spare gives memory back that is worth less than a failing test's name, where there is some; it may be nil.
+	spare func()
 	// short counts the bad cases beyond MaxTexts, silent those whose texts found no memory, dropped the cases that found none.
 	short, silent, dropped int
 }
@@ -79,7 +80,7 @@ func (k *keeper) add(c evidence.Case) {
 	if c.Status.Bad() {
 		size += int64(len(c.Class) + len(c.Name)) // it may be named by its ID in a comparison
 	}
-	if !k.take(size) && !(c.Status.Bad() && k.shed() && k.take(size)) {
+	if !k.take(size) && !(c.Status.Bad() && k.makeRoom(size)) {
 		k.dropped++
 		return
 	}
@@ -90,11 +91,11 @@ func (k *keeper) add(c evidence.Case) {
 		k.bad = append(k.bad, c)
 	case c.Flaky:
 		switch {
-		case k.texts+len(k.telling) == MaxTexts:
+		case len(k.badTexts)+len(k.flakyTexts) == MaxTexts:
 			k.message(&c, whole.Message)
 		case k.take(textSize(whole)):
 			setText(&c, whole)
-			k.telling = append(k.telling, len(k.flaky))
+			k.flakyTexts = append(k.flakyTexts, len(k.flaky))
 		default:
 			k.mute(&c, whole)
 		}
@@ -109,26 +110,33 @@ func (k *keeper) add(c evidence.Case) {
 
 // text gives a bad case its texts where it is among the first that have one. They come before those of flaky cases.
 func (k *keeper) text(c *evidence.Case, whole evidence.Case) {
-	if k.texts == MaxTexts {
+	if len(k.badTexts) == MaxTexts {
 		if k.message(c, whole.Message); textSize(*c) < textSize(whole) {
 			k.short++
 		}
 		return
 	}
-	if n := len(k.telling); k.texts+n == MaxTexts && n > 0 {
-		last := &k.flaky[k.telling[n-1]]
-		k.telling = k.telling[:n-1]
-		k.free(textSize(*last))
-		message := last.Message
-		setText(last, evidence.Case{})
-		k.message(last, message)
+	if len(k.badTexts)+len(k.flakyTexts) == MaxTexts {
+		k.shorten(k.flaky, &k.flakyTexts)
 	}
 	if k.take(textSize(whole)) {
 		setText(c, whole)
-		k.texts++
+		k.badTexts = append(k.badTexts, len(k.bad))
 		return
 	}
 	k.mute(c, whole)
+}
+
+// shorten takes the text of the last case that has one, but for the beginning of its message. It says whether that made room.
+func (k *keeper) shorten(cases []evidence.Case, texts *[]int) bool {
+	n := len(*texts) - 1
+	c := &cases[(*texts)[n]]
+	*texts = (*texts)[:n]
+	whole := textSize(*c)
+	short := cut(c.Message, shortMessage)
+	setText(c, evidence.Case{Message: short})
+	k.free(whole - int64(len(short)))
+	return int64(len(short)) < whole
 }
 
 // mute leaves out texts that find no memory.
@@ -145,15 +153,32 @@ func (k *keeper) message(c *evidence.Case, message string) {
 	}
 }
 
-// shed drops the cases that passed or were skipped, and says whether there were any.
-func (k *keeper) shed() bool {
-	if len(k.rest) == 0 {
-		return false
-	}
+// makeRoom takes so many bytes for a bad case: from cases that passed or were skipped, from what can be spared, then from texts.
+func (k *keeper) makeRoom(bytes int64) bool {
 	k.dropped += len(k.rest)
 	k.free(k.restSize)
 	k.rest, k.restSize = nil, 0
+	if k.spare != nil {
+		k.spare()
+	}
+	for !k.take(bytes) {
+		switch {
+		case len(k.flakyTexts) > 0:
+			k.silent += count(k.shorten(k.flaky, &k.flakyTexts))
+		case len(k.badTexts) > 0:
+			k.silent += count(k.shorten(k.bad, &k.badTexts))
+		default:
+			return false
+		}
+	}
 	return true
+}
+
+func count(yes bool) int {
+	if yes {
+		return 1
+	}
+	return 0
 }
 
 // unknown is what a word takes that is not among the words yet.

@@ -15,6 +15,8 @@ const (
 	maxValue = 4 << 20
 	// suiteSize is what a suite takes without its texts, attempts and cases.
 	suiteSize = 1 << 10
+	// maxAttempts is more than the attempts of a suite can be.
+	maxAttempts = 1000
 )
 
 // Kept is a suite's result with the memory that it takes, which was asked for.
@@ -68,8 +70,11 @@ func readSuite(s *evidence.Stream, k *keeper) (evidence.Suite, error) {
 		case "attempts":
 			return s.Array(func() error {
 				var a evidence.Attempt
-				if err := s.Value(&a); err != nil || !k.hold(&a) {
+				if err := s.Value(&a); err != nil {
 					return err
+				}
+				if len(attempts) == maxAttempts || !k.hold(&a) {
+					return evidence.ErrTooLarge
 				}
 				attempts = append(attempts, a)
 				return nil
