@@ -77,9 +77,6 @@ func (k *keeper) add(c evidence.Case) {
 	whole := c
 	c.Message, c.Detail, c.Output = "", "", ""
 	size := caseSize + int64(len(c.Name)) + k.unknown(c.Class) + k.unknown(c.File)
-	if c.Status.Bad() {
-		size += int64(len(c.Class) + len(c.Name)) // it may be named by its ID in a comparison
-	}
 	if !k.take(size) && !(c.Status.Bad() && k.makeRoom(size)) {
 		k.dropped++
 		return

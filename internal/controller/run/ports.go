@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"io"
 	"time"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
@@ -38,10 +39,11 @@ type Registry interface {
 	Ping(ctx context.Context) error
 	// ImageConfig is the digest that an image's name stands for, and its configuration file as JSON.
 	ImageConfig(ctx context.Context, image string) (digest string, config []byte, err error)
-	// PushRecord keeps a run's record. It can be tried again from wherever it broke off; the same content makes the same digest.
-	PushRecord(ctx context.Context, repo v1alpha1.Repository, run string, annotations map[string]string, layers []evidence.Layer) (v1alpha1.RecordStatus, error)
-	// Result is what a run's record says of it.
-	Result(ctx context.Context, repo v1alpha1.Repository, run string) (evidence.Result, error)
+	// PushRecord keeps a run's record: files, then what head makes once it is known which of them could not be read. It can be tried
+	// again from wherever it broke off; the same content makes the same digest.
+	PushRecord(ctx context.Context, repo v1alpha1.Repository, run string, annotations map[string]string, files []evidence.Layer, head func(missing []error) ([]evidence.Layer, error)) (v1alpha1.RecordStatus, error)
+	// OpenResult opens the result.json of a record, by its digest.
+	OpenResult(ctx context.Context, record v1alpha1.RecordStatus) (io.ReadCloser, error)
 	// LinkImages has images, by digest, refer to a record.
 	LinkImages(ctx context.Context, record v1alpha1.RecordStatus, images []string) error
 	// History is what the last runs of a suite on a branch showed; nil when there is none.

@@ -3,7 +3,6 @@ package run
 import (
 	"context"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -13,7 +12,6 @@ import (
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
-	"github.com/w3evolutionsllc/conductor/internal/failure"
 	"github.com/w3evolutionsllc/conductor/internal/redact"
 	"github.com/w3evolutionsllc/conductor/internal/result"
 )
@@ -23,6 +21,8 @@ const (
 	// tests: artifacts come after the result. A canceled Run waits for neither.
 	recordDeadline = 10 * time.Minute
 	recordPatience = 2 * time.Minute
+	// recordTime is how long one try may take: a stack whose agent is slow on purpose holds a worker no longer.
+	recordTime = 15 * time.Minute
 )
 
 // record keeps what the Run showed in the registry, where it outlives the stack and the Run. It runs once the outcome is known, and
@@ -50,21 +50,20 @@ func (r *Reconciler) record(ctx context.Context, s *state) error {
 		return nil
 	}
 	r.refreshLogs(ctx, s, agent)
-	dir, err := os.MkdirTemp(r.Dir, "checkout-record-")
-	if err != nil {
-		return failure.Transientf(v1alpha1.ReasonDiskFull, err, "Conductor has no room to gather the record")
+	ctx, cancel := context.WithTimeout(ctx, recordTime)
+	defer cancel()
+	c := newCollector(r, s.run, agent)
+	if agent != nil {
+		c.usage, _ = agent.Usage(ctx)
 	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	c := &collector{r: r, run: s.run, agent: agent, dir: dir}
-	layers, err := c.layers(ctx, known)
-	if err != nil {
-		return err
-	}
-	kept, err := r.Registry.PushRecord(ctx, s.run.Spec.Repository, s.run.Name, annotations(s.run), layers)
+	kept, err := r.Registry.PushRecord(ctx, s.run.Spec.Repository, s.run.Name, annotations(s.run), c.files(ctx, known), func(missing []error) ([]evidence.Layer, error) {
+		return c.head(ctx, missing)
+	})
 	if err != nil {
 		return fmt.Errorf("push the record: %w", err)
 	}
 	s.status().Record = &kept
+	r.results.recorded(s.run.UID)
 	if err := r.remember(ctx, s.run, kept); err != nil {
 		return err
 	}
@@ -95,9 +94,8 @@ func (r *Reconciler) remember(ctx context.Context, run *v1alpha1.Run, kept v1alp
 		if full.Outcome != string(v1alpha1.OutcomePassed) && full.Outcome != string(v1alpha1.OutcomeFailed) {
 			continue
 		}
-		entry := result.Entry(run.Name, run.Spec.SHA, full)
 		err := r.Registry.UpdateHistory(ctx, run.Spec.Repository, branch, full.Name, func(h *evidence.History) evidence.History {
-			return result.Record(h, run.Spec.Repository.FullName(), branch, full.Name, entry)
+			return result.Record(h, run.Spec.Repository.FullName(), branch, full.Name, result.Entry(run.Name, run.Spec.SHA, full))
 		})
 		if err != nil {
 			return fmt.Errorf("keep the history of %s on %s: %w", full.Name, branch, err)

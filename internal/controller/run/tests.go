@@ -211,14 +211,14 @@ func (r *Reconciler) closeSuite(ctx context.Context, s *state, t Suite, st *v1al
 		s.lookAgain(100 * time.Millisecond)
 		return nil
 	}
-	full, err := r.gather(ctx, s.run, st, agent)
+	kept, err := r.gather(ctx, s.run, st, agent)
 	if err != nil {
 		r.Log.Warn("the test cases of a suite could not be read", "run", s.run.Name, "suite", t.Name, "error", err)
 		st.Problems = append(st.Problems, "The JUnit files could not be read: "+cut(err.Error(), 300))
 	}
-	r.compare(ctx, s.run, &full)
-	r.results.put(s.run.UID, full)
-	describe(st, full)
+	r.compare(ctx, s.run, &kept)
+	r.results.put(s.run.UID, kept, false)
+	describe(st, kept.Suite)
 	st.ExitCode = worst.ExitCode
 	st.Log = r.suiteLog(ctx, t.Name, worst, agent, pods)
 	st.Outcome, st.FinishedAt = worst.Outcome, worst.FinishedAt
