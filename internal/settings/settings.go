@@ -42,6 +42,7 @@ type Settings struct {
 	RunTimeout metav1.Duration `json:"runTimeout"`
 	// Retention says which finished Runs are kept.
 	Retention Retention `json:"retention"`
+	Memory    Memory    `json:"memory"`
 }
 
 // GitHub is the GitHub that the App is installed on.
@@ -142,6 +143,24 @@ type Retention struct {
 	PerRepository int             `json:"perRepository"`
 }
 
+// Memory says what Conductor's process may hold.
+type Memory struct {
+	// Results bounds the test results of all runs together; a Kubernetes quantity.
+	Results string `json:"results"`
+}
+
+// minResults is the least memory for results, in bytes.
+const minResults = 1 << 20
+
+// ResultBytes is Results in bytes.
+func (m Memory) ResultBytes() int64 {
+	q, err := resource.ParseQuantity(m.Results)
+	if err != nil {
+		return 0
+	}
+	return q.Value()
+}
+
 // Default is the configuration before the operator's file is read over it.
 func Default() Settings {
 	d := func(t time.Duration) metav1.Duration { return metav1.Duration{Duration: t} }
@@ -158,6 +177,7 @@ func Default() Settings {
 		Triggers:   Triggers{Tags: []string{"run-integration-tests", "run-integration-tests/*"}, PollInterval: d(3 * time.Minute)},
 		RunTimeout: d(2 * time.Hour),
 		Retention:  Retention{Age: d(30 * 24 * time.Hour), PerRepository: 200},
+		Memory:     Memory{Results: "64Mi"},
 	}
 }
 
@@ -235,6 +255,9 @@ func (s Settings) check() error {
 		if _, err := resource.ParseQuantity(q); q != "" && err != nil {
 			bad("%s %q is not a Kubernetes quantity", key, q)
 		}
+	}
+	if s.Memory.ResultBytes() < minResults {
+		bad("memory.results %q is not a Kubernetes quantity of at least 1Mi", s.Memory.Results)
 	}
 	for _, t := range s.Triggers.Tags {
 		if _, err := path.Match(t, ""); err != nil || t == "" {

@@ -20,6 +20,9 @@ func TestTheLeastFileGetsTheDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if s.Memory.ResultBytes() != 64<<20 {
+		t.Errorf("%d bytes of results", s.Memory.ResultBytes())
+	}
 	if s.Keep.Default.Duration != 24*time.Hour || s.Builds.Namespace != "conductor-builds" || s.GitHub.APIURL != "https://api.github.com" {
 		t.Errorf("defaults are lost: %+v", s)
 	}
@@ -42,6 +45,8 @@ func TestEveryProblemIsNamed(t *testing.T) {
 		{"tags", "triggers: {tags: ['[']}", "not a pattern"},
 		{"registry type", "registry: {type: ftp, host: x}", "registry.type"},
 		{"duration", "runTimeout: 0s", "runTimeout"},
+		{"no memory", "memory: {results: much}", `memory.results "much"`},
+		{"too little memory", "memory: {results: 64Ki}", "at least 1Mi"},
 	} {
 		text := least
 		if strings.HasPrefix(tc.add, "registry") {

@@ -167,7 +167,7 @@ func TestEverySettingIsAValue(t *testing.T) {
 		}
 	}
 	for key, group := range map[string]any{
-		"builds": settings.Builds{}, "stacks": settings.Stacks{}, "keep": settings.Keep{}, "triggers": settings.Triggers{}, "retention": settings.Retention{},
+		"builds": settings.Builds{}, "stacks": settings.Stacks{}, "keep": settings.Keep{}, "triggers": settings.Triggers{}, "retention": settings.Retention{}, "memory": settings.Memory{},
 	} {
 		keys := map[string]bool{}
 		for i := range reflect.TypeOf(group).NumField() {

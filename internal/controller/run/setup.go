@@ -24,6 +24,7 @@ func Setup(mgr ctrl.Manager, r *Reconciler, rep *Reporter) error {
 	r.stacks = newStackPods(r.Kube)
 	r.agents = &stackAgents{agents: r.Agents, wake: r.stacks.wakeUp}
 	r.looks = &imageLooks{ask: r.Registry.ImageConfig, wake: r.stacks.wakeUp, now: r.now}
+	r.results.limit = r.Settings.Memory.ResultBytes()
 	rep.Results = r.Results
 	r.written = &written{}
 	rep.written = r.written
