@@ -65,8 +65,9 @@ func kept(t *testing.T) (string, v1alpha1.RecordStatus) {
 	status, err := r.PushRecord(t.Context(), v1alpha1.Repository{Owner: "acme", Name: "shop"}, "shop-1", map[string]string{
 		"org.opencontainers.image.created": end.Format(time.RFC3339),
 	}, []evidence.Layer{
-		evidence.BytesLayer(evidence.ResultName, evidence.ResultMediaType, data),
 		evidence.BytesLayer("logs/test-e2e-0-1.log.gz", evidence.LogMediaType, []byte("a log")),
+	}, func([]error) ([]evidence.Layer, error) {
+		return []evidence.Layer{evidence.BytesLayer(evidence.ResultName, evidence.ResultMediaType, data)}, nil
 	})
 	if err != nil {
 		t.Fatal(err)

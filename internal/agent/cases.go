@@ -2,7 +2,9 @@ package agent
 
 import (
 	"archive/tar"
+	"bufio"
 	"compress/gzip"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,29 +19,38 @@ const (
 	maxCaseText = 16 << 20
 	// maxName is the length in bytes at which a name or path is cut.
 	maxName = 1 << 10
-	// maxProblems is how many sentences one attempt may have.
-	maxProblems = 100
+	// maxProblems is how many sentences one attempt may have, maxProblemText how long those of its wrapper are together, in bytes.
+	maxProblems    = 100
+	maxProblemText = 16 << 10
+	// maxListed is how many files of an upload are named, maxListedPaths how long their paths are together, in bytes: the state of 256
+	// attempts stays below the client's maxState.
+	maxListed      = 50
+	maxListedPaths = 4 << 10
 )
 
 // ParseJUnit reads one JUnit file: its cases, and sentences about what could not be read. root is the directory that the test ran
 // in, which its absolute paths are below.
 type ParseJUnit func(file io.Reader, root string) ([]evidence.Case, []string, error)
 
-// parseCases reads the cases from a tar.gz of JUnit files that were found below root.
-func parseCases(in io.Reader, root string, parse ParseJUnit, m *masks) (evidence.AttemptCases, error) {
-	r := &caseReader{masks: m, room: maxCaseText}
+// writeCases writes an evidence.AttemptCases from a tar.gz of JUnit files that were found below root, file by file. An error is one
+// of before anything was written; what breaks later is a problem in the answer.
+func writeCases(w io.Writer, in io.Reader, root string, parse ParseJUnit, m *masks) error {
 	gz, err := gzip.NewReader(in)
 	if err != nil {
-		return r.out, fmt.Errorf("read the JUnit files: %w", err)
+		return fmt.Errorf("read the JUnit files: %w", err)
 	}
+	out := bufio.NewWriter(w)
+	r := &caseWriter{masks: m, room: maxCaseText, out: out, json: json.NewEncoder(out)}
+	r.text(`{"cases":[`)
 	files := tar.NewReader(gz)
-	for {
+	for r.err == nil {
 		header, err := files.Next()
 		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
-			return r.out, fmt.Errorf("read the JUnit files: %w", err)
+			r.problem("The JUnit files cannot be read to their end: %s", err)
+			break
 		}
 		cases, problems, err := parse(files, root)
 		r.add(cases)
@@ -53,29 +64,64 @@ func parseCases(in io.Reader, root string, parse ParseJUnit, m *masks) (evidence
 	if r.dropped > 0 {
 		r.problem("%d test cases are more than are read; %d were left out.", maxCasesOf+r.dropped, r.dropped)
 	}
-	return r.out, nil
+	r.end()
+	return nil
 }
 
-// caseReader masks cases and holds them within the limits.
-type caseReader struct {
-	masks   *masks
-	out     evidence.AttemptCases
-	room    int
-	dropped int
+// caseWriter masks cases, holds them within the limits and writes them. It goes on until an error of writing, which means that no
+// one reads.
+type caseWriter struct {
+	masks    *masks
+	out      *bufio.Writer
+	json     *json.Encoder
+	err      error
+	written  int
+	room     int
+	dropped  int
+	problems []string
 }
 
-func (r *caseReader) add(cases []evidence.Case) {
+func (r *caseWriter) text(s string) {
+	if r.err == nil {
+		_, r.err = r.out.WriteString(s)
+	}
+}
+
+func (r *caseWriter) value(v any) {
+	if r.err == nil {
+		r.err = r.json.Encode(v)
+	}
+}
+
+func (r *caseWriter) add(cases []evidence.Case) {
 	for _, c := range cases {
-		if len(r.out.Cases) >= maxCasesOf {
+		if r.written >= maxCasesOf {
 			r.dropped++
 			continue
 		}
-		r.out.Cases = append(r.out.Cases, r.clean(c))
+		if r.written > 0 {
+			r.text(",")
+		}
+		r.value(r.clean(c))
+		r.written++
+	}
+}
+
+// end writes what follows the cases.
+func (r *caseWriter) end() {
+	r.text("]")
+	if len(r.problems) > 0 {
+		r.text(`,"problems":`)
+		r.value(r.problems)
+	}
+	r.text("}\n")
+	if r.err == nil {
+		r.err = r.out.Flush()
 	}
 }
 
 // clean masks before it cuts. What a passing case has printed is in the record's JUnit, and nobody reads it elsewhere.
-func (r *caseReader) clean(c evidence.Case) evidence.Case {
+func (r *caseWriter) clean(c evidence.Case) evidence.Case {
 	text := func(s string, most int) string { return cut(r.masks.string(s), most) }
 	c.Class, c.Name, c.File = text(c.Class, maxName), text(c.Name, maxName), text(c.File, maxName)
 	c.Message = text(c.Message, evidence.MaxMessage)
@@ -96,9 +142,9 @@ func (r *caseReader) clean(c evidence.Case) evidence.Case {
 	return c
 }
 
-func (r *caseReader) problem(format string, args ...any) {
-	if len(r.out.Problems) < maxProblems {
-		r.out.Problems = append(r.out.Problems, cut(r.masks.string(fmt.Sprintf(format, args...)), evidence.MaxMessage))
+func (r *caseWriter) problem(format string, args ...any) {
+	if len(r.problems) < maxProblems {
+		r.problems = append(r.problems, cut(r.masks.string(fmt.Sprintf(format, args...)), evidence.MaxMessage))
 	}
 }
 
@@ -109,8 +155,10 @@ func cleanAttempt(a evidence.Attempt, key evidence.AttemptKey, m *masks) evidenc
 	a.JUnit, a.Artifacts = cleanFiles(a.JUnit, m), cleanFiles(a.Artifacts, m)
 	problems := a.Problems[:min(len(a.Problems), maxProblems)]
 	a.Problems = nil
-	for _, p := range problems {
-		a.Problems = append(a.Problems, cut(m.string(p), evidence.MaxMessage))
+	for room := maxProblemText; len(problems) > 0 && room > 0; problems = problems[1:] {
+		p := cut(m.string(problems[0]), min(evidence.MaxMessage, room))
+		a.Problems = append(a.Problems, p)
+		room -= len(p)
 	}
 	if a.Usage != nil {
 		with := *a.Usage
@@ -120,11 +168,26 @@ func cleanAttempt(a evidence.Attempt, key evidence.AttemptKey, m *masks) evidenc
 	return a
 }
 
+// cleanFiles are the first files of a list.
 func cleanFiles(files []evidence.File, m *masks) []evidence.File {
-	files = files[:min(len(files), maxFiles)]
-	out := make([]evidence.File, 0, len(files))
-	for _, f := range files {
-		out = append(out, evidence.File{Path: cut(m.string(f.Path), maxName), Size: f.Size})
+	var l listing
+	for _, f := range files[:min(len(files), maxListed)] {
+		l.add(m.string(f.Path), f.Size)
 	}
-	return out
+	return l.Files
+}
+
+// listing names the first of an upload's files: the rest is in the archive, and in the memory of nothing.
+type listing struct {
+	Files []evidence.File
+	// Count is how many files there are, Bytes the length of the paths.
+	Count, Bytes int
+}
+
+func (l *listing) add(path string, size int64) {
+	l.Count++
+	if path = cut(path, maxName); len(l.Files) < maxListed && l.Bytes+len(path) <= maxListedPaths && len(l.Files) == l.Count-1 {
+		l.Files = append(l.Files, evidence.File{Path: path, Size: size})
+		l.Bytes += len(path)
+	}
 }

@@ -97,25 +97,60 @@ func (r *Remote) Go(ctx context.Context, key evidence.AttemptKey) error {
 	return r.post(ctx, evidence.AttemptPath(key, "go"), nil)
 }
 
-// maxState and maxCases bound what is read from an agent, in bytes: a namespace is not trusted.
+// Limits of what is read from an agent, in bytes: a namespace is not trusted.
 const (
-	maxState = 16 << 20
+	maxState = 4 << 20
 	maxCases = 64 << 20
+	// maxValue bounds what is in memory of an answer at a time: a case, an attempt, a log. Their texts grow when JSON escapes them.
+	maxValue = 512 << 10
 )
 
 // State returns what the agent knows, at once when its version is not since and otherwise when that changes, after wait at the latest.
 func (r *Remote) State(ctx context.Context, since int64, wait time.Duration) (evidence.AgentState, error) {
 	var state evidence.AgentState
 	query := url.Values{"since": {strconv.FormatInt(since, 10)}, "wait": {wait.String()}}
-	err := r.get(ctx, "/v1/state?"+query.Encode(), maxState, &state)
+	err := r.stream(ctx, "/v1/state?"+query.Encode(), maxState, func(s *evidence.Stream, field string) error {
+		switch field {
+		case "version":
+			return s.Value(&state.Version)
+		case "attempts":
+			return elements(s, maxAttempts, func(a evidence.AttemptState) { state.Attempts = append(state.Attempts, a) })
+		case "logs":
+			return elements(s, maxLogs, func(l evidence.LogFile) { state.Logs = append(state.Logs, l) })
+		}
+		return s.Skip()
+	})
 	return state, err
 }
 
-// Cases are the test cases of an attempt, and what could not be read of them.
-func (r *Remote) Cases(ctx context.Context, key evidence.AttemptKey) ([]evidence.Case, []string, error) {
-	var cases evidence.AttemptCases
-	err := r.get(ctx, evidence.AttemptPath(key, "cases"), maxCases, &cases)
-	return cases.Cases, cases.Problems, err
+// Cases calls each with the test cases of an attempt, one by one, and returns what could not be read of them. After an error there
+// may be more cases than were seen.
+func (r *Remote) Cases(ctx context.Context, key evidence.AttemptKey, each func(evidence.Case)) (problems []string, err error) {
+	err = r.stream(ctx, evidence.AttemptPath(key, "cases"), maxCases, func(s *evidence.Stream, field string) error {
+		switch field {
+		case "cases":
+			return elements(s, maxCasesOf, each)
+		case "problems":
+			return elements(s, maxProblems, func(p string) { problems = append(problems, p) })
+		}
+		return s.Skip()
+	})
+	return problems, err
+}
+
+// elements reads an array of at most so many elements, one by one.
+func elements[T any](s *evidence.Stream, most int, each func(T)) error {
+	return s.Array(func() error {
+		if most--; most < 0 {
+			return evidence.ErrTooLarge
+		}
+		var one T
+		if err := s.Value(&one); err != nil {
+			return err
+		}
+		each(one)
+		return nil
+	})
 }
 
 // Blob opens JUnit files, artifacts or a log by its path: evidence.JUnitPath, ArtifactsPath or LogPath. What is read does not
@@ -216,6 +251,20 @@ func (c *caller) get(ctx context.Context, path string, limit int64, out any) err
 	}
 	defer res.Body.Close()
 	if err := json.NewDecoder(io.LimitReader(res.Body, limit)).Decode(out); err != nil {
+		return fmt.Errorf("read the agent's answer to %s: %w", path, err)
+	}
+	return nil
+}
+
+// stream walks the fields of an answer that is an object of at most limit bytes.
+func (c *caller) stream(ctx context.Context, path string, limit int64, field func(s *evidence.Stream, name string) error) error {
+	res, err := c.do(ctx, http.MethodGet, path, nil, "")
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	s := evidence.NewStream(res.Body, limit, maxValue)
+	if err := s.Object(func(name string) error { return field(s, name) }); err != nil {
 		return fmt.Errorf("read the agent's answer to %s: %w", path, err)
 	}
 	return nil

@@ -327,11 +327,8 @@ func (s *server) cases(w http.ResponseWriter, r *http.Request) error {
 	if a := s.store.get(key); a.JUnit != nil {
 		root = a.JUnit.Root
 	}
-	cases, err := parseCases(in, root, s.parse, s.masks)
-	if err != nil {
-		return err
-	}
-	return answer(w, cases)
+	w.Header().Set("Content-Type", "application/json")
+	return writeCases(w, in, root, s.parse, s.masks)
 }
 
 func (s *server) blob(kind string) answerer {

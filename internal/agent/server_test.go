@@ -163,6 +163,12 @@ func (w *world) blob(path string) []string {
 	}
 }
 
+// cases are those of testAttempt.
+func (w *world) cases() (all []evidence.Case, problems []string, err error) {
+	problems, err = w.remote.Cases(w.t.Context(), testAttempt, func(c evidence.Case) { all = append(all, c) })
+	return all, problems, err
+}
+
 func (w *world) state() evidence.AgentState {
 	w.t.Helper()
 	st, err := w.remote.State(w.t.Context(), 0, 0)
@@ -220,7 +226,7 @@ func TestAnAttemptFromLeaveToEnd(t *testing.T) {
 	w.ok(w.wrapper.End(ctx, end))
 	root, err := os.Getwd()
 	w.ok(err)
-	cases, problems, err := w.remote.Cases(ctx, testAttempt)
+	cases, problems, err := w.cases()
 	w.ok(err)
 	text := "first ***\nsecond ***\n"
 	want := []evidence.Case{{Name: "first ***", File: root, Status: "failed", Output: text}, {Name: "second ***", File: root, Status: "failed", Output: text}}
@@ -263,7 +269,7 @@ func TestARestartedAgentKnowsWhatItSaid(t *testing.T) {
 	if ok, err := w.wrapper.Ready(ctx, other, 0); !ok || err != nil {
 		t.Errorf("the leave is forgotten: %v %v", ok, err)
 	}
-	if cases, _, err := w.remote.Cases(ctx, testAttempt); err != nil || len(cases) != 1 {
+	if cases, _, err := w.cases(); err != nil || len(cases) != 1 {
 		t.Errorf("cases %v: %v", cases, err)
 	}
 }
@@ -452,7 +458,7 @@ func TestCasesAreBounded(t *testing.T) {
 	line := strings.Repeat("ä", 2000) + "\n"
 	many := strings.Repeat("case\n", maxCasesOf+5)
 	w.ok(w.wrapper.PutJUnit(t.Context(), testAttempt, bytes.NewReader(tarOf(t, "long.xml", line, "many.xml", many))))
-	cases, problems, err := w.remote.Cases(t.Context(), testAttempt)
+	cases, problems, err := w.cases()
 	w.ok(err)
 	text := 0
 	for _, c := range cases {
@@ -469,7 +475,7 @@ func TestCasesAreBounded(t *testing.T) {
 func TestNoAnswerForWhatIsNotThere(t *testing.T) {
 	w := newWorld(t)
 	w.start()
-	_, _, err := w.remote.Cases(t.Context(), testAttempt)
+	_, _, err := w.cases()
 	_, _, _, blob := w.remote.Blob(t.Context(), evidence.LogPath("p", "c"))
 	_, tail := w.remote.Tail(t.Context(), "p", "c", 3)
 	for _, err := range []error{err, blob, tail} {

@@ -57,8 +57,8 @@ type attempt struct {
 
 // blob is a tar.gz of an attempt.
 type blob struct {
-	Size     int64
-	Files    []evidence.File
+	Size int64
+	listing
 	Problems []string
 	// Root is the working directory that the JUnit files came from, as the wrapper says.
 	Root string
@@ -195,18 +195,22 @@ func (a *attempt) state() evidence.AttemptState {
 		with.Problems = slices.Clone(with.Problems)
 		st.Attempt = &with
 	}
-	add := func(b *blob, size *int64, files func(*evidence.Attempt) *[]evidence.File) {
+	add := func(b *blob, size *int64, files func(*evidence.Attempt) (*[]evidence.File, *int)) {
 		if b == nil {
 			return
 		}
 		*size = b.Size
-		if st.Attempt != nil {
-			*files(st.Attempt) = b.Files
-			st.Attempt.Problems = append(st.Attempt.Problems, b.Problems...)
+		if st.Attempt == nil {
+			return
 		}
+		list, count := files(st.Attempt)
+		if *list = b.Files; b.Count > len(b.Files) {
+			*count = b.Count
+		}
+		st.Attempt.Problems = append(st.Attempt.Problems, b.Problems...)
 	}
-	add(a.JUnit, &st.JUnitSize, func(e *evidence.Attempt) *[]evidence.File { return &e.JUnit })
-	add(a.Artifacts, &st.ArtifactsSize, func(e *evidence.Attempt) *[]evidence.File { return &e.Artifacts })
+	add(a.JUnit, &st.JUnitSize, func(e *evidence.Attempt) (*[]evidence.File, *int) { return &e.JUnit, &e.JUnitFiles })
+	add(a.Artifacts, &st.ArtifactsSize, func(e *evidence.Attempt) (*[]evidence.File, *int) { return &e.Artifacts, &e.ArtifactFiles })
 	return st
 }
 

@@ -147,7 +147,7 @@ func (u *upload) take(header *tar.Header, content io.Reader) error {
 		u.unfit.add(shown)
 		return nil
 	}
-	if u.content+header.Size > u.limit || len(u.kept.Files) >= maxFiles {
+	if u.content+header.Size > u.limit || u.kept.Count >= maxFiles {
 		u.overLimit.add(shown)
 		return nil
 	}
@@ -172,7 +172,7 @@ func (u *upload) take(header *tar.Header, content io.Reader) error {
 		return err
 	}
 	u.content += size
-	u.kept.Files = append(u.kept.Files, evidence.File{Path: name, Size: size})
+	u.kept.add(name, size)
 	return nil
 }
 
@@ -211,5 +211,5 @@ func (u *upload) explain(broken error) {
 	if tooLarge := new(http.MaxBytesError); errors.As(broken, &tooLarge) {
 		why = "there were too many of them"
 	}
-	u.kept.Problems = append(u.kept.Problems, fmt.Sprintf("The %s are not all there: %s after %d files.", u.kind, why, len(u.kept.Files)))
+	u.kept.Problems = append(u.kept.Problems, fmt.Sprintf("The %s are not all there: %s after %d files.", u.kind, why, u.kept.Count))
 }

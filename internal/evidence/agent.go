@@ -63,7 +63,7 @@ type LogFile struct {
 	Ended bool `json:"ended,omitempty"`
 }
 
-// AttemptCases are the test cases of one attempt, parsed from its JUnit files and masked.
+// AttemptCases are the test cases of one attempt, parsed from its JUnit files and masked. They are written and read one by one.
 type AttemptCases struct {
 	Cases    []Case   `json:"cases"`
 	Problems []string `json:"problems,omitempty"`

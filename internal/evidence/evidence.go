@@ -97,9 +97,12 @@ type Attempt struct {
 	StartedAt  time.Time `json:"startedAt"`
 	FinishedAt time.Time `json:"finishedAt"`
 	Usage      *Usage    `json:"usage,omitempty"`
-	// JUnit and Artifacts are the files that were found, by their paths relative to the working directory.
-	JUnit     []File `json:"junit,omitempty"`
-	Artifacts []File `json:"artifacts,omitempty"`
+	// JUnit and Artifacts are the files that were found, by their paths relative to the working directory. Where those are only the
+	// first of many, JUnitFiles and ArtifactFiles are how many there are.
+	JUnit         []File `json:"junit,omitempty"`
+	Artifacts     []File `json:"artifacts,omitempty"`
+	JUnitFiles    int    `json:"junitFiles,omitempty"`
+	ArtifactFiles int    `json:"artifactFiles,omitempty"`
 	// Problems are sentences for people: a pattern that matched nothing, a file that is no JUnit, artifacts left out for their size.
 	Problems []string `json:"problems,omitempty"`
 }

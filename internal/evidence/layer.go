@@ -52,6 +52,9 @@ type Layer struct {
 	Digest string
 	// Open begins at the first byte each time it is called; whoever calls it closes what it gives.
 	Open func() (io.ReadCloser, error)
+	// Write is there instead of Open where size and digest are not known before the content was written, such as that of a log which
+	// grows. What it writes may differ from one call to the next.
+	Write func(io.Writer) error
 }
 
 // BytesLayer is a layer that is held in memory.

@@ -66,14 +66,10 @@ func (r *Registry) PutHistory(ctx context.Context, repo v1alpha1.Repository, h e
 	}
 	e := r.writing("history " + ref.String())
 	target := r.open(ref, e)
-	layers := []evidence.Layer{evidence.BytesLayer("history.json.gz", evidence.HistoryMediaType, data)}
-	descriptors, err := describe(layers)
-	if err == nil {
-		err = r.pushLayers(ctx, target, layers, descriptors)
-	}
-	if err == nil {
+	layer := evidence.BytesLayer("history.json.gz", evidence.HistoryMediaType, data)
+	if err = r.pushLayer(ctx, target, layer, describe(layer)); err == nil {
 		_, err = pack(ctx, tagged{target, ref.Reference}, evidence.HistoryArtifact, oras.PackManifestOptions{
-			Layers: descriptors, ManifestAnnotations: map[string]string{ocispec.AnnotationCreated: newest(h).UTC().Format(time.RFC3339)},
+			Layers: []ocispec.Descriptor{describe(layer)}, ManifestAnnotations: map[string]string{ocispec.AnnotationCreated: newest(h).UTC().Format(time.RFC3339)},
 		})
 	}
 	return r.explain(err, e, ref.Registry)

@@ -88,15 +88,11 @@ func TestAHistoryThatCannotBeRead(t *testing.T) {
 	}
 	for name, data := range map[string][]byte{"no gzip": []byte("{}"), "of a later Conductor": future} {
 		target := r.open(ref, r.writing("x"))
-		layer := []evidence.Layer{evidence.BytesLayer("history.json.gz", evidence.HistoryMediaType, data)}
-		descriptors, err := describe(layer)
-		if err != nil {
+		layer := evidence.BytesLayer("history.json.gz", evidence.HistoryMediaType, data)
+		if err := r.pushLayer(t.Context(), target, layer, describe(layer)); err != nil {
 			t.Fatal(err)
 		}
-		if err := r.pushLayers(t.Context(), target, layer, descriptors); err != nil {
-			t.Fatal(err)
-		}
-		o := oras.PackManifestOptions{Layers: descriptors, ManifestAnnotations: map[string]string{ocispec.AnnotationCreated: "2026-11-21T10:00:00Z"}}
+		o := oras.PackManifestOptions{Layers: []ocispec.Descriptor{describe(layer)}, ManifestAnnotations: map[string]string{ocispec.AnnotationCreated: "2026-11-21T10:00:00Z"}}
 		if _, err := pack(t.Context(), tagged{target, ref.Reference}, evidence.HistoryArtifact, o); err != nil {
 			t.Fatal(err)
 		}

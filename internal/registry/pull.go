@@ -74,7 +74,7 @@ func (rec *Record) Layer(name string) (evidence.Layer, error) {
 	return evidence.Layer{}, failure.Terminalf(v1alpha1.ReasonNotFound, nil, "The record %s has no %s", rec.Reference, name)
 }
 
-// maxResult bounds a result that is read into memory, in bytes.
+// maxResult bounds a result that a command reads into memory, in bytes. Conductor itself reads results as streams.
 const maxResult = 256 << 20
 
 // ResultJSON is the record's result as it stands.
@@ -114,13 +114,18 @@ func (rec *Record) Result() (evidence.Result, error) {
 	return result, nil
 }
 
-// Result is what a record says of its run. It is read by the record's digest: a tag can be moved.
-func (r *Registry) Result(ctx context.Context, record v1alpha1.RecordStatus) (evidence.Result, error) {
+// OpenResult opens the result.json of a record, which is found by its digest: whoever may write to the registry can move a tag. What
+// is read is checked against its own digest at the end.
+func (r *Registry) OpenResult(ctx context.Context, record v1alpha1.RecordStatus) (io.ReadCloser, error) {
 	rec, err := r.Pull(ctx, record.Reference+"@"+record.Digest)
 	if err != nil {
-		return evidence.Result{}, err
+		return nil, err
 	}
-	return rec.Result()
+	l, err := rec.Layer(evidence.ResultName)
+	if err != nil {
+		return nil, err
+	}
+	return l.Open()
 }
 
 // manifestOf reads an image manifest by tag or digest.

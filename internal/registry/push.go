@@ -27,65 +27,114 @@ const (
 	patience = 2 * time.Minute
 )
 
-// PushRecord keeps the record of a run as RecordRepository(repo):run. Layers that the registry has are not sent again and the
-// manifest comes last, so that it can be tried again from wherever it broke off. The same annotations (which name the time of
-// creation) and layers make the same digest. No layer is held in memory.
-func (r *Registry) PushRecord(ctx context.Context, repo v1alpha1.Repository, run string, annotations map[string]string, layers []evidence.Layer) (v1alpha1.RecordStatus, error) {
+// PushRecord keeps the record of a run as RecordRepository(repo):run. First go files, then what head makes once it is known which of
+// them could not be read: those are left out. In the manifest head's come first.
+//
+// Layers that are known by digest and that the registry has are not sent again, and the manifest comes last, so that it can be tried
+// again from wherever it broke off. The same annotations (which name the time of creation) and content make the same digest. No layer
+// is held in memory, and at most four are on their way.
+func (r *Registry) PushRecord(ctx context.Context, repo v1alpha1.Repository, run string, annotations map[string]string, files []evidence.Layer, head func(missing []error) ([]evidence.Layer, error)) (v1alpha1.RecordStatus, error) {
 	ref, err := orasregistry.ParseReference(r.RecordRepository(repo) + ":" + run)
 	if err != nil {
 		return v1alpha1.RecordStatus{}, failure.Terminalf(v1alpha1.ReasonRefused, err, "%q cannot name a record", run)
 	}
 	e := r.writing("record " + ref.String())
 	target := r.open(ref, e)
-	descriptors, err := describe(layers)
+	names := map[string]bool{}
+	layers, missing, err := r.pushLayers(ctx, target, names, files)
+	if err != nil {
+		return v1alpha1.RecordStatus{}, r.explain(err, e, ref.Registry)
+	}
+	made, err := head(missing)
 	if err != nil {
 		return v1alpha1.RecordStatus{}, err
 	}
-	if err := r.pushLayers(ctx, target, layers, descriptors); err != nil {
+	first, missing, err := r.pushLayers(ctx, target, names, made)
+	if err = errors.Join(append(missing, err)...); err != nil {
 		return v1alpha1.RecordStatus{}, r.explain(err, e, ref.Registry)
 	}
-	manifest, err := pack(ctx, tagged{target, run}, evidence.RecordArtifact, oras.PackManifestOptions{Layers: descriptors, ManifestAnnotations: annotations})
+	layers = append(first, layers...)
+	manifest, err := pack(ctx, tagged{target, run}, evidence.RecordArtifact, oras.PackManifestOptions{Layers: layers, ManifestAnnotations: annotations})
 	if err != nil {
 		return v1alpha1.RecordStatus{}, r.explain(err, e, ref.Registry)
 	}
 	status := v1alpha1.RecordStatus{Reference: ref.String(), Digest: manifest.Digest.String()}
-	for _, d := range descriptors {
+	for _, d := range layers {
 		status.Size += d.Size
 	}
 	return status, nil
 }
 
-// describe gives the layers as a manifest names them.
-func describe(layers []evidence.Layer) ([]ocispec.Descriptor, error) {
-	all, names := make([]ocispec.Descriptor, 0, len(layers)), map[string]bool{}
-	for _, l := range layers {
-		d := ocispec.Descriptor{
-			MediaType: l.MediaType, Size: l.Size, Digest: digest.Digest(l.Digest),
-			Annotations: map[string]string{ocispec.AnnotationTitle: l.Name},
+// pushLayers sends the layers that the registry does not have and gives them as a manifest names them, in their order. Those that are
+// written and cannot be read are missing. names are those that are taken.
+func (r *Registry) pushLayers(ctx context.Context, target *remote.Repository, names map[string]bool, layers []evidence.Layer) (sent []ocispec.Descriptor, missing []error, err error) {
+	if err := check(layers, names); err != nil {
+		return nil, nil, err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(pushes)
+	all, unread := make([]ocispec.Descriptor, len(layers)), make([]error, len(layers))
+	started := map[string]bool{}
+	for i, l := range layers {
+		all[i] = describe(l)
+		if l.Write != nil {
+			group.Go(func() (err error) {
+				all[i], unread[i], err = r.writeLayer(ctx, target, l)
+				return err
+			})
+		} else if !started[l.Digest] {
+			started[l.Digest] = true
+			group.Go(func() error { return r.pushLayer(ctx, target, l, all[i]) })
 		}
-		if err := d.Digest.Validate(); err != nil || names[l.Name] || l.Name == "" {
-			return nil, failure.Terminalf(v1alpha1.ReasonRefused, errors.Join(err, fmt.Errorf("layer %q with digest %q", l.Name, l.Digest)),
+	}
+	if err := group.Wait(); err != nil {
+		return nil, nil, err
+	}
+	for i, d := range all {
+		if unread[i] != nil {
+			missing = append(missing, unread[i])
+		} else {
+			sent = append(sent, d)
+		}
+	}
+	return sent, missing, nil
+}
+
+// check refuses layers that no manifest can name.
+func check(layers []evidence.Layer, names map[string]bool) error {
+	for _, l := range layers {
+		var err error
+		if l.Write == nil {
+			err = digest.Digest(l.Digest).Validate()
+		}
+		if err != nil || names[l.Name] || l.Name == "" {
+			return failure.Terminalf(v1alpha1.ReasonRefused, errors.Join(err, fmt.Errorf("layer %q with digest %q", l.Name, l.Digest)),
 				"The record has a file without a name or a digest, or two of one name")
 		}
 		names[l.Name] = true
-		all = append(all, d)
 	}
-	return all, nil
+	return nil
 }
 
-// pushLayers sends the layers that the registry does not have.
-func (r *Registry) pushLayers(ctx context.Context, target *remote.Repository, layers []evidence.Layer, descriptors []ocispec.Descriptor) error {
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(pushes)
-	sent := map[digest.Digest]bool{}
-	for i, l := range layers {
-		if sent[descriptors[i].Digest] {
-			continue
-		}
-		sent[descriptors[i].Digest] = true
-		group.Go(func() error { return r.pushLayer(ctx, target, l, descriptors[i]) })
+// describe is a layer as a manifest names it.
+func describe(l evidence.Layer) ocispec.Descriptor {
+	return ocispec.Descriptor{
+		MediaType: l.MediaType, Size: l.Size, Digest: digest.Digest(l.Digest),
+		Annotations: map[string]string{ocispec.AnnotationTitle: l.Name},
 	}
-	return group.Wait()
+}
+
+// writeLayer sends a layer whose size and digest are known once it is sent. unread says why it cannot be read, where it cannot.
+func (r *Registry) writeLayer(ctx context.Context, target *remote.Repository, l evidence.Layer) (d ocispec.Descriptor, unread, err error) {
+	d, err = r.upload(ctx, target, l.MediaType, l.Write)
+	if cause := new(unreadableError); errors.As(err, &cause) && ctx.Err() == nil {
+		return d, fmt.Errorf("%s: %w", l.Name, err), nil
+	}
+	if err != nil {
+		return d, nil, fmt.Errorf("push %s: %w", l.Name, err)
+	}
+	l.Size, l.Digest = d.Size, d.Digest.String()
+	return describe(l), nil, nil
 }
 
 func (r *Registry) pushLayer(ctx context.Context, target *remote.Repository, l evidence.Layer, d ocispec.Descriptor) error {
@@ -99,13 +148,18 @@ func (r *Registry) pushLayer(ctx context.Context, target *remote.Repository, l e
 	defer content.Close()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	// net/http waits for a read of the body, also when the request has been canceled.
+	defer context.AfterFunc(ctx, func() { _ = content.Close() })()
 	body := watch(content, r.patience, cancel)
 	defer body.timer.Stop()
 	if err := target.Blobs().Push(ctx, d, body); err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			return errors.Join(fmt.Errorf("push %s: %w", l.Name, err), cause)
+		}
 		if cause := body.err.Load(); cause != nil {
 			return failure.Transientf(v1alpha1.ReasonUnavailable, *cause, "%s, which belongs in the record, cannot be read to its end", l.Name)
 		}
-		return errors.Join(fmt.Errorf("push %s: %w", l.Name, err), context.Cause(ctx))
+		return fmt.Errorf("push %s: %w", l.Name, err)
 	}
 	return nil
 }

@@ -130,7 +130,7 @@ func TestALargeLayerIsNotHeldInMemory(t *testing.T) {
 	dir := t.TempDir()
 	grown := peak(func() {
 		begin := time.Now()
-		if _, err := r.PushRecord(t.Context(), shop, "shop-1", sampleAnnotations, layers); err != nil {
+		if _, err := pushAll(t.Context(), r, "shop-1", layers); err != nil {
 			t.Fatal(err)
 		}
 		t.Logf("pushed in %s", time.Since(begin))
@@ -166,13 +166,13 @@ func TestARegistryThatDiesWhileALayerIsPushed(t *testing.T) {
 		half := io.LimitReader(body, large.Size/2)
 		return io.NopCloser(io.MultiReader(half, after(d.stop), body)), err
 	}
-	_, err := r.PushRecord(t.Context(), shop, "shop-1", sampleAnnotations, append(sampleLayers(), dying))
+	_, err := pushAll(t.Context(), r, "shop-1", append(sampleLayers(), dying))
 	checkFailure(t, err, failure.Transient, v1alpha1.ReasonUnavailable)
 	if opened.Load() != 1 {
 		t.Errorf("the layer was opened %d times", opened.Load())
 	}
 	d.start(t)
-	want, err := r.PushRecord(t.Context(), shop, "shop-1", sampleAnnotations, append(sampleLayers(), large))
+	want, err := pushAll(t.Context(), r, "shop-1", append(sampleLayers(), large))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -283,7 +283,7 @@ func TestImagesReferToTheirRecord(t *testing.T) {
 				}
 			}
 			// The record of a later run that has reused an image stands beside the first one.
-			later, err := r.PushRecord(t.Context(), shop, "shop-2", sampleAnnotations, sampleLayers()[:1])
+			later, err := pushAll(t.Context(), r, "shop-2", sampleLayers()[:1])
 			if err != nil {
 				t.Fatal(err)
 			}

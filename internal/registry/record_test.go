@@ -9,8 +9,10 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -34,14 +36,21 @@ func sampleLayers() []evidence.Layer {
 	}
 }
 
+// pushAll pushes layers of which the first is the head.
+func pushAll(ctx context.Context, r *Registry, run string, layers []evidence.Layer) (v1alpha1.RecordStatus, error) {
+	return r.PushRecord(ctx, shop, run, sampleAnnotations, layers[1:], func(missing []error) ([]evidence.Layer, error) {
+		return layers[:1], errors.Join(missing...)
+	})
+}
+
 func push(ctx context.Context, r *Registry) error {
-	_, err := r.PushRecord(ctx, shop, "shop-1", sampleAnnotations, sampleLayers())
+	_, err := pushAll(ctx, r, "shop-1", sampleLayers())
 	return err
 }
 
 func pushSample(t *testing.T, r *Registry) v1alpha1.RecordStatus {
 	t.Helper()
-	rec, err := r.PushRecord(t.Context(), shop, "shop-1", sampleAnnotations, sampleLayers())
+	rec, err := pushAll(t.Context(), r, "shop-1", sampleLayers())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,10 +182,10 @@ func TestRecordsThatCannotBe(t *testing.T) {
 	noDigest := twice
 	noDigest.Digest = "sha256:12"
 	for _, layers := range [][]evidence.Layer{{twice, twice}, {nameless}, {noDigest}} {
-		_, err := r.PushRecord(t.Context(), shop, "shop-1", sampleAnnotations, layers)
+		_, err := r.PushRecord(t.Context(), shop, "shop-1", sampleAnnotations, layers, nil)
 		checkFailure(t, err, failure.Terminal, v1alpha1.ReasonRefused)
 	}
-	_, err := r.PushRecord(t.Context(), shop, "not/a tag", sampleAnnotations, sampleLayers())
+	_, err := pushAll(t.Context(), r, "not/a tag", sampleLayers())
 	checkFailure(t, err, failure.Terminal, v1alpha1.ReasonRefused)
 	if len(s.seen) != 0 {
 		t.Errorf("requests: %v", s.seen)
@@ -192,7 +201,7 @@ func TestRecordsThatCannotBe(t *testing.T) {
 		return io.NopCloser(io.MultiReader(strings.NewReader("what"), failing{})), nil
 	}
 	for i, l := range []evidence.Layer{changed, short, fails, breaks} {
-		_, err := r.PushRecord(t.Context(), shop, "shop-1", sampleAnnotations, []evidence.Layer{l})
+		_, err := pushAll(t.Context(), r, "shop-1", []evidence.Layer{l})
 		checkFailure(t, err, failure.Transient, v1alpha1.ReasonUnavailable)
 		if blamed := strings.Contains(failure.Of(err).Sentence, "cannot be read"); blamed != (i >= 2) {
 			t.Errorf("%d: %s", i, failure.Of(err).Sentence)
@@ -200,6 +209,121 @@ func TestRecordsThatCannotBe(t *testing.T) {
 	}
 	if _, err := r.PullRecord(t.Context(), shop, "shop-1"); err == nil {
 		t.Error("there is a record")
+	}
+}
+
+// written is a layer whose size and digest are not known before.
+func written(name string, write func(io.Writer) error) evidence.Layer {
+	return evidence.Layer{Name: name, MediaType: evidence.LogMediaType, Write: write}
+}
+
+// What cannot be read is left out, and the head says so, which is made last and comes first.
+func TestARecordWithoutWhatCannotBeRead(t *testing.T) {
+	s := newServer(t)
+	r := open(t, Options{Host: s.host(), Insecure: true})
+	gone := errors.New("the agent is gone")
+	files := []evidence.Layer{
+		written("logs/one", noise(100)),
+		written("logs/none", func(io.Writer) error { return gone }),
+		evidence.BytesLayer("junit", evidence.ArchiveMediaType, []byte("a tar")),
+		written("logs/half", func(w io.Writer) error { return errors.Join(noise(1<<20)(w), gone) }),
+		written("logs/two", noise(2<<20)),
+	}
+	status, err := r.PushRecord(t.Context(), shop, "shop-1", sampleAnnotations, files, func(missing []error) ([]evidence.Layer, error) {
+		if len(missing) != 2 || !errors.Is(missing[0], gone) || !strings.HasPrefix(missing[1].Error(), "logs/half: ") {
+			t.Errorf("missing %v", missing)
+		}
+		return []evidence.Layer{
+			written(evidence.ResultName, func(w io.Writer) error { _, err := io.WriteString(w, `{"run":"shop-1"}`); return err }),
+			evidence.BytesLayer("plan.yaml", evidence.PlanMediaType, []byte("a plan")),
+		}, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec, err := r.PullRecord(t.Context(), shop, "shop-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	var size int64
+	for _, l := range rec.Layers {
+		names, size = append(names, l.Name), size+l.Size
+		if data := bytesOf(t, l); int64(len(data)) != l.Size {
+			t.Errorf("%s: %d of %d bytes", l.Name, len(data), l.Size)
+		}
+	}
+	if diff := cmp.Diff([]string{evidence.ResultName, "plan.yaml", "logs/one", "junit", "logs/two"}, names); diff != "" || size != status.Size || size != 16+6+100+5+2<<20 {
+		t.Errorf("%d bytes of %d, layers (-want +got):\n%s", size, status.Size, diff)
+	}
+	body, err := r.OpenResult(t.Context(), status)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer body.Close()
+	if data, err := io.ReadAll(body); string(data) != `{"run":"shop-1"}` || err != nil {
+		t.Errorf("result %q, %v", data, err)
+	}
+	// The tag may be someone else's by now; the digest is not.
+	if _, err := pushAll(t.Context(), r, "shop-1", []evidence.Layer{evidence.BytesLayer(evidence.ResultName, evidence.ResultMediaType, []byte("a lie"))}); err != nil {
+		t.Fatal(err)
+	}
+	again, err := r.OpenResult(t.Context(), status)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	if data, _ := io.ReadAll(again); string(data) != `{"run":"shop-1"}` {
+		t.Errorf("result %q after the tag has moved", data)
+	}
+}
+
+// A head that cannot be read is no record, and neither is one whose registry goes away.
+func TestARecordThatIsNotWritten(t *testing.T) {
+	s := newServer(t)
+	r := open(t, Options{Host: s.host(), Insecure: true})
+	none := written("logs/none", func(io.Writer) error { return errors.New("the agent is gone") })
+	_, err := pushAll(t.Context(), r, "shop-1", []evidence.Layer{none})
+	checkFailure(t, err, failure.Transient, v1alpha1.ReasonUnavailable)
+	s.guardWith(func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.Method == http.MethodPatch {
+			panic(http.ErrAbortHandler)
+		}
+		return true
+	})
+	head := false
+	_, err = r.PushRecord(t.Context(), shop, "shop-1", sampleAnnotations, []evidence.Layer{written("logs/one", noise(8<<20))}, func([]error) ([]evidence.Layer, error) {
+		head = true
+		return nil, nil
+	})
+	checkFailure(t, err, failure.Transient, v1alpha1.ReasonUnavailable)
+	if head {
+		t.Error("what the registry did not take was left out")
+	}
+	s.guardWith(nil)
+	if _, err := r.PullRecord(t.Context(), shop, "shop-1"); err == nil {
+		t.Error("there is a record")
+	}
+}
+
+// No more than four layers are on their way at a time.
+func TestFewLayersAreOnTheirWay(t *testing.T) {
+	s := newServer(t)
+	r := open(t, Options{Host: s.host(), Insecure: true})
+	var now, most atomic.Int32
+	var files []evidence.Layer
+	for i := range 20 {
+		files = append(files, written(strconv.Itoa(i), func(w io.Writer) error {
+			defer now.Add(-1)
+			if n := now.Add(1); n > most.Load() {
+				most.Store(n)
+			}
+			return noise(1 << 20)(w)
+		}))
+	}
+	_, err := r.PushRecord(t.Context(), shop, "shop-1", sampleAnnotations, files, func([]error) ([]evidence.Layer, error) { return nil, nil })
+	if err != nil || most.Load() > pushes {
+		t.Errorf("%d layers at a time: %v", most.Load(), err)
 	}
 }
 

@@ -12,129 +12,6 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
 )
 
-// Suite is the result of a suite from all its attempts that have ended and the cases of their JUnit files. The last attempt
-// of a shard counts, and the test's own exit code decides: JUnit that disagrees with it becomes a problem of that attempt.
-func Suite(name string, attempts []evidence.Attempt, cases map[evidence.AttemptKey][]evidence.Case) evidence.Suite {
-	s := evidence.Suite{Name: name, Attempts: slices.Clone(attempts)}
-	slices.SortStableFunc(s.Attempts, func(a, b evidence.Attempt) int {
-		return cmp.Or(a.Shard-b.Shard, a.Number-b.Number)
-	})
-	var last []evidence.Attempt
-	for i := range s.Attempts {
-		a := &s.Attempts[i]
-		if i+1 < len(s.Attempts) && s.Attempts[i+1].Shard == a.Shard {
-			continue
-		}
-		shard := merge(s.Attempts[:i+1], cases)
-		if n := bad(shard); a.ExitCode == 0 && n > 0 {
-			a.Problems = append(slices.Clone(a.Problems), fmt.Sprintf("The exit code is 0, but JUnit has %s", counted(n, "failing test case")))
-		}
-		s.Cases = append(s.Cases, shard...)
-		last = append(last, *a)
-	}
-	s.Shards = len(last)
-	slices.SortStableFunc(s.Cases, func(a, b evidence.Case) int { return rank(a) - rank(b) })
-	s.Totals = totals(s.Cases)
-	s.Usage = usage(s.Attempts)
-	times(&s)
-	judge(&s, last)
-	return s
-}
-
-// merge is the cases of a shard's last attempt, the last of all given ones. One that passed is flaky when it was bad before.
-func merge(attempts []evidence.Attempt, cases map[evidence.AttemptKey][]evidence.Case) []evidence.Case {
-	last := attempts[len(attempts)-1]
-	before := map[occurrence]evidence.Case{}
-	for _, a := range attempts[:len(attempts)-1] {
-		if a.Shard != last.Shard {
-			continue
-		}
-		for o, c := range occurrences(cases[a.AttemptKey]) {
-			if c.Status.Bad() {
-				before[o] = c
-			}
-		}
-	}
-	var all []evidence.Case
-	for o, c := range occurrences(cases[last.AttemptKey]) {
-		c.Shard = last.Shard
-		if earlier, was := before[o]; was && c.Status == evidence.Passed {
-			c.Flaky = true
-			if c.Message == "" {
-				// What it failed with is what a reader wants to see.
-				c.File, c.Line, c.Message, c.Detail, c.Output = earlier.File, earlier.Line, earlier.Message, earlier.Detail, earlier.Output
-			}
-		}
-		all = append(all, c)
-	}
-	return all
-}
-
-// occurrence tells cases of one ID apart, which several JUnit files of an attempt may have.
-type occurrence struct {
-	id string
-	n  int
-}
-
-// occurrences are the cases in their order.
-func occurrences(cases []evidence.Case) func(yield func(occurrence, evidence.Case) bool) {
-	return func(yield func(occurrence, evidence.Case) bool) {
-		seen := map[string]int{}
-		for _, c := range cases {
-			id := c.ID()
-			seen[id]++
-			if !yield(occurrence{id, seen[id]}, c) {
-				return
-			}
-		}
-	}
-}
-
-// rank orders cases: bad ones, then flaky ones, then the rest.
-func rank(c evidence.Case) int {
-	switch {
-	case c.Status.Bad():
-		return 0
-	case c.Flaky:
-		return 1
-	}
-	return 2
-}
-
-func bad(cases []evidence.Case) int {
-	n := 0
-	for _, c := range cases {
-		if c.Status.Bad() {
-			n++
-		}
-	}
-	return n
-}
-
-// totals counts the cases; nil when there are none.
-func totals(cases []evidence.Case) *evidence.Totals {
-	if len(cases) == 0 {
-		return nil
-	}
-	t := evidence.Totals{Tests: len(cases)}
-	for _, c := range cases {
-		switch c.Status {
-		case evidence.Failed:
-			t.Failed++
-		case evidence.Error:
-			t.Errors++
-		case evidence.Skipped:
-			t.Skipped++
-		default:
-			t.Passed++
-		}
-		if c.Flaky {
-			t.Flaky++
-		}
-	}
-	return &t
-}
-
 // times sets when the first attempt began and the last one ended.
 func times(s *evidence.Suite) {
 	for i := range s.Attempts {
@@ -200,13 +77,16 @@ func judge(s *evidence.Suite, last []evidence.Attempt) {
 			why = append(why, where(a, len(last))+reason)
 		}
 	}
-	broken := bad(s.Cases)
+	tests, broken := 0, 0
+	if s.Totals != nil {
+		tests, broken = s.Totals.Tests, s.Totals.Failed+s.Totals.Errors
+	}
 	switch {
 	case failed == 0 && unfinished == 0:
 		s.Outcome = string(v1alpha1.OutcomePassed)
 	case failed > 0 || broken > 0:
 		s.Outcome = string(v1alpha1.OutcomeFailed)
-		if len(why) == 0 && broken == 0 && len(s.Cases) > 0 {
+		if len(why) == 0 && broken == 0 && tests > 0 {
 			why = append(why, fmt.Sprintf("The tests ended with exit code %d, but no test case failed", *s.ExitCode))
 		}
 	default:

@@ -33,6 +33,20 @@ func test(name string, status evidence.Status) evidence.Case {
 	return c
 }
 
+// unbounded is all the memory there is.
+func unbounded(int64) bool { return true }
+
+// Suite is the result of attempts whose cases are all at hand.
+func Suite(name string, attempts []evidence.Attempt, cases map[evidence.AttemptKey][]evidence.Case) evidence.Suite {
+	c := Collect(name, attempts, unbounded)
+	for key, more := c.Next(); more; key, more = c.Next() {
+		for _, one := range cases[key] {
+			c.Add(one)
+		}
+	}
+	return c.Suite()
+}
+
 // told is a suite's cases in short.
 func told(s evidence.Suite) []string {
 	var all []string

@@ -46,6 +46,7 @@ type Settings struct {
 	// Retention says which finished Runs are kept.
 	Retention      Retention      `json:"retention"`
 	LeaderElection LeaderElection `json:"leaderElection"`
+	Memory         Memory         `json:"memory"`
 	// Checkouts is the room for the files of Runs under way.
 	Checkouts Checkouts `json:"checkouts"`
 }
@@ -205,6 +206,24 @@ const (
 	maxRegistriesLength = 4096
 )
 
+// Memory says what Conductor's process may hold.
+type Memory struct {
+	// Results bounds the test results of all runs together; a Kubernetes quantity.
+	Results string `json:"results"`
+}
+
+// minResults is the least memory for results, in bytes.
+const minResults = 1 << 20
+
+// ResultBytes is Results in bytes.
+func (m Memory) ResultBytes() int64 {
+	q, err := resource.ParseQuantity(m.Results)
+	if err != nil {
+		return 0
+	}
+	return q.Value()
+}
+
 // Default is the configuration before the operator's file is read over it.
 func Default() Settings {
 	d := func(t time.Duration) metav1.Duration { return metav1.Duration{Duration: t} }
@@ -226,6 +245,7 @@ func Default() Settings {
 		Checkouts:  Checkouts{SizeLimit: "4Gi"},
 
 		LeaderElection: LeaderElection{LeaseDuration: d(15 * time.Second)},
+		Memory:         Memory{Results: "64Mi"},
 	}
 }
 
@@ -327,6 +347,9 @@ func (s Settings) check() error {
 		if _, err := resource.ParseQuantity(q); q != "" && err != nil {
 			bad("%s %q is not a Kubernetes quantity", key, q)
 		}
+	}
+	if s.Memory.ResultBytes() < minResults {
+		bad("memory.results %q is not a Kubernetes quantity of at least 1Mi", s.Memory.Results)
 	}
 	for _, t := range s.Triggers.Tags {
 		if _, err := path.Match(t, ""); err != nil || t == "" {

@@ -21,6 +21,9 @@ func TestTheLeastFileGetsTheDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if s.Memory.ResultBytes() != 64<<20 {
+		t.Errorf("%d bytes of results", s.Memory.ResultBytes())
+	}
 	if s.Keep.Default.Duration != 24*time.Hour || s.Builds.Namespace != "conductor-builds" || s.GitHub.APIURL != "https://api.github.com" ||
 		s.Checkouts.Bytes() != 4<<30 || s.Registry.Sources != "sources" {
 		t.Errorf("defaults are lost: %+v", s)
@@ -52,6 +55,8 @@ func TestEveryProblemIsNamed(t *testing.T) {
 		{"checkouts", "checkouts: {sizeLimit: 100Mi}", `checkouts.sizeLimit "100Mi" is not a Kubernetes quantity of at least 160Mi`},
 		{"checkouts without a number", "checkouts: {sizeLimit: much}", `checkouts.sizeLimit "much"`},
 		{"one place for two things", "registry: {host: x, records: kept, sources: kept}", `registry.sources and registry.records are both "kept"`},
+		{"no memory", "memory: {results: much}", `memory.results "much"`},
+		{"too little memory", "memory: {results: 64Ki}", "at least 1Mi"},
 	} {
 		text := least
 		if strings.HasPrefix(tc.add, "registry") {

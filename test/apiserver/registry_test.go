@@ -4,8 +4,9 @@ package apiserver
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
+	"io"
+	"slices"
 	"strings"
 	"sync"
 
@@ -16,9 +17,9 @@ import (
 // shelf is what a world's registry holds.
 type shelf struct {
 	mu sync.Mutex
-	// records are the names of a record's layers by its reference, pushed how often each was pushed.
+	// records are the names of a record's layers by its reference, results their result.json, pushed how often each was pushed.
 	records   map[string][]string
-	results   map[string]evidence.Result
+	results   map[string]string
 	pushed    map[string]int
 	linked    map[string]string
 	histories map[string]evidence.History
@@ -29,7 +30,7 @@ type shelf struct {
 }
 
 func newShelf() *shelf {
-	return &shelf{records: map[string][]string{}, results: map[string]evidence.Result{}, pushed: map[string]int{}, linked: map[string]string{}, histories: map[string]evidence.History{},
+	return &shelf{records: map[string][]string{}, results: map[string]string{}, pushed: map[string]int{}, linked: map[string]string{}, histories: map[string]evidence.History{},
 		sources: map[string]keptSource{}, says: map[string]string{}, moved: map[string]string{}}
 }
 
@@ -119,8 +120,23 @@ func (r registry) effect(method, what string, do func()) error {
 	return err
 }
 
-func (r registry) PushRecord(_ context.Context, repo v1alpha1.Repository, run string, _ map[string]string, layers []evidence.Layer) (v1alpha1.RecordStatus, error) {
+func (r registry) PushRecord(_ context.Context, repo v1alpha1.Repository, run string, _ map[string]string, files []evidence.Layer, head func(missing []error) ([]evidence.Layer, error)) (v1alpha1.RecordStatus, error) {
 	ref := recordOf(repo, run)
+	var kept []evidence.Layer
+	var missing []error
+	for _, l := range files {
+		if l.Write != nil {
+			if err := l.Write(io.Discard); err != nil {
+				missing = append(missing, fmt.Errorf("%s: %w", l.Name, err))
+				continue
+			}
+		}
+		kept = append(kept, l)
+	}
+	layers, err := head(missing)
+	if err != nil {
+		return v1alpha1.RecordStatus{}, err
+	}
 	result, err := resultIn(layers)
 	if err != nil {
 		return v1alpha1.RecordStatus{}, err
@@ -129,36 +145,32 @@ func (r registry) PushRecord(_ context.Context, repo v1alpha1.Repository, run st
 		r.shelf.pushed[ref]++
 		r.shelf.results[ref] = result
 		r.shelf.records[ref] = nil
-		for _, l := range layers {
+		for _, l := range slices.Concat(layers, kept) {
 			r.shelf.records[ref] = append(r.shelf.records[ref], l.Name)
 		}
 	})
 	return v1alpha1.RecordStatus{Reference: ref, Digest: digest(ref), Size: 1}, err
 }
 
-// resultIn is the result among a record's layers.
-func resultIn(layers []evidence.Layer) (result evidence.Result, err error) {
+// resultIn is the result.json among a record's layers.
+func resultIn(layers []evidence.Layer) (string, error) {
 	for _, l := range layers {
-		if l.Name != evidence.ResultName {
-			continue
+		if l.Name == evidence.ResultName {
+			var text strings.Builder
+			err := l.Write(&text)
+			return text.String(), err
 		}
-		body, err := l.Open()
-		if err != nil {
-			return result, err
-		}
-		defer body.Close()
-		return result, json.NewDecoder(body).Decode(&result)
 	}
-	return result, fmt.Errorf("the record has no %s", evidence.ResultName)
+	return "", fmt.Errorf("the record has no %s", evidence.ResultName)
 }
 
-func (r registry) Result(_ context.Context, record v1alpha1.RecordStatus) (result evidence.Result, err error) {
+func (r registry) OpenResult(_ context.Context, record v1alpha1.RecordStatus) (body io.ReadCloser, err error) {
 	err = r.faults.call("Result", func() {
 		r.shelf.mu.Lock()
 		defer r.shelf.mu.Unlock()
-		result = r.shelf.results[record.Reference]
+		body = io.NopCloser(strings.NewReader(r.shelf.results[record.Reference]))
 	})
-	return result, err
+	return body, err
 }
 
 func (r registry) LinkImages(_ context.Context, record v1alpha1.RecordStatus, images []string) error {

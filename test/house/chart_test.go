@@ -169,7 +169,7 @@ func TestEverySettingIsAValue(t *testing.T) {
 	}
 	for key, group := range map[string]any{
 		"builds": settings.Builds{}, "stacks": settings.Stacks{}, "keep": settings.Keep{}, "triggers": settings.Triggers{}, "retention": settings.Retention{},
-		"deadlines": settings.Deadlines{}, "leaderElection": settings.LeaderElection{},
+		"memory": settings.Memory{}, "deadlines": settings.Deadlines{}, "leaderElection": settings.LeaderElection{},
 	} {
 		keys := map[string]bool{}
 		for i := range reflect.TypeOf(group).NumField() {

@@ -228,6 +228,7 @@ stacks:
   memory: 16Gi
 keep: {forever: true}
 retention: {perRepository: 20}
+memory: {results: 128Mi}
 `
 
 func TestTheChartRenders(t *testing.T) {

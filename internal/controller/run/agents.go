@@ -33,8 +33,8 @@ type Agent interface {
 	Go(ctx context.Context, key evidence.AttemptKey) error
 	// State answers at once when its version is not since, else when that changes or after wait.
 	State(ctx context.Context, since int64, wait time.Duration) (evidence.AgentState, error)
-	// Cases are the test cases of an attempt, and what could not be read of them.
-	Cases(ctx context.Context, key evidence.AttemptKey) ([]evidence.Case, []string, error)
+	// Cases calls each with the test cases of an attempt, one by one, and returns what could not be read of them.
+	Cases(ctx context.Context, key evidence.AttemptKey, each func(evidence.Case)) (problems []string, err error)
 	// Blob opens what is at one of evidence's paths.
 	Blob(ctx context.Context, path string) (content io.ReadCloser, size int64, digest string, err error)
 	// Tail is the end of a container's log, masked.
@@ -108,7 +108,14 @@ func (w *agentWatch) follow(ctx context.Context, run *v1alpha1.Run, wake func(*v
 	}
 }
 
+// learn keeps of a state how attempts stand. What else they left behind is asked for when it is needed.
 func (w *agentWatch) learn(state evidence.AgentState) {
+	state.Logs = nil
+	for i := range state.Attempts {
+		if a := state.Attempts[i].Attempt; a != nil {
+			a.JUnit, a.Artifacts, a.Problems = nil, nil, a.Problems[:min(len(a.Problems), 1):1]
+		}
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.known, w.state = true, state

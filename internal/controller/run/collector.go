@@ -2,19 +2,17 @@ package run
 
 import (
 	"bufio"
+	"cmp"
 	"compress/gzip"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strconv"
-	"time"
+	"sync/atomic"
 
+	"github.com/docker/go-units"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/yaml"
@@ -30,73 +28,108 @@ import (
 // maxBuildLog bounds the log of one build in a record, in bytes of text; the beginning is kept.
 const maxBuildLog = 64 << 20
 
-// collector gathers the layers of one record. What may still grow while it is read is copied below dir first; nothing is held in
-// memory but the result.
+// What a record may have, in bytes: two gibibytes in all. A registry keeps records for years, and a worker is busy with one for as long
+// as it is pushed. Artifacts have a room of their own, so that they take none from what explains a failure.
+const (
+	maxArtifacts = 3 << 29
+	maxLogs      = 1 << 29
+)
+
+// quota is what is left of a limit. It is safe for concurrent use.
+type quota struct{ left atomic.Int64 }
+
+func newQuota(bytes int64) *quota {
+	q := &quota{}
+	q.left.Store(bytes)
+	return q
+}
+
+// take says whether there is room for so many bytes more, which are then gone. A negative number gives them back.
+func (q *quota) take(bytes int64) error {
+	if q.left.Add(-bytes) < 0 {
+		q.left.Add(bytes)
+		return fmt.Errorf("%s more do not fit: a record has at most %s of artifacts and %s of JUnit files and logs",
+			units.BytesSize(float64(bytes)), units.BytesSize(maxArtifacts), units.BytesSize(maxLogs))
+	}
+	return nil
+}
+
+// collector gathers the layers of one record. Their content goes from where it is to the registry, and is held neither in memory nor on
+// disk.
 type collector struct {
 	r     *Reconciler
 	run   *v1alpha1.Run
 	agent Agent
-	dir   string
-	files int
-	usage map[string]evidence.Usage
+	// artifacts and logs are the room for the two.
+	artifacts, logs *quota
+	notes           []string
+	usage           map[string]evidence.Usage
 }
 
-// layers are the files of the record. What cannot be had is left out and noted in the result.
-func (c *collector) layers(ctx context.Context, known evidence.AgentState) ([]evidence.Layer, error) {
-	var logs []evidence.Layer
-	var notes []string
-	add := func(l evidence.Layer, err error) {
-		switch {
-		case err == nil:
-			logs = append(logs, l)
-		case !absent(err):
-			notes = append(notes, err.Error())
-		}
-	}
+func newCollector(r *Reconciler, run *v1alpha1.Run, agent Agent) *collector {
+	return &collector{r: r, run: run, agent: agent, artifacts: newQuota(maxArtifacts), logs: newQuota(maxLogs)}
+}
+
+// files are the record's files but the result and the plan. What cannot be had is left out and noted in the result.
+func (c *collector) files(ctx context.Context, known evidence.AgentState) []evidence.Layer {
+	var files []evidence.Layer
 	for _, a := range known.Attempts {
 		name := fmt.Sprintf("%s-%d-%d.tar.gz", a.Key.Suite, a.Key.Shard, a.Key.Number)
 		if a.JUnitSize > 0 {
-			add(c.copied(ctx, "junit/"+name, evidence.ArchiveMediaType, evidence.JUnitPath(a.Key)))
+			files = append(files, c.written(ctx, "junit/"+name, evidence.ArchiveMediaType, evidence.JUnitPath(a.Key)))
 		}
 		if a.ArtifactsSize > 0 {
-			add(c.streamed(ctx, "artifacts/"+name, evidence.ArchiveMediaType, evidence.ArtifactsPath(a.Key)))
+			l, err := c.known(ctx, "artifacts/"+name, evidence.ArchiveMediaType, evidence.ArtifactsPath(a.Key))
+			if err == nil {
+				files = append(files, l)
+			} else {
+				c.miss(err)
+			}
 		}
 	}
 	for _, l := range known.Logs {
-		add(c.copied(ctx, c.logName(l), evidence.LogMediaType, evidence.LogPath(l.Pod, l.Container)))
+		files = append(files, c.written(ctx, c.logName(l), evidence.LogMediaType, evidence.LogPath(l.Pod, l.Container)))
 	}
 	for _, i := range c.run.Status.Images {
 		if i.Job != "" || i.Digest != "" {
-			add(c.buildLog(ctx, i))
+			files = append(files, c.buildLog(ctx, i))
 		}
 	}
-	if c.agent != nil {
-		c.usage, _ = c.agent.Usage(ctx)
-	}
-	head, err := c.head(ctx, notes)
-	return append(head, logs...), err
+	return files
 }
 
-// head are the result and the plan.
-func (c *collector) head(ctx context.Context, notes []string) ([]evidence.Layer, error) {
+// miss notes what is not in the record. What the agent does not have was never there.
+func (c *collector) miss(errs ...error) {
+	for _, err := range errs {
+		if !absent(err) {
+			c.notes = append(c.notes, err.Error())
+		}
+	}
+}
+
+// head are the result and the plan, once it is known which files are missing.
+func (c *collector) head(ctx context.Context, missing []error) ([]evidence.Layer, error) {
+	c.miss(missing...)
 	suites, err := c.r.Results(ctx, c.run)
 	if err != nil {
-		notes = append(notes, "test cases: "+err.Error())
+		c.notes = append(c.notes, "test cases: "+err.Error())
 	}
 	out := resultOf(c.run, suites)
-	for _, n := range notes {
-		out.Notes = append(out.Notes, "Not in this record: "+redact.Token(n))
+	for _, n := range c.notes[:min(len(c.notes), maxNotes)] {
+		out.Notes = append(out.Notes, "Not in this record: "+cut(redact.Token(n), 1024))
+	}
+	if more := len(c.notes) - maxNotes; more > 0 {
+		out.Notes = append(out.Notes, fmt.Sprintf("Not in this record: %s", count(more, "more file")))
 	}
 	for i := range out.Services {
 		if u, ok := c.usage[jobs.LabelValue(out.Services[i].Name)]; ok {
 			out.Services[i].Usage = &u
 		}
 	}
-	data, err := json.MarshalIndent(out, "", "  ")
-	if err != nil {
-		return nil, fmt.Errorf("write the result: %w", err)
-	}
-	layers := []evidence.Layer{evidence.BytesLayer(evidence.ResultName, evidence.ResultMediaType, append(data, '\n'))}
+	layers := []evidence.Layer{{
+		Name: evidence.ResultName, MediaType: evidence.ResultMediaType,
+		Write: func(w io.Writer) error { return evidence.WriteResult(w, out) },
+	}}
 	plan, err := c.plan()
 	if err != nil {
 		c.r.Log.Warn("a record is kept without the plan", "run", c.run.Name, "error", err)
@@ -106,6 +139,9 @@ func (c *collector) head(ctx context.Context, notes []string) ([]evidence.Layer,
 	}
 	return layers, nil
 }
+
+// maxNotes is how many missing files a result names.
+const maxNotes = 100
 
 // plan is what ran: the builds and suites with their defaults, and the objects of the stack with the images' digests.
 func (c *collector) plan() ([]byte, error) {
@@ -156,55 +192,84 @@ func (c *collector) logName(l evidence.LogFile) string {
 // labelled says whether a label's value is that of a name.
 func labelled(name, value string) bool { return jobs.LabelValue(name) == value }
 
-// streamed is a blob of the agent's that does not change any more.
-func (c *collector) streamed(ctx context.Context, name, mediaType, path string) (evidence.Layer, error) {
+// known is a blob of the agent's that does not change any more.
+func (c *collector) known(ctx context.Context, name, mediaType, path string) (evidence.Layer, error) {
 	content, size, digest, err := c.agent.Blob(ctx, path)
 	if err != nil {
 		return evidence.Layer{}, fmt.Errorf("%s: %w", name, err)
 	}
 	content.Close()
+	if err := c.artifacts.take(size); err != nil {
+		return evidence.Layer{}, fmt.Errorf("%s: %w", name, err)
+	}
 	return evidence.Layer{Name: name, MediaType: mediaType, Size: size, Digest: digest, Open: func() (io.ReadCloser, error) {
 		content, _, _, err := c.agent.Blob(ctx, path)
 		return content, err
 	}}, nil
 }
 
-// copied is a blob of the agent's, copied to a file: a log that grows is another one each time it is asked for.
-func (c *collector) copied(ctx context.Context, name, mediaType, path string) (evidence.Layer, error) {
-	content, size, _, err := c.agent.Blob(ctx, path)
-	if err != nil {
-		return evidence.Layer{}, fmt.Errorf("%s: %w", name, err)
-	}
-	defer content.Close()
-	l, err := c.file(name, mediaType, func(w io.Writer) error { _, err := io.Copy(w, content); return err })
-	if err == nil && l.Size != size {
-		err = fmt.Errorf("%s: %d of %d bytes came", name, l.Size, size)
-	}
-	return l, err
+// written is a blob of the agent's that may grow: a log is another one each time it is asked for.
+func (c *collector) written(ctx context.Context, name, mediaType, path string) evidence.Layer {
+	return evidence.Layer{Name: name, MediaType: mediaType, Write: func(w io.Writer) error {
+		content, size, _, err := c.agent.Blob(ctx, path)
+		if err != nil {
+			return err
+		}
+		defer content.Close()
+		if err := c.logs.take(size); err != nil {
+			return err
+		}
+		if n, err := io.Copy(w, content); err != nil || n != size {
+			return fmt.Errorf("%d of %d bytes came: %w", n, size, cmp.Or(err, io.ErrUnexpectedEOF))
+		}
+		return nil
+	}}
 }
 
 // buildLog is the log of a build, masked and compressed.
-func (c *collector) buildLog(ctx context.Context, i v1alpha1.ImageStatus) (evidence.Layer, error) {
-	ns := c.r.Settings.Builds.Namespace
-	name := "logs/build-" + i.Name + ".log.gz"
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	pods, err := c.r.Kube.CoreV1().Pods(ns).List(ctx, metav1.ListOptions{LabelSelector: v1alpha1.LabelRunUID + "=" + string(c.run.UID) + "," + v1alpha1.LabelImage + "=" + jobs.LabelValue(i.Name)})
+func (c *collector) buildLog(ctx context.Context, i v1alpha1.ImageStatus) evidence.Layer {
+	return evidence.Layer{Name: "logs/build-" + i.Name + ".log.gz", MediaType: evidence.LogMediaType, Write: func(w io.Writer) error {
+		log, err := c.openBuildLog(ctx, i.Name)
+		if err != nil {
+			return err
+		}
+		defer log.Close()
+		// Its size is known in the end; text does not grow by more than a thousandth when it is compressed.
+		const most = maxBuildLog + maxBuildLog>>10 + 1<<10
+		if err := c.logs.take(most); err != nil {
+			return err
+		}
+		sized := &counter{next: w}
+		z := gzip.NewWriter(sized)
+		err = errors.Join(copyMasked(z, log), z.Close())
+		return errors.Join(err, c.logs.take(sized.bytes-most))
+	}}
+}
+
+// counter counts what is written.
+type counter struct {
+	next  io.Writer
+	bytes int64
+}
+
+// Write implements io.Writer.
+func (c *counter) Write(p []byte) (int, error) {
+	n, err := c.next.Write(p)
+	c.bytes += int64(n)
+	return n, err
+}
+
+// openBuildLog opens the log of a build's pod.
+func (c *collector) openBuildLog(ctx context.Context, image string) (io.ReadCloser, error) {
+	pods := c.r.Kube.CoreV1().Pods(c.r.Settings.Builds.Namespace)
+	list, err := pods.List(ctx, metav1.ListOptions{LabelSelector: v1alpha1.LabelRunUID + "=" + string(c.run.UID) + "," + v1alpha1.LabelImage + "=" + jobs.LabelValue(image)})
 	if err != nil {
-		return evidence.Layer{}, fmt.Errorf("%s: %w", name, err)
+		return nil, err
 	}
-	if len(pods.Items) == 0 {
-		return evidence.Layer{}, fmt.Errorf("%s: the build's pod is gone", name)
+	if len(list.Items) == 0 {
+		return nil, errors.New("the build's pod is gone")
 	}
-	log, err := c.r.Kube.CoreV1().Pods(ns).GetLogs(pods.Items[0].Name, &corev1.PodLogOptions{LimitBytes: new(int64(maxBuildLog))}).Stream(ctx)
-	if err != nil {
-		return evidence.Layer{}, fmt.Errorf("%s: %w", name, err)
-	}
-	defer log.Close()
-	return c.file(name, evidence.LogMediaType, func(w io.Writer) error {
-		z := gzip.NewWriter(w)
-		return errors.Join(copyMasked(z, log), z.Close())
-	})
+	return pods.GetLogs(list.Items[0].Name, &corev1.PodLogOptions{LimitBytes: new(int64(maxBuildLog))}).Stream(ctx)
 }
 
 // copyMasked copies text line by line, without tokens. A line of more than a mebibyte is copied in parts.
@@ -224,27 +289,4 @@ func copyMasked(w io.Writer, r io.Reader) error {
 			return err
 		}
 	}
-}
-
-// file writes a layer to a file of its own.
-func (c *collector) file(name, mediaType string, write func(io.Writer) error) (evidence.Layer, error) {
-	c.files++
-	path := filepath.Join(c.dir, strconv.Itoa(c.files))
-	f, err := os.Create(path)
-	if err != nil {
-		return evidence.Layer{}, fmt.Errorf("%s: %w", name, err)
-	}
-	sum := sha256.New()
-	err = errors.Join(write(io.MultiWriter(f, sum)), f.Close())
-	if err != nil {
-		return evidence.Layer{}, fmt.Errorf("%s: %w", name, err)
-	}
-	st, err := os.Stat(path)
-	if err != nil {
-		return evidence.Layer{}, fmt.Errorf("%s: %w", name, err)
-	}
-	return evidence.Layer{
-		Name: name, MediaType: mediaType, Size: st.Size(), Digest: "sha256:" + hex.EncodeToString(sum.Sum(nil)),
-		Open: func() (io.ReadCloser, error) { return os.Open(path) },
-	}, nil
 }

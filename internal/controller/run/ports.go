@@ -48,10 +48,11 @@ type Registry interface {
 	OpenSource(ctx context.Context, reference string, keep func(source.File) bool) (*source.Artifact, error)
 	// DeleteSource deletes a run's source artifact; one that is not there is deleted. A registry that does not allow it is a terminal failure.
 	DeleteSource(ctx context.Context, repo v1alpha1.Repository, run string) error
-	// PushRecord keeps a run's record. It can be tried again from wherever it broke off; the same content makes the same digest.
-	PushRecord(ctx context.Context, repo v1alpha1.Repository, run string, annotations map[string]string, layers []evidence.Layer) (v1alpha1.RecordStatus, error)
-	// Result is what a record says of its run. It is read by the record's digest: a tag can be moved.
-	Result(ctx context.Context, record v1alpha1.RecordStatus) (evidence.Result, error)
+	// PushRecord keeps a run's record: files, then what head makes once it is known which of them could not be read. It can be tried
+	// again from wherever it broke off; the same content makes the same digest.
+	PushRecord(ctx context.Context, repo v1alpha1.Repository, run string, annotations map[string]string, files []evidence.Layer, head func(missing []error) ([]evidence.Layer, error)) (v1alpha1.RecordStatus, error)
+	// OpenResult opens the result.json of a record, by its digest.
+	OpenResult(ctx context.Context, record v1alpha1.RecordStatus) (io.ReadCloser, error)
 	// LinkImages has images, by digest, refer to a record.
 	LinkImages(ctx context.Context, record v1alpha1.RecordStatus, images []string) error
 	// History is what the last runs of a suite on a branch showed; nil when there is none.

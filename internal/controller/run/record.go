@@ -3,7 +3,6 @@ package run
 import (
 	"context"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -14,15 +13,18 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/compact"
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
-	"github.com/w3evolutionsllc/conductor/internal/failure"
 	"github.com/w3evolutionsllc/conductor/internal/plan"
 	"github.com/w3evolutionsllc/conductor/internal/redact"
 	"github.com/w3evolutionsllc/conductor/internal/result"
 )
 
-// recordPatience is how long a stack's agent may take to have everything of the tests: artifacts come after the result. A canceled Run
-// does not wait for it.
-const recordPatience = 2 * time.Minute
+const (
+	// recordPatience is how long a stack's agent may take to have everything of the tests: artifacts come after the result. A canceled Run
+	// does not wait for it.
+	recordPatience = 2 * time.Minute
+	// recordTime is how long one try may take: a stack whose agent is slow on purpose holds a worker no longer.
+	recordTime = 15 * time.Minute
+)
 
 // record keeps what the Run showed in the registry, where it outlives the stack and the Run. It runs once the outcome is known, and
 // nothing is taken down before it has ended.
@@ -32,6 +34,7 @@ func (r *Reconciler) record(ctx context.Context, s *state) error {
 	}
 	if meta.FindStatusCondition(s.status().Conditions, v1alpha1.ConditionRecorded) == nil {
 		s.begin(v1alpha1.ConditionRecorded, "Keeping the record")
+		s.status().Step = &v1alpha1.StepStatus{Name: stepRecord}
 		return nil // Nothing is ended before the outcome stands; see keep.
 	}
 	s.recorded = true
@@ -48,22 +51,26 @@ func (r *Reconciler) record(ctx context.Context, s *state) error {
 		s.lookAgain(200 * time.Millisecond)
 		return nil
 	}
+	return r.takeStep(s, stepRecord, func() error { return r.pushRecord(ctx, s, agent, known) })
+}
+
+// pushRecord brings the record to the registry, and what refers to it.
+func (r *Reconciler) pushRecord(ctx context.Context, s *state, agent Agent, known evidence.AgentState) error {
 	r.refreshLogs(ctx, s, agent)
-	dir, err := os.MkdirTemp(r.Dir, "checkout-record-")
-	if err != nil {
-		return failure.Transientf(v1alpha1.ReasonDiskFull, err, "Conductor has no room to gather the record")
+	ctx, cancel := context.WithTimeout(ctx, recordTime)
+	defer cancel()
+	c := newCollector(r, s.run, agent)
+	if agent != nil {
+		c.usage, _ = agent.Usage(ctx)
 	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	c := &collector{r: r, run: s.run, agent: agent, dir: dir}
-	layers, err := c.layers(ctx, known)
-	if err != nil {
-		return err
-	}
-	kept, err := r.Registry.PushRecord(ctx, s.run.Spec.Repository, s.run.Name, annotations(s.run), layers)
+	kept, err := r.Registry.PushRecord(ctx, s.run.Spec.Repository, s.run.Name, annotations(s.run), c.files(ctx, known), func(missing []error) ([]evidence.Layer, error) {
+		return c.head(ctx, missing)
+	})
 	if err != nil {
 		return fmt.Errorf("push the record: %w", err)
 	}
 	s.status().Record = &kept
+	r.results.recorded(s.run.UID)
 	if err := r.remember(ctx, s.run, kept); err != nil {
 		return err
 	}
@@ -94,9 +101,8 @@ func (r *Reconciler) remember(ctx context.Context, run *v1alpha1.Run, kept v1alp
 		if full.Outcome != string(v1alpha1.OutcomePassed) && full.Outcome != string(v1alpha1.OutcomeFailed) {
 			continue
 		}
-		entry := result.Entry(run.Name, run.Spec.SHA, full)
 		err := r.Registry.UpdateHistory(ctx, run.Spec.Repository, branch, full.Name, func(h *evidence.History) evidence.History {
-			return result.Record(h, run.Spec.Repository.FullName(), branch, full.Name, entry)
+			return result.Record(h, run.Spec.Repository.FullName(), branch, full.Name, result.Entry(run.Name, run.Spec.SHA, full))
 		})
 		if err != nil {
 			return fmt.Errorf("keep the history of %s on %s: %w", full.Name, branch, err)

@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/compact"
@@ -19,38 +19,6 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/redact"
 	"github.com/w3evolutionsllc/conductor/internal/result"
 )
-
-// results keeps what the suites of Runs showed until it is told and recorded. A status has no room for it, and what is not here
-// is asked of the stack's agent or read from the record again.
-type results struct {
-	mu     sync.Mutex
-	suites map[types.UID]map[string]evidence.Suite
-}
-
-func (c *results) put(run types.UID, s evidence.Suite) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.suites == nil {
-		c.suites = map[types.UID]map[string]evidence.Suite{}
-	}
-	if c.suites[run] == nil {
-		c.suites[run] = map[string]evidence.Suite{}
-	}
-	c.suites[run][s.Name] = s
-}
-
-func (c *results) get(run types.UID, suite string) (evidence.Suite, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	s, ok := c.suites[run][suite]
-	return s, ok
-}
-
-func (c *results) drop(run types.UID) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.suites, run)
-}
 
 // Results are what the suites of a Run showed, as far as they have ended: from memory or, after a restart, from the stack's agent and,
 // when that is gone, from the record. A suite that none of them knows is left out; the error is one of asking, which may pass.
@@ -64,7 +32,7 @@ func (r *Reconciler) Shown(ctx context.Context, run *v1alpha1.Run) (*v1alpha1.Ru
 	source := &sources{r: r, run: run}
 	suites := source.suites(ctx)
 	if compact.IsFolded(&run.Status) && source.pull(ctx) {
-		run = compact.Restore(run, source.record)
+		run = compact.Restore(run, source.record.Result())
 	}
 	return run, suites, source.err
 }
@@ -73,6 +41,9 @@ func (r *Reconciler) Shown(ctx context.Context, run *v1alpha1.Run) (*v1alpha1.Ru
 func (s *sources) suites(ctx context.Context) []evidence.Suite {
 	var all []evidence.Suite
 	r, run := s.r, s.run
+	if c := meta.FindStatusCondition(run.Status.Conditions, v1alpha1.ConditionRecorded); c != nil && c.Reason == v1alpha1.ReasonProcessEnded {
+		return nil // Reading them may end the process once more.
+	}
 	for i := range run.Status.Suites {
 		st := &run.Status.Suites[i]
 		if st.Outcome == "" || !compact.HasAttempts(st) {
@@ -80,9 +51,7 @@ func (s *sources) suites(ctx context.Context) []evidence.Suite {
 		}
 		full, ok := r.results.get(run.UID, st.Name)
 		if !ok {
-			if full, ok = s.suite(ctx, st); ok && !told(run) {
-				r.results.put(run.UID, full)
-			}
+			full, ok = s.suite(ctx, st)
 		}
 		if ok {
 			full.Outcome, full.Message = string(st.Outcome), st.Message
@@ -105,13 +74,13 @@ type sources struct {
 	looked   bool
 	agent    Agent
 	pulled   bool
-	record   evidence.Result
+	record   result.Recorded
 	unpulled error // why there is no record
 	err      error
 }
 
 // suite is what a suite showed: from the agent, else from the record. Of a folded Run the record goes first, since its texts are there
-// as well.
+// as well. It is kept in memory from then on.
 func (s *sources) suite(ctx context.Context, st *v1alpha1.SuiteStatus) (evidence.Suite, bool) {
 	if compact.IsFolded(&s.run.Status) {
 		if full, ok := s.recorded(ctx, st.Name); ok {
@@ -123,11 +92,13 @@ func (s *sources) suite(ctx context.Context, st *v1alpha1.SuiteStatus) (evidence
 		s.agent, s.err = s.r.findAgent(ctx, s.run)
 	}
 	if s.agent != nil {
-		full, err := s.r.gather(ctx, s.run, st, s.agent)
+		kept, err := s.r.gather(ctx, s.run, st, s.agent)
 		if err == nil {
-			s.r.compare(ctx, s.run, &full)
-			return full, true
+			s.r.compare(ctx, s.run, &kept)
+			s.r.results.put(s.run.UID, kept, told(s.run) || s.run.Status.Record != nil)
+			return kept.Suite, true
 		}
+		s.r.results.grow(-kept.Size)
 		s.err = err
 	}
 	return s.recorded(ctx, st.Name)
@@ -138,9 +109,9 @@ func (s *sources) recorded(ctx context.Context, suite string) (evidence.Suite, b
 	if !s.pull(ctx) {
 		return evidence.Suite{}, false
 	}
-	for _, full := range s.record.Suites {
-		if full.Name == suite {
-			return full, true
+	for _, kept := range s.record.Suites {
+		if kept.Suite.Name == suite {
+			return kept.Suite, true
 		}
 	}
 	return evidence.Suite{}, false
@@ -153,7 +124,7 @@ func (s *sources) pull(ctx context.Context) bool {
 	}
 	if !s.pulled {
 		s.pulled = true
-		s.record, s.unpulled = s.r.Registry.Result(ctx, *s.run.Status.Record)
+		s.record, s.unpulled = s.r.readRecord(ctx, s.run)
 	}
 	s.err = s.unpulled
 	if failure.IsTerminal(s.err) {
@@ -161,6 +132,27 @@ func (s *sources) pull(ctx context.Context) bool {
 		s.err = nil // Waiting would not help.
 	}
 	return s.unpulled == nil
+}
+
+// readRecord reads the results of a Run's record, and keeps them in memory.
+func (r *Reconciler) readRecord(ctx context.Context, run *v1alpha1.Run) (result.Recorded, error) {
+	done, err := r.results.read(ctx)
+	if err != nil {
+		return result.Recorded{}, err
+	}
+	defer done()
+	ctx, cancel := context.WithTimeout(ctx, gatherTime)
+	defer cancel()
+	body, err := r.Registry.OpenResult(ctx, *run.Status.Record)
+	if err != nil {
+		return result.Recorded{}, err
+	}
+	defer body.Close()
+	record, err := result.Read(body, r.results.share())
+	for _, kept := range record.Suites {
+		r.results.put(run.UID, kept, true)
+	}
+	return record, err
 }
 
 // findAgent finds the agent of a Run that is no longer watched.
@@ -180,31 +172,52 @@ func (r *Reconciler) findAgent(ctx context.Context, run *v1alpha1.Run) (Agent, e
 	return nil, errors.New("the stack's agent is gone")
 }
 
-// gather asks the agent what the attempts of a suite left behind, and makes the suite's result of it. It gives what there is even
-// with an error.
-func (r *Reconciler) gather(ctx context.Context, run *v1alpha1.Run, st *v1alpha1.SuiteStatus, agent Agent) (evidence.Suite, error) {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+// gatherTime is how long an agent or the registry may take to hand over results.
+const gatherTime = 30 * time.Second
+
+// gather asks the agent what the attempts of a suite left behind, and makes the suite's result of it, one case at a time. It gives what
+// there is even with an error. The caller keeps the result or gives its memory back.
+func (r *Reconciler) gather(ctx context.Context, run *v1alpha1.Run, st *v1alpha1.SuiteStatus, agent Agent) (result.Kept, error) {
+	done, err := r.results.read(ctx)
+	if err != nil {
+		return result.Kept{Suite: evidence.Suite{Name: st.Name}}, err
+	}
+	defer done()
+	ctx, cancel := context.WithTimeout(ctx, gatherTime)
 	defer cancel()
+	attempts, seen, err := endings(ctx, st, agent, r.now())
+	c := result.Collect(st.Name, attempts, r.results.share())
+	for key, more := c.Next(); more; key, more = c.Next() {
+		if err != nil || !seen[key] {
+			continue
+		}
+		var problems []string
+		if problems, err = agent.Cases(ctx, key, c.Add); absent(err) {
+			err = nil
+		}
+		for _, p := range problems {
+			c.Problem(p)
+		}
+	}
+	full := c.Suite()
+	full.Shards = int(st.Shards)
+	return result.Kept{Suite: full, Size: c.Size()}, err
+}
+
+// endings are a suite's attempts, as far as the agent knows them, and which of them it knows.
+func endings(ctx context.Context, st *v1alpha1.SuiteStatus, agent Agent, now time.Time) (attempts []evidence.Attempt, seen map[evidence.AttemptKey]bool, err error) {
 	state, err := agent.State(ctx, -1, 0)
-	cases := map[evidence.AttemptKey][]evidence.Case{}
-	var attempts []evidence.Attempt
+	seen = map[evidence.AttemptKey]bool{}
 	for _, a := range compact.Attempts(st) {
 		attempt := known(state, keyOf(st.Name, a))
 		if attempt == nil {
 			attempt = unseen(st.Name, a)
-		} else if err == nil {
-			var problems []string
-			cases[attempt.AttemptKey], problems, err = agent.Cases(ctx, attempt.AttemptKey)
-			if absent(err) {
-				err = nil
-			}
-			attempt.Problems = append(attempt.Problems, problems...)
+		} else {
+			seen[attempt.AttemptKey] = true
 		}
-		attempts = append(attempts, clamped(*attempt, a, r.now()))
+		attempts = append(attempts, clamped(*attempt, a, now))
 	}
-	full := result.Suite(st.Name, attempts, cases)
-	full.Shards = int(st.Shards)
-	return full, err
+	return attempts, seen, err
 }
 
 // known is an attempt as its wrapper saw it; nil when the agent does not know.
@@ -236,20 +249,36 @@ func unseen(suite string, a v1alpha1.AttemptStatus) *evidence.Attempt {
 	return attempt
 }
 
-// compare sets a suite against the last run of it on the branch. What cannot be compared is not.
-func (r *Reconciler) compare(ctx context.Context, run *v1alpha1.Run, full *evidence.Suite) {
+// compare sets a suite against the last run of it on the branch. What cannot be compared is not. Histories are in memory one at a time.
+func (r *Reconciler) compare(ctx context.Context, run *v1alpha1.Run, kept *result.Kept) {
+	r.results.comparing.Lock()
+	defer r.results.comparing.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	branch := r.branch(ctx, run)
 	if branch == "" {
 		return
 	}
+	full := &kept.Suite
 	history, err := r.Registry.History(ctx, run.Spec.Repository, branch, full.Name)
 	if err != nil {
 		r.Log.Warn("the history of a suite could not be read", "run", run.Name, "suite", full.Name, "branch", branch, "error", err)
 		return
 	}
 	result.Compare(full, history, run.Name)
+	if full.Compared == nil {
+		return
+	}
+	size := int64(0)
+	for _, id := range slices.Concat(full.Compared.NewlyFailing, full.Compared.NewlyFixed) {
+		size += int64(len(id)) + 32
+	}
+	if !r.results.grow(size) {
+		r.Log.Warn("a suite is not compared: the memory for test results (memory.results) is full", "run", run.Name, "suite", full.Name)
+		full.Compared = nil
+		return
+	}
+	kept.Size += size
 }
 
 // branch is the branch that a Run's results are compared on; empty when it is on none that is known.

@@ -32,6 +32,7 @@ func Setup(mgr ctrl.Manager, r *Reconciler, rep *Reporter) error {
 	r.looks = &imageLooks{ask: r.Registry.ImageConfig, wake: r.stacks.wakeUp, now: r.now}
 	rep.Shown = r.Shown
 	r.checkouts.size = r.Settings.Checkouts.Bytes()
+	r.results.limit = r.Settings.Memory.ResultBytes()
 	r.written = &written{}
 	rep.written = r.written
 	toRun := func(_ context.Context, o client.Object) []reconcile.Request {

@@ -3,6 +3,7 @@ package run
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"strings"
 	"testing"
@@ -88,9 +89,14 @@ type recordShelf struct {
 	asked  []v1alpha1.RecordStatus
 }
 
-func (r *recordShelf) Result(_ context.Context, record v1alpha1.RecordStatus) (evidence.Result, error) {
+func (r *recordShelf) OpenResult(_ context.Context, record v1alpha1.RecordStatus) (io.ReadCloser, error) {
 	r.asked = append(r.asked, record)
-	return r.result, r.err
+	if r.err != nil {
+		return nil, r.err
+	}
+	var text strings.Builder
+	err := evidence.WriteResult(&text, r.result)
+	return io.NopCloser(strings.NewReader(text.String())), err
 }
 
 // comments keeps what was said last.

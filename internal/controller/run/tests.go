@@ -174,14 +174,13 @@ func (r *Reconciler) closeSuite(ctx context.Context, s *state, t plan.Suite, st 
 		s.lookAgain(100 * time.Millisecond)
 		return nil
 	}
-	full, err := r.gather(ctx, s.run, st, agent)
+	err := r.takeStep(s, stepResults(t.Name), func() error {
+		r.readResults(ctx, s, st, agent)
+		return nil
+	})
 	if err != nil {
-		r.Log.Warn("the test cases of a suite could not be read", "run", s.run.Name, "suite", t.Name, "error", err)
-		st.Problems = append(st.Problems, "The JUnit files could not be read: "+cut(err.Error(), 300))
+		return err
 	}
-	r.compare(ctx, s.run, &full)
-	r.results.put(s.run.UID, full)
-	describe(st, full)
 	st.ExitCode = worst.ExitCode
 	st.Reason = cmp.Or(st.Reason, brokenBy(st))
 	st.Log = r.suiteLog(ctx, t.Name, worst, agent, pods)
@@ -193,6 +192,18 @@ func (r *Reconciler) closeSuite(ctx context.Context, s *state, t plan.Suite, st 
 		st.FinishedAt = s.micro()
 	}
 	return nil
+}
+
+// readResults reads what the attempts of a suite showed. What cannot be read is noted with the suite.
+func (r *Reconciler) readResults(ctx context.Context, s *state, st *v1alpha1.SuiteStatus, agent Agent) {
+	kept, err := r.gather(ctx, s.run, st, agent)
+	if err != nil {
+		r.Log.Warn("the test cases of a suite could not be read", "run", s.run.Name, "suite", st.Name, "error", err)
+		st.Problems = append(st.Problems, "The JUnit files could not be read: "+cut(err.Error(), 300))
+	}
+	r.compare(ctx, s.run, &kept)
+	r.results.put(s.run.UID, kept, false)
+	describe(st, kept.Suite)
 }
 
 // lastAttempts are the last attempts of a suite's shards, by shard.

@@ -1,0 +1,283 @@
+package result
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"fmt"
+	"slices"
+	"unsafe"
+
+	"github.com/w3evolutionsllc/conductor/internal/evidence"
+)
+
+const (
+	// maxListed bounds each list of files of an attempt, and its problems.
+	maxListed = 100
+	// earlierSize is what a bad case of an earlier attempt takes without its texts, and countSize what the count of an ID does.
+	earlierSize = int64(unsafe.Sizeof(evidence.Case{})) + 64
+	countSize   = 40
+)
+
+// Collection makes a suite's result of attempts that have ended and of test cases that come one by one, so that they are never in
+// memory as a whole. The last attempt of a shard counts, and the test's own exit code decides: JUnit that disagrees with it becomes a
+// problem of that attempt.
+type Collection struct {
+	suite evidence.Suite
+	kept  keeper
+	// totals are of the last attempts; bad is how many of the open attempt's cases are.
+	totals evidence.Totals
+	bad    int
+	// at is the attempt that is open, -1 before the first.
+	at int
+	// seen counts the IDs of the open attempt; before are the bad cases of the shard's earlier ones. Both go with the shard.
+	seen      map[identity]int
+	before    map[occurrence]evidence.Case
+	texts     int
+	transient int64
+	spared    bool
+	// lost counts bad cases of earlier attempts that found no memory.
+	lost int
+}
+
+// identity stands for a case's ID, which may be long.
+type identity [16]byte
+
+// occurrence tells cases of one ID apart, which several JUnit files of an attempt may have.
+type occurrence struct {
+	id identity
+	n  int
+}
+
+// Collect begins the result of a suite within the memory that grow gives.
+func Collect(name string, attempts []evidence.Attempt, grow Grow) *Collection {
+	c := &Collection{suite: evidence.Suite{Name: name, Attempts: slices.Clone(attempts)}, at: -1}
+	c.kept.grow, c.kept.spare = grow, c.spare
+	slices.SortStableFunc(c.suite.Attempts, func(a, b evidence.Attempt) int {
+		return cmp.Or(a.Shard-b.Shard, a.Number-b.Number)
+	})
+	for i := range c.suite.Attempts {
+		_ = c.kept.hold(&c.suite.Attempts[i]) // a Run has few of them
+	}
+	return c
+}
+
+// Next opens the attempt whose cases come next. They have to come in this order; after the last one there is none.
+func (c *Collection) Next() (key evidence.AttemptKey, more bool) {
+	c.close()
+	if c.at = min(c.at+1, len(c.suite.Attempts)); c.at == len(c.suite.Attempts) {
+		return evidence.AttemptKey{}, false
+	}
+	return c.suite.Attempts[c.at].AttemptKey, true
+}
+
+// Add takes a case of the open attempt.
+func (c *Collection) Add(one evidence.Case) {
+	one = trim(one)
+	a := c.suite.Attempts[c.at]
+	last := c.isLast()
+	if last && len(c.before) == 0 { // Then no case can be flaky, and none needs to be told from another.
+		c.count(one, a.Shard)
+		return
+	}
+	which, ok := c.occurrence(one)
+	switch {
+	case !ok:
+		c.lost++
+	case last:
+		if earlier, was := c.before[which]; was && one.Status == evidence.Passed {
+			one.Flaky = true
+			if one.Message == "" {
+				// What it failed with is what a reader wants to see.
+				one.File, one.Line = earlier.File, earlier.Line
+				setText(&one, earlier)
+			}
+		}
+	case one.Status.Bad():
+		c.remember(which, one)
+	}
+	if last {
+		c.count(one, a.Shard)
+	}
+}
+
+// Problem adds a sentence about the open attempt.
+func (c *Collection) Problem(sentence string) {
+	a := &c.suite.Attempts[c.at]
+	if sentence = cut(sentence, evidence.MaxMessage); len(a.Problems) < maxListed && c.kept.take(int64(len(sentence))+16) {
+		a.Problems = append(a.Problems, sentence)
+	}
+}
+
+// Suite is the result. The collection has ended.
+func (c *Collection) Suite() evidence.Suite {
+	for more := true; more; {
+		_, more = c.Next()
+	}
+	s := &c.suite
+	notes := c.kept.notes()
+	if c.lost > 0 {
+		notes = append(notes, fmt.Sprintf("%s could not be compared with earlier attempts: the memory for test results (memory.results) is full", counted(c.lost, "test case")))
+	}
+	if len(s.Attempts) > 0 {
+		s.Attempts[0].Problems = append(notes, s.Attempts[0].Problems...)
+	}
+	s.Cases = c.kept.cases()
+	if c.totals.Tests > 0 {
+		s.Totals = &c.totals
+	}
+	var last []evidence.Attempt
+	for i := range s.Attempts {
+		if i+1 == len(s.Attempts) || s.Attempts[i+1].Shard != s.Attempts[i].Shard {
+			last = append(last, s.Attempts[i])
+		}
+	}
+	s.Shards = len(last)
+	s.Usage = usage(s.Attempts)
+	times(s)
+	judge(s, last)
+	c.kept.settle()
+	return *s
+}
+
+// Size is what the result takes, in bytes, and was asked for.
+func (c *Collection) Size() int64 { return c.kept.held }
+
+func (c *Collection) isLast() bool {
+	return c.at+1 == len(c.suite.Attempts) || c.suite.Attempts[c.at+1].Shard != c.suite.Attempts[c.at].Shard
+}
+
+// close ends the open attempt.
+func (c *Collection) close() {
+	if c.at < 0 || c.at >= len(c.suite.Attempts) {
+		return
+	}
+	a := &c.suite.Attempts[c.at]
+	c.kept.free(int64(len(c.seen)) * countSize)
+	c.seen = nil
+	if !c.isLast() {
+		return
+	}
+	if a.ExitCode == 0 && c.bad > 0 {
+		c.Problem(fmt.Sprintf("The exit code is 0, but JUnit has %s", counted(c.bad, "failing test case")))
+	}
+	c.release(c.transient)
+	c.before, c.texts, c.bad, c.spared = nil, 0, 0, false
+}
+
+// count keeps a case of a shard's last attempt.
+func (c *Collection) count(one evidence.Case, shard int) {
+	one.Shard = shard
+	c.totals.Tests++
+	switch one.Status {
+	case evidence.Passed:
+		c.totals.Passed++
+	case evidence.Skipped:
+		c.totals.Skipped++
+	case evidence.Failed:
+		c.totals.Failed++
+		c.bad++
+	default:
+		c.totals.Errors++
+		c.bad++
+	}
+	if one.Flaky {
+		c.totals.Flaky++
+	}
+	c.kept.add(one)
+}
+
+// occurrence counts a case's ID within the open attempt, where there is room for that.
+func (c *Collection) occurrence(one evidence.Case) (occurrence, bool) {
+	sum := sha256.Sum256([]byte(one.ID()))
+	id := identity(sum[:16])
+	if c.seen[id] == 0 && !c.kept.take(countSize) {
+		return occurrence{}, false
+	}
+	if c.seen == nil {
+		c.seen = map[identity]int{}
+	}
+	c.seen[id]++
+	return occurrence{id, c.seen[id]}, true
+}
+
+// remember notes a bad case of an attempt that is not the shard's last. It may turn out to be flaky, and then its text is wanted.
+func (c *Collection) remember(which occurrence, one evidence.Case) {
+	if earlier, was := c.before[which]; was {
+		c.release(earlierSizeOf(earlier))
+		if hasText(earlier) {
+			c.texts--
+		}
+	}
+	brief := evidence.Case{File: one.File, Line: one.Line}
+	if c.texts < MaxTexts {
+		setText(&brief, one)
+	} else {
+		brief.Message = cut(one.Message, shortMessage)
+	}
+	if !c.kept.take(earlierSizeOf(brief)) {
+		if brief = (evidence.Case{}); !c.kept.take(earlierSizeOf(brief)) {
+			c.lost++
+			delete(c.before, which)
+			return
+		}
+	}
+	c.transient += earlierSizeOf(brief)
+	if hasText(brief) {
+		c.texts++
+	}
+	if c.before == nil {
+		c.before = map[occurrence]evidence.Case{}
+	}
+	c.before[which] = brief
+}
+
+// spare drops what the shard's earlier attempts failed with. That they failed stays known.
+func (c *Collection) spare() {
+	if c.spared {
+		return
+	}
+	c.spared = true
+	for which, earlier := range c.before {
+		c.release(earlierSizeOf(earlier) - earlierSize)
+		c.before[which] = evidence.Case{}
+	}
+}
+
+// release gives back what the shard's earlier attempts took.
+func (c *Collection) release(bytes int64) {
+	c.kept.free(bytes)
+	c.transient -= bytes
+}
+
+func earlierSizeOf(c evidence.Case) int64 { return earlierSize + textSize(c) + int64(len(c.File)) }
+
+func hasText(c evidence.Case) bool { return c.Detail != "" || c.Output != "" }
+
+// hold keeps what an attempt itself says, or its numbers alone. It says whether there is room for those.
+func (k *keeper) hold(a *evidence.Attempt) bool {
+	a.JUnit, a.Artifacts = listed(a.JUnit), listed(a.Artifacts)
+	problems := a.Problems[:min(len(a.Problems), maxListed)]
+	a.Problems = nil
+	size := int64(0)
+	for _, p := range problems {
+		a.Problems = append(a.Problems, cut(p, evidence.MaxMessage))
+		size += int64(len(p)) + 16
+	}
+	for _, files := range [][]evidence.File{a.JUnit, a.Artifacts} {
+		for _, f := range files {
+			size += int64(len(f.Path)) + 24
+		}
+	}
+	if !k.take(size) {
+		a.JUnit, a.Artifacts, a.Problems = nil, nil, nil
+	}
+	return k.take(int64(unsafe.Sizeof(*a)) + 64)
+}
+
+// listed is the beginning of a list of files.
+func listed(files []evidence.File) []evidence.File {
+	if len(files) <= maxListed {
+		return files
+	}
+	return slices.Clone(files[:maxListed])
+}
