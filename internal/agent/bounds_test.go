@@ -107,7 +107,7 @@ func TestCasesOfABrokenArchive(t *testing.T) {
 	}
 	w.ok(os.WriteFile(name, []byte("no gzip"), 0o600))
 	if _, _, err := w.cases(); err == nil || errors.Is(err, evidence.ErrAbsent) {
-		t.Errorf("what is no archive: %v", err)
+		t.Errorf("a file that is not an archive: %v", err)
 	}
 }
 

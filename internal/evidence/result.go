@@ -56,7 +56,7 @@ func (o *resultWriter) open(v any, indent, end string) {
 	}
 }
 
-// object writes an object whose last field is a list of n elements; without any there is no such field.
+// object writes an object whose last field is a list of n elements; without any, the field is left out.
 func (o *resultWriter) object(v any, indent, list string, n int, element func(i int, indent string)) {
 	if n == 0 {
 		o.value(v, indent)

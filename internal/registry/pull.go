@@ -114,7 +114,7 @@ func (rec *Record) Result() (evidence.Result, error) {
 	return result, nil
 }
 
-// OpenResult opens the result.json of a record, which is found by its digest: whoever may write to the registry can move a tag. What
+// OpenResult opens the result.json of a record, which is found by its digest: a tag can be moved by every account that may push. What
 // is read is checked against its own digest at the end.
 func (r *Registry) OpenResult(ctx context.Context, record v1alpha1.RecordStatus) (io.ReadCloser, error) {
 	rec, err := r.Pull(ctx, record.Reference+"@"+record.Digest)

@@ -143,7 +143,7 @@ func (u *streamUpload) finish(ctx context.Context, d digest.Digest) error {
 	return nil
 }
 
-// send makes one request and returns its answer, whose body is closed. What is no success is an errcode.ErrorResponse.
+// send makes one request and returns its answer, whose body is closed. Anything but success is an errcode.ErrorResponse.
 func (u *streamUpload) send(ctx context.Context, method string, place url.URL, body io.Reader) (*http.Response, error) {
 	request, err := http.NewRequestWithContext(ctx, method, place.String(), body)
 	if err != nil {
@@ -164,11 +164,11 @@ func (u *streamUpload) send(ctx context.Context, method string, place url.URL, b
 		return answer, nil
 	}
 	refusal := &errcode.ErrorResponse{Method: method, URL: answer.Request.URL, StatusCode: answer.StatusCode}
-	var said struct {
+	var reasons struct {
 		Errors errcode.Errors `json:"errors"`
 	}
-	if json.NewDecoder(io.LimitReader(answer.Body, maxAnswer)).Decode(&said) == nil {
-		refusal.Errors = said.Errors
+	if json.NewDecoder(io.LimitReader(answer.Body, maxAnswer)).Decode(&reasons) == nil {
+		refusal.Errors = reasons.Errors
 	}
 	return nil, refusal
 }

@@ -39,10 +39,10 @@ type Collection struct {
 	lost int
 }
 
-// identity stands for a case's ID, which may be long.
+// identity is a hash of a case's ID, which may be long.
 type identity [16]byte
 
-// occurrence tells cases of one ID apart, which several JUnit files of an attempt may have.
+// occurrence is one of several cases of one ID, which several JUnit files of an attempt may have.
 type occurrence struct {
 	id identity
 	n  int
@@ -75,7 +75,7 @@ func (c *Collection) Add(one evidence.Case) {
 	one = trim(one)
 	a := c.suite.Attempts[c.at]
 	last := c.isLast()
-	if last && len(c.before) == 0 { // Then no case can be flaky, and none needs to be told from another.
+	if last && len(c.before) == 0 { // Then no case can be flaky, and none has to be distinguished from another.
 		c.count(one, a.Shard)
 		return
 	}

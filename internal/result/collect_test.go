@@ -114,7 +114,7 @@ func TestMemoryOfAnHonestSuite(t *testing.T) {
 	runtime.KeepAlive(s)
 }
 
-// However much comes, memory stays within what was given, the totals are right, and what is missing is said.
+// However much comes, memory stays within what was given, the totals are right, and what is missing is noted.
 func TestMemoryOfHostileSuites(t *testing.T) {
 	long := strings.Repeat("x", 4<<10)
 	for name, c := range map[string]struct {

@@ -108,7 +108,7 @@ func (w *agentWatch) follow(ctx context.Context, run *v1alpha1.Run, wake func(*v
 	}
 }
 
-// learn keeps of a state how attempts stand. What else they left behind is asked for when it is needed.
+// learn keeps of a state how attempts ended. What they left behind is asked for when it is needed.
 func (w *agentWatch) learn(state evidence.AgentState) {
 	state.Logs = nil
 	for i := range state.Attempts {

@@ -21,7 +21,7 @@ import (
 )
 
 // Results are what the suites of a Run showed, as far as they have ended: from memory or, after a restart, from the stack's agent and,
-// when that is gone, from the record. A suite that none of them knows is left out; the error is one of asking, which may pass.
+// when that is gone, from the record. A suite that none of them knows is left out; the error is one of asking, which is transient.
 func (r *Reconciler) Results(ctx context.Context, run *v1alpha1.Run) ([]evidence.Suite, error) {
 	source := &sources{r: r, run: run}
 	return source.suites(ctx), source.err
