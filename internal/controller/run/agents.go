@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -113,7 +114,8 @@ func (w *agentWatch) learn(state evidence.AgentState) {
 	state.Logs = nil
 	for i := range state.Attempts {
 		if a := state.Attempts[i].Attempt; a != nil {
-			a.JUnit, a.Artifacts, a.Problems = nil, nil, a.Problems[:min(len(a.Problems), 1):1]
+			first := min(len(a.Problems), 1)
+			a.JUnit, a.Artifacts, a.Problems = nil, nil, slices.Clone(a.Problems[:first])
 		}
 	}
 	w.mu.Lock()
