@@ -107,7 +107,9 @@ type Stack struct {
 // Service is one converted service.
 type Service struct {
 	// Name is the service's name in the compose files. Pods carry it as the label v1alpha1.LabelService.
-	Name      string
+	Name string
+	// Object is the name of the service's Service and of its Deployment or Job: what Name is as a DNS label.
+	Object    string
 	DependsOn []Dependency
 	// OneShot services run to their end; others may wait for that.
 	OneShot bool

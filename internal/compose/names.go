@@ -28,6 +28,10 @@ const (
 
 const maxLabel = validation.DNS1035LabelMaxLength
 
+// ObjectName is the name of the Service and of the Deployment or Job that a compose service is converted to, as Service.Object
+// has it. It depends on the service's name alone.
+func ObjectName(service string) string { return dnsName(service) }
+
 // dnsName is the name that a service's objects have: its own in lower case if that is a DNS label, which Kubernetes
 // wants to start with a letter, else the nearest one with a hash of the name.
 func dnsName(name string) string {

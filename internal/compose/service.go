@@ -68,7 +68,7 @@ func (u *unit) note(field, hint, format string, args ...any) {
 // service converts one service, with what shares its pod.
 func (c *converter) service(s types.ServiceConfig) Service {
 	u := c.unit(s, c.names[s.Name])
-	u.out = Service{Name: s.Name, OneShot: c.oneShot[s.Name], Replicas: int32(min(max(s.GetScale(), 0), maxReplicas))}
+	u.out = Service{Name: s.Name, Object: u.name, OneShot: c.oneShot[s.Name], Replicas: int32(min(max(s.GetScale(), 0), maxReplicas))}
 	u.image = u.ownImage()
 	u.out.Image = u.image
 	u.fill(u.name)

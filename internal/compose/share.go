@@ -111,7 +111,7 @@ func (c *converter) guest(name string, host *unit) *unit {
 	c.checkGuest(s, host.s.Name)
 	s.Hostname, s.DNS, s.DNSSearch, s.DNSOpts = "", nil, nil, nil
 	g := c.unit(s, c.names[name])
-	g.out = Service{Name: name, Replicas: host.out.Replicas}
+	g.out = Service{Name: name, Object: g.name, Replicas: host.out.Replicas}
 	g.image = g.ownImage()
 	g.out.Image = g.image
 	g.fill(g.name)

@@ -73,7 +73,7 @@ func objects(t *testing.T) map[string][]client.Object {
 	inline := plain
 	inline.Context, inline.Dockerfile, inline.Inline = "web", "Dockerfile.not-asked-for", "FROM busybox\nRUN echo \"$(GIT_PASSWORD)\" > /x\n"
 	own := "ghcr.io/w3evolutionsllc/conductor@sha256:0"
-	public := Public{Run: run, Service: "web", Port: 8080, Host: "{service}-{run}.qa.example.com"}
+	public := Public{Run: run, Service: "web", Object: "web", Port: 8080, Host: "{service}-{run}.qa.example.com"}
 	open := testRun()
 	open.Status.Services = []v1alpha1.ServiceStatus{{Name: "redis"}, {Name: "web", URL: "https://web.example.com"}}
 	return map[string][]client.Object{

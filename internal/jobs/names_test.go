@@ -47,7 +47,7 @@ func TestNamesAreLabelsAndNeverShared(t *testing.T) {
 		claim("pull secret", PullSecretName(run), a)
 		claim("test", TestName(evidence.AttemptKey{Suite: b, Number: 1}, 1), b)
 		claim("test", TestName(evidence.AttemptKey{Suite: b, Shard: 1, Number: 2}, 3), b+"\x00second")
-		claim("public", Public{Run: run, Service: b, Port: 1}.meta().Name, b)
+		claim("public", Public{Run: run, Service: b, Object: b, Port: 1}.meta().Name, b)
 		if v := LabelValue(a); len(validation.IsValidLabelValue(v)) > 0 {
 			t.Fatalf("label value of %q is %q", a, v)
 		}

@@ -13,9 +13,10 @@ import (
 // Public is a service of a stack with a public address.
 type Public struct {
 	Run *v1alpha1.Run
-	// Service is the service's name and Port the one of its ports that is published.
-	Service string
-	Port    int32
+	// Service is the service's name in the compose files, Object the name of its Service, and Port the one of its ports that is
+	// published.
+	Service, Object string
+	Port            int32
 	// Host is the operator's pattern of host names, with {service} and {run}.
 	Host string
 }
@@ -42,7 +43,7 @@ func Ingress(p Public, class string) *networkingv1.Ingress {
 			IngressRuleValue: networkingv1.IngressRuleValue{HTTP: &networkingv1.HTTPIngressRuleValue{Paths: []networkingv1.HTTPIngressPath{{
 				Path: "/", PathType: new(networkingv1.PathTypePrefix),
 				Backend: networkingv1.IngressBackend{Service: &networkingv1.IngressServiceBackend{
-					Name: p.Service, Port: networkingv1.ServiceBackendPort{Number: p.Port},
+					Name: p.Object, Port: networkingv1.ServiceBackendPort{Number: p.Port},
 				}},
 			}}}},
 		}}},
@@ -66,7 +67,7 @@ func HTTPRoute(p Public, gateway string) *unstructured.Unstructured {
 			"parentRefs": []any{parent},
 			"hostnames":  []any{p.Hostname()},
 			"rules": []any{map[string]any{
-				"backendRefs": []any{map[string]any{"name": p.Service, "port": int64(p.Port)}},
+				"backendRefs": []any{map[string]any{"name": p.Object, "port": int64(p.Port)}},
 			}},
 		},
 	}}
@@ -77,9 +78,9 @@ func HTTPRoute(p Public, gateway string) *unstructured.Unstructured {
 	return route
 }
 
-// meta names the object by service and port: a service may publish more than one.
+// meta names the object by the service's object and port: a service may publish more than one.
 func (p Public) meta() metav1.ObjectMeta {
-	m := inStack(p.Run, fit(p.Service+"-"+decimal(int64(p.Port))))
+	m := inStack(p.Run, fit(p.Object+"-"+decimal(int64(p.Port))))
 	m.Labels[v1alpha1.LabelService] = LabelValue(p.Service)
 	return m
 }

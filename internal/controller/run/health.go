@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/compose"
 	"github.com/w3evolutionsllc/conductor/internal/diagnose"
 	"github.com/w3evolutionsllc/conductor/internal/jobs"
 )
@@ -164,7 +165,7 @@ func (r *Reconciler) unhealthy(ctx context.Context, s *state, name string, pods 
 
 // withoutPods is a service without a pod: that is wrong unless none is wanted.
 func (r *Reconciler) withoutPods(ctx context.Context, s *state, name, who string) (string, error) {
-	d, err := r.Kube.AppsV1().Deployments(s.status().Namespace).Get(ctx, strings.ToLower(name), metav1.GetOptions{})
+	d, err := r.Kube.AppsV1().Deployments(s.status().Namespace).Get(ctx, compose.ObjectName(name), metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
 		return who + ": it was deleted", nil

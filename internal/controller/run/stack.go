@@ -241,10 +241,11 @@ func (r *Reconciler) public(s *state) []client.Object {
 	var objects []client.Object
 	for _, p := range s.plan.Config.Stack.Public {
 		st := service(s.status(), p.Service)
-		address := jobs.Public{Run: s.run, Service: p.Service, Port: int32(p.Port), Host: r.Settings.Stacks.Host}
+		object := compose.ObjectName(p.Service)
+		address := jobs.Public{Run: s.run, Service: p.Service, Object: object, Port: int32(p.Port), Host: r.Settings.Stacks.Host}
 		switch {
 		case address.Host == "":
-			st.PortForward = fmt.Sprintf("kubectl -n %s port-forward service/%s %d:%d", jobs.StackName(s.run), p.Service, p.Port, p.Port)
+			st.PortForward = fmt.Sprintf("kubectl -n %s port-forward service/%s %d:%d", jobs.StackName(s.run), object, p.Port, p.Port)
 			continue
 		case r.Settings.Stacks.Gateway != "" && !r.hasRoutes():
 			st.URLProblem = noGatewayAPI
