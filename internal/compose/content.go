@@ -1,9 +1,7 @@
 package compose
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -14,15 +12,6 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
-)
-
-const (
-	// maxContent is how much of the repository one ConfigMap holds: 1 MiB with its keys.
-	// https://kubernetes.io/docs/concepts/configuration/configmap/
-	maxContent = 900 << 10
-	// maxMount is how much one mount may copy, in as many ConfigMaps as it takes. All of them are kept by the API server, in
-	// memory, too, so what is larger belongs into an image.
-	maxMount = 4 << 20
 )
 
 // filesDir is where a directory's files lie in their volume.
@@ -37,6 +26,8 @@ type content struct {
 	// secret is the name of the Secret; empty for a copy.
 	secret string
 	sub    string
+	// brought are files that an init container brings; nil for a copy.
+	brought *copies
 	// refused says why there is none.
 	refused string
 }
@@ -80,10 +71,14 @@ func (u *unit) content(m mount) {
 	if !m.ReadOnly {
 		u.note("volumes", m.Target, "%s is a copy that cannot be written to", m.Target)
 	}
-	u.mountContent("volumes", m.Target, files, nil)
+	u.mountContent("volumes", m.Target, m.Target, files, nil)
 }
 
-func (u *unit) mountContent(field, target string, files *content, mode *int32) {
+func (u *unit) mountContent(field, hint, target string, files *content, mode *int32) {
+	if files.brought != nil {
+		u.mountBrought(field, hint, target, files.brought)
+		return
+	}
 	name, source := files.volume(mode)
 	// A subPath shows the files as they are, without the links that the kubelet keeps beside them.
 	u.attach(field, name, source, corev1.VolumeMount{MountPath: target, SubPath: files.sub, ReadOnly: true})
@@ -96,30 +91,8 @@ func (c *converter) copyOf(rel string) *content {
 	}
 	out := &content{}
 	c.contents[rel] = out
-	root, err := os.OpenRoot(c.dir)
-	if err != nil {
-		out.refused = rel + " cannot be read"
-		return out
-	}
-	defer root.Close() //nolint:errcheck // it was only read
-	st, err := root.Stat(rel)
-	if err != nil {
-		out.refused = rel + " cannot be read"
-		return out
-	}
 	b := builder{c: c, name: objectName("files-", rel)}
-	if st.IsDir() {
-		out.sub = strings.TrimSuffix(filesDir, "/")
-		err = b.addDir(root, rel, out.sub)
-	} else {
-		out.sub = path.Base(rel)
-		err = b.addFile(root, rel, out.sub, st)
-	}
-	if err != nil {
-		out.refused = err.Error()
-		return out
-	}
-	out.objects, out.items = b.done()
+	b.fill(out, c.copiesOf(rel, rel, ""))
 	return out
 }
 
@@ -129,8 +102,50 @@ type builder struct {
 	name    string
 	objects []*corev1.ConfigMap
 	items   [][]corev1.KeyToPath
-	// size is that of all, room what the last one still takes, in bytes.
-	size, room int64
+	// room is what the last one still takes, in bytes, keys how many files.
+	room, keys int
+}
+
+// fill copies files, unless they are brought out of the source artifact.
+func (b *builder) fill(out *content, from *copies) {
+	out.sub = from.sub
+	switch {
+	case from.refused != "":
+		out.refused = from.refused
+	case !from.isCopied:
+		out.brought = from
+	default:
+		if err := b.copy(from); err != nil {
+			out.refused = err.Error()
+			return
+		}
+		out.objects, out.items = b.done()
+	}
+}
+
+// copy reads the files. Those whose content is not here are asked for, all of them at once.
+func (b *builder) copy(from *copies) error {
+	root, err := os.OpenRoot(b.c.dir)
+	if err != nil {
+		return fmt.Errorf("%s cannot be read", from.path)
+	}
+	defer root.Close() //nolint:errcheck // it was only read
+	for _, f := range from.files {
+		if b.c.absences.lack(filepath.Join(b.c.dir, filepath.FromSlash(f.path))) {
+			continue
+		}
+		data, err := root.ReadFile(filepath.FromSlash(f.path))
+		if err != nil {
+			return fmt.Errorf("%s cannot be read", f.path)
+		}
+		if data = b.c.renamedFile(f.path, data); len(data) > maxContent {
+			return fmt.Errorf("with the names of services rewritten, %s is larger than %d KiB: build it into an image", f.path, maxContent>>10)
+		}
+		if err := b.add(data, f.to, f.mode); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // done is what was filled; there is one object even without a file.
@@ -148,61 +163,18 @@ func (b *builder) next() {
 		name = cut(name, fmt.Sprintf("part-%d", n+1))
 	}
 	b.objects = append(b.objects, &corev1.ConfigMap{TypeMeta: typeMeta("v1", "ConfigMap"), ObjectMeta: b.c.meta(name, "")})
-	b.items, b.room = append(b.items, nil), maxContent
-}
-
-func (b *builder) addDir(root *os.Root, dir, under string) error {
-	return fs.WalkDir(root.FS(), dir, func(p string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return fmt.Errorf("%s cannot be read", p)
-		}
-		if d.IsDir() {
-			// A checkout of Conductor has none, and so a copy elsewhere has none.
-			if d.Name() == ".git" {
-				return fs.SkipDir
-			}
-			return nil
-		}
-		st, err := root.Stat(filepath.FromSlash(p))
-		if err != nil {
-			return fmt.Errorf("%s is a symbolic link that leads out of the repository or nowhere", p)
-		}
-		if st.IsDir() {
-			return fmt.Errorf("%s is a symbolic link to a directory, which cannot be copied", p)
-		}
-		return b.addFile(root, p, path.Join(under, strings.TrimPrefix(p, dir)), st)
-	})
-}
-
-// addFile copies a file to a path in the volume.
-func (b *builder) addFile(root *os.Root, p, to string, st fs.FileInfo) error {
-	if !st.Mode().IsRegular() {
-		return fmt.Errorf("%s is neither a file nor a directory", p)
-	}
-	if st.Size() > maxContent {
-		return fmt.Errorf("%s is larger than %d KiB: build it into an image", p, maxContent>>10)
-	}
-	if b.size += st.Size(); b.size > maxMount {
-		return fmt.Errorf("the files are larger than %d MiB together: build them into an image", maxMount>>20)
-	}
-	data, err := root.ReadFile(filepath.FromSlash(p))
-	if err != nil {
-		return fmt.Errorf("%s cannot be read", p)
-	}
-	mode := int32(0o644)
-	if st.Mode()&0o111 != 0 {
-		mode = 0o755
-	}
-	b.add(b.c.renamedFile(p, data), to, mode)
-	return nil
+	b.items, b.room, b.keys = append(b.items, nil), maxContent, maxEntries
 }
 
 // add puts data under a key made from its path.
-func (b *builder) add(data []byte, to string, mode int32) {
-	if len(b.objects) == 0 || b.room < int64(len(data)) {
+func (b *builder) add(data []byte, to string, mode int32) error {
+	if b.c.filled += len(data) + entryCost; b.c.filled > maxCopied {
+		return fmt.Errorf("with it the ConfigMaps of the stack hold more than %d MiB: build the larger files into an image", maxCopied>>20)
+	}
+	if len(b.objects) == 0 || b.room < len(data) || b.keys == 0 {
 		b.next()
 	}
-	b.room -= int64(len(data))
+	b.room, b.keys = b.room-len(data), b.keys-1
 	last := len(b.objects) - 1
 	object, key := b.objects[last], keyOf(strings.TrimPrefix(to, filesDir))
 	if utf8.Valid(data) {
@@ -217,6 +189,7 @@ func (b *builder) add(data []byte, to string, mode int32) {
 		object.BinaryData[key] = data
 	}
 	b.items[last] = append(b.items[last], corev1.KeyToPath{Key: key, Path: to, Mode: &mode})
+	return nil
 }
 
 // keyOf is the path itself where a ConfigMap can have it as a key, else its last part with a hash of the whole.
@@ -252,7 +225,7 @@ func (u *unit) file(field string, ref types.FileReferenceConfig, def types.FileO
 			mode = new(int32(*ref.Mode) & 0o777)
 		}
 		u.sayExposed(field, ref.Source, files, def)
-		u.mountContent(field, target, files, mode)
+		u.mountContent(field, ref.Source, target, files, mode)
 	}
 }
 
@@ -283,11 +256,12 @@ func (c *converter) definition(field, name string, def types.FileObjectConfig) *
 		return out
 	}
 	b := builder{c: c, name: objectName(strings.TrimSuffix(field, "s")+"-", name)}
-	if err := c.define(&b, field, def, out.sub); err != nil {
+	switch err := c.define(&b, field, name, def, out); {
+	case err != nil:
 		out.refused = err.Error()
-		return out
+	case out.refused == "" && out.brought == nil && out.objects == nil:
+		out.objects, out.items = b.done()
 	}
-	out.objects, out.items = b.done()
 	return out
 }
 
@@ -305,7 +279,7 @@ func (c *converter) secretOf(field, name string, def types.FileObjectConfig) (st
 }
 
 // define copies what the file says of a config or secret that is no declared secret.
-func (c *converter) define(b *builder, field string, def types.FileObjectConfig, to string) error {
+func (c *converter) define(b *builder, field, name string, def types.FileObjectConfig, out *content) error {
 	declare := ""
 	if c.o.SecretSetting != "" {
 		declare = ": declare one (" + c.o.SecretSetting + ")"
@@ -315,13 +289,13 @@ func (c *converter) define(b *builder, field string, def types.FileObjectConfig,
 	case bool(def.External):
 		return fmt.Errorf("%s is external, and no secret of that name is declared%s", def.Name, declare)
 	case def.File != "":
-		err := c.readInto(b, def.File, to)
-		if err != nil && field == "secrets" {
-			return fmt.Errorf("%w, and no secret of this name is declared%s", err, declare)
+		b.fill(out, c.copiesOf(field+":"+name, c.relOf(def.File), out.sub))
+		if out.refused != "" && field == "secrets" {
+			out.refused += ", and no secret of this name is declared" + declare
 		}
-		return err
+		return nil
 	case def.Environment == "":
-		b.add([]byte(def.Content), to, 0o444)
+		return b.add([]byte(def.Content), out.sub, 0o444)
 	case hasSecret(c.pieces(value)):
 		return fmt.Errorf("%s is a secret or made of one: mount the secret itself", def.Environment)
 	case !set && field == "secrets":
@@ -329,31 +303,6 @@ func (c *converter) define(b *builder, field string, def types.FileObjectConfig,
 	case !set:
 		return fmt.Errorf("%s is not among the variables for interpolation", def.Environment)
 	default:
-		b.add([]byte(value), to, 0o444)
+		return b.add([]byte(value), out.sub, 0o444)
 	}
-	return nil
-}
-
-// readInto adds the file at an absolute path, which must lie in the repository.
-func (c *converter) readInto(b *builder, file, to string) error {
-	if err := insideOf(c.dir, file); err != nil {
-		return fmt.Errorf("the file %w", err)
-	}
-	rel, err := filepath.Rel(c.dir, file)
-	if err != nil {
-		return errOutside
-	}
-	root, err := os.OpenRoot(c.dir)
-	if err != nil {
-		return fmt.Errorf("%s cannot be read", rel)
-	}
-	defer root.Close() //nolint:errcheck // it was only read
-	st, err := root.Stat(rel)
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s is not in the repository", filepath.ToSlash(rel))
-	}
-	if err != nil {
-		return fmt.Errorf("%s cannot be read", filepath.ToSlash(rel))
-	}
-	return b.addFile(root, filepath.ToSlash(rel), to, st)
 }

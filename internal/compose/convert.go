@@ -17,12 +17,19 @@ import (
 type converter struct {
 	*Project
 	o        Options
-	findings []Finding
+	findings findings
 	// names are the DNS names of services, oneShot those that others wait for the end of.
 	names   map[string]string
 	oneShot map[string]bool
 	// aliases maps every further name to the services that have it.
 	aliases map[string][]string
+	// namesOf are the further names of each service, sorted, and taken the services by their DNS names.
+	namesOf map[string][]string
+	taken   map[string]string
+	// reserved are the names of the Services of published ports.
+	reserved map[string]bool
+	// hosts of addresses are mapped to the first service that uses them; see referrers.
+	users   map[string]string
 	renames renames
 	// services are the active ones with the volumes that they take from others.
 	services map[string]types.ServiceConfig
@@ -32,20 +39,41 @@ type converter struct {
 	// apart is set when the file keeps services apart by networks.
 	apart bool
 	// networkSets are the different sets of networks that pods are on.
-	networkSets [][]string
+	networkSets []map[string]bool
 	policies    []client.Object
 	claims      map[string]*corev1.PersistentVolumeClaim
 	// claimUsers counts the pods that mount a claim.
 	claimUsers map[string]int
 	contents   map[string]*content
+	// copies are the files that mounts, configs and secrets bring, by what the contents are called.
+	copies map[string]*copies
+	walked int
+	// filled is what ConfigMaps hold, and dockerfiles the Dockerfiles that were read, in bytes.
+	filled, dockerfiles int
+	// brought is how much pods are given out of the source artifact, in bytes.
+	brought  int64
+	absences absences
+	// What was found once: sources of mounts, paths that Dockerfiles copy, who lends volumes, whose pods start after another.
+	binds      map[string]bind
+	copied     map[string][]string
+	holds      map[string]bool
+	empty      map[string]bool
+	donors     map[string]bool
+	dependants map[string][]string
+	after      map[string]map[string]bool
 	totals     totals
 	// used are the allowances that something asks for and has.
 	used map[Allowance]bool
 }
 
-// Convert turns a loaded project into Kubernetes objects. Its error is an *Errors that holds all findings.
+// Convert turns a loaded project into Kubernetes objects. Its error is an *Errors that holds all findings, or an *AbsentError when it needs
+// files of LoadOptions.Absent.
 func Convert(p *Project, o Options) (*Stack, error) {
-	stack := newConverter(p, o).convert()
+	c := newConverter(p, o)
+	stack := c.convert()
+	if err := c.absences.err(); err != nil {
+		return nil, err
+	}
 	if err := errorOf(stack.Findings); err != nil {
 		return nil, err
 	}
@@ -53,12 +81,19 @@ func Convert(p *Project, o Options) (*Stack, error) {
 }
 
 func newConverter(p *Project, o Options) *converter {
-	return &converter{
-		Project: p, o: o, findings: slices.Clone(p.findings), names: map[string]string{}, oneShot: map[string]bool{}, aliases: map[string][]string{},
+	c := &converter{
+		Project: p, o: o, names: map[string]string{}, oneShot: map[string]bool{}, aliases: map[string][]string{},
+		namesOf: map[string][]string{}, taken: map[string]string{}, reserved: map[string]bool{}, absences: absences{dir: p.dir, files: p.absent},
+		copies: map[string]*copies{}, binds: map[string]bind{}, copied: map[string][]string{}, holds: map[string]bool{}, empty: map[string]bool{}, after: map[string]map[string]bool{},
 		claims: map[string]*corev1.PersistentVolumeClaim{}, claimUsers: map[string]int{}, contents: map[string]*content{},
 		services: map[string]types.ServiceConfig{}, hosts: map[string]string{}, guests: map[string][]string{},
 		used: map[Allowance]bool{},
 	}
+	for _, f := range p.findings.list {
+		c.add(f)
+	}
+	maps.Copy(c.findings.more, p.findings.more)
+	return c
 }
 
 // convert makes what can be made, also when something is refused.
@@ -66,6 +101,10 @@ func (c *converter) convert() *Stack {
 	c.checkTop()
 	c.survey()
 	stack := &Stack{}
+	if !c.hasRoom() {
+		stack.Findings = c.findings.all()
+		return stack
+	}
 	for _, name := range c.order() {
 		stack.Services = append(stack.Services, c.service(c.services[name]))
 	}
@@ -80,31 +119,42 @@ func (c *converter) convert() *Stack {
 	stack.Shared = append(stack.Shared, c.policies...)
 	stack.Shared = append(stack.Shared, c.aliasServices()...)
 	c.checkTotals()
-	if c.o.Strict {
-		c.forbidDrops()
-	}
-	stack.Findings, stack.Allowed, stack.renames = tidy(c.findings), slices.Sorted(maps.Keys(c.used)), c.renames
+	c.checkObjects(stack)
+	stack.Findings, stack.Allowed, stack.renames = c.findings.all(), slices.Sorted(maps.Keys(c.used)), c.renames
 	return stack
 }
 
-// forbidDrops turns what was dropped with a note into a refusal.
-func (c *converter) forbidDrops() {
-	for i, f := range c.findings {
-		if f.Outcome == Dropped && f.Level == LevelNote {
-			c.findings[i].Level, c.findings[i].Outcome = LevelRefused, Refused
-			c.findings[i].Reason += " (stack.strict is set)"
-		}
+// add adds a finding. Options.Strict refuses what would be dropped with a note.
+func (c *converter) add(f Finding) {
+	if c.isForbidden(f.Level, f.Outcome) {
+		f.Level, f.Outcome, f.Reason = LevelRefused, Refused, f.Reason+" (stack.strict is set)"
 	}
+	c.findings.add(f)
+}
+
+func (c *converter) isForbidden(l Level, o Outcome) bool {
+	return c.o.Strict && o == Dropped && l == LevelNote
+}
+
+// isFull says whether a finding would be counted only, and counts it then: it needs no place.
+func (c *converter) isFull(l Level, o Outcome) bool {
+	if c.isForbidden(l, o) {
+		l = LevelRefused
+	}
+	return c.findings.isFull(l)
 }
 
 // say makes a finding about a service's field. With a hint it points at the list item that has it.
 func (c *converter) say(level Level, outcome Outcome, service, field, hint, format string, args ...any) {
+	if c.isFull(level, outcome) {
+		return
+	}
 	path := append([]string{"services", service}, strings.Split(field, ".")...)
 	c.sayAt(c.sources.find(hint, path...), level, outcome, service, field, format, args...)
 }
 
 func (c *converter) sayAt(at place, level Level, outcome Outcome, service, field, format string, args ...any) {
-	c.findings = append(c.findings, Finding{
+	c.add(Finding{
 		File: at.file, Line: at.line, Level: level, Service: service, Field: field, Outcome: outcome, Reason: fmt.Sprintf(format, args...),
 	})
 }
@@ -130,7 +180,7 @@ func (c *converter) checkService(s types.ServiceConfig) {
 		if !ok {
 			r = unknown
 		}
-		if r.level != "" && (r.path == table || r.path == "") {
+		if r.level != "" && (r.path == table || r.path == "") && (table == "depends_on.restart" || !c.isFull(r.level, r.outcome)) {
 			at := c.sources.find("", append([]string{"services", s.Name}, file...)...)
 			// compose-go fills this one in for links and shared namespaces.
 			if at.whole || table != "depends_on.restart" {
@@ -237,14 +287,13 @@ func (c *converter) checkTopField(table string, file []string) {
 
 // survey finds names, one-shot services and aliases before any service is converted.
 func (c *converter) survey() {
-	taken := map[string]string{}
 	for _, name := range c.compose.ServiceNames() {
 		s := c.compose.Services[name]
 		dns := dnsName(name)
-		if other, ok := taken[dns]; ok {
+		if other, ok := c.taken[dns]; ok {
 			c.refuse(name, "", "", "the service %s has the same DNS name, %s: rename one of them", other, dns)
 		}
-		taken[dns], c.names[name] = name, dns
+		c.taken[dns], c.names[name] = name, dns
 		for dep, d := range s.DependsOn {
 			if d.Condition == ConditionCompleted {
 				c.oneShot[dep] = true
@@ -252,6 +301,7 @@ func (c *converter) survey() {
 		}
 	}
 	c.surveyShared()
+	c.surveyReserved()
 	for _, name := range c.compose.ServiceNames() {
 		s := c.withVolumes(name)
 		for _, claim := range c.claimsOf(s) {
@@ -261,7 +311,13 @@ func (c *converter) survey() {
 			c.surveyNames(s)
 		}
 	}
+	for _, alias := range slices.Sorted(maps.Keys(c.aliases)) {
+		for _, service := range c.aliases[alias] {
+			c.namesOf[service] = append(c.namesOf[service], alias)
+		}
+	}
 	c.surveyNetworks()
+	c.surveyFiles()
 }
 
 // order lists the services so that each comes after what it depends on, by name where there is a choice.

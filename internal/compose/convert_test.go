@@ -87,7 +87,7 @@ func checkPod(t *testing.T, where string, pod corev1.PodSpec) {
 	}
 	volumes := map[string]bool{}
 	for _, v := range pod.Volumes {
-		known := v.ConfigMap != nil || v.EmptyDir != nil || v.PersistentVolumeClaim != nil || v.Projected != nil || v.Secret != nil && v.Secret.SecretName == DefaultSecretName
+		known := v.ConfigMap != nil || v.EmptyDir != nil || v.PersistentVolumeClaim != nil || v.Projected != nil || v.Secret != nil && (v.Secret.SecretName == DefaultSecretName || v.Name == sourceVolume)
 		if !known || volumes[v.Name] || len(validation.IsDNS1123Label(v.Name)) > 0 {
 			t.Errorf("%s: volume %+v", where, v)
 		}
@@ -311,7 +311,7 @@ func TestContentIsBounded(t *testing.T) {
 	for i := range 9 {
 		files[fmt.Sprintf("in/more%d", i)] = half
 	}
-	if got := refusals(t, write(t, files), LoadOptions{}); !strings.HasPrefix(got, DefaultFile+":5: refused: web.volumes: the files are larger than 4 MiB") {
+	if got := refusals(t, write(t, files), LoadOptions{}); !strings.HasPrefix(got, DefaultFile+":5: refused: web.volumes: in has more than 2 MiB: what a stack mounts is copied into ConfigMaps") {
 		t.Errorf("got %q", got)
 	}
 }

@@ -15,8 +15,13 @@ const (
 	mostMemory = 1 << 30
 )
 
-// bounded fails when something takes too long or allocates too much.
-func bounded(t *testing.T, do func()) {
+// cost is what something took of the processor and of memory, in bytes: all that was allocated, and how much the heap grew.
+type cost struct {
+	time            time.Duration
+	allocated, heap uint64
+}
+
+func measured(t testing.TB, do func()) cost {
 	t.Helper()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -24,13 +29,19 @@ func bounded(t *testing.T, do func()) {
 	do()
 	took := processor(t) - start
 	runtime.ReadMemStats(&after)
-	if allocated := after.TotalAlloc - before.TotalAlloc; took > mostTime || allocated > mostMemory {
-		t.Errorf("it took %s and %d MiB; at most %s and %d MiB are in order", took, allocated>>20, mostTime, mostMemory>>20)
+	return cost{took, after.TotalAlloc - before.TotalAlloc, after.HeapSys - min(before.HeapSys, after.HeapSys)}
+}
+
+// bounded fails when something takes too long or allocates too much.
+func bounded(t *testing.T, do func()) {
+	t.Helper()
+	if c := measured(t, do); c.time > mostTime || c.allocated > mostMemory {
+		t.Errorf("it took %s and %d MiB; at most %s and %d MiB are in order", c.time, c.allocated>>20, mostTime, mostMemory>>20)
 	}
 }
 
 // processor is the time that this process has had: what else the machine does has no part in it.
-func processor(t *testing.T) time.Duration {
+func processor(t testing.TB) time.Duration {
 	t.Helper()
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {

@@ -63,6 +63,8 @@ type Options struct {
 	// OwnRegistry is a host or host/path below which images belong to repositories; of these a stack may run only those below
 	// OwnProject. Empty for no such registry.
 	OwnRegistry, OwnProject string
+	// Source is how pods get files that ConfigMaps have no room for: nil refuses them.
+	Source *SourceMounts
 	// InlineDockerfiles says that the caller builds from Build.Inline; without it dockerfile_inline is refused.
 	InlineDockerfiles bool
 }

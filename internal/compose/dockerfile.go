@@ -1,7 +1,6 @@
 package compose
 
 import (
-	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
@@ -11,22 +10,10 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 )
 
-// holdsNothing says whether a directory has no files but those that keep it in git.
-func (c *converter) holdsNothing(rel string) bool {
-	found := false
-	_ = filepath.WalkDir(filepath.Join(c.dir, filepath.FromSlash(rel)), func(_ string, d fs.DirEntry, err error) error {
-		if err == nil && !d.IsDir() && !slices.Contains([]string{".gitkeep", ".keep", ".gitignore"}, d.Name()) {
-			found = true
-			return fs.SkipAll
-		}
-		return nil
-	})
-	return !found
-}
-
 // imageHolds says whether a mounted directory is what the service's image is built from: the way to work on sources
 // without building. It is when it holds the build context, or when the Dockerfile copies it.
-func (c *converter) imageHolds(b *types.BuildConfig, m mount) bool {
+func (c *converter) imageHolds(s types.ServiceConfig, m mount) bool {
+	b := s.Build
 	if b == nil {
 		return false
 	}
@@ -37,21 +24,40 @@ func (c *converter) imageHolds(b *types.BuildConfig, m mount) bool {
 		return false
 	}
 	file := join(b.Context, b.Dockerfile)
+	key := strings.Join([]string{file, b.Context, m.Source}, "\x00")
+	if known, ok := c.holds[key]; ok {
+		return known
+	}
+	rel, err := filepath.Rel(b.Context, m.Source)
+	c.holds[key] = err == nil && slices.ContainsFunc(c.copiedBy(s.Name, file), func(p string) bool {
+		return p == "." || p == filepath.ToSlash(rel) || strings.HasPrefix(filepath.ToSlash(rel), p+"/")
+	})
+	return c.holds[key]
+}
+
+// copiedBy are the paths that a Dockerfile of the repository copies; it is read once.
+func (c *converter) copiedBy(service, file string) []string {
+	if found, ok := c.copied[file]; ok {
+		return found
+	}
+	c.copied[file] = nil
 	if insideOf(c.dir, file) != nil {
-		return false
+		return nil
 	}
 	st, err := os.Stat(file)
-	if err != nil || !st.Mode().IsRegular() || st.Size() > maxFile {
-		return false
+	if err != nil || !st.Mode().IsRegular() || st.Size() > maxFile || c.absences.lack(file) {
+		return nil
+	}
+	if c.dockerfiles += int(st.Size()); c.dockerfiles > maxRead {
+		c.refuse(service, "build.dockerfile", "", "the Dockerfiles of services that mount files have more than %d MiB together", maxRead>>20)
+		return nil
 	}
 	data, err := os.ReadFile(file)
 	if err != nil {
-		return false
+		return nil
 	}
-	rel, err := filepath.Rel(b.Context, m.Source)
-	return err == nil && slices.ContainsFunc(copied(string(data)), func(p string) bool {
-		return p == "." || p == filepath.ToSlash(rel) || strings.HasPrefix(filepath.ToSlash(rel), p+"/")
-	})
+	c.copied[file] = copied(string(data))
+	return c.copied[file]
 }
 
 // copied are the paths that a Dockerfile's COPY and ADD take from the build context.

@@ -53,7 +53,7 @@ func FilesOf(dir string, o LoadOptions) []string {
 	if err != nil {
 		return nil
 	}
-	r := &reader{dir: abs, sources: sources{dir: abs}, seen: map[string]bool{}}
+	r := newReader(abs, o.Absent)
 	env := r.environment(abs, o)
 	if env["COMPOSE_FILE"] == "" {
 		return nil
@@ -68,10 +68,14 @@ func (r *reader) variables(file, service, field, format string, data []byte, var
 		_, other := lookup(name)
 		return own || other
 	})
-	if err := dotenv.ParseWithFormat(bytes.NewReader(data), file, vars, lookup, format); err != nil {
+	if !r.mayExpand(file, service, field, data) {
+		return
+	}
+	if err := dotenv.ParseWithFormat(bytes.NewReader(data), file, vars, r.metered(vars, lookup), format); err != nil {
 		text := strings.TrimPrefix(err.Error(), "failed to read "+file+": ")
 		r.refuse(place{file: file, line: lineOf(text)}, service, field, "%s", yamlLine.ReplaceAllString(text, ""))
 	}
+	r.checkBill(place{file: file}, service, field)
 }
 
 // gapsIn notes what nothing sets in a file of variables: names that stand alone, and, where values are interpolated, variables in them. What
@@ -81,11 +85,11 @@ func (r *reader) gapsIn(file, service, field string, data []byte, raw bool, know
 	n, quote := 0, byte(0) // The quote of a value with several lines.
 	note := func(name, what string) {
 		at := fmt.Sprintf("%s:%d:%s", file, n, name)
-		if name == "" || own[name] || known(name) || r.seen[at] {
+		if name == "" || own[name] || known(name) || r.seen[at] || r.findings.isFull(LevelNote) {
 			return
 		}
 		r.seen[at] = true
-		r.findings = append(r.findings, Finding{
+		r.findings.add(Finding{
 			File: file, Line: n, Level: LevelNote, Service: service, Field: field, Outcome: Approximated,
 			Reason: name + " is not among the variables for interpolation: it is " + what,
 		})

@@ -80,7 +80,7 @@ func (r *reader) noteIgnored(p *types.Project, names []string) {
 				continue
 			}
 			at := r.sources.find(dep, "services", service, "depends_on")
-			r.findings = append(r.findings, Finding{
+			r.findings.add(Finding{
 				File: at.file, Line: at.line, Level: LevelNote, Service: service, Field: "depends_on", Outcome: Dropped,
 				Reason: dep + " is left out of the stack by its x-conductor: nothing waits for it",
 			})

@@ -155,7 +155,7 @@ var serviceRows = []row{
 	// Files
 	{"volumes", Converted, "", "By type: volume, bind, tmpfs; see the fields below."},
 	{"volumes.type", Converted, "", "volume, bind and tmpfs; others are refused."},
-	{"volumes.source", Converted, "", "A named volume is one claim, however many services use it. A file or directory of the repository is copied into ConfigMaps: a file of at most 900 KiB, a mount of at most 4 MiB, read-only. What is larger belongs into an image: every ConfigMap is kept in the API server's memory. A directory that is not there starts empty, as with Docker. Paths of the node are refused unless the operator allows hostPaths, and containerEngine for its socket."},
+	{"volumes.source", Converted, "", "A named volume is one claim, however many services use it. A file or directory of the repository is a copy, read-only: in ConfigMaps as far as they have room (see Bounds), else out of the run's source artifact. A directory that is not there starts empty, as with Docker. Paths of the node are refused unless the operator allows hostPaths, and containerEngine for its socket."},
 	{"volumes.target", Converted, "", "The mount's path."},
 	{"volumes.read_only", Converted, "", "A read-only mount."},
 	{"volumes.consistency", Dropped, LevelInfo, "this is a setting for Docker Desktop"},

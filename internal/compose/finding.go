@@ -76,6 +76,85 @@ func (e *Errors) Error() string {
 	return strings.Join(lines, "\n")
 }
 
+// Bounds of what is reported. What a reader needs is in the first of them.
+const (
+	// maxFindings is how many findings of each level are kept.
+	maxFindings = 1000
+	// maxReason is how long a finding's sentence may be, in bytes; texts of the file are part of some.
+	maxReason = 2000
+)
+
+// findings are those of a load or a conversion, each once. The first maxFindings of each level are kept and the others counted.
+type findings struct {
+	list       []Finding
+	seen       map[Finding]bool
+	kept, more map[Level]int
+}
+
+// isFull says whether no finding of a level is kept any more, and then counts one. Who is about to search the place of a finding asks
+// before.
+func (f *findings) isFull(l Level) bool {
+	if f.kept[l] < maxFindings {
+		return false
+	}
+	f.more[l]++
+	return true
+}
+
+func (f *findings) add(x Finding) {
+	if len(x.Reason) > maxReason {
+		x.Reason = strings.ToValidUTF8(x.Reason[:maxReason], "") + "..."
+	}
+	if f.seen == nil {
+		f.seen, f.kept, f.more = map[Finding]bool{}, map[Level]int{}, map[Level]int{}
+	}
+	if f.seen[x] || f.isFull(x.Level) {
+		return
+	}
+	f.list, f.seen[x] = append(f.list, x), true
+	f.kept[x.Level]++
+}
+
+// since takes back the findings from a point on.
+func (f *findings) since(n int) []Finding {
+	taken := slices.Clone(f.list[n:])
+	for _, x := range taken {
+		delete(f.seen, x)
+		f.kept[x.Level]--
+	}
+	f.list = f.list[:n]
+	return taken
+}
+
+// refused is how many refusals there were.
+func (f *findings) refused() int { return f.kept[LevelRefused] + f.more[LevelRefused] }
+
+// all are the findings, sorted, and how many there are besides.
+func (f *findings) all() []Finding {
+	out := slices.Clone(f.list)
+	for _, l := range []Level{LevelInfo, LevelNote, LevelRefused} {
+		if f.more[l] == 0 {
+			continue
+		}
+		x := Finding{Level: l, Outcome: Approximated, Reason: fmt.Sprintf("%d more findings of this level are not listed", f.more[l])}
+		for _, o := range f.list {
+			if o.Level == l {
+				x.File, x.Outcome = o.File, o.Outcome
+			}
+		}
+		out = append(out, x)
+	}
+	return tidy(out)
+}
+
+// err is nil unless something was refused.
+func (f *findings) err() error {
+	if f.refused() == 0 {
+		return nil
+	}
+	return &Errors{Findings: f.all()}
+}
+
 // errorOf is nil unless a finding is a refusal.
 func errorOf(findings []Finding) error {
 	if slices.ContainsFunc(findings, func(f Finding) bool { return f.Level == LevelRefused }) {

@@ -6,6 +6,9 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
 )
 
 func seeds(f *testing.F) {
@@ -25,8 +28,24 @@ func seeds(f *testing.F) {
 	f.Add([]byte("? [a]\n: b\n<<: *x"))
 }
 
-// writeBeside writes a compose file of any bytes and others.
+// attacks are seeds of what costs more than it seems to.
+func attacks(f *testing.F) {
+	f.Add([]byte(exposing(3, 65)))
+	f.Add([]byte(service + "    volumes: [./src:/s, ./big:/b, ./src:/c]\n    pre_start: [{command: x}, {command: y, tmpfs: /x}]\n    configs: [c]\nconfigs: {c: {file: big/f}}\n"))
+	f.Add([]byte(service + "    command: $A3\n\x00A0=xx\nA1=$A0${A0}\nA2=$A1$A1\nA3=$A2$A2\n"))
+	for _, tt := range beyond {
+		if data := tt.files[DefaultFile] + "\x00" + tt.files[".env"]; len(data) < 16<<10 {
+			f.Add([]byte(data))
+		}
+	}
+}
+
+// writeBeside writes a compose file of any bytes and others. What comes after a zero byte is the .env file.
 func writeBeside(t *testing.T, data []byte, files map[string]string) string {
+	data, env, has := bytes.Cut(data, []byte{0})
+	if has {
+		files[".env"] = string(env)
+	}
 	dir := write(t, files)
 	if err := os.WriteFile(filepath.Join(dir, DefaultFile), data, 0o600); err != nil {
 		t.Fatal(err)
@@ -34,12 +53,13 @@ func writeBeside(t *testing.T, data []byte, files map[string]string) string {
 	return dir
 }
 
-// loadBytes loads a compose file that stands beside a few others.
+// loadBytes loads a compose file that stands beside a few others, one of them larger than any ConfigMap.
 func loadBytes(t *testing.T, data []byte) (*Project, error) {
 	dir := writeBeside(t, data, map[string]string{
 		".env": "A=1\n", "app.env": "B=2\n", "default.conf": "x", "src/a": "a", "Dockerfile": "FROM scratch\nCOPY . .\n",
 		"base.yaml": "services:\n  base:\n    image: x\n",
 	})
+	sparse(t, dir, "big/f", 3<<20)
 	p, err := Load(dir, LoadOptions{Secrets: []string{"A", "DB_PASSWORD"}})
 	if e := (*Errors)(nil); err != nil && !errors.As(err, &e) {
 		t.Fatalf("%T: %v", err, err)
@@ -49,40 +69,102 @@ func loadBytes(t *testing.T, data []byte) (*Project, error) {
 	return p, err
 }
 
+// Bounds of what any input may cost: those of the child process that plans. Allocated is all that was, and not what was in use at once.
+const (
+	mostFuzzTime      = 10 * time.Second
+	mostFuzzHeap      = 256 << 20
+	mostFuzzAllocated = 2 << 30
+)
+
+// within fails when something takes more than any input may.
+func within(t *testing.T, do func()) {
+	t.Helper()
+	if c := measured(t, do); c.time > mostFuzzTime || c.heap > mostFuzzHeap || c.allocated > mostFuzzAllocated {
+		t.Fatalf("it took %s, the heap grew by %d MiB, and %d MiB were allocated; at most %s, %d and %d are in order",
+			c.time, c.heap>>20, c.allocated>>20, mostFuzzTime, mostFuzzHeap>>20, mostFuzzAllocated>>20)
+	}
+}
+
+// checkBounds fails when a stack that is not refused is larger than stacks are.
+func checkBounds(t *testing.T, stack *Stack) {
+	t.Helper()
+	if n := len(stack.Findings); n > 3*(maxFindings+1) {
+		t.Fatalf("%d findings", n)
+	}
+	if errorOf(stack.Findings) != nil {
+		return
+	}
+	copied := 0
+	for _, o := range stack.Objects() {
+		switch o := o.(type) {
+		case *corev1.ConfigMap:
+			for _, v := range o.Data {
+				copied += len(v)
+			}
+			for _, v := range o.BinaryData {
+				copied += len(v)
+			}
+		case *corev1.Service:
+			if n := len(o.Spec.Ports); n > maxPorts {
+				t.Fatalf("the Service %s has %d ports", o.Name, n)
+			}
+		}
+		if n := sizeOf(o); n > maxObject {
+			t.Fatalf("%s has %d bytes", o.GetName(), n)
+		}
+	}
+	if n := len(stack.Objects()); n > maxObjects || copied > maxCopied {
+		t.Fatalf("%d objects, %d bytes in ConfigMaps", n, copied)
+	}
+}
+
 func FuzzLoad(f *testing.F) {
 	seeds(f)
+	attacks(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		p, err := loadBytes(t, data)
-		if (p == nil) != (err != nil) {
-			t.Fatalf("project %v with error %v", p != nil, err)
-		}
-		if err == nil {
-			p.Builds()
-		}
+		within(t, func() {
+			p, err := loadBytes(t, data)
+			if (p == nil) != (err != nil) {
+				t.Fatalf("project %v with error %v", p != nil, err)
+			}
+			if err == nil {
+				p.Builds()
+			}
+		})
 	})
 }
 
 func FuzzConvert(f *testing.F) {
 	seeds(f)
+	attacks(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		p, err := loadBytes(t, data)
 		if err != nil {
 			return
 		}
-		stack := newConverter(p, Options{}).convert()
-		out, err := YAML(stack)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, mark := range []string{secretMark("A"), secretMark("DB_PASSWORD")} {
-			if bytes.Contains(out, []byte(mark)) && errorOf(stack.Findings) == nil && !bytes.Contains(data, []byte(secretBegin)) {
-				t.Fatalf("a secret's mark is left:\n%s", out)
-			}
-		}
-		for _, s := range stack.Services {
-			checkPod(t, s.Name, podOf(t, s).Spec)
+		for _, o := range []Options{{}, {Source: sourceMounts()}} {
+			within(t, func() { convertAny(t, p, o, data) })
 		}
 	})
+}
+
+// convertAny converts what was loaded from data.
+func convertAny(t *testing.T, p *Project, o Options, data []byte) {
+	t.Helper()
+	stack := newConverter(p, o).convert()
+	checkBounds(t, stack)
+	out, err := YAML(stack)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, mark := range []string{secretMark("A"), secretMark("DB_PASSWORD")} {
+		if bytes.Contains(out, []byte(mark)) && errorOf(stack.Findings) == nil && !bytes.Contains(data, []byte(secretBegin)) {
+			t.Fatalf("a secret's mark is left:\n%s", out)
+		}
+	}
+	for _, s := range stack.Services {
+		checkPod(t, s.Name, podOf(t, s).Spec)
+	}
 }
 
 // FuzzPlain compares what is read without compose-go's loader with what that makes of it.

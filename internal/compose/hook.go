@@ -14,12 +14,7 @@ import (
 // preStart makes init containers of pre_start. They see the volumes of the service.
 func (u *unit) preStart() {
 	for i, h := range u.s.PreStart {
-		s := types.ServiceConfig{Name: u.s.Name, ContainerSpec: h.ContainerSpec}
-		s.Volumes = over(u.s.Volumes, h.Volumes)
-		own := h.Image != "" && h.Image != u.s.Image
-		if !own {
-			s.Build, s.Image = u.s.Build, u.s.Image
-		}
+		s, own := hookOf(u.s, h)
 		g := u.c.unit(s, u.name)
 		g.hook, g.image = "pre_start", u.out.Image
 		if own {
@@ -35,11 +30,26 @@ func (u *unit) preStart() {
 	}
 }
 
+// hookOf is a pre_start hook as a service, and whether it has an image of its own.
+func hookOf(of types.ServiceConfig, h types.PreStartHook) (s types.ServiceConfig, own bool) {
+	s = types.ServiceConfig{Name: of.Name, ContainerSpec: h.ContainerSpec}
+	s.Volumes = over(of.Volumes, h.Volumes)
+	own = h.Image != "" && h.Image != of.Image
+	if !own {
+		s.Build, s.Image = of.Build, of.Image
+	}
+	return s, own
+}
+
 // over is the union of two lists of volumes; the second wins.
 func over(weak, strong []types.ServiceVolumeConfig) []types.ServiceVolumeConfig {
+	has := map[string]bool{}
+	for _, v := range strong {
+		has[v.Target] = true
+	}
 	out := slices.Clone(strong)
 	for _, v := range weak {
-		if !slices.ContainsFunc(strong, func(o types.ServiceVolumeConfig) bool { return o.Target == v.Target }) {
+		if !has[v.Target] {
 			out = append(out, v)
 		}
 	}
@@ -108,22 +118,19 @@ func (u *unit) keepNew(since int) {
 	if u.hook == "" {
 		return
 	}
-	all := u.c.findings
-	said := func(f Finding) bool {
-		return slices.ContainsFunc(all[:since], func(o Finding) bool {
-			return o.Service == f.Service && o.Reason == f.Reason && strings.TrimPrefix(o.Field, u.hook+".") == f.Field
-		})
+	type statement struct{ service, field, reason string }
+	known := map[statement]bool{}
+	for _, f := range u.c.findings.list[:since] {
+		known[statement{f.Service, strings.TrimPrefix(f.Field, u.hook+"."), f.Reason}] = true
 	}
 	at := u.c.sources.find("", "services", u.s.Name, u.hook)
-	var kept []Finding
-	for _, f := range all[since:] {
-		if said(f) {
+	for _, f := range u.c.findings.since(since) {
+		if known[statement{f.Service, f.Field, f.Reason}] {
 			continue
 		}
 		if f.Service == u.s.Name && !strings.HasPrefix(f.Field, u.hook) {
 			f.Field, f.File, f.Line = u.hook+"."+f.Field, at.file, at.line
 		}
-		kept = append(kept, f)
+		u.c.findings.add(f)
 	}
-	u.c.findings = append(all[:since:since], kept...)
 }

@@ -43,6 +43,9 @@ type LoadOptions struct {
 	// Secrets are the names of variables whose values nobody here knows. They win over Env and EnvFiles. Where such a
 	// variable is used, the converted stack refers to the Secret of Options.SecretName.
 	Secrets []string
+	// Absent are files whose content is not below the directory: what is there in their place has their size and mode alone. Paths
+	// are relative to the directory, with slashes. Load and Convert need the content of some; see AbsentError.
+	Absent map[string]bool
 }
 
 // Project is a loaded compose project.
@@ -50,14 +53,17 @@ type Project struct {
 	dir      string
 	compose  *types.Project
 	sources  sources
-	findings []Finding
+	findings findings
+	// absent are LoadOptions.Absent.
+	absent map[string]bool
 	// secrets are the names of LoadOptions.Secrets.
 	secrets []string
 	// builders maps the images that services build to the first that does.
 	builders map[string]string
 }
 
-// Load reads a project below dir. Its error is an *Errors when the files are at fault.
+// Load reads a project below dir. Its error is an *Errors when the files are at fault, and an *AbsentError when it needs files of
+// LoadOptions.Absent.
 func Load(dir string, o LoadOptions) (*Project, error) {
 	setUp()
 	abs, err := filepath.Abs(dir)
@@ -71,7 +77,7 @@ func Load(dir string, o LoadOptions) (*Project, error) {
 	if len(files) == 0 {
 		files = []string{DefaultFile}
 	}
-	r := &reader{dir: abs, sources: sources{dir: abs}, seen: map[string]bool{}}
+	r := newReader(abs, o.Absent)
 	base := filepath.Dir(join(abs, files[0]))
 	env := r.environment(base, o)
 	var paths []string
@@ -80,7 +86,8 @@ func Load(dir string, o LoadOptions) (*Project, error) {
 		paths = append(paths, p)
 		r.file(p, scope{base: base, env: env}, place{file: f, text: f}, "")
 	}
-	if err := errorOf(r.findings); err != nil {
+	r.settle()
+	if err := r.err(); err != nil {
 		return nil, err
 	}
 	profiles := o.Profiles
@@ -92,23 +99,23 @@ func Load(dir string, o LoadOptions) (*Project, error) {
 		var err error
 		if project, err = parse(paths, base, env, profiles); err != nil {
 			r.blame(err)
-			return nil, errorOf(r.findings)
+			return nil, r.err()
 		}
 	}
 	if names := ignored(project); len(names) > 0 {
 		r.noteIgnored(project, names)
 		project = project.WithServicesDisabled(names...)
 	}
-	p := &Project{dir: abs, compose: project, sources: r.sources, secrets: slices.Clone(o.Secrets)}
-	for _, f := range r.findings {
-		if _, ok := project.Services[f.Service]; ok || f.Service == "" {
-			p.findings = append(p.findings, f)
-		}
-	}
-	p.noteGaps(r.gaps)
+	p := &Project{dir: abs, compose: project, sources: r.sources, secrets: slices.Clone(o.Secrets), absent: o.Absent}
 	if err := p.resolve(r); err != nil {
 		return nil, err
 	}
+	for _, f := range r.findings.list {
+		if _, ok := project.Services[f.Service]; ok || f.Service == "" {
+			p.findings.add(f)
+		}
+	}
+	p.noteGaps(r.gaps)
 	p.builders = map[string]string{}
 	for _, name := range slices.Backward(p.compose.ServiceNames()) {
 		if p.compose.Services[name].Build != nil {
@@ -137,7 +144,7 @@ func (p *Project) noteGaps(gaps []gap) {
 				continue
 			}
 		}
-		p.findings = append(p.findings, g.Finding)
+		p.findings.add(g.Finding)
 	}
 }
 
@@ -231,7 +238,6 @@ func countWays(model map[string]any) int {
 
 // resolve reads env_file and label_file, after a look at where they lead, and checks where builds take their files from.
 func (p *Project) resolve(r *reader) error {
-	before := len(r.findings)
 	for _, name := range p.compose.ServiceNames() {
 		s := p.compose.Services[name]
 		vars := map[string]string{}
@@ -266,10 +272,9 @@ func (p *Project) resolve(r *reader) error {
 		}
 		p.checkBuild(r, name, s.Build)
 	}
-	if err := errorOf(r.findings); err != nil {
+	if err := r.err(); err != nil {
 		return err
 	}
-	p.findings = append(p.findings, r.findings[before:]...)
 	if !p.readsMore() {
 		return nil
 	}
@@ -279,7 +284,7 @@ func (p *Project) resolve(r *reader) error {
 	}
 	if err != nil {
 		r.blame(err)
-		return errorOf(r.findings)
+		return r.err()
 	}
 	p.compose = project
 	return nil
@@ -296,13 +301,7 @@ func (p *Project) readsMore() bool {
 }
 
 func (p *Project) mayRead(r *reader, service, field, path string) ([]byte, bool) {
-	r.count = 0
-	at := p.sources.find(filepath.Base(path), "services", service, field)
-	data, ok := r.read(path, at, field)
-	if !ok {
-		r.findings[len(r.findings)-1].Service = service
-	}
-	return data, ok
+	return r.read(path, p.sources.find(filepath.Base(path), "services", service, field), service, field)
 }
 
 func (p *Project) checkBuild(r *reader, service string, b *types.BuildConfig) {

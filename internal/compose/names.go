@@ -3,7 +3,6 @@ package compose
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -123,7 +122,7 @@ func (c *converter) refuseOwn(service, field, name, dns string) bool {
 
 // surveyNames collects the further names of a service, and looks at its own.
 func (c *converter) surveyNames(s types.ServiceConfig) {
-	if c.reserved(c.names[s.Name]) {
+	if c.reserved[c.names[s.Name]] {
 		c.refuse(s.Name, "", "", "the name %q is that of another service's published ports: use another", s.Name)
 	}
 	c.refuseOwn(s.Name, "", s.Name, c.names[s.Name])
@@ -153,12 +152,13 @@ func (c *converter) surveyNames(s types.ServiceConfig) {
 	}
 }
 
-// reserved says whether a name belongs to the Service of a service's published ports.
-func (c *converter) reserved(name string) bool {
-	base, ok := strings.CutSuffix(name, publishedSuffix)
-	return ok && slices.ContainsFunc(c.compose.ServiceNames(), func(n string) bool {
-		return c.names[n] == base && slices.ContainsFunc(c.compose.Services[n].Ports, func(p types.ServicePortConfig) bool { return p.Published != "" })
-	})
+// surveyReserved finds the names of the Services of published ports.
+func (c *converter) surveyReserved() {
+	for _, name := range c.compose.ServiceNames() {
+		if slices.ContainsFunc(c.compose.Services[name].Ports, func(p types.ServicePortConfig) bool { return p.Published != "" }) {
+			c.reserved[c.names[name]+publishedSuffix] = true
+		}
+	}
 }
 
 // alias gives a service one more name.
@@ -170,7 +170,7 @@ func (c *converter) alias(service, name, field string) {
 	if c.refuseOwn(service, field, name, low) {
 		return
 	}
-	if c.reserved(low) {
+	if c.reserved[low] {
 		c.refuse(service, field, name, "the name %q is that of another service's published ports: use another", name)
 		return
 	}
@@ -186,10 +186,10 @@ func (c *converter) alias(service, name, field string) {
 			c.say(LevelInfo, Approximated, service, field, name, "no Kubernetes Service can have the name %q: where it is the host of an address it is written %s", name, c.names[service])
 			c.addRename(name, c.names[service])
 			return
-		case by == "" && (strings.Contains(name, ".") || c.reserved(to)):
+		case by == "" && (strings.Contains(name, ".") || c.reserved[to]):
 			c.say(LevelNote, Dropped, service, field, name, "no Kubernetes Service can have the name %q", name)
 			return
-		case strings.Contains(name, ".") || c.reserved(to):
+		case strings.Contains(name, ".") || c.reserved[to]:
 			c.refuse(service, field, name, "the service %s uses the name %q, which no Kubernetes Service can have", by, name)
 			return
 		}
@@ -208,10 +208,22 @@ func (c *converter) alias(service, name, field string) {
 // referrer is a service whose settings seem to reach another by this name: as a host in an address, or as the whole value
 // of a variable that is named like one.
 func (c *converter) referrer(name string) string {
-	quoted := regexp.QuoteMeta(name)
-	address := regexp.MustCompile(`(^|[/@,\s=])` + quoted + `:\d|(://|@)` + quoted + `($|[/\s,])`)
-	for _, other := range c.compose.ServiceNames() {
-		s := c.compose.Services[other]
+	if c.users == nil {
+		c.users = c.referrers()
+	}
+	return c.users[name]
+}
+
+// referrers maps what could be names of hosts in the settings of services to the first service that has them.
+func (c *converter) referrers() map[string]string {
+	out := map[string]string{}
+	for _, service := range c.compose.ServiceNames() {
+		use := func(name string) {
+			if _, ok := out[name]; !ok {
+				out[name] = service
+			}
+		}
+		s := c.compose.Services[service]
 		texts := slices.Concat(s.Command, s.Entrypoint)
 		if s.HealthCheck != nil {
 			texts = append(texts, s.HealthCheck.Test...)
@@ -220,14 +232,18 @@ func (c *converter) referrer(name string) string {
 			if v == nil {
 				continue
 			}
-			if *v == name && hostLike.MatchString(k) {
-				return other
+			if hostLike.MatchString(k) {
+				use(*v)
 			}
 			texts = append(texts, *v)
 		}
-		if slices.ContainsFunc(texts, address.MatchString) {
-			return other
+		for _, t := range texts {
+			for at := range hostsIn(t) {
+				if at.isAddress {
+					use(t[at.from:at.to])
+				}
+			}
 		}
 	}
-	return ""
+	return out
 }

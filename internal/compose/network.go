@@ -22,6 +22,12 @@ type port struct {
 	app      string
 }
 
+// openPort is what makes a port another.
+type openPort struct {
+	number   int32
+	protocol corev1.Protocol
+}
+
 // publication is a port that is published under another number.
 type publication struct {
 	port
@@ -34,34 +40,34 @@ const publishedSuffix = "-published"
 // ports collects what the file says about a container's ports.
 func (u *unit) ports() {
 	for _, p := range u.s.Ports {
-		u.addPort(port{number: int32(p.Target), protocol: protocol(p.Protocol), name: p.Name, app: p.AppProtocol}, "ports")
+		u.addPort(port{number: int32(p.Target), protocol: protocol(p.Protocol), name: p.Name, app: p.AppProtocol}, "ports", p.Published)
 		u.publish(p)
 	}
-	for _, e := range u.s.Expose {
-		numbers, proto, _ := strings.Cut(e, "/")
-		first, last, ok := strings.Cut(numbers, "-")
-		if !ok {
-			last = first
-		}
-		from, err1 := strconv.Atoi(first)
-		to, err2 := strconv.Atoi(last)
-		if err1 != nil || err2 != nil || from < 1 || to > 65535 || to-from > 1000 {
-			u.refuse("expose", e, "%q is not a port or a range of at most 1000 ports", e)
-			continue
-		}
-		for n := from; n <= to; n++ {
-			u.addPort(port{number: int32(n), protocol: protocol(proto)}, "expose")
-		}
-	}
+	u.expose()
 	for _, e := range u.c.o.ImageConfigs[u.image].ExposedPorts {
 		number, proto, _ := strings.Cut(e, "/")
 		if n, err := strconv.ParseUint(number, 10, 16); err == nil && n > 0 && protocol(proto) != "" {
-			u.addPort(port{number: int32(n), protocol: protocol(proto)}, "expose")
+			u.addPort(port{number: int32(n), protocol: protocol(proto)}, "expose", "")
 		}
 	}
 	sortPorts(u.open)
 	for _, p := range u.open {
 		u.container.Ports = append(u.container.Ports, corev1.ContainerPort{ContainerPort: p.number, Protocol: p.protocol})
+	}
+}
+
+// expose adds the ports of expose, which are ranges as they were written.
+func (u *unit) expose() {
+	for _, e := range u.s.Expose {
+		numbers, proto, _ := strings.Cut(e, "/")
+		from, to, ok := portRange(numbers)
+		if !ok || to-from >= maxPorts {
+			u.refuse("expose", e, "%q is not a port or a range of at most %d ports", e, maxPorts)
+			continue
+		}
+		for n := from; n <= to && !u.isOverfull; n++ {
+			u.addPort(port{number: int32(n), protocol: protocol(proto)}, "expose", e)
+		}
 	}
 }
 
@@ -112,7 +118,7 @@ func (u *unit) publicationService() *corev1.Service {
 	return s
 }
 
-func (u *unit) addPort(p port, field string) {
+func (u *unit) addPort(p port, field, hint string) {
 	if p.number < 1 || p.number > 65535 {
 		u.refuse(field, "", "%d is not a port", p.number)
 		return
@@ -121,8 +127,15 @@ func (u *unit) addPort(p port, field string) {
 		u.refuse(field, "", "port %d has none of the protocols tcp, udp and sctp", p.number)
 		return
 	}
-	if !slices.ContainsFunc(u.open, func(o port) bool { return o.number == p.number && o.protocol == p.protocol }) {
-		u.open = append(u.open, p)
+	key := openPort{p.number, p.protocol}
+	switch {
+	case u.isOpen[key]:
+	case len(u.open) < maxPorts:
+		u.open, u.isOpen[key] = append(u.open, p), true
+	case !u.isOverfull:
+		// Thousands more may follow: one finding is enough.
+		u.isOverfull = true
+		u.refuse(field, hint, "the service has more than %d ports, with those that its image exposes and those of services that share its network", maxPorts)
 	}
 }
 
@@ -164,15 +177,15 @@ func (u *unit) services() []client.Object {
 	if _, shared := u.c.aliases[u.name]; !shared {
 		out = append(out, u.c.headless(u.name, u.s.Name, selector, u.open))
 	}
-	for _, alias := range slices.Sorted(maps.Keys(u.c.aliases)) {
-		users := u.c.aliases[alias]
+	for _, alias := range u.c.namesOf[u.s.Name] {
 		if u.c.isShared(alias) {
-			if slices.Contains(users, u.s.Name) || alias == u.name {
-				u.labels[labelAlias+alias] = "true"
-			}
-		} else if users[0] == u.s.Name {
+			u.labels[labelAlias+alias] = "true"
+		} else {
 			out = append(out, u.c.headless(alias, u.s.Name, selector, u.open))
 		}
+	}
+	if u.c.isShared(u.name) {
+		u.labels[labelAlias+u.name] = "true"
 	}
 	if len(u.published) > 0 {
 		out = append(out, u.publicationService())
@@ -182,15 +195,7 @@ func (u *unit) services() []client.Object {
 
 // isShared says whether a name belongs to several services: Docker answers with the addresses of all.
 func (c *converter) isShared(alias string) bool {
-	if len(c.aliases[alias]) > 1 {
-		return true
-	}
-	for _, dns := range c.names {
-		if dns == alias {
-			return true
-		}
-	}
-	return false
+	return len(c.aliases[alias]) > 1 || len(c.aliases[alias]) == 1 && c.taken[alias] != ""
 }
 
 func (c *converter) aliasServices() []client.Object {

@@ -16,7 +16,7 @@ func bothWays(dir string, o LoadOptions) (plain, full *types.Project, err error)
 	if len(files) == 0 {
 		files = []string{DefaultFile}
 	}
-	r := &reader{dir: dir, sources: sources{dir: dir}, seen: map[string]bool{}}
+	r := newReader(dir, nil)
 	base := filepath.Dir(join(dir, files[0]))
 	env := r.environment(base, o)
 	var paths []string
@@ -24,7 +24,7 @@ func bothWays(dir string, o LoadOptions) (plain, full *types.Project, err error)
 		paths = append(paths, join(dir, f))
 		r.file(join(dir, f), scope{base: base, env: env}, place{file: f, text: f}, "")
 	}
-	if err := errorOf(r.findings); err != nil {
+	if err := r.findings.err(); err != nil {
 		return nil, nil, err
 	}
 	plain = parsePlain(r.sources.files, len(paths), base, env, o.Profiles)

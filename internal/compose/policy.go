@@ -1,6 +1,7 @@
 package compose
 
 import (
+	"maps"
 	"slices"
 	"strings"
 
@@ -22,16 +23,13 @@ const labelNetwork = "network.conductor.digitalservic.es/"
 
 // networksOf are the networks of the containers in a service's pod, sorted.
 func (c *converter) networksOf(service string) []string {
-	var out []string
+	out := map[string]bool{}
 	for _, member := range append([]string{service}, c.guests[service]...) {
 		for n := range c.compose.Services[member].Networks {
-			if !slices.Contains(out, n) {
-				out = append(out, n)
-			}
+			out[n] = true
 		}
 	}
-	slices.Sort(out)
-	return out
+	return slices.Sorted(maps.Keys(out))
 }
 
 // fenced says whether a service's own networks let it reach less than all of the stack and all that the stack reaches.
@@ -40,7 +38,7 @@ func (c *converter) fenced(service string) bool {
 		return mode == "none"
 	}
 	mine := c.networksOf(service)
-	return c.inside(mine) || slices.ContainsFunc(c.networkSets, func(set []string) bool { return !meets(mine, set) })
+	return c.inside(mine) || slices.ContainsFunc(c.networkSets, func(set map[string]bool) bool { return !meets(mine, set) })
 }
 
 // inside says whether all of a service's networks are internal.
@@ -48,8 +46,16 @@ func (c *converter) inside(networks []string) bool {
 	return len(networks) > 0 && !slices.ContainsFunc(networks, func(n string) bool { return !c.compose.Networks[n].Internal })
 }
 
-func meets(a, b []string) bool {
-	return slices.ContainsFunc(a, func(n string) bool { return slices.Contains(b, n) })
+func meets(networks []string, set map[string]bool) bool {
+	return slices.ContainsFunc(networks, func(n string) bool { return set[n] })
+}
+
+func setOf(names []string) map[string]bool {
+	out := make(map[string]bool, len(names))
+	for _, n := range names {
+		out[n] = true
+	}
+	return out
 }
 
 func networkLabel(network string) string {
@@ -138,7 +144,7 @@ func (c *converter) surveyNetworks() {
 		set := c.networksOf(name)
 		if key := strings.Join(set, "\x00"); !seen[key] {
 			seen[key] = true
-			names, c.networkSets = append(names, name), append(c.networkSets, set)
+			names, c.networkSets = append(names, name), append(c.networkSets, setOf(set))
 		}
 	}
 	c.apart = slices.ContainsFunc(names, c.fenced)

@@ -99,7 +99,7 @@ func checkReach(t *testing.T, file string, on map[string][]string) {
 	}
 	for a := range pods {
 		for b := range pods {
-			want := a == "test" && b == "test" || meets(on[a], on[b]) || a == "test" && on[b] != nil || b == "test" && on[a] != nil
+			want := a == "test" && b == "test" || meets(on[a], setOf(on[b])) || a == "test" && on[b] != nil || b == "test" && on[a] != nil
 			if got := reaches(t, policies, pods[a], pods[b]); a != b && got != want {
 				t.Fatalf("%s\n%s reaches %s: %v, want %v", file, a, b, got, want)
 			}

@@ -15,27 +15,28 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// Bounds on what is read. Files that people write are far below them.
-const (
-	maxFile  = 1 << 20
-	maxFiles = 200
-	// maxExtended is how many services compose-go may copy for those that extend one of another file: it copies all of that file for each.
-	maxExtended = 100_000
-	// maxVariables is how many variables one line may have: compose-go looks at the rest of the line for each.
-	maxVariables = 200
-)
-
 // reader reads the compose files of a project before compose-go does. compose-go opens whatever include and extends name;
 // reader refuses what leads out of the directory, and keeps the YAML for finding places.
 type reader struct {
 	// dir is absolute and free of symbolic links.
 	dir      string
 	sources  sources
-	findings []Finding
+	findings findings
 	gaps     []gap
 	seen     map[string]bool
-	count    int
-	extended int
+	// data is what was read, by path, and size how much that is.
+	data map[string][]byte
+	size int
+	// isFull is set when there were more files than are read.
+	isFull bool
+	bill   bill
+	absences
+}
+
+func newReader(dir string, absent map[string]bool) *reader {
+	return &reader{
+		dir: dir, sources: sources{dir: dir}, seen: map[string]bool{}, data: map[string][]byte{}, absences: absences{dir: dir, files: absent},
+	}
 }
 
 // scope is what a file's relative paths and variables are resolved with.
@@ -47,7 +48,7 @@ type scope struct {
 }
 
 func (r *reader) refuse(at place, service, field, format string, args ...any) {
-	r.findings = append(r.findings, Finding{
+	r.findings.add(Finding{
 		File: at.file, Line: at.line, Level: LevelRefused, Service: service, Field: field, Outcome: Refused, Reason: fmt.Sprintf(format, args...),
 	})
 }
@@ -59,7 +60,7 @@ func (r *reader) file(path string, sc scope, from place, field string) {
 		return
 	}
 	r.seen[key] = true
-	data, ok := r.read(path, from, field)
+	data, ok := r.read(path, from, "", field)
 	if !ok {
 		return
 	}
@@ -80,6 +81,9 @@ func (r *reader) file(path string, sc scope, from place, field string) {
 			s.docs = append(s.docs, doc.Content[0])
 		}
 	}
+	if !r.weigh(s) {
+		return
+	}
 	for _, doc := range s.docs {
 		if !sc.extended {
 			r.includes(s, doc, sc)
@@ -88,36 +92,6 @@ func (r *reader) file(path string, sc scope, from place, field string) {
 		r.unset(s, doc, nil, sc.env, map[*yaml.Node]bool{})
 	}
 	r.sources.files = append(r.sources.files, s)
-}
-
-// read reads a file below the directory, or says why not.
-func (r *reader) read(path string, from place, field string) ([]byte, bool) {
-	if r.count++; r.count > maxFiles {
-		if r.count == maxFiles+1 {
-			r.refuse(from, "", field, "the project has more than %d compose files", maxFiles)
-		}
-		return nil, false
-	}
-	if err := r.inside(path); err != nil {
-		r.refuse(from, "", field, "%s %v", r.show(path, from), err)
-		return nil, false
-	}
-	st, err := os.Stat(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		r.refuse(from, "", field, "%s is not in the repository", r.rel(path))
-	case err != nil || !st.Mode().IsRegular():
-		r.refuse(from, "", field, "%s is not a file that can be read", r.rel(path))
-	case st.Size() > maxFile:
-		r.refuse(from, "", field, "%s is larger than %d KiB", r.rel(path), maxFile>>10)
-	default:
-		data, err := os.ReadFile(path)
-		if err != nil {
-			r.refuse(from, "", field, "%s is not a file that can be read", r.rel(path))
-		}
-		return data, err == nil
-	}
-	return nil, false
 }
 
 // includes reads what a file includes. https://github.com/compose-spec/compose-spec/blob/main/14-include.md
@@ -180,8 +154,11 @@ func (r *reader) include(s *source, sc scope, paths []*yaml.Node, project *yaml.
 	if err != nil {
 		return
 	}
-	inner.env = merged(values, sc.env)
+	if len(values) > 0 {
+		inner.env = merged(values, sc.env)
+	}
 	for i, p := range found {
+		r.chargeIncluded(s, p, s.at(paths[i]))
 		r.file(p, inner, s.at(paths[i]), "include")
 	}
 }
@@ -199,11 +176,7 @@ func (r *reader) extensions(s *source, doc *yaml.Node, sc scope) {
 		}
 		if p, ok := r.local(s, n, sc, services.Content[i].Value, "extends.file"); ok {
 			r.file(p, scope{base: filepath.Dir(p), env: sc.env, included: sc.included, extended: true}, s.at(n), "extends.file")
-			if f := r.sources.byPath(p); f != nil && r.extended <= maxExtended {
-				if r.extended += f.services(); r.extended > maxExtended {
-					r.refuse(s.at(n), services.Content[i].Value, "extends", "too many services extend files with too many services: move those that are extended into a file of their own")
-				}
-			}
+			r.chargeExtended(s, p, s.at(n))
 		}
 	}
 }
@@ -231,15 +204,18 @@ func (r *reader) local(s *source, n *yaml.Node, sc scope, service, field string)
 
 // dotenv reads files of variables; lookup has precedence when they refer to others.
 func (r *reader) dotenv(paths []string, lookup map[string]string, from place, field string) (map[string]string, error) {
-	values, before := map[string]string{}, len(r.findings)
+	values, before := map[string]string{}, r.findings.refused()
 	for _, p := range paths {
-		data, ok := r.read(p, from, field)
+		data, ok := r.read(p, from, "", field)
 		if !ok {
 			return nil, fs.ErrInvalid
 		}
 		r.variables(r.rel(p), "", "env_file", "", data, values, func(name string) (string, bool) { v, ok := lookup[name]; return v, ok })
 	}
-	return values, errorOf(r.findings[before:])
+	if r.findings.refused() > before {
+		return nil, fs.ErrInvalid
+	}
+	return values, nil
 }
 
 var errOutside = errors.New("leads out of the repository")
@@ -358,7 +334,7 @@ func (r *reader) unsetArgs(s *source, args *yaml.Node, path []string, env map[st
 func isNull(n *yaml.Node) bool { return n != nil && n.Tag == "!!null" }
 
 func (r *reader) gap(s *source, n *yaml.Node, path []string, env map[string]string, variable, arg, format string) {
-	if _, ok := env[variable]; ok || variable == "COMPOSE_PROJECT_NAME" {
+	if _, ok := env[variable]; ok || variable == "COMPOSE_PROJECT_NAME" || len(r.gaps) == maxFindings {
 		return
 	}
 	f := Finding{File: s.name, Line: n.Line, Level: LevelNote, Outcome: Approximated, Field: strings.Join(path, "."), Reason: fmt.Sprintf(format, variable)}

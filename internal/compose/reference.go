@@ -58,9 +58,48 @@ func allowances() string {
 func page() []byte {
 	var b bytes.Buffer
 	b.WriteString(referenceIntro)
+	bounds(&b)
 	table(&b, "Services", serviceRows)
 	table(&b, "Beside services", topRows)
 	return b.Bytes()
+}
+
+// boundRows are what is bounded, by how much, and what is beyond.
+var boundRows = [][3]string{
+	{"one compose file, one file of variables", fmt.Sprintf("%d MiB", maxFile>>20), "refused"},
+	{"all of them", fmt.Sprintf("%d files, %d MiB", maxFiles, maxRead>>20), "refused"},
+	{"values in them, with aliases, merges, `extends`, includes and port ranges followed", fmt.Sprint(maxValues), "refused before anything is expanded"},
+	{"values that are merged again, by steps of includes, several files and documents", fmt.Sprint(maxMerged), "refused"},
+	{"keys of one mapping", fmt.Sprint(maxKeys), "refused"},
+	{"their texts, with variables in their places", fmt.Sprintf("%d MiB", maxText>>20), "refused"},
+	{"variables", fmt.Sprintf("%d lines in a file, %d in a line", maxLines, maxVariables), "refused"},
+	{"ports of a service", fmt.Sprint(maxPorts), "refused"},
+	{"mounts of a service", fmt.Sprint(maxMounts), "refused"},
+	{"objects of a stack", fmt.Sprintf("%d, each of at most %d MiB, %d MiB in all", maxObjects, maxObject>>20, maxStack>>20), "refused"},
+	{"mounted files in ConfigMaps, configs and secrets of the repository among them", fmt.Sprintf("%d KiB a file, %d MiB a stack; each file counts %d bytes more", maxContent>>10, maxCopied>>20, entryCost),
+		"the smallest mounts are in ConfigMaps; a run brings the others out of its source artifact, `convert` refuses them"},
+	{"mounted files out of the source artifact", "`stacks.files`, 256Mi, all pods together", "refused"},
+	{"files and directories in what is mounted", fmt.Sprint(maxWalked), "refused"},
+	{"findings", fmt.Sprintf("%d of each level", maxFindings), "the others are counted"},
+}
+
+// bounds are the bounds as a table.
+func bounds(b *bytes.Buffer) {
+	b.WriteString("## Bounds\n\nWhat is beyond a bound is refused, with file, line and the numbers, before it costs anything.\n\n| what | at most | beyond |\n|---|---|---|\n")
+	for _, r := range boundRows {
+		fmt.Fprintf(b, "| %s | %s | %s |\n", r[0], r[1], r[2])
+	}
+	b.WriteString(`
+ConfigMaps are kept in the API server's memory, so that they carry little. Files that they have no room for never get there: the pods that mount them
+have the init container ` + "`" + SourceContainer + "`" + `, which runs before all others, as an unprivileged user, and asks the stack's agent for them. Each
+path is a volume of the pod, read-only for its containers, and goes with the pod. What this differs in from a copy in a ConfigMap:
+
+- Names that no Kubernetes Service can have are not rewritten in these files; a note says so where a service has one.
+- A symbolic link stays one, and what it leads to must be mounted with it.
+- A pod with ` + "`network_mode: none`" + ` cannot have such files.
+- ` + "`mode`" + ` of a config or secret is not set: the file has the mode that it has in the repository.
+
+`)
 }
 
 func table(b *bytes.Buffer, title string, rows []row) {

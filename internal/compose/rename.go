@@ -2,59 +2,126 @@ package compose
 
 import (
 	"fmt"
+	"iter"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
 )
 
-// rename is a name that no Kubernetes Service can have, and the one that the service has instead.
-type rename struct {
-	from, to string
-	address  *regexp.Regexp
-}
-
-// renames are those of a stack, sorted.
-type renames []rename
+// renames map names that no Kubernetes Service can have to those that the services have instead.
+type renames map[string]string
 
 // addRename has texts of the stack that use a name as a host use another.
 func (c *converter) addRename(from, to string) {
-	if slices.ContainsFunc(c.renames, func(r rename) bool { return r.from == from }) {
+	if _, ok := c.renames[from]; ok {
 		return
 	}
-	name := regexp.QuoteMeta(from)
-	c.renames = append(c.renames, rename{from, to, regexp.MustCompile(
-		`((?:^|[/@,;=\s"'\[(])` + name + `)(:\d)|((?:://|@)` + name + `)($|[/\s,;"'\])?])|(\bserver\s+` + name + `)(\s*;)`)})
-	slices.SortFunc(c.renames, func(a, b rename) int { return strings.Compare(a.from, b.from) })
+	if c.renames == nil {
+		c.renames = renames{}
+	}
+	c.renames[from] = to
 }
 
-// apply changes the name where a text uses it as the host of an address, and nowhere else.
-func (r rename) apply(text string) string {
-	if !strings.Contains(text, r.from) {
+// host is where a text has a word that could be the name of a host.
+type host struct {
+	from, to int
+	// isAddress means that what is around it makes it the host of an address for certain, isRenamed that it is taken for one when it is
+	// the name of a service.
+	isAddress, isRenamed bool
+}
+
+// hostsIn are the words of a text that could be hosts. Names of services have letters, digits, dots, dashes and underscores, and so a name
+// is always a whole word.
+func hostsIn(text string) iter.Seq[host] {
+	return func(yield func(host) bool) {
+		for i := 0; i < len(text); {
+			if !isNameByte(text[i]) {
+				i++
+				continue
+			}
+			h := host{from: i}
+			for i < len(text) && isNameByte(text[i]) {
+				i++
+			}
+			h.to = i
+			h.isAddress, h.isRenamed = roles(text[:h.from], text[h.to:])
+			if (h.isAddress || h.isRenamed) && !yield(h) {
+				return
+			}
+		}
+	}
+}
+
+func isNameByte(b byte) bool {
+	return b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b >= '0' && b <= '9' || b == '-' || b == '_' || b == '.'
+}
+
+const spaces = " \t\n\f\r"
+
+// roles says what a word is by what comes before and after it: HOST:PORT, scheme://HOST, user@HOST, or nginx's "server HOST;".
+func roles(before, after string) (isAddress, isRenamed bool) {
+	ends := func(chars string) bool { return before == "" || strings.IndexByte(chars, before[len(before)-1]) >= 0 }
+	begins := func(chars string) bool { return after == "" || strings.IndexByte(chars, after[0]) >= 0 }
+	hasPort := len(after) > 1 && after[0] == ':' && after[1] >= '0' && after[1] <= '9'
+	isRemote := strings.HasSuffix(before, "://") || strings.HasSuffix(before, "@")
+	isAddress = hasPort && ends("/@,="+spaces) || isRemote && begins("/,"+spaces)
+	isRenamed = hasPort && ends(`/@,;="'[(`+spaces) || isRemote && begins(`/,;"'])?`+spaces) || isServer(before, after)
+	return isAddress, isRenamed
+}
+
+// isServer says whether a word is what nginx calls a server of an upstream: server HOST;
+func isServer(before, after string) bool {
+	end := strings.TrimLeft(after, spaces)
+	if !strings.HasPrefix(end, ";") || !strings.HasSuffix(strings.TrimRight(before, spaces), "server") {
+		return false
+	}
+	word := strings.TrimSuffix(strings.TrimRight(before, spaces), "server")
+	last := byte(' ')
+	if word != "" {
+		last = word[len(word)-1]
+	}
+	return len(strings.TrimRight(before, spaces)) < len(before) && (!isNameByte(last) || last == '-' || last == '.')
+}
+
+// apply changes names where a text uses them as the host of an address, and nowhere else. Used are those that it has changed.
+func (rs renames) apply(text string, used map[string]bool) string {
+	var b strings.Builder
+	done := 0
+	for h := range hostsIn(text) {
+		to, ok := rs[text[h.from:h.to]]
+		if !ok || !h.isRenamed {
+			continue
+		}
+		used[text[h.from:h.to]] = true
+		b.WriteString(text[done:h.from])
+		b.WriteString(to)
+		done = h.to
+	}
+	if done == 0 {
 		return text
 	}
-	// One host's end can be the next one's beginning, so that a second look finds what the first has stepped over.
-	for range 2 {
-		text = r.address.ReplaceAllStringFunc(text, func(m string) string {
-			i := strings.LastIndex(m, r.from)
-			return m[:i] + r.to + m[i+len(r.from):]
-		})
-	}
-	return text
+	b.WriteString(text[done:])
+	return b.String()
 }
 
 // hostLike matches the names of variables whose whole value is a host.
 var hostLike = regexp.MustCompile(`(?i)host|addr|server|endpoint|broker|upstream|url`)
 
-// in is a text with names that can be resolved; say is told of each that was another. The text is the value of a variable, or of none.
-func (rs renames) in(text, variable string, say func(r rename)) string {
-	for _, r := range rs {
-		was := text
-		if text == r.from && hostLike.MatchString(variable) {
-			text = r.to
-		}
-		if text = r.apply(text); text != was {
-			say(r)
-		}
+// in is a text with names that can be resolved; say gets each that was another. The text is the value of a variable, or of none.
+func (rs renames) in(text, variable string, say func(from, to string)) string {
+	if len(rs) == 0 {
+		return text
+	}
+	used := map[string]bool{}
+	if to, ok := rs[text]; ok && hostLike.MatchString(variable) {
+		used[text] = true
+		text = to
+	} else {
+		text = rs.apply(text, used)
+	}
+	for _, from := range slices.Sorted(maps.Keys(used)) {
+		say(from, rs[from])
 	}
 	return text
 }
@@ -66,19 +133,19 @@ func (u *unit) renamed(field, text string) string {
 	if top == "environment" {
 		variable = key
 	}
-	return u.c.renames.in(text, variable, func(r rename) {
-		u.note(top, key, "no Kubernetes Service can have the name %q: it is written %s here", r.from, r.to)
+	return u.c.renames.in(text, variable, func(from, to string) {
+		u.note(top, key, "no Kubernetes Service can have the name %q: it is written %s here", from, to)
 	})
 }
 
-// Renamed is what a test is told, its command or the value of a variable of its own, with names that can be resolved, as those of services
+// Renamed is what a test is given, its command or the value of a variable of its own, with names that can be resolved, as those of services
 // are. The sentences say which names were others.
 func (s *Stack) Renamed(text, variable string) (string, []string) {
-	var told []string
-	text = s.renames.in(text, variable, func(r rename) {
-		told = append(told, fmt.Sprintf("no Kubernetes Service can have the name %q: it is written %s", r.from, r.to))
+	var notes []string
+	text = s.renames.in(text, variable, func(from, to string) {
+		notes = append(notes, fmt.Sprintf("no Kubernetes Service can have the name %q: it is written %s", from, to))
 	})
-	return text, told
+	return text, notes
 }
 
 // renamedFile is the content of a mounted file with names that can be resolved.
@@ -86,13 +153,8 @@ func (c *converter) renamedFile(name string, data []byte) []byte {
 	if len(c.renames) == 0 || strings.ContainsRune(string(data), 0) {
 		return data
 	}
-	text := string(data)
-	for _, r := range c.renames {
-		was := text
-		if text = r.apply(text); text != was {
-			c.findings = append(c.findings, Finding{File: name, Level: LevelNote, Outcome: Approximated,
-				Reason: "no Kubernetes Service can have the name \"" + r.from + "\": it is written " + r.to + " in the copy of this file"})
-		}
-	}
-	return []byte(text)
+	return []byte(c.renames.in(string(data), "", func(from, to string) {
+		c.add(Finding{File: name, Level: LevelNote, Outcome: Approximated,
+			Reason: "no Kubernetes Service can have the name \"" + from + "\": it is written " + to + " in the copy of this file"})
+	}))
 }

@@ -44,10 +44,19 @@ type unit struct {
 	// labels are those of the pods.
 	labels map[string]string
 	open   []port
+	isOpen map[openPort]bool
+	// isOverfull is set when there were more.
+	isOverfull bool
 	// published are the ports that the file publishes under another number.
 	published []publication
 	// claims are the volumes that outlive a pod.
-	claims  []string
+	claims   []string
+	hasClaim map[string]bool
+	// mounted are the paths at which the container has something, and volumes the places of the pod's volumes by name.
+	mounted map[string]bool
+	volumes map[string]int
+	// brought are the paths of the source artifact that the pod mounts.
+	brought []broughtPath
 	fsGroup *int64
 	// kept are the targets of source mounts that were dropped because the image holds the files.
 	kept []string
@@ -87,7 +96,10 @@ func (c *converter) service(s types.ServiceConfig) Service {
 
 // unit begins the conversion of one container.
 func (c *converter) unit(s types.ServiceConfig, name string) *unit {
-	u := &unit{c: c, s: s, name: name, labels: c.labels(s.Name), variables: map[string]string{}}
+	u := &unit{
+		c: c, s: s, name: name, labels: c.labels(s.Name), variables: map[string]string{}, isOpen: map[openPort]bool{},
+		hasClaim: map[string]bool{}, mounted: map[string]bool{}, volumes: map[string]int{},
+	}
 	u.pod = corev1.PodSpec{
 		EnableServiceLinks: new(false), AutomountServiceAccountToken: new(false), TerminationGracePeriodSeconds: new(int64(defaultGrace)),
 	}
@@ -99,7 +111,7 @@ func (c *converter) unit(s types.ServiceConfig, name string) *unit {
 
 // fill converts what the file says about one container.
 func (u *unit) fill(name string) {
-	since := len(u.c.findings)
+	since := len(u.c.findings.list)
 	u.c.checkService(u.s)
 	u.container = corev1.Container{
 		Name: name, Image: u.image, ImagePullPolicy: u.pullPolicy(), TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
@@ -216,6 +228,7 @@ func (u *unit) dependencies() []Dependency {
 func (u *unit) workload() client.Object {
 	u.affinity()
 	u.pod.Containers = append([]corev1.Container{u.container}, u.containers...)
+	u.bringFiles()
 	u.pod.InitContainers = u.inits
 	if u.fsGroup != nil && len(u.pod.Volumes) > 0 {
 		u.pod.SecurityContext.FSGroup = u.fsGroup

@@ -2,7 +2,6 @@ package compose
 
 import (
 	"maps"
-	"reflect"
 	"slices"
 	"strings"
 
@@ -70,7 +69,7 @@ func (c *converter) edges(service string) map[string]types.ServiceDependency {
 	for _, member := range append([]string{service}, c.guests[service]...) {
 		for name, d := range c.compose.Services[member].DependsOn {
 			to := c.podOf(name)
-			if to == service || member != service && c.needs(to, service, map[string]bool{}) {
+			if to == service || member != service && c.needers(service)[to] {
 				continue
 			}
 			if have, ok := out[to]; ok && rank(have.Condition) >= rank(d.Condition) {
@@ -88,21 +87,31 @@ func rank(condition string) int {
 	return slices.Index([]string{ConditionStarted, ConditionHealthy, ConditionCompleted}, condition)
 }
 
-// needs says whether a pod starts after another, by what the file says of the services themselves.
-func (c *converter) needs(from, to string, seen map[string]bool) bool {
-	if from == to {
-		return true
+// needers are the pods that start after another, by what the file says of the services themselves, and that one itself.
+func (c *converter) needers(service string) map[string]bool {
+	if found, ok := c.after[service]; ok {
+		return found
 	}
-	if seen[from] {
-		return false
-	}
-	seen[from] = true
-	for name := range c.compose.Services[from].DependsOn {
-		if c.needs(c.podOf(name), to, seen) {
-			return true
+	if c.dependants == nil {
+		c.dependants = map[string][]string{}
+		for name, s := range c.compose.Services {
+			for dep := range s.DependsOn {
+				c.dependants[c.podOf(dep)] = append(c.dependants[c.podOf(dep)], name)
+			}
 		}
 	}
-	return false
+	found := map[string]bool{service: true}
+	for next := []string{service}; len(next) > 0; {
+		for _, name := range c.dependants[next[0]] {
+			if !found[name] {
+				found[name] = true
+				next = append(next, name)
+			}
+		}
+		next = next[1:]
+	}
+	c.after[service] = found
+	return found
 }
 
 // guest converts the container of a service that shares a pod.
@@ -126,7 +135,7 @@ func (u *unit) join(g *unit) {
 	u.inits = append(u.inits, g.inits...)
 	u.out.Shares = append(u.out.Shares, g.s.Name)
 	for _, p := range g.open {
-		u.addPort(p, "expose")
+		u.addPort(p, "expose", "")
 	}
 	u.published = append(u.published, g.published...)
 	maps.Copy(u.labels, without(g.labels, u.labels))
@@ -161,26 +170,34 @@ func (u *unit) adopt(g *unit) {
 		}
 	}
 	for _, claim := range g.claims {
-		if !slices.Contains(u.claims, claim) {
-			u.claims = append(u.claims, claim)
-		}
+		u.addClaim(claim)
+	}
+	for _, b := range g.brought {
+		b.volume = names[b.volume]
+		u.bring(b)
 	}
 	sc, add := u.pod.SecurityContext, g.pod.SecurityContext
-	for _, id := range add.SupplementalGroups {
-		if !slices.Contains(sc.SupplementalGroups, id) {
-			sc.SupplementalGroups = append(sc.SupplementalGroups, id)
+	sc.SupplementalGroups = union(sc.SupplementalGroups, add.SupplementalGroups, func(id int64) int64 { return id })
+	sc.Sysctls = union(sc.Sysctls, add.Sysctls, func(s corev1.Sysctl) corev1.Sysctl { return s })
+	u.pod.HostAliases = union(u.pod.HostAliases, g.pod.HostAliases, func(h corev1.HostAlias) string { return h.IP + " " + strings.Join(h.Hostnames, " ") })
+}
+
+// union is a with what of b it does not have, by key.
+func union[T any, K comparable](a, b []T, key func(T) K) []T {
+	if len(b) == 0 {
+		return a
+	}
+	has := make(map[K]bool, len(a))
+	for _, x := range a {
+		has[key(x)] = true
+	}
+	for _, x := range b {
+		if !has[key(x)] {
+			has[key(x)] = true
+			a = append(a, x)
 		}
 	}
-	for _, s := range add.Sysctls {
-		if !slices.Contains(sc.Sysctls, s) {
-			sc.Sysctls = append(sc.Sysctls, s)
-		}
-	}
-	for _, h := range g.pod.HostAliases {
-		if !slices.ContainsFunc(u.pod.HostAliases, func(o corev1.HostAlias) bool { return reflect.DeepEqual(o, h) }) {
-			u.pod.HostAliases = append(u.pod.HostAliases, h)
-		}
-	}
+	return a
 }
 
 func pointers(list []corev1.Container) []*corev1.Container {

@@ -100,8 +100,8 @@ func TestSetFieldsAreNeverSilent(t *testing.T) {
 		}
 		c := newConverter(&Project{compose: &types.Project{}, sources: sources{files: []*source{{name: "f"}}}}, Options{})
 		c.checkService(s)
-		if !slices.ContainsFunc(c.findings, func(f Finding) bool { return f.Reason == r.text && f.Level == r.level }) && r.path != "depends_on.restart" {
-			t.Errorf("%s is set, and the findings are %v", r.path, c.findings)
+		if !slices.ContainsFunc(c.findings.list, func(f Finding) bool { return f.Reason == r.text && f.Level == r.level }) && r.path != "depends_on.restart" {
+			t.Errorf("%s is set, and the findings are %v", r.path, c.findings.list)
 		}
 	}
 }

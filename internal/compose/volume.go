@@ -3,11 +3,13 @@ package compose
 import (
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/compose-spec/compose-go/v2/types"
@@ -18,6 +20,9 @@ import (
 
 // claimSize is what a named volume asks for: little, since a stack's data is made by its tests.
 var claimSize = resource.MustParse("1Gi")
+
+// maxMounts is how many mounts a service has, with those that it takes from others.
+const maxMounts = 250
 
 // mountKind is what a mount of the file becomes.
 type mountKind int
@@ -87,15 +92,15 @@ func (c *converter) sortBind(s types.ServiceConfig, m mount) mount {
 	if slices.Contains(hostClock, m.Source) {
 		return m.because(mountNone, LevelNote, Dropped, "the node's clock settings are not mounted: set the variable TZ")
 	}
-	if err := insideOf(c.dir, m.Source); err != nil {
+	b := c.bindOf(m.Source)
+	if b.outside != nil {
 		if below(c.dir, m.Source) {
-			return m.because(mountRefused, LevelRefused, Refused, "the source "+err.Error())
+			return m.because(mountRefused, LevelRefused, Refused, "the source "+b.outside.Error())
 		}
 		return c.sortHost(m, AllowHostPaths, "the source lies outside the repository, and a stack's pods may not mount paths of the node")
 	}
-	rel, _ := filepath.Rel(c.dir, m.Source)
-	m.rel = filepath.ToSlash(rel)
-	st, err := os.Stat(m.Source)
+	m.rel = b.rel
+	st, err := b.st, b.err
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && m.Bind != nil && !bool(m.Bind.CreateHostPath):
 		return m.because(mountRefused, LevelRefused, Refused, m.rel+" is not in the repository")
@@ -107,11 +112,36 @@ func (c *converter) sortBind(s types.ServiceConfig, m mount) mount {
 	case st.IsDir() && !m.ReadOnly && c.holdsNothing(m.rel):
 		m.claim = objectName("data-", m.rel)
 		return m.because(mountClaim, LevelNote, Approximated, m.rel+" holds no files: it is an empty volume")
-	case st.IsDir() && c.imageHolds(s.Build, m):
+	case st.IsDir() && c.imageHolds(s, m):
 		return m.because(mountNone, LevelNote, Dropped, m.rel+" is not mounted at "+m.Target+": the image is built from these files and holds them")
 	}
 	m.kind = mountContent
 	return m
+}
+
+// bind is what is at the source of a mount.
+type bind struct {
+	// outside says why it is not in the repository.
+	outside error
+	// rel is its path there, with slashes.
+	rel string
+	st  fs.FileInfo
+	err error
+}
+
+// bindOf looks at the source of a mount, once.
+func (c *converter) bindOf(source string) bind {
+	if b, ok := c.binds[source]; ok {
+		return b
+	}
+	b := bind{outside: insideOf(c.dir, source)}
+	if b.outside == nil {
+		rel, _ := filepath.Rel(c.dir, source)
+		b.rel = filepath.ToSlash(rel)
+		b.st, b.err = os.Stat(source)
+	}
+	c.binds[source] = b
+	return b
 }
 
 // withVolumes is a service with the volumes that it takes from others (volumes_from). Services in path are being looked at.
@@ -140,6 +170,10 @@ func (c *converter) withVolumes(name string, path ...string) types.ServiceConfig
 		}
 		s.Volumes = over(taken, s.Volumes)
 	}
+	if len(s.Volumes) > maxMounts {
+		c.refuse(name, "volumes", "", "the service has %d mounts; a service has at most %d", len(s.Volumes), maxMounts)
+		s.Volumes = nil
+	}
 	c.services[name] = s
 	return s
 }
@@ -156,14 +190,16 @@ func (c *converter) donor(from string) (service, mode string) {
 
 // lends says whether another service takes this one's volumes.
 func (c *converter) lends(name string) bool {
-	for _, other := range c.compose.ServiceNames() {
-		for _, from := range c.compose.Services[other].VolumesFrom {
-			if donor, _ := c.donor(from); donor == name {
-				return true
+	if c.donors == nil {
+		c.donors = map[string]bool{}
+		for _, s := range c.compose.Services {
+			for _, from := range s.VolumesFrom {
+				donor, _ := c.donor(from)
+				c.donors[donor] = true
 			}
 		}
 	}
-	return false
+	return c.donors[name]
 }
 
 // sortHost is a mount of the node's own files.
@@ -177,13 +213,13 @@ func (c *converter) sortHost(m mount, a Allowance, reason string) mount {
 
 // claimsOf are the claims that a service mounts, each once.
 func (c *converter) claimsOf(s types.ServiceConfig) []string {
-	var out []string
+	out := map[string]bool{}
 	for _, v := range s.Volumes {
-		if m := c.sort(s, v); m.kind == mountClaim && !slices.Contains(out, m.claim) {
-			out = append(out, m.claim)
+		if m := c.sort(s, v); m.kind == mountClaim {
+			out[m.claim] = true
 		}
 	}
-	return out
+	return slices.Sorted(maps.Keys(out))
 }
 
 // mounts converts volumes, tmpfs, shm_size, configs and secrets.
@@ -225,9 +261,7 @@ func (u *unit) mount(m mount) {
 	switch m.kind {
 	case mountClaim:
 		u.c.claim(m.claim, m.Source)
-		if !slices.Contains(u.claims, m.claim) {
-			u.claims = append(u.claims, m.claim)
-		}
+		u.addClaim(m.claim)
 		if m.Volume != nil {
 			vm.SubPath = m.Volume.Subpath
 		}
@@ -252,6 +286,13 @@ func (u *unit) mount(m mount) {
 	}
 }
 
+func (u *unit) addClaim(name string) {
+	if !u.hasClaim[name] {
+		u.hasClaim[name] = true
+		u.claims = append(u.claims, name)
+	}
+}
+
 // attach adds a volume, unless the pod has the same already, and mounts it.
 func (u *unit) attach(field, name string, source corev1.VolumeSource, vm corev1.VolumeMount) bool {
 	if !path.IsAbs(vm.MountPath) || strings.Contains(vm.MountPath, ":") || path.Clean(vm.MountPath) == "/" {
@@ -259,7 +300,7 @@ func (u *unit) attach(field, name string, source corev1.VolumeSource, vm corev1.
 		return false
 	}
 	vm.MountPath = path.Clean(vm.MountPath)
-	if slices.ContainsFunc(u.container.VolumeMounts, func(o corev1.VolumeMount) bool { return o.MountPath == vm.MountPath }) {
+	if u.mounted[vm.MountPath] {
 		u.refuse(field, vm.MountPath, "something is mounted at %s already", vm.MountPath)
 		return false
 	}
@@ -267,7 +308,7 @@ func (u *unit) attach(field, name string, source corev1.VolumeSource, vm corev1.
 		u.refuse(field, vm.MountPath, "the subpath %s leads out of the volume", sub)
 		return false
 	}
-	vm.Name = u.volume(name, source, vm.MountPath)
+	vm.Name, u.mounted[vm.MountPath] = u.volume(name, source, vm.MountPath), true
 	u.container.VolumeMounts = append(u.container.VolumeMounts, vm)
 	return true
 }
@@ -276,15 +317,16 @@ func (u *unit) attach(field, name string, source corev1.VolumeSource, vm corev1.
 func (u *unit) volume(name string, source corev1.VolumeSource, salt string) string {
 	v := corev1.Volume{Name: name, VolumeSource: source}
 	for n := 2; ; n++ {
-		i := slices.IndexFunc(u.pod.Volumes, func(o corev1.Volume) bool { return o.Name == v.Name })
-		if i < 0 {
+		i, ok := u.volumes[v.Name]
+		if !ok {
+			u.volumes[v.Name] = len(u.pod.Volumes)
 			u.pod.Volumes = append(u.pod.Volumes, v)
 			return v.Name
 		}
 		if reflect.DeepEqual(u.pod.Volumes[i], v) {
 			return v.Name
 		}
-		v.Name = cut(name, string(rune('0'+n%10))+hash(salt))
+		v.Name = cut(name, strconv.Itoa(n)+hash(salt))
 	}
 }
 

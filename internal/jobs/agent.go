@@ -19,9 +19,6 @@ import (
 // AgentName names everything of a stack's agent: its ServiceAccount, Service and Deployment, and the ClusterRole that is bound to it.
 const AgentName = "conductor-agent"
 
-// FilesContainer is the name of the init container that brings files of the source artifact into a pod's volumes.
-const FilesContainer = "conductor-files"
-
 // Keys of the agent's Secret. Tests are given the wrapper's alone, the init containers that bring files the source's alone.
 const (
 	KeyConductorToken = "conductor"

@@ -48,6 +48,10 @@ func Answered(p *Plan, err error) Answer {
 	if err == nil {
 		return Answer{Plan: p}
 	}
+	var absent *compose.AbsentError
+	if errors.As(err, &absent) {
+		return Answer{Absent: absent.Paths}
+	}
 	f := failure.Of(err)
 	refused := &Refusal{Reason: f.Reason, Sentence: f.Sentence}
 	if cause := errors.Unwrap(f); cause != nil {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -131,6 +132,13 @@ type maker struct {
 
 // read reads the configuration and loads the compose files.
 func (m *maker) read() error {
+	absent := make(map[string]bool, len(m.in.Absent))
+	for _, path := range m.in.Absent {
+		absent[path] = true
+	}
+	if absent[ConfigFile] {
+		return &compose.AbsentError{Paths: []string{ConfigFile}}
+	}
 	data, err := os.ReadFile(filepath.Join(m.in.Dir, ConfigFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return failure.Terminalf(v1alpha1.ReasonNotFound, err, "There is no %s in the repository's root at this commit", ConfigFile)
@@ -143,14 +151,16 @@ func (m *maker) read() error {
 	stack := m.config.Stack
 	m.project, err = compose.Load(m.in.Dir, compose.LoadOptions{
 		Files: stack.Compose, Profiles: stack.Profiles, Env: stack.Env, EnvFiles: stack.EnvFile,
+		Absent: absent,
 	})
 	return composeError(err)
 }
 
 // composeError is what is wrong with the compose files as a refusal; the need for more files stays as it is.
 func composeError(err error) error {
-	if err == nil {
-		return nil
+	var absent *compose.AbsentError
+	if err == nil || errors.As(err, &absent) {
+		return err
 	}
 	return failure.Terminalf(v1alpha1.ReasonInvalidCompose, nil, "%v", err)
 }
@@ -209,6 +219,12 @@ func (m *maker) options() (compose.Options, error) {
 	o.Ceilings.Allow = o.Allow
 	if run.Spec.Trust == v1alpha1.TrustFork {
 		o.Allow, o.AllowSetting = nil, "stacks.allow, but not for forks"
+	}
+	if limit := run.Spec.Ceilings.FileBytes(); limit > 0 {
+		o.Source = &compose.SourceMounts{
+			Image: set.Image, Limit: limit, Secret: jobs.AgentSecretName(run), Key: jobs.KeySourceToken,
+			Args: []string{"files", "--agent", jobs.AgentURL(run), "--token-file", compose.SourceTokenFile, "--limit", strconv.FormatInt(limit, 10)},
+		}
 	}
 	if !images.AllKnown {
 		o.ImagesPending = slices.DeleteFunc(m.project.Services(), func(name string) bool { return slices.Contains(images.Known, name) })
@@ -278,7 +294,7 @@ func (m *maker) finish() error {
 // mountsSource reports whether a service's pod brings files from the source artifact.
 func mountsSource(svc compose.Service) bool {
 	pod := podOf(svc.Workload)
-	return pod != nil && slices.ContainsFunc(pod.InitContainers, func(c corev1.Container) bool { return c.Name == jobs.FilesContainer })
+	return pod != nil && slices.ContainsFunc(pod.InitContainers, func(c corev1.Container) bool { return c.Name == compose.SourceContainer })
 }
 
 // isTest reports whether a compose service is a test itself, and so not a part of the stack.

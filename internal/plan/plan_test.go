@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"encoding/json"
 	"maps"
 	"os"
 	"path/filepath"
@@ -9,10 +10,12 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/compose"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 	"github.com/w3evolutionsllc/conductor/internal/repoconfig"
 	"github.com/w3evolutionsllc/conductor/internal/settings"
@@ -266,6 +269,63 @@ func TestKeepForStaysWithinTheCeilings(t *testing.T) {
 		c.KeepForever = tc.forever
 		if got := keepFor(tc.keep, c); got != tc.want {
 			t.Errorf("%s: %s", tc.name, got)
+		}
+	}
+}
+
+// heavyMount is a stack that mounts more than ConfigMaps carry, into a service and into the suite.
+func heavyMount(t *testing.T) map[string]string {
+	t.Helper()
+	return map[string]string{
+		".conductor.yaml":       "version: 1\ntests: {unit: {service: sut}}\n",
+		"docker-compose.qa.yml": "services:\n  web: {image: a, volumes: [\"./data:/data:ro\", \"./web.conf:/web.conf:ro\"]}\n  sut: {image: b, command: x, volumes: [\"./data:/data:ro\"]}\n",
+		"data/big":              strings.Repeat("x", 3<<20), "web.conf": "listen 80\n",
+	}
+}
+
+func TestWhatConfigMapsDoNotCarryComesFromTheSourceArtifact(t *testing.T) {
+	p, err := makePlan(t, heavyMount(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !p.Source || len(p.Contents) != 1 || p.Contents[0].Data["web.conf"] == "" {
+		t.Errorf("source %t, contents %v", p.Source, p.Contents)
+	}
+	job := p.TestJob(&p.Suites[0], 0, 1, "b", []string{"x"})
+	for name, pod := range map[string]*corev1.PodSpec{"web": podOf(p.Services[0].Workload), "sut": &job.Spec.Template.Spec} {
+		i := slices.IndexFunc(pod.InitContainers, func(c corev1.Container) bool { return c.Name == compose.SourceContainer })
+		if i < 0 || !strings.Contains(strings.Join(pod.InitContainers[i].Args, " "), "--copy data=") {
+			t.Errorf("%s: init containers %+v", name, pod.InitContainers)
+		}
+	}
+	p.run.Status.Source = &v1alpha1.SourceStatus{Reference: "r.example/sources/acme/shop:shop-1", Digest: "sha256:" + strings.Repeat("a", 64)}
+	if data, err := json.Marshal(p.Agent()); err != nil || !strings.Contains(string(data), "sources/acme/shop") {
+		t.Errorf("the agent does not serve it: %s, %v", data, err)
+	}
+	run := testRun()
+	run.Spec.Ceilings.Files = ""
+	_, err = Make(Input{Dir: checkout(t, heavyMount(t)), Run: run, Settings: settings.Default()})
+	if f := failure.Of(err); f == nil || f.Kind != failure.Terminal || !strings.Contains(f.Sentence, "2 MiB") {
+		t.Errorf("without a limit: %v", err)
+	}
+}
+
+// TestContentThatIsNotThereIsAskedFor: what is on disk in its place has the file's size and no content.
+func TestContentThatIsNotThereIsAskedFor(t *testing.T) {
+	files := map[string]string{
+		".conductor.yaml": threeLines + "stack: {env_file: [ci.env]}\n", "ci.env": "TAG=1\n", "Dockerfile": "FROM a",
+		"docker-compose.qa.yml": "services: {web: {image: 'a:$TAG', volumes: ['./web.conf:/web.conf:ro', './huge:/huge:ro']}}", "web.conf": "x", "huge/f": strings.Repeat("x", 3<<20),
+	}
+	dir := checkout(t, files)
+	for _, tc := range []struct{ absent, want []string }{
+		{[]string{".conductor.yaml"}, []string{".conductor.yaml"}},
+		{[]string{"ci.env", "Dockerfile"}, []string{"ci.env"}},
+		{[]string{"huge/f", "web.conf"}, []string{"web.conf"}},
+		{[]string{"huge/f"}, nil},
+	} {
+		p, err := Make(Input{Dir: dir, Absent: tc.absent, Run: testRun(), Settings: settings.Default()})
+		if answer := Answered(p, err); !slices.Equal(answer.Absent, tc.want) || (answer.Plan == nil) != (tc.want != nil) {
+			t.Errorf("without %v: %v is asked for, %v", tc.absent, answer.Absent, err)
 		}
 	}
 }

@@ -15,6 +15,8 @@ import (
 const (
 	// maxValues bounds what a file may grow to through aliases.
 	maxValues = 100_000
+	// maxText bounds the texts of these together, in bytes: Jobs and pods have copies of them.
+	maxText = 1 << 20
 	// maxMerges bounds how deep << may follow <<.
 	maxMerges = 16
 	// enough is how many problems are looked for; more than maxErrors, so that the first ones by line are among them.
@@ -26,6 +28,7 @@ type decoder struct {
 	file   string
 	errs   []Error
 	values int
+	text   int
 }
 
 // place is where in the document a value is, and what it holds to.
@@ -66,6 +69,13 @@ func (d *decoder) resolve(n *yaml.Node, at place) *yaml.Node {
 	}
 	for n.Kind == yaml.AliasNode {
 		n = n.Alias
+	}
+	if n.Kind == yaml.ScalarNode {
+		if d.text += len(n.Value); d.text > maxText {
+			d.wrong(n, at, "The texts of the file have more than %d KiB, those of aliases counted each time", maxText>>10)
+			d.values = maxValues
+			return nil
+		}
 	}
 	if n.Style&yaml.TaggedStyle != 0 {
 		d.wrong(n, at, "Tags such as %s are not read", show(n.Tag))

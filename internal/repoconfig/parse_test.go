@@ -219,6 +219,15 @@ func TestNotYAML(t *testing.T) {
 	}
 }
 
+// aliased are variables with the value of an anchor.
+func aliased(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "      B%d: *a\n", i)
+	}
+	return b.String()
+}
+
 // TestHostileFiles ends in time, with a sentence.
 func TestHostileFiles(t *testing.T) {
 	var merges, wide strings.Builder
@@ -235,15 +244,16 @@ func TestHostileFiles(t *testing.T) {
 		fmt.Fprintf(&wide, "  t%d: {command: x, env: *e}\n", i)
 	}
 	for name, tc := range map[string]struct{ text, want string }{
-		"merges of merges":      {merges.String(), "The merges << go more than 16 deep"},
-		"many aliases":          {wide.String()[:MaxSize-MaxSize%29], ""},
-		"itself":                {"version: 1\ntests: &t {a: *t}\n", "needs one of the keys command"},
-		"a merge of itself":     {"version: 1\ntests: &t {<<: *t, a: x}\n", "The merges << go more than 16 deep"},
-		"open brackets":         {strings.Repeat("[", MaxSize), "This is not YAML"},
-		"dashes":                {strings.Repeat("- ", MaxSize/2), "This is not YAML"},
-		"nested lists":          {strings.Repeat("[", 9000) + strings.Repeat("]", 9000), "must be a mapping"},
-		"many unknown keys":     {least + strings.Join(unknown(5000), ""), "and 950 more"},
-		"a key of a whole file": {least + strings.Repeat("k", 100<<10) + ": 1\n", "There is no such key"},
+		"merges of merges":        {merges.String(), "The merges << go more than 16 deep"},
+		"many aliases":            {wide.String()[:MaxSize-MaxSize%29], ""},
+		"a long text, many times": {"version: 1\ntests:\n  a:\n    command: x\n    env:\n      A: &a " + strings.Repeat("x", 20<<10) + "\n" + aliased(60), "The texts of the file have more than 1024 KiB, those of aliases counted each time"},
+		"itself":                  {"version: 1\ntests: &t {a: *t}\n", "needs one of the keys command"},
+		"a merge of itself":       {"version: 1\ntests: &t {<<: *t, a: x}\n", "The merges << go more than 16 deep"},
+		"open brackets":           {strings.Repeat("[", MaxSize), "This is not YAML"},
+		"dashes":                  {strings.Repeat("- ", MaxSize/2), "This is not YAML"},
+		"nested lists":            {strings.Repeat("[", 9000) + strings.Repeat("]", 9000), "must be a mapping"},
+		"many unknown keys":       {least + strings.Join(unknown(5000), ""), "and 950 more"},
+		"a key of a whole file":   {least + strings.Repeat("k", 100<<10) + ": 1\n", "There is no such key"},
 	} {
 		begin := time.Now()
 		_, err := Parse("f", []byte(tc.text))

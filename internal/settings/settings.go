@@ -150,6 +150,9 @@ type Stacks struct {
 	Pods   int32  `json:"pods,omitempty"`
 	CPU    string `json:"cpu,omitempty"`
 	Memory string `json:"memory,omitempty"`
+	// Files is how much of the repository's files all pods of a stack are given besides what ConfigMaps hold, a Kubernetes quantity; 0 means
+	// nothing.
+	Files string `json:"files"`
 }
 
 // Keep says how long stacks stay.
@@ -236,7 +239,7 @@ func Default() Settings {
 			Timeout: d(30 * time.Minute), CPU: "500m", Memory: "512Mi",
 		},
 		Planning:   Planning{AtOnce: 1},
-		Stacks:     Stacks{Scheme: "https"},
+		Stacks:     Stacks{Scheme: "https", Files: "256Mi"},
 		Keep:       Keep{Default: d(24 * time.Hour), Max: d(7 * 24 * time.Hour)},
 		Triggers:   Triggers{Tags: []string{"run-integration-tests", "run-integration-tests/*"}, PollInterval: d(3 * time.Minute)},
 		RunTimeout: d(2 * time.Hour),
@@ -342,7 +345,7 @@ func (s Settings) check() error {
 	}
 	for key, q := range map[string]string{
 		"builds.cpu": s.Builds.CPU, "builds.memory": s.Builds.Memory, "builds.memoryLimit": s.Builds.MemoryLimit,
-		"stacks.cpu": s.Stacks.CPU, "stacks.memory": s.Stacks.Memory,
+		"stacks.cpu": s.Stacks.CPU, "stacks.memory": s.Stacks.Memory, "stacks.files": s.Stacks.Files,
 	} {
 		if _, err := resource.ParseQuantity(q); q != "" && err != nil {
 			bad("%s %q is not a Kubernetes quantity", key, q)
@@ -414,5 +417,6 @@ func (s Settings) Ceilings() v1alpha1.Ceilings {
 	return v1alpha1.Ceilings{
 		RunTimeout: s.RunTimeout, Keep: s.Keep.Default, KeepMax: s.Keep.Max, KeepForever: s.Keep.Forever,
 		Registries: s.Stacks.Registries, Allow: s.Stacks.Allow, Pods: s.Stacks.Pods, CPU: s.Stacks.CPU, Memory: s.Stacks.Memory,
+		Files: s.Stacks.Files,
 	}
 }

@@ -31,6 +31,9 @@ func TestTheLeastFileGetsTheDefaults(t *testing.T) {
 	if l := s.LeaderElection; l.LeaseDuration.Duration != 15*time.Second || l.RenewDeadline() != 10*time.Second || l.RetryPeriod() != 2*time.Second {
 		t.Errorf("the lease is %s, renewed for %s every %s", l.LeaseDuration.Duration, l.RenewDeadline(), l.RetryPeriod())
 	}
+	if c := s.Ceilings(); c.FileBytes() != 256<<20 {
+		t.Errorf("pods are given %d bytes of files", c.FileBytes())
+	}
 	if c := s.Ceilings(); c.KeepMax != s.Keep.Max || c.KeepForever || len(c.Allow) > 0 {
 		t.Errorf("ceilings = %+v", c)
 	}
@@ -42,6 +45,7 @@ func TestEveryProblemIsNamed(t *testing.T) {
 		{"not YAML", "a: [", "not YAML"},
 		{"keep", "keep: {default: 48h, max: 24h}", "longer than keep.max"},
 		{"quantity", "stacks: {cpu: lots}", `stacks.cpu "lots"`},
+		{"quantity of files", "stacks: {files: lots}", `stacks.files "lots"`},
 		{"host", "stacks: {host: qa.example.com}", "{service} and {run}"},
 		{"egress", "stacks: {egress: [10.0.0.1]}", "CIDR"},
 		{"egress beyond its mask", "stacks: {egress: [10.1.2.3/8]}", "the range is 10.0.0.0/8"},

@@ -165,7 +165,7 @@ func TestADeletedRunTakesEverythingWithIt(t *testing.T) {
 	}
 }
 
-func TestAFinalizerLetsGoAfterItsDeadlineAndSaysSo(t *testing.T) {
+func TestARunIsReleasedAfterItsDeadline(t *testing.T) {
 	w := newWorld(t)
 	p := w.process()
 	run := w.until(w.start(), "the run passes", kept)
@@ -179,10 +179,10 @@ func TestAFinalizerLetsGoAfterItsDeadlineAndSaysSo(t *testing.T) {
 	p.kill(t)
 	w.process()
 	if w.gone(&v1alpha1.Run{}, run.Namespace, run.Name) {
-		t.Fatal("the run let go before its deadline")
+		t.Fatal("the run was released before its deadline")
 	}
 	w.later(2*time.Minute, run)
-	w.eventually("the run lets go", func() bool { return w.gone(&v1alpha1.Run{}, run.Namespace, run.Name) })
-	w.said("lets go", run.Name)
+	w.eventually("the run is released", func() bool { return w.gone(&v1alpha1.Run{}, run.Namespace, run.Name) })
+	w.said("is released although", run.Name)
 	w.node.keepNamespaces(false)
 }

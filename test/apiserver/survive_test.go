@@ -280,8 +280,8 @@ func TestAFullDiskThatStaysFull(t *testing.T) {
 	w.nothingLeft(run)
 }
 
-// Where there is no room to gather logs, the record is kept without them.
-func TestARecordWithoutRoomForLogs(t *testing.T) {
+// A record needs no room on Conductor's disk: without any it has the logs, and only the plan, which was there, is missing.
+func TestARecordNeedsNoDisk(t *testing.T) {
 	w := newWorld(t)
 	halts[3].hold(w)
 	p := w.process()
@@ -291,7 +291,7 @@ func TestARecordWithoutRoomForLogs(t *testing.T) {
 	run = w.until(run, "the run passes", kept)
 	w.once(run)
 	layers := strings.Join(w.shelf.layers(run), " ")
-	if !strings.Contains(layers, "result.json") || strings.Contains(layers, "logs/") || !is(run, v1alpha1.ConditionRecorded, metav1.ConditionTrue) {
+	if !strings.Contains(layers, "result.json") || !strings.Contains(layers, "logs/test-") || strings.Contains(layers, "plan.yaml") || !is(run, v1alpha1.ConditionRecorded, metav1.ConditionTrue) {
 		t.Errorf("the record has %s; Recorded: %s", layers, reason(run, v1alpha1.ConditionRecorded))
 	}
 }

@@ -100,7 +100,7 @@ func TestASweepKnowsRunsByTheirUID(t *testing.T) {
 func TestOldRunsAreRetired(t *testing.T) {
 	w := newWorld(t)
 	w.set.Retention.PerRepository = 3
-	w.github.failAlways("Checkout", failure.Terminalf(v1alpha1.ReasonNotFound, nil, "It is not there"))
+	w.github.failAlways("Archive", failure.Terminalf(v1alpha1.ReasonNotFound, nil, "It is not there"))
 	p := w.process()
 	runs := func() int {
 		var list v1alpha1.RunList
@@ -111,7 +111,7 @@ func TestOldRunsAreRetired(t *testing.T) {
 		w.until(w.start(), "a run ends", over)
 	}
 	w.until(w.start(func(s *v1alpha1.RunSpec) { s.Repository.ID = 2 }), "another repository's run ends", over)
-	w.github.mend("Checkout")
+	w.github.mend("Archive")
 	living := w.until(w.start(func(s *v1alpha1.RunSpec) { s.Repository.ID = 3 }), "a run's stack is kept", kept)
 	w.eventually("the three newest of a repository stay, and other repositories'", func() bool { w.sweep(p); return runs() == 5 })
 	w.clock.advance(29 * 24 * time.Hour)

@@ -1,6 +1,9 @@
 package v1alpha1
 
-import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+import (
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
 
 // Run is one integration-test run of one commit.
 //
@@ -145,6 +148,19 @@ type Ceilings struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=32
 	Memory string `json:"memory,omitempty"`
+	// Files is how much of the repository's files all pods of the stack are given besides what ConfigMaps hold, a Kubernetes quantity;
+	// empty means nothing.
+	// +optional
+	Files string `json:"files,omitempty"`
+}
+
+// FileBytes is Files in bytes.
+func (c Ceilings) FileBytes() int64 {
+	q, err := resource.ParseQuantity(c.Files)
+	if err != nil {
+		return 0
+	}
+	return q.Value()
 }
 
 // RunPhase is where a Run stands, in one word.

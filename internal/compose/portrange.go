@@ -1,0 +1,65 @@
+package compose
+
+import (
+	"strconv"
+	"strings"
+
+	"github.com/compose-spec/compose-go/v2/template"
+	"go.yaml.in/yaml/v4"
+)
+
+// maxPorts is how many ports a service has. A Service of Kubernetes with many more is refused by the API server.
+const maxPorts = 250
+
+// portRange reads a port or a range of ports, FIRST-LAST, and is false for what is none.
+func portRange(s string) (first, last int, ok bool) {
+	from, to, isRange := strings.Cut(s, "-")
+	if !isRange {
+		to = from
+	}
+	first, err1 := strconv.Atoi(from)
+	last, err2 := strconv.Atoi(to)
+	return first, last, err1 == nil && err2 == nil && first >= 1 && first <= last && last <= 65535
+}
+
+// countPorts is how many ports an item of ports or expose in the short form means: [[IP:]PUBLISHED:]PORTS[/PROTOCOL].
+func countPorts(s string) int {
+	s, _, _ = strings.Cut(s, "/")
+	if first, last, ok := portRange(s[strings.LastIndexByte(s, ':')+1:]); ok {
+		return last - first + 1
+	}
+	return 1
+}
+
+// checkPorts refuses services with too many ports before compose-go makes a list of each range, and has the scale know what the others grow to.
+func (r *reader) checkPorts(s *source, services *yaml.Node, sc *scale) {
+	if services == nil || services.Kind != yaml.MappingNode {
+		return
+	}
+	for i := 0; i+1 < len(services.Content); i += 2 {
+		if list := child(services.Content[i+1], "volumes"); list != nil && list.Kind == yaml.SequenceNode {
+			sc.extra[list] = int64(len(list.Content)) * volumeValues
+		}
+		list := child(services.Content[i+1], "ports")
+		if list == nil || list.Kind != yaml.SequenceNode || sc.extra[list] > 0 {
+			continue
+		}
+		total, over := 0, list
+		for _, item := range list.Content {
+			n := 1
+			if item = target(item); item != nil && item.Kind == yaml.ScalarNode {
+				// What cannot be interpolated is refused by compose-go.
+				text, _ := template.Substitute(item.Value, func(k string) (string, bool) { v, ok := s.env[k]; return v, ok })
+				n = countPorts(text)
+			}
+			if total += n; total > maxPorts && total-n <= maxPorts && item != nil {
+				over = item
+			}
+		}
+		if sc.extra[list] = portValues; total <= maxPorts {
+			sc.extra[list] = int64(total) * portValues
+		} else {
+			r.refuse(s.at(over), services.Content[i].Value, "ports", "the service has %d ports; at most %d can be published", total, maxPorts)
+		}
+	}
+}
