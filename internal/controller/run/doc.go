@@ -1,9 +1,13 @@
-// Package run walks a Run through its stages: checkout, secrets, builds, stack, tests, report, keep.
+// Package run walks a Run through its stages: checkout, secrets, builds, stack, tests, record, report, keep.
 //
-// Every stage is looked at on every reconcile, in the order of the slice in reconciler.go. A stage compares what is
-// wanted with what is there, moves it one step and returns; it never waits. What a stage needs from an earlier one it
-// finds in the Run's status or does not find yet, and so stages overlap wherever nothing keeps them apart: redis starts
-// while the backend's image is still being built.
+// Every stage is run on every reconcile, in the order of the slice in reconciler.go. A stage compares what is wanted with
+// what is there, moves it one step and returns. What a stage needs from an earlier one it finds in the Run's status or
+// does not find yet, and so stages overlap wherever nothing keeps them apart: redis starts while the backend's image is
+// still being built.
+//
+// What a Run applies is computed by package plan, in a child process (planning.go), and computed again whenever more is
+// known of the Run's images; stages use the newest plan. What may need much memory is a step (guard.go): it is in the
+// status before it begins, so that a Run that ends the process is found and ended.
 //
 // To add a stage: a condition in internal/api/v1alpha1/run_conditions.go, a file here with one function, an entry in
 // the slice, and a test.
