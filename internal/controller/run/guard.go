@@ -33,7 +33,7 @@ const (
 // guard finds the Run that ends this process again and again. After a process ended without stopping, the Runs that were in a step are
 // suspects: each of them takes its step while no other Run is in one, so that the next end of the process has one cause.
 type guard struct {
-	// list gives the Runs as they are when this process begins.
+	// list gives the Runs as they are when this process begins, for reading only.
 	list func(context.Context) ([]v1alpha1.Run, error)
 	// unclean reports whether the process before this one ended without stopping; nil means that it never did.
 	unclean func() bool
