@@ -69,14 +69,14 @@ type runPlan struct {
 	dir   string
 	ctx   context.Context
 	end   context.CancelFunc
-	// key stands for the input of the newest plan, and file holds its answer.
+	// key is the hash of the newest plan's input, and file holds its answer.
 	key, file string
 	size      int64
 	// previous is the file of the plan before, which a reconcile may still use.
 	previous string
 	decoded  *plan.Plan
 	used     int64
-	// next is the input that is being planned, or that could not be, which err says.
+	// next is the hash of the input that is being planned, or that could not be: err is why.
 	next string
 	busy bool
 	err  error
@@ -125,7 +125,7 @@ func (p *planning) files(uid types.UID) *Checkout {
 // loaded is the newest plan of a Run for one reconcile.
 type loaded struct {
 	*plan.Plan
-	// key stands for what it was made from, file holds its contents.
+	// key is the hash of its input, file holds its contents.
 	key, file string
 	release   func()
 }
