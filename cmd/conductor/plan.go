@@ -127,11 +127,15 @@ func (c *planning) prepare(args []string) error {
 		return nil
 	}
 	data, err := os.ReadFile(c.runFile)
+	c.run = &v1alpha1.Run{}
 	if err == nil {
-		err = yaml.UnmarshalStrict(data, &c.run)
+		err = yaml.UnmarshalStrict(data, c.run)
+	}
+	if err == nil && c.run.Name == "" {
+		err = errors.New("it is empty")
 	}
 	if err != nil {
-		return fmt.Errorf("read the Run: %w", err)
+		return fmt.Errorf("read the Run of %s: %w", c.runFile, err)
 	}
 	return nil
 }
@@ -342,9 +346,12 @@ func describe(s *plan.Suite, names plan.Names) string {
 	if shell := s.Test.Command.Shell; shell != "" {
 		return fmt.Sprintf("sh -c %q", shell)
 	}
-	argv := s.Argv(nil)
+	argv, image := s.Argv(nil), s.Image
+	if s.Build != "" {
+		image = names.Reference(s.Build)
+	}
 	if len(argv) == 0 {
-		argv = names.Argv(s, s.Image)
+		argv = names.Argv(s, image)
 	}
 	return fmt.Sprintf("%q", argv)
 }

@@ -23,7 +23,7 @@ const (
 	maxProblems    = 100
 	maxProblemText = 16 << 10
 	// maxListed is how many files of an upload are named, maxListedPaths how long their paths are together, in bytes: the state of 256
-	// attempts stays below the client's maxState.
+	// attempts that have few problems stays below the client's maxState.
 	maxListed      = 50
 	maxListedPaths = 4 << 10
 )
@@ -120,7 +120,7 @@ func (r *caseWriter) end() {
 	}
 }
 
-// clean masks before it cuts. What a passing case has printed is in the record's JUnit, and nobody reads it elsewhere.
+// clean masks before it cuts. What a passing case has printed is read in the record's JUnit alone.
 func (r *caseWriter) clean(c evidence.Case) evidence.Case {
 	text := func(s string, most int) string { return cut(r.masks.string(s), most) }
 	c.Class, c.Name, c.File = text(c.Class, maxName), text(c.Name, maxName), text(c.File, maxName)

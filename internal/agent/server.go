@@ -254,7 +254,7 @@ func (s *server) end(complete bool) answerer {
 	}
 }
 
-// upload takes a tar. What is left out for its size is read all the same, up to twice the limit, so that its name can be told.
+// upload takes a tar. What is left out for its size is read all the same, up to twice the limit, so that its name can be reported.
 func (s *server) upload(kind string, limit int64) answerer {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		key, err := keyOf(r)
@@ -308,7 +308,7 @@ func (s *server) state(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	s.changes.until(r.Context(), wait, func(version int64) bool { return version != since })
-	// The version is taken first: what changes meanwhile is told again, which harms nobody.
+	// The version is taken first: what changes meanwhile is reported again, which does no harm.
 	version, _ := s.changes.now()
 	return answer(w, evidence.AgentState{Version: version, Attempts: s.store.states(), Logs: s.follower.states()})
 }

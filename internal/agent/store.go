@@ -162,7 +162,7 @@ func (s *store) allow(key evidence.AttemptKey) error {
 	return s.change(key, func(a *attempt) error { a.Allowed = true; return nil })
 }
 
-// end notes how the test ended, or with complete that nothing more comes. What was said first stands, so that a repetition is a no-op.
+// end notes how the test ended, or with complete that nothing more comes. The first report counts, so that a repetition is a no-op.
 func (s *store) end(key evidence.AttemptKey, how evidence.Attempt, complete bool) error {
 	if a := s.get(key); a.Complete || a.Ended && !complete {
 		return nil

@@ -147,7 +147,7 @@ func (u *upload) take(header *tar.Header, content io.Reader) error {
 		u.unfit.add(shown)
 		return nil
 	}
-	if u.content+header.Size > u.limit || u.kept.Count >= maxFiles {
+	if header.Size > u.limit-u.content || u.kept.Count >= maxFiles {
 		u.overLimit.add(shown)
 		return nil
 	}

@@ -196,10 +196,11 @@ func (r *reader) chargeExtended(s *source, path string, at place) {
 	r.checkBill(at, "", "extends")
 }
 
-// chargeIncluded charges the project for a file that s includes, which compose-go copies when it is there already.
+// chargeIncluded charges the project for a file that s includes, which compose-go copies when it is there already. One that could not be
+// understood is charged, too: it is parsed again.
 func (r *reader) chargeIncluded(s *source, path string, at place) {
 	r.bill.includes[s.path] = append(r.bill.includes[s.path], path)
-	if r.sources.byPath(path) != nil {
+	if _, again := r.data[path]; again {
 		r.bill.included += r.bill.values
 		r.checkBill(at, "", "include")
 	}

@@ -178,6 +178,10 @@ var beyond = map[string]struct {
 		files: map[string]string{DefaultFile: service, ".env": "A=b\nB=" + strings.Repeat("${A}", 201) + "\n"},
 		want:  []string{".env:2: refused: env_file: one line has more than 200 variables"},
 	},
+	"variables in a port": {
+		files: map[string]string{DefaultFile: service + "    ports: [\"" + strings.Repeat("${A:-}", 20_000) + "80\"]\n"},
+		want:  []string{DefaultFile + ":4: refused: services.web.ports: one line has more than 200 variables"},
+	},
 	"long keys": {
 		files: map[string]string{DefaultFile: service + "x-" + strings.Repeat("k", 50_000) + ": [" + numbered(400, "N,") + "]\n"},
 		want:  []string{DefaultFile + ":1: refused: the keys of the compose files are too long or nested too deep: joined to paths they have more than 16 MiB"},

@@ -39,6 +39,10 @@ const (
 	sourceSlack = 1 << 20
 )
 
+// maxBrought is how many files all pods of the stack are given together: each takes a block of a node's disk, be it empty, and a place in the
+// agent's memory while it is sent.
+const maxBrought = 100_000
+
 // broughtPath is a path of the repository that a pod is given.
 type broughtPath struct {
 	from *copies
@@ -106,6 +110,10 @@ func (u *unit) bringFiles() {
 			u.c.refuse(b.service, b.field, b.hint, "with %s of %s the pods of the stack are given %s of the repository's files that ConfigMaps have no room for; "+
 				"the operator allows a stack %s (stacks.files). Build them into an image (COPY in a Dockerfile)",
 				bytesOf(b.from.size*int64(u.out.Replicas)), b.from.path, bytesOf(u.c.brought), bytesOf(source.Limit))
+		}
+		if u.c.broughtFiles += int64(b.from.count) * int64(u.out.Replicas); u.c.broughtFiles > maxBrought {
+			u.c.refuse(b.service, b.field, b.hint, "with the %d files of %s the pods of the stack are given %d of the repository's files that ConfigMaps have no room for; "+
+				"a stack is given at most %d. Build them into an image (COPY in a Dockerfile)", b.from.count, b.from.path, u.c.broughtFiles, maxBrought)
 		}
 	}
 	u.inits = slices.Insert(u.inits, 0, c)

@@ -50,9 +50,9 @@ type converter struct {
 	walked int
 	// filled is what ConfigMaps hold, and dockerfiles the Dockerfiles that were read, in bytes.
 	filled, dockerfiles int
-	// brought is how much pods are given out of the source artifact, in bytes.
-	brought  int64
-	absences absences
+	// brought is how much pods are given out of the source artifact, in bytes, broughtFiles how many files that is.
+	brought, broughtFiles int64
+	absences              absences
 	// What was found once: sources of mounts, paths that Dockerfiles copy, who lends volumes, whose pods start after another.
 	binds      map[string]bind
 	copied     map[string][]string

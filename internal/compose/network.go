@@ -97,12 +97,24 @@ func (u *unit) publish(p types.ServicePortConfig) {
 		return
 	}
 	pub := publication{port{number: int32(n), protocol: protocol(p.Protocol)}, int32(p.Target)}
-	if pub.protocol == "" || slices.Contains(u.published, pub) {
+	if pub.protocol == "" || !u.addPublished(pub, p.Published) {
 		return
 	}
-	u.published = append(u.published, pub)
 	u.say(LevelInfo, Approximated, "ports", p.Published, "port %s is not published on a node: in the stack it is %s:%d, and %s:%s",
 		p.Published, u.name, p.Target, u.name+publishedSuffix, p.Published)
+}
+
+// addPublished takes up a published number, once, and says whether it is new.
+func (u *unit) addPublished(p publication, hint string) bool {
+	switch {
+	case slices.Contains(u.published, p):
+		return false
+	case len(u.published) < maxPorts:
+		u.published = append(u.published, p)
+		return true
+	}
+	u.refuseOverfull("ports", hint)
+	return false
 }
 
 // publicationService gives the published numbers of ports an address, beside the service's own name.
@@ -132,8 +144,14 @@ func (u *unit) addPort(p port, field, hint string) {
 	case u.isOpen[key]:
 	case len(u.open) < maxPorts:
 		u.open, u.isOpen[key] = append(u.open, p), true
-	case !u.isOverfull:
-		// Thousands more may follow: one finding is enough.
+	default:
+		u.refuseOverfull(field, hint)
+	}
+}
+
+// refuseOverfull refuses too many ports. Thousands more may follow: one finding is enough.
+func (u *unit) refuseOverfull(field, hint string) {
+	if !u.isOverfull {
 		u.isOverfull = true
 		u.refuse(field, hint, "the service has more than %d ports, with those that its image exposes and those of services that share its network", maxPorts)
 	}
@@ -151,7 +169,7 @@ func protocol(s string) corev1.Protocol {
 }
 
 // headless is the Service that a name resolves to. It leads to the pods themselves, so that every port can be reached, as
-// under compose, and to those that are not ready, too: compose hides nobody, and what waits for health waits elsewhere.
+// under compose, and to those that are not ready, too: compose hides no container, and what waits for health waits elsewhere.
 func (c *converter) headless(name, service string, selector map[string]string, open []port) *corev1.Service {
 	s := &corev1.Service{TypeMeta: typeMeta("v1", "Service"), ObjectMeta: c.meta(name, service)}
 	s.Spec = corev1.ServiceSpec{ClusterIP: corev1.ClusterIPNone, PublishNotReadyAddresses: true, Selector: selector}

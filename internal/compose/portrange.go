@@ -47,7 +47,8 @@ func (r *reader) checkPorts(s *source, services *yaml.Node, sc *scale) {
 		total, over := 0, list
 		for _, item := range list.Content {
 			n := 1
-			if item = target(item); item != nil && item.Kind == yaml.ScalarNode {
+			// An item with too many variables is refused with the other texts.
+			if item = target(item); item != nil && item.Kind == yaml.ScalarNode && !hasManyVariables(item.Value) {
 				// What cannot be interpolated is refused by compose-go.
 				text, _ := template.Substitute(item.Value, func(k string) (string, bool) { v, ok := s.env[k]; return v, ok })
 				n = countPorts(text)

@@ -56,7 +56,7 @@ func (r *reader) refuse(at place, service, field, format string, args ...any) {
 // file reads one compose file and those that it names. From is where it was named.
 func (r *reader) file(path string, sc scope, from place, field string) {
 	key := fmt.Sprint(path, "\x00", sc.base, "\x00", sc.extended)
-	if r.seen[key] {
+	if r.seen[key] || r.bill.refused {
 		return
 	}
 	r.seen[key] = true
@@ -186,6 +186,10 @@ var remote = regexp.MustCompile(`^([a-z][a-z0-9+.-]*://|git@|oci:|github\.com/)`
 
 // local makes the path in n absolute, or refuses it.
 func (r *reader) local(s *source, n *yaml.Node, sc scope, service, field string) (string, bool) {
+	if hasManyVariables(scalar(n)) {
+		r.refuse(s.at(n), service, field, manyVariables, maxVariables)
+		return "", false
+	}
 	value, err := template.Substitute(scalar(n), func(k string) (string, bool) { v, ok := sc.env[k]; return v, ok })
 	switch {
 	case err != nil:
@@ -301,11 +305,9 @@ func (r *reader) unset(s *source, n *yaml.Node, path []string, env map[string]st
 		if !strings.Contains(n.Value, "$") {
 			return
 		}
-		for line := range strings.Lines(n.Value) {
-			if strings.Count(strings.ReplaceAll(line, "$$", ""), "${") > maxVariables {
-				r.refuse(s.at(n), "", strings.Join(path, "."), "one line has more than %d variables", maxVariables)
-				return
-			}
+		if hasManyVariables(n.Value) {
+			r.refuse(s.at(n), "", strings.Join(path, "."), manyVariables, maxVariables)
+			return
 		}
 		for _, m := range variable.FindAllStringSubmatch(n.Value, -1) {
 			if name := m[1] + m[2]; name != "" {
@@ -313,6 +315,18 @@ func (r *reader) unset(s *source, n *yaml.Node, path []string, env map[string]st
 			}
 		}
 	}
+}
+
+const manyVariables = "one line has more than %d variables"
+
+// hasManyVariables says whether a line of a text has so many variables that it must not be interpolated.
+func hasManyVariables(text string) bool {
+	for line := range strings.Lines(text) {
+		if strings.Count(strings.ReplaceAll(line, "$$", ""), "${") > maxVariables {
+			return true
+		}
+	}
+	return false
 }
 
 // unsetArgs looks for build arguments that take their value from variables: compose leaves out those that nothing sets.

@@ -78,7 +78,7 @@ var boundRows = [][3]string{
 	{"objects of a stack", fmt.Sprintf("%d, each of at most %d MiB, %d MiB in all", maxObjects, maxObject>>20, maxStack>>20), "refused"},
 	{"mounted files in ConfigMaps, configs and secrets of the repository among them", fmt.Sprintf("%d KiB a file, %d MiB a stack; each file counts %d bytes more", maxContent>>10, maxCopied>>20, entryCost),
 		"the smallest mounts are in ConfigMaps; a run brings the others out of its source artifact, `convert` refuses them"},
-	{"mounted files out of the source artifact", "`stacks.files`, 256Mi, all pods together", "refused"},
+	{"mounted files out of the source artifact", fmt.Sprintf("`stacks.files`, 256Mi, and %d files, all pods together", maxBrought), "refused"},
 	{"files and directories in what is mounted", fmt.Sprint(maxWalked), "refused"},
 	{"findings", fmt.Sprintf("%d of each level", maxFindings), "the others are counted"},
 }

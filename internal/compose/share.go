@@ -137,7 +137,9 @@ func (u *unit) join(g *unit) {
 	for _, p := range g.open {
 		u.addPort(p, "expose", "")
 	}
-	u.published = append(u.published, g.published...)
+	for _, p := range g.published {
+		u.addPublished(p, "")
+	}
 	maps.Copy(u.labels, without(g.labels, u.labels))
 	if g.fsGroup != nil && u.fsGroup == nil {
 		u.fsGroup = g.fsGroup

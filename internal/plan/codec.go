@@ -42,7 +42,7 @@ type Answer struct {
 // Refusal is a terminal failure in an Answer.
 type Refusal struct{ Reason, Sentence, Cause string }
 
-// Answered is the answer that stands for what Make returned. An error that is none of Make's own is a refusal, too: only another commit
+// Answered is the answer for what Make returned. An error that is none of Make's own is a refusal, too: only another commit
 // makes a difference.
 func Answered(p *Plan, err error) Answer {
 	if err == nil {

@@ -278,3 +278,20 @@ func TestReadWhatIsHostile(t *testing.T) {
 		})
 	}
 }
+
+// The words of cases that passed go with them, so that the memory that is accounted is the memory that is taken.
+func TestWordsOfDroppedCasesAreGivenUp(t *testing.T) {
+	p := &purse{limit: 1 << 20}
+	k := &keeper{budget: budget{grow: p.grow}}
+	long := strings.Repeat("x", 900)
+	for i := range 20_000 {
+		k.add(evidence.Case{Class: fmt.Sprint(i, long), Name: fmt.Sprint(i), Status: map[bool]evidence.Status{true: evidence.Failed, false: evidence.Passed}[i%100 == 99]})
+	}
+	words := int64(0)
+	for word := range k.words {
+		words += wordSize + int64(len(word))
+	}
+	if words > k.used || k.used > p.limit || len(k.bad) != 200 {
+		t.Errorf("%d bytes of words, %d bytes are accounted, %d failing cases", words, k.used, len(k.bad))
+	}
+}

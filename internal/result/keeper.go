@@ -63,8 +63,8 @@ type keeper struct {
 	bad, flaky, rest []evidence.Case
 	// badTexts and flakyTexts are the indexes of those bad and flaky cases that have their whole text.
 	badTexts, flakyTexts []int
-	// restSize is what rest takes.
-	restSize int64
+	// restSize is what rest takes without its words, restWords what the words take that came with it.
+	restSize, restWords int64
 	// spare gives memory back that is worth less than a failing test's name, where there is some; it may be nil.
 	spare func()
 	// short counts the bad cases beyond MaxTexts, silent those whose texts found no memory, dropped the cases that found none.
@@ -76,8 +76,8 @@ func (k *keeper) add(c evidence.Case) {
 	c = trim(c)
 	whole := c
 	c.Message, c.Detail, c.Output = "", "", ""
-	size := caseSize + int64(len(c.Name)) + k.unknown(c.Class) + k.unknown(c.File)
-	if !k.take(size) && !(c.Status.Bad() && k.makeRoom(size)) {
+	size, words := caseSize+int64(len(c.Name)), k.unknown(c)
+	if !k.take(size+words) && !(c.Status.Bad() && k.makeRoom(size, c)) {
 		k.dropped++
 		return
 	}
@@ -101,6 +101,7 @@ func (k *keeper) add(c evidence.Case) {
 		before := k.used
 		k.message(&c, whole.Message)
 		k.restSize += size + k.used - before
+		k.restWords += words
 		k.rest = append(k.rest, c)
 	}
 }
@@ -150,14 +151,14 @@ func (k *keeper) message(c *evidence.Case, message string) {
 	}
 }
 
-// makeRoom takes so many bytes for a bad case: from cases that passed or were skipped, from what can be spared, then from texts.
-func (k *keeper) makeRoom(bytes int64) bool {
-	k.dropped += len(k.rest)
-	k.free(k.restSize)
-	k.rest, k.restSize = nil, 0
+// makeRoom takes so many bytes, and those of its words, for a bad case: from cases that passed or were skipped, from what can be spared, then
+// from texts.
+func (k *keeper) makeRoom(bytes int64, c evidence.Case) bool {
+	k.dropRest()
 	if k.spare != nil {
 		k.spare()
 	}
+	bytes += k.unknown(c)
 	for !k.take(bytes) {
 		switch {
 		case len(k.flakyTexts) > 0:
@@ -171,6 +172,29 @@ func (k *keeper) makeRoom(bytes int64) bool {
 	return true
 }
 
+// dropRest gives up the cases that passed or were skipped, and the words that they alone have once these are worth a search.
+func (k *keeper) dropRest() {
+	k.dropped += len(k.rest)
+	k.free(k.restSize)
+	k.rest, k.restSize = nil, 0
+	if k.restWords <= k.held/64 {
+		return
+	}
+	unused := k.words
+	k.words, k.restWords = map[string]string{}, 0
+	for _, cases := range [][]evidence.Case{k.bad, k.flaky} {
+		for _, c := range cases {
+			delete(unused, c.Class)
+			delete(unused, c.File)
+			k.word(c.Class)
+			k.word(c.File)
+		}
+	}
+	for word := range unused {
+		k.free(wordSize + int64(len(word)))
+	}
+}
+
 func count(yes bool) int {
 	if yes {
 		return 1
@@ -178,12 +202,15 @@ func count(yes bool) int {
 	return 0
 }
 
-// unknown is what a word takes that is not among the words yet.
-func (k *keeper) unknown(word string) int64 {
-	if _, known := k.words[word]; known || word == "" {
-		return 0
+// unknown is what those words of a case take that are not among the words yet.
+func (k *keeper) unknown(c evidence.Case) int64 {
+	size := int64(0)
+	for i, word := range []string{c.Class, c.File} {
+		if _, known := k.words[word]; !known && word != "" && (i == 0 || word != c.Class) {
+			size += wordSize + int64(len(word))
+		}
 	}
-	return wordSize + int64(len(word))
+	return size
 }
 
 // word is the one copy of a word.

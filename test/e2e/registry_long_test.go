@@ -109,7 +109,7 @@ func TestRegistryStaysAway(t *testing.T) {
 	}
 	t.Log(run.Status.Message)
 	r.explains(run, badInput{conclusion: "timed_out", want: []string{
-		"The run did not end within 40s (runTimeout); it got to its stage builds: The registry " + here.Registry + " did not answer",
+		"The run did not end within 40s (runTimeout); it got to its stage checkout: The registry " + here.Registry + " did not answer",
 	}})
 	eventually(t, patience, func() error {
 		run = r.get(run)

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -52,7 +53,9 @@ func (p *Pruner) Prune(ctx context.Context) error {
 		d := &list.Items[i]
 		if at := d.Status.ProcessedAt; at != nil && p.Now().Sub(at.Time) > keepProcessed {
 			old := &v1alpha1.Delivery{ObjectMeta: metav1.ObjectMeta{Name: d.Name, Namespace: d.Namespace}} // d is the cache's own.
-			if err := client.IgnoreNotFound(p.Client.Delete(ctx, old, client.Preconditions{UID: &d.UID})); err != nil {
+			// One that was redelivered meanwhile has another version: it is acted on again.
+			err := p.Client.Delete(ctx, old, client.Preconditions{UID: &d.UID, ResourceVersion: &d.ResourceVersion})
+			if client.IgnoreNotFound(err) != nil && !apierrors.IsConflict(err) {
 				return fmt.Errorf("delete delivery %s: %w", d.Name, err)
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/failure"
 	"github.com/w3evolutionsllc/conductor/internal/plan"
 )
 
@@ -47,9 +48,13 @@ func (r *Reconciler) checkout(ctx context.Context, s *state) error {
 	}
 	if len(absent) > 0 {
 		if err := r.fetchFiles(ctx, s.run, files, absent); err != nil {
+			r.plans.askAgain(s.run.UID, absent)
 			return err
 		}
 		s.lookAgain(time.Millisecond)
+	}
+	if err := r.plans.failed(s.run.UID); err != nil { // This wait is for no other Run: the stage's deadline counts it.
+		return failure.Waitingf(v1alpha1.ReasonUnavailable, time.Minute, "%s", failure.Of(err).Sentence)
 	}
 	if s.plan == nil {
 		return waitingf(time.Minute, "%s", waitsForPlan(r.plans.position()))

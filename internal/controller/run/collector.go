@@ -11,6 +11,7 @@ import (
 	"os"
 	"strconv"
 	"sync/atomic"
+	"time"
 
 	"github.com/docker/go-units"
 	corev1 "k8s.io/api/core/v1"
@@ -130,7 +131,7 @@ func (c *collector) head(ctx context.Context, missing []error) ([]evidence.Layer
 		Name: evidence.ResultName, MediaType: evidence.ResultMediaType,
 		Write: func(w io.Writer) error { return evidence.WriteResult(w, out) },
 	}}
-	plan, err := c.plan()
+	plan, err := c.plan(ctx)
 	if err != nil {
 		c.r.Log.Warn("a record is kept without the plan", "run", c.run.Name, "error", err)
 	}
@@ -144,8 +145,15 @@ func (c *collector) head(ctx context.Context, missing []error) ([]evidence.Layer
 const maxNotes = 100
 
 // plan is what ran: the builds and suites with their defaults, and the objects of the stack with the images' digests.
-func (c *collector) plan() ([]byte, error) {
+func (c *collector) plan(ctx context.Context) ([]byte, error) {
 	p, err := c.r.plans.load(c.run, c.r.Settings)
+	for errors.Is(err, errWaiting) && ctx.Err() == nil { // Others have theirs for one reconcile.
+		select {
+		case <-ctx.Done():
+		case <-time.After(planPause):
+			p, err = c.r.plans.load(c.run, c.r.Settings)
+		}
+	}
 	if p == nil || err != nil {
 		return nil, err
 	}

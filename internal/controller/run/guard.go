@@ -26,21 +26,21 @@ const (
 	maxDeaths = 2
 	// guardPause is the time after which a Run asks again that waits for suspects, notedPause that after which one goes on whose step has
 	// just been noted: its own write wakes it before.
-	guardPause = 100 * time.Millisecond
+	guardPause = 500 * time.Millisecond
 	notedPause = 20 * time.Millisecond
 )
 
 // guard finds the Run that ends this process again and again. After a process ended without stopping, the Runs that were in a step are
 // suspects: each of them takes its step while no other Run is in one, so that the next end of the process has one cause.
 type guard struct {
-	// list gives the Runs as they are when this process begins.
+	// list gives the Runs as they are when this process begins, for reading only.
 	list func(context.Context) ([]v1alpha1.Run, error)
 	// unclean reports whether the process before this one ended without stopping; nil means that it never did.
 	unclean func() bool
 
 	mu    sync.Mutex
 	ready bool
-	// judged are the Runs that this process has seen.
+	// judged are the Runs whose step this process has brought up to date, suspects those that have to be alone in the step that they wait for.
 	judged, suspects map[types.UID]bool
 	// inside are the Runs in a step.
 	inside map[types.UID]bool
@@ -74,39 +74,45 @@ func (g *guard) judge(run *v1alpha1.Run) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	step := run.Status.Step
-	if g.judged[run.UID] || step == nil {
-		g.judged[run.UID] = true
+	if step == nil {
+		delete(g.inside, run.UID)
+		delete(g.suspects, run.UID)
 		return
 	}
-	g.judged[run.UID] = true
+	if g.judged[run.UID] {
+		return
+	}
 	if step.Suspect = g.suspects[run.UID]; step.Suspect && step.Alone {
 		step.Deaths++
 	}
 	step.Alone = false
 }
 
-// enter counts a Run in; false where it has to wait. It can be repeated.
-func (g *guard) enter(uid types.UID) bool {
+// confirm notes that the API server has what judge found: the steps that come are this process's own.
+func (g *guard) confirm(uid types.UID) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.judged[uid] = true
+}
+
+// enter counts a Run in; false where it has to wait. While a suspect waits no other Run enters. It can be repeated.
+func (g *guard) enter(uid types.UID, suspect bool) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.inside[uid] {
 		return true
 	}
-	if suspect := g.suspects[uid]; suspect && len(g.inside) > 0 || !suspect && len(g.suspects) > 0 {
+	if suspect {
+		g.suspects[uid] = true
+	}
+	if suspect = g.suspects[uid]; suspect && len(g.inside) > 0 || !suspect && len(g.suspects) > 0 {
 		return false
 	}
 	g.inside[uid] = true
 	return true
 }
 
-// pause counts a Run out that has not begun with its step.
-func (g *guard) pause(uid types.UID) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	delete(g.inside, uid)
-}
-
-// leave counts a Run out. What has not ended the process is not suspected any more.
+// leave counts a Run out. No other Run waits for it until it enters again.
 func (g *guard) leave(uid types.UID) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -122,16 +128,18 @@ func (g *guard) forget(uid types.UID) {
 	delete(g.judged, uid)
 }
 
-// takeStep does a step of a Run that may need much memory. It is in the status before, by itself and as the only one of a suspect.
+// takeStep does a step of a Run that may need much memory. It is in the status before, by itself and as the only one of a suspect. A Run
+// that is suspected of a later step repeats the ones before that under suspicion, too.
 func (r *Reconciler) takeStep(s *state, name string, do func() error) error {
-	if step := s.status().Step; step == nil || step.Name != name {
-		s.status().Step = &v1alpha1.StepStatus{Name: name}
-	}
 	step := s.status().Step
+	if step == nil || step.Name != name && !step.Suspect {
+		step = &v1alpha1.StepStatus{Name: name}
+		s.status().Step = step
+	}
 	if s.noted == nil || *s.noted != *step {
 		return waitingf(notedPause, "%s", upper(name))
 	}
-	if !r.guard.enter(s.run.UID) {
+	if !r.guard.enter(s.run.UID, step.Suspect) {
 		return waitingf(guardPause, "Waiting for %s: Conductor's process has ended, and the runs that it was working on are taken one at a time", name)
 	}
 	if step.Suspect && !step.Alone {
@@ -139,12 +147,12 @@ func (r *Reconciler) takeStep(s *state, name string, do func() error) error {
 		return waitingf(notedPause, "%s, alone", upper(name))
 	}
 	err := do()
-	if errors.Is(err, errWaiting) { // It has not begun.
-		r.guard.pause(s.run.UID)
+	r.guard.leave(s.run.UID)
+	step.Alone = false
+	if errors.Is(err, errWaiting) || step.Name != name { // The step that it is suspected of has not begun.
 		return err
 	}
-	r.guard.leave(s.run.UID)
-	if step.Suspect, step.Alone = false, false; err == nil {
+	if step.Suspect = false; err == nil {
 		s.status().Step = nil
 	}
 	return err
@@ -153,7 +161,8 @@ func (r *Reconciler) takeStep(s *state, name string, do func() error) error {
 // enforceGuard ends a Run that has ended this process too often. What it left behind is read no more.
 func (r *Reconciler) enforceGuard(s *state) {
 	step := s.status().Step
-	if step != nil && s.over() && step.Name != stepRecord { // It was canceled, or took too long.
+	// It was canceled, or took too long; or its record is not tried any more.
+	if step != nil && s.over() && (step.Name != stepRecord || !s.open(v1alpha1.ConditionRecorded)) {
 		s.status().Step = nil
 		r.guard.leave(s.run.UID)
 	}

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
@@ -77,6 +79,7 @@ func (h *house) reconcile(i int, during func()) bool {
 		}
 	}
 	h.runs[i] = run
+	h.r.guard.confirm(run.UID)
 	return true
 }
 
@@ -186,5 +189,90 @@ func TestAStepThatFailsIsNotSuspected(t *testing.T) {
 	h.reconcile(1, nil)
 	if h.reconcile(1, nil); !h.done["u1"] {
 		t.Error("another run waits for one that failed")
+	}
+}
+
+// TestARunThatEndsTheProcessInALaterStepIsEnded: each process repeats the steps before that, and they clear the Run of nothing.
+func TestARunThatEndsTheProcessInALaterStepIsEnded(t *testing.T) {
+	h, later, checkedOut := newHouse(t, 1), stepResults("unit"), false
+	for rounds := 0; h.runs[0].Status.Outcome == ""; rounds++ {
+		if rounds > 50 {
+			t.Fatalf("the process ended %d times: %+v", h.ends, h.runs[0].Status.Step)
+		}
+		if err := h.r.guard.prepare(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		run := h.runs[0].DeepCopy()
+		h.r.guard.judge(run)
+		s := &state{run: run, noted: h.runs[0].Status.Step, now: noon}
+		h.r.enforceGuard(s)
+		var err error
+		if !s.over() && !checkedOut {
+			err = h.r.takeStep(s, stepCheckout, func() error { checkedOut = true; return nil })
+		}
+		if !s.over() && checkedOut {
+			err = h.r.takeStep(s, later, func() error { return errEnded })
+		}
+		if errors.Is(err, errEnded) {
+			h.ends++
+			checkedOut = false
+			h.start(true)
+			continue
+		}
+		h.runs[0] = run
+		h.r.guard.confirm(run.UID)
+	}
+	if st := h.runs[0].Status; h.ends != maxDeaths+1 || !strings.Contains(st.Message, later) {
+		t.Errorf("the process ended %d times: %s", h.ends, st.Message)
+	}
+}
+
+// TestASuspectThatWaitsHoldsNoOne: what it waits for may be what the others give back at their end.
+func TestASuspectThatWaitsHoldsNoOne(t *testing.T) {
+	h := newHouse(t, 2)
+	h.reconcile(0, nil)
+	h.start(true)
+	h.reconcile(0, nil)
+	h.reconcile(0, nil)
+	s := &state{run: h.runs[0], noted: h.runs[0].Status.Step.DeepCopy(), now: noon}
+	err := h.r.takeStep(s, stepCheckout, func() error { return waitingf(roomPause, "There is no room") })
+	if step := s.status().Step; !errors.Is(err, errWaiting) || step == nil || !step.Suspect || step.Alone {
+		t.Errorf("%v, step %+v", err, step)
+	}
+	h.reconcile(1, nil)
+	if h.reconcile(1, nil); !h.done["u1"] {
+		t.Error("another run waits for one that waits itself")
+	}
+}
+
+// TestARecordThatIsGivenUpHoldsNoOne: its step is not taken any more.
+func TestARecordThatIsGivenUpHoldsNoOne(t *testing.T) {
+	h := newHouse(t, 2)
+	h.runs[0].Status = v1alpha1.RunStatus{
+		Outcome: v1alpha1.OutcomePassed, Step: &v1alpha1.StepStatus{Name: stepRecord},
+		Conditions: []metav1.Condition{{Type: v1alpha1.ConditionRecorded, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonTimeout}},
+	}
+	h.start(true)
+	h.reconcile(0, nil)
+	h.reconcile(1, nil)
+	if h.reconcile(1, nil); !h.done["u1"] || h.runs[0].Status.Step != nil {
+		t.Errorf("done %v, step %+v", h.done, h.runs[0].Status.Step)
+	}
+}
+
+// TestWhatIsNotStoredIsJudgedAgain: the API server may refuse the first status that a process writes, since another one came first.
+func TestWhatIsNotStoredIsJudgedAgain(t *testing.T) {
+	h := newHouse(t, 1)
+	h.runs[0].Status.Step = &v1alpha1.StepStatus{Name: stepCheckout, Suspect: true, Alone: true}
+	h.start(true)
+	if err := h.r.guard.prepare(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		run := h.runs[0].DeepCopy()
+		h.r.guard.judge(run)
+		if step := run.Status.Step; step.Deaths != 1 || step.Alone || !step.Suspect {
+			t.Errorf("step %+v", step)
+		}
 	}
 }

@@ -96,10 +96,11 @@ func (r *Reconciler) stackImage(run *v1alpha1.Run, name string) (ref string, con
 	case !byDigest(name):
 		return name, nil, len(run.Status.StackImages) >= maxStackImages
 	}
-	if l := r.looks.known(run.UID, ref); l != nil && l.err == nil {
+	l := r.looks.known(run.UID, ref)
+	if l != nil && l.err == nil {
 		return ref, &l.config, true
 	}
-	return ref, nil, false
+	return ref, nil, l != nil && noted < 0 && len(run.Status.StackImages) >= maxStackImages // There is no room to note why.
 }
 
 func byDigest(ref string) bool { return strings.Contains(ref, "@") }

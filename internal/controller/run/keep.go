@@ -72,7 +72,7 @@ func (r *Reconciler) keep(ctx context.Context, s *state) error {
 		return err
 	}
 	if err != nil || ns.DeletionTimestamp != nil {
-		return r.takeDown(ctx, s, v1alpha1.ReasonDeleted, "Somebody deleted the stack's namespace")
+		return r.takeDown(ctx, s, v1alpha1.ReasonDeleted, "The stack's namespace was deleted")
 	}
 	if s.open(v1alpha1.ConditionStackKept) {
 		if err := r.close(ctx, s); err != nil {

@@ -37,6 +37,10 @@ const (
 	cachedPlans = 8 << 20
 	// planPause is the time after which a reconcile comes back that found too many large plans in use.
 	planPause = 50 * time.Millisecond
+	// retryPause lies between the first two attempts to plan that fail for another reason than the files. It doubles with each, up to
+	// maxRetries times.
+	retryPause = 100 * time.Millisecond
+	maxRetries = 8
 )
 
 // planning has Runs planned, and keeps the plans of those that are in progress. A plan that is not there is made again.
@@ -65,17 +69,20 @@ type runPlan struct {
 	dir   string
 	ctx   context.Context
 	end   context.CancelFunc
-	// key stands for the input of the newest plan, and file holds its answer.
+	// key is the hash of the newest plan's input, and file holds its answer.
 	key, file string
 	size      int64
 	// previous is the file of the plan before, which a reconcile may still use.
 	previous string
 	decoded  *plan.Plan
 	used     int64
-	// next is the input that is being planned, or that could not be, which err says.
+	// next is the hash of the input that is being planned, or that could not be: err is why.
 	next string
 	busy bool
 	err  error
+	// failed is the error of the last attempt where that is transient, and fails counts such attempts in a row.
+	failed error
+	fails  int
 	// absent are files whose content the plan needs.
 	absent []string
 	number int
@@ -118,7 +125,7 @@ func (p *planning) files(uid types.UID) *Checkout {
 // loaded is the newest plan of a Run for one reconcile.
 type loaded struct {
 	*plan.Plan
-	// key stands for what it was made from, file holds its contents.
+	// key is the hash of its input, file holds its contents.
 	key, file string
 	release   func()
 }
@@ -224,7 +231,7 @@ func (p *planning) request(run *v1alpha1.Run, in plan.Input) (absent []string, e
 	case key == rp.key:
 		return nil, nil
 	case key == rp.next && rp.absent != nil:
-		absent, rp.absent, rp.next = rp.absent, nil, ""
+		absent, rp.absent = rp.absent, nil
 		return absent, nil
 	case key == rp.next && rp.err != nil:
 		err, rp.err, rp.next = rp.err, nil, ""
@@ -236,6 +243,25 @@ func (p *planning) request(run *v1alpha1.Run, in plan.Input) (absent []string, e
 	p.waiting++
 	go p.make(rp, key, file, data, run.DeepCopy())
 	return nil, nil
+}
+
+// askAgain has the next request return absent files once more, which could not be fetched.
+func (p *planning) askAgain(uid types.UID, absent []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if rp := p.runs[uid]; rp != nil {
+		rp.absent = absent
+	}
+}
+
+// failed is why the last attempt to plan a Run failed, where that had nothing to do with the files.
+func (p *planning) failed(uid types.UID) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if rp := p.runs[uid]; rp != nil {
+		return rp.failed
+	}
+	return nil
 }
 
 // make plans once and wakes the Run.
@@ -254,6 +280,7 @@ func (p *planning) make(rp *runPlan, key, file string, input []byte, run *v1alph
 	p.waiting--
 	rp.busy = false
 	remove := file
+	pause := rp.retry(err)
 	switch {
 	case err != nil:
 		rp.err = err
@@ -272,9 +299,25 @@ func (p *planning) make(rp *runPlan, key, file string, input []byte, run *v1alph
 	if remove != "" && !gone {
 		_ = os.Remove(remove)
 	}
-	if !gone {
+	switch {
+	case gone:
+	case pause > 0:
+		time.AfterFunc(pause, func() { p.wake(run) })
+	default:
 		p.wake(run)
 	}
+}
+
+// retry notes how an attempt ended, and returns how long the next one waits. The lock is held.
+func (rp *runPlan) retry(err error) time.Duration {
+	if err == nil || failure.IsTerminal(err) {
+		rp.failed, rp.fails = nil, 0
+		return 0
+	}
+	pause := retryPause << min(rp.fails, maxRetries)
+	rp.failed = err
+	rp.fails++
+	return pause
 }
 
 // child has a child plan and reads its answer, without decoding a plan.

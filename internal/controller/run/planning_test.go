@@ -222,9 +222,35 @@ func TestAbsentFilesAreAskedFor(t *testing.T) {
 		if absent, err := b.ask(); err != nil || len(absent) != 1 || b.server.count() != 1 {
 			t.Errorf("%v, %v after %d plans", absent, err, b.server.count())
 		}
+		b.askAgain(b.run.UID, []string{"big.sql"}) // They could not be fetched: nothing is planned until they are.
+		if absent, err := b.ask(); err != nil || len(absent) != 1 || b.server.count() != 1 {
+			t.Errorf("once more: %v, %v after %d plans", absent, err, b.server.count())
+		}
 		b.server.answer = nil
 		if _, err := b.ask(); err != nil || b.keep() != "[]" {
 			t.Errorf("once they are there: %v, plan %q", err, b.keep())
+		}
+	})
+}
+
+// TestAPlannerThatFailsIsGivenTime: the Run is not woken at once, and knows that it does not wait for others.
+func TestAPlannerThatFailsIsGivenTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newPlanBench(t, 1)
+		b.server.err = errors.New("killed")
+		for n := range 3 {
+			if _, err := b.ask(); err != nil || b.woken != n || b.failed(b.run.UID) == nil {
+				t.Fatalf("attempt %d: %v, woken %d times, failed %v", n, err, b.woken, b.failed(b.run.UID))
+			}
+			time.Sleep(retryPause << n)
+			synctest.Wait()
+			if _, err := b.ask(); err == nil || b.woken != n+1 {
+				t.Errorf("after attempt %d: %v, woken %d times", n, err, b.woken)
+			}
+		}
+		b.server.err = nil
+		if _, err := b.ask(); err != nil || b.failed(b.run.UID) != nil || b.keep() != "[]" {
+			t.Errorf("in the end: %v, failed %v, plan %q", err, b.failed(b.run.UID), b.keep())
 		}
 	})
 }

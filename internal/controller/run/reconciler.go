@@ -115,10 +115,12 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	before := run.DeepCopy()
 	r.guard.judge(run)
 	s := &state{run: run, noted: before.Status.Step, now: r.now(), clock: r.now, deadlines: r.Settings.Deadlines}
+	defer func() { // Whatever happens: there are few of them.
+		if s.plan != nil {
+			s.plan.release()
+		}
+	}()
 	err := r.walk(ctx, s)
-	if s.plan != nil {
-		defer s.plan.release()
-	}
 	faults.Between(&before.Status, s.status())
 	if perr := r.patchStatus(ctx, before, s); perr != nil {
 		if apierrors.IsConflict(perr) {
@@ -126,6 +128,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		}
 		return ctrl.Result{}, errors.Join(err, perr)
 	}
+	r.guard.confirm(run.UID)
 	if err != nil {
 		r.Log.Warn("a stage will be tried again", "run", run.Name, "error", err)
 		return ctrl.Result{}, err

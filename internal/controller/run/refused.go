@@ -41,6 +41,7 @@ func (r *Reconciler) storeRefusal(ctx context.Context, before *v1alpha1.Run, ref
 	if s.over() {
 		last := refused.status()
 		st.Conditions, st.Stages, st.Record, st.ExpiresAt, st.Phase = last.Conditions, last.Stages, last.Record, last.ExpiresAt, last.Phase
+		st.Step, st.Source = last.Step, last.Source // Without its step the record would be awaited for ever.
 	} else {
 		if st.StartedAt == nil { // Without it nothing is reported.
 			st.StartedAt = s.micro()

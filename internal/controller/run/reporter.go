@@ -27,7 +27,7 @@ const (
 	reportPause = 3 * time.Second
 	// suitesGrace is how long the first report waits for the suites to be known. Each has a check run of its own; one for the Run as a
 	// whole is made only where they stay unknown.
-	suitesGrace = 5 * time.Second
+	suitesGrace = 20 * time.Second
 	// reportDeadline is how long the final report is tried; after that the Run says that it could not be told.
 	reportDeadline = 24 * time.Hour
 )

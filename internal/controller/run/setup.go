@@ -25,7 +25,7 @@ func Setup(mgr ctrl.Manager, r *Reconciler, rep *Reporter) error {
 	r.plans = newPlanning(r.Planner, r.Dir, r.Settings.Planning.AtOnce, r.stacks.wakeUp)
 	r.guard = &guard{unclean: r.Unclean, list: func(ctx context.Context) ([]v1alpha1.Run, error) {
 		var all v1alpha1.RunList
-		err := r.Client.List(ctx, &all, client.InNamespace(r.Settings.Namespace))
+		err := r.Client.List(ctx, &all, client.InNamespace(r.Settings.Namespace), client.UnsafeDisableDeepCopy)
 		return all.Items, err
 	}}
 	r.agents = &stackAgents{agents: r.Agents, wake: r.stacks.wakeUp}

@@ -190,10 +190,12 @@ func (r *Reconciler) fetchFiles(ctx context.Context, run *v1alpha1.Run, c *Check
 	if run.Status.Source == nil {
 		return errors.New("a checkout has absent files and no source artifact")
 	}
-	if !r.checkouts.grow(maxContent) {
+	more := min(maxContent, settings.MinCheckouts-c.held) // It never takes more than one checkout may.
+	if !r.checkouts.grow(more) {
 		return r.checkouts.waiting()
 	}
-	c.held += maxContent
+	c.held += more
+	missing := len(c.Absent)
 	defer func() { c.held = r.checkouts.keep(c.held, c.tree.Used()+planRoom) }()
 	ctx, cancel := context.WithTimeout(ctx, fetchTime)
 	defer cancel()
@@ -211,6 +213,10 @@ func (r *Reconciler) fetchFiles(ctx context.Context, run *v1alpha1.Run, c *Check
 		return failure.Terminalf(v1alpha1.ReasonRefused, err,
 			"The plan reads %s of the repository with %d MiB more than the first %d MiB; Conductor reads at most %d MiB of a repository's files. Mount or include less",
 			count(len(artifact.Index.Files), "file"), (bytes+1<<20-1)>>20, (maxContent-asked)>>20, maxContent>>20)
+	}
+	if err == nil && len(c.Absent) == missing { // The next plan would ask for them again, and so on.
+		return failure.Terminalf(v1alpha1.ReasonNotFound, nil, "The plan reads %s that the run's source artifact does not have. Run it again, and if it stays so, ask the operator",
+			count(len(paths), "file"))
 	}
 	return explainCheckout(run, err)
 }

@@ -145,8 +145,12 @@ func (r *Reconciler) runSuite(ctx context.Context, s *state, t plan.Suite, st *v
 			open = true
 		} else if again := a.Outcome != v1alpha1.OutcomePassed && int(a.Number) <= t.Test.Retry; again {
 			open = true
-			if err := r.createAttempt(ctx, s, t, st, a.Shard, a.Number+1); err != nil {
-				a.Outcome = "" // It is looked at again, and so is this.
+			had := len(st.Attempts)
+			err := r.createAttempt(ctx, s, t, st, a.Shard, a.Number+1)
+			if len(st.Attempts) == had { // Its image is not known yet, after a restart. It is observed again, and so is this.
+				a.Outcome = ""
+			}
+			if err != nil {
 				return err
 			}
 		}
