@@ -171,8 +171,7 @@ func (r *Reconciler) enforceGuard(s *state) {
 	}
 	message := fmt.Sprintf("Conductor's own process ended %d times while it was %s of this run, the last %d times while it did nothing else. "+
 		"The usual cause is that it needs more memory than Conductor has. Ask your Conductor operator to look at why the process ended", step.Deaths+1, step.Name, step.Deaths)
-	s.status().Step = nil
-	r.guard.leave(s.run.UID)
+	s.status().Step = nil // Once that is stored the Run is no suspect any more, and not before: judge has to find the same again.
 	s.fail(v1alpha1.ConditionRecorded, v1alpha1.ReasonProcessEnded, "There is no record: what the run left behind is not read again")
 	if s.over() {
 		s.note(message)
