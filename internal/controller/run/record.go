@@ -35,6 +35,7 @@ func (r *Reconciler) record(ctx context.Context, s *state) error {
 	if meta.FindStatusCondition(s.status().Conditions, v1alpha1.ConditionRecorded) == nil {
 		s.begin(v1alpha1.ConditionRecorded, "Keeping the record")
 		s.status().Step = &v1alpha1.StepStatus{Name: stepRecord}
+		r.guard.leave(s.run.UID)
 		return nil // Nothing is ended before the outcome stands; see keep.
 	}
 	s.recorded = true

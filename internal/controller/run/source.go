@@ -256,7 +256,11 @@ func (r *room) take(n int64) error {
 		defer r.mu.Unlock()
 		return waitingf(turnPause, "Waiting for %d other checkouts to be fetched", r.fetching)
 	}
-	if r.used+n > r.size {
+	need := n
+	if r.checkouts > 0 { // What the others may still ask for stays free for one of them, or all could wait for each other.
+		need += maxContent
+	}
+	if r.used+need > r.size {
 		r.mu.Unlock()
 		return r.waiting()
 	}
