@@ -1,6 +1,7 @@
 package redact
 
 import (
+	"math/rand/v2"
 	"strings"
 	"testing"
 )
@@ -58,4 +59,47 @@ func FuzzToken(f *testing.F) {
 			t.Errorf("the token survives in %q", out)
 		}
 	})
+}
+
+// unmarked is Token without its look for marks.
+func unmarked(s string) string {
+	for i, shape := range shapes {
+		s = shape.pattern.ReplaceAllString(s, replacements[i])
+	}
+	return s
+}
+
+// TestMarksHideNothing: what the patterns alone would mask is masked, in any spelling that they take.
+func TestMarksHideNothing(t *testing.T) {
+	pieces := []string{
+		"gh" + "s_", "github" + "_pat_", "npm" + "_", "ey" + "J", "https://", "user:hunter2hunter2@", "AuthoriZation: Bearer ", "bearer ", "&x_toKen=", "?ſig=", "\\u0026api_key=",
+		`"identitytoken": "`, `"auth":"`, pem, strings.Replace(pem, "BEGIN", "END", 1), strings.Repeat("a1B2", 12), ".", " ", "\n", "=", "é", "K",
+	}
+	seeded := rand.New(rand.NewPCG(1, 2))
+	masked := 0
+	for range 20_000 {
+		var b strings.Builder
+		for range 1 + seeded.IntN(8) {
+			b.WriteString(pieces[seeded.IntN(len(pieces))])
+		}
+		want := unmarked(b.String())
+		if got := Token(b.String()); got != want {
+			t.Fatalf("%q is masked as %q, and the patterns alone make it %q", b.String(), got, want)
+		}
+		if want != b.String() {
+			masked++
+		}
+	}
+	if masked < 5000 {
+		t.Errorf("only %d of the texts have anything to mask", masked)
+	}
+}
+
+// BenchmarkTokenInATrace is what a failing test's trace costs: the agent masks megabytes of them for one suite.
+func BenchmarkTokenInATrace(b *testing.B) {
+	trace := strings.Repeat("    at checkout.place (src/checkout.js:42:7)\n", 340)
+	b.SetBytes(int64(len(trace)))
+	for b.Loop() {
+		Token(trace)
+	}
 }

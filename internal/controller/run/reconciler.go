@@ -87,6 +87,8 @@ type Reconciler struct {
 	guard *guard
 	// checkouts is the room on disk for what the plans are made of.
 	checkouts room
+	// fetched are the repositories whose commits are being fetched.
+	fetched turns
 	// undeleted notes once that the registry deletes nothing.
 	undeleted sync.Once
 	results   results

@@ -172,8 +172,8 @@ func (r *Reconciler) findAgent(ctx context.Context, run *v1alpha1.Run) (Agent, e
 	return nil, errors.New("the stack's agent is gone")
 }
 
-// gatherTime is how long an agent or the registry may take to hand over results.
-const gatherTime = 30 * time.Second
+// gatherTime is how long an agent or the registry may take to hand over the results of a suite: 256 attempts on a busy node.
+const gatherTime = 2 * time.Minute
 
 // gather asks the agent what the attempts of a suite left behind, and makes the suite's result of it, one case at a time. It gives what
 // there is even with an error. The caller keeps the result or gives its memory back.

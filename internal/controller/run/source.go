@@ -71,6 +71,10 @@ func (c *Checkout) Close() {
 // fetchSource brings the files of a Run's commit to disk. The first time they come from GitHub, once, and go into the Run's source artifact on
 // the way, which it notes in the status; later they come from there, and the same of them are on disk.
 func (r *Reconciler) fetchSource(ctx context.Context, run *v1alpha1.Run) (*Checkout, error) {
+	if !r.fetched.begin(run.Spec.Repository.ID) {
+		return nil, waitingf(turnPause, "Waiting for another checkout of this repository to be fetched")
+	}
+	defer r.fetched.end(run.Spec.Repository.ID)
 	c, err := r.openCheckout()
 	if err != nil {
 		return nil, err
@@ -239,6 +243,32 @@ func explainCheckout(run *v1alpha1.Run, err error) error {
 
 func diskFull(err error) error {
 	return failure.Transientf(v1alpha1.ReasonDiskFull, err, "Conductor has no room for the checkout")
+}
+
+// turns has each repository's checkouts fetched one after the other: many Runs of one leave the others their turn.
+type turns struct {
+	mu   sync.Mutex
+	busy map[int64]bool
+}
+
+// begin takes a repository's turn; false where it is taken.
+func (t *turns) begin(repository int64) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.busy[repository] {
+		return false
+	}
+	if t.busy == nil {
+		t.busy = map[int64]bool{}
+	}
+	t.busy[repository] = true
+	return true
+}
+
+func (t *turns) end(repository int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.busy, repository)
 }
 
 // room is what all checkouts may take on disk. It counts bytes instead of asking the disk, since a full volume evicts the pod.

@@ -349,6 +349,31 @@ func TestFewCheckoutsAreFetchedAtOnce(t *testing.T) {
 	}
 }
 
+// TestARepositorysCheckoutsComeOneByOne: those of another one have their turn meanwhile.
+func TestARepositorysCheckoutsComeOneByOne(t *testing.T) {
+	r, gh, _, run := newSources(t, map[string]string{"a": "1"})
+	run.Spec.Repository.ID = 7
+	other := &v1alpha1.Run{ObjectMeta: metav1.ObjectMeta{Name: "books-1", UID: "2"}}
+	other.Spec.SHA, other.Spec.Repository.ID = run.Spec.SHA, 8
+	same := other.DeepCopy()
+	same.Spec.Repository.ID = 7
+	var sameErr, otherErr error
+	gh.during = func() {
+		gh.during = nil
+		_, sameErr = r.fetchSource(t.Context(), same)
+		_, otherErr = r.fetchSource(t.Context(), other)
+	}
+	if _, err := r.fetchSource(t.Context(), run); err != nil || otherErr != nil {
+		t.Fatalf("%v, %v", err, otherErr)
+	}
+	if f := failure.Of(sameErr); f == nil || !errors.Is(sameErr, errWaiting) || f.Sentence != "Waiting for another checkout of this repository to be fetched" {
+		t.Errorf("the same repository's: %v", sameErr)
+	}
+	if _, err := r.fetchSource(t.Context(), same); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
 func TestTheSourceArtifactGoesWithTheStack(t *testing.T) {
 	away := failure.Transientf(v1alpha1.ReasonUnavailable, nil, "The registry did not answer")
 	refused := failure.Terminalf(v1alpha1.ReasonRefused, nil, "The registry lets nothing be deleted")
