@@ -62,9 +62,24 @@ type spot struct {
 	line int
 }
 
-// frames are the lines of the repository's files that a text names, in its order.
+// maxTrace is how much of a text's beginning, and of its end, is read for frames, in bytes: the test's own are at one of them, and a suite
+// may have a thousand traces of many kilobytes.
+const maxTrace = 1 << 10
+
+// ends are the beginning and the end of a long text, in whole lines.
+func ends(text string) string {
+	if len(text) <= 2*maxTrace {
+		return text
+	}
+	head, tail := text[:maxTrace], text[len(text)-maxTrace:]
+	head = head[:strings.LastIndexByte(head, '\n')+1]
+	return head + tail[strings.IndexByte(tail, '\n')+1:]
+}
+
+// frames are the lines of the repository's files that a text names at its beginning and its end, in its order.
 func (p paths) frames(text string) []spot {
 	var all []spot
+	text = ends(text)
 	for _, m := range frame.FindAllStringSubmatch(text, -1) {
 		line, err := strconv.ParseInt(m[3], 10, 32)
 		if file := p.relative(m[1] + m[2]); file != "" && err == nil && line > 0 {

@@ -2,6 +2,7 @@ package junit
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 )
 
@@ -129,6 +130,20 @@ func TestInModule(t *testing.T) {
 	} {
 		if got := inModule(pkg); got != want {
 			t.Errorf("inModule(%q) = %q, want %q", pkg, got, want)
+		}
+	}
+}
+
+// TestLongTracesAreReadAtTheirEnds: the test's own frame is the first or the last of hundreds.
+func TestLongTracesAreReadAtTheirEnds(t *testing.T) {
+	library := strings.Repeat("    at run (node_modules/jest/run.js:1:1)\n", 500)
+	p := newPaths("/app")
+	for name, text := range map[string]string{
+		"first": "Error: no\n    at pay (/app/src/pay.js:7:3)\n" + library, "last": library + "    at pay (/app/src/pay.js:7:3)\n",
+		"a line without an end": "Error: no at pay (/app/src/pay.js:7:3) " + strings.Repeat("x", 10*maxTrace) + "\n    at pay (/app/src/pay.js:7:3)\n",
+	} {
+		if got := p.frames(text); len(got) != 1 || got[0] != (spot{"src/pay.js", 7}) {
+			t.Errorf("%s: %v", name, got)
 		}
 	}
 }
