@@ -38,7 +38,7 @@ var heavy = []greedy{
 func TestHostile(t *testing.T) {
 	limit := enforcedLimit(t)
 	n := &normal{repo: small(t, keeping("1s"))} // Stacks that stay would slow down the runs after them.
-	n.run(t) // The first pulls images.
+	n.run(t)                                    // The first pulls images.
 	quiet := []time.Duration{n.run(t), n.run(t), n.run(t)}
 	h := &table{normal: n, limit: limit, quiet: median(quiet)}
 	t.Logf("quiet: %v", quiet)
