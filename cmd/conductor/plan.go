@@ -310,7 +310,7 @@ func printSummary(out io.Writer, p *plan.Plan, names plan.Names) {
 	}
 }
 
-// dockerfile says where a build's Dockerfile is.
+// dockerfile reports where a build's Dockerfile is.
 func dockerfile(b plan.Build) string {
 	if b.Inline != "" {
 		return "the Dockerfile in the compose file"

@@ -206,7 +206,7 @@ func (w *waiting) lookJob(jobs typedbatchv1.JobInterface, namespace, name string
 	}
 }
 
-// judge says whether a Job has come as far as it should.
+// judge reports whether a Job has come as far as it should.
 func (w *waiting) judge(job *batchv1.Job) error {
 	ready := int32(0)
 	if job.Status.Ready != nil {

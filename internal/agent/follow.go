@@ -252,7 +252,7 @@ func (c *container) tell(st status) {
 	}
 }
 
-// begin says whether the caller is to follow the log: nobody else does.
+// begin reports whether the caller is to follow the log: nobody else does.
 func (c *container) begin() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

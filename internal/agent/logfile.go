@@ -161,7 +161,7 @@ func (l *logFile) place() position {
 	return l.at
 }
 
-// setEnded says whether more can come.
+// setEnded reports whether more can come.
 func (l *logFile) setEnded(ended bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -43,7 +43,7 @@ func (f *follower) follow(ctx context.Context, c *container) {
 	}
 }
 
-// caughtUp says whether the log is at the run of the container that the status tells of.
+// caughtUp reports whether the log is at the run of the container that the status tells of.
 func (r *reading) caughtUp(st status) bool {
 	return r.at.Pod == st.pod && r.at.Restarts == st.restarts
 }

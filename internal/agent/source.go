@@ -116,7 +116,7 @@ func (e *sourceError) Unwrap() error { return e.err }
 
 func (e *sourceError) sentence() string { return failure.Of(e.err).Sentence }
 
-// status says whether it is of use to ask again.
+// status reports whether it is of use to ask again.
 func (e *sourceError) status() int {
 	if failure.IsTerminal(e.err) && !errors.Is(e.err, context.Canceled) {
 		return http.StatusFailedDependency

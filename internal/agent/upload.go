@@ -112,7 +112,7 @@ func (s *store) keep(key evidence.AttemptKey, kind, root string, limit int64, m 
 	return err
 }
 
-// open says whether an attempt still takes uploads of a kind.
+// open reports whether an attempt still takes uploads of a kind.
 func (s *store) open(key evidence.AttemptKey, kind string) error {
 	if a := s.get(key); a.Complete || kind == junitKind && a.Ended {
 		return errEnded

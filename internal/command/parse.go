@@ -93,7 +93,7 @@ func (s *scanner) spoken(line string) bool {
 	return !s.openHTML(line)
 }
 
-// openFence says whether a line begins a code block. A fence of backticks has none after it.
+// openFence reports whether a line begins a code block. A fence of backticks has none after it.
 func (s *scanner) openFence(text string) bool {
 	for _, c := range []string{"`", "~"} {
 		rest := strings.TrimLeft(text, c)
@@ -105,7 +105,7 @@ func (s *scanner) openFence(text string) bool {
 	return false
 }
 
-// openHTML says whether a line holds HTML that hides text, and notes what ends it when it goes on.
+// openHTML reports whether a line holds HTML that hides text, and notes what ends it when it goes on.
 func (s *scanner) openHTML(line string) bool {
 	found := false
 	for {

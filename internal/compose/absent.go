@@ -31,7 +31,7 @@ type absences struct {
 	files, asked map[string]bool
 }
 
-// lack says whether the content of the file at an absolute path is not here, and remembers that it is needed.
+// lack reports whether the content of the file at an absolute path is not here, and remembers that it is needed.
 func (a *absences) lack(path string) bool {
 	if len(a.files) == 0 {
 		return false

@@ -34,7 +34,7 @@ var allowRows = map[string]Allowance{
 	"privileged": AllowPrivileged, "post_start.privileged": "", "pre_stop.privileged": "", "devices": AllowDevices, "pid": AllowHostNamespaces,
 }
 
-// allowed says whether a pod may have what it asks for, and remembers that one does.
+// allowed reports whether a pod may have what it asks for, and remembers that one does.
 func (c *converter) allowed(a Allowance) bool {
 	if a == "" || !slices.Contains(c.o.Allow, a) {
 		return false
@@ -51,7 +51,7 @@ func (c *converter) may(a Allowance) string {
 	return fmt.Sprintf("; the operator can allow it (%s: %s)", c.o.AllowSetting, a)
 }
 
-// allow says whether a pod may have something; if not, it refuses that with what as the sentence's end.
+// allow reports whether a pod may have something; if not, it refuses that with what as the sentence's end.
 func (u *unit) allow(a Allowance, field, hint, what string, args ...any) bool {
 	if u.c.allowed(a) {
 		return true

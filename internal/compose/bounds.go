@@ -122,7 +122,7 @@ type bill struct {
 	refused  bool
 }
 
-// checkBill says whether the project is within the bounds, and refuses it once when it is not.
+// checkBill reports whether the project is within the bounds, and refuses it once when it is not.
 func (r *reader) checkBill(at place, service, field string) bool {
 	b := &r.bill
 	why := ""
@@ -149,7 +149,7 @@ func (r *reader) checkBill(at place, service, field string) bool {
 	return false
 }
 
-// weigh charges the project for a file, and says whether to go on.
+// weigh charges the project for a file, and reports whether to go on.
 func (r *reader) weigh(s *source) bool {
 	ours := &scale{env: s.env, known: map[*yaml.Node]weight{}, extra: map[*yaml.Node]int64{}}
 	if r.bill.scales == nil {
@@ -312,7 +312,7 @@ func (r *reader) madeOf(f *source, name string, known map[string]made) made {
 	return out
 }
 
-// mayExpand charges the project for a file of variables, and says whether to read it.
+// mayExpand charges the project for a file of variables, and reports whether to read it.
 func (r *reader) mayExpand(file, service, field string, data []byte) bool {
 	r.bill.text += int64(len(data))
 	if n := bytes.Count(data, []byte("\n")); n > maxLines {

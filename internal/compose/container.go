@@ -65,7 +65,7 @@ func RefusesImage(name string, o Options) string {
 	return ""
 }
 
-// allowed says whether an image's repository lies below one of the prefixes; none allow all.
+// allowed reports whether an image's repository lies below one of the prefixes; none allow all.
 func allowed(prefixes []string, name string) bool {
 	return len(prefixes) == 0 || slices.ContainsFunc(prefixes, func(p string) bool {
 		p = strings.TrimSuffix(p, "/")

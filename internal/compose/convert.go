@@ -136,7 +136,7 @@ func (c *converter) isForbidden(l Level, o Outcome) bool {
 	return c.o.Strict && o == Dropped && l == LevelNote
 }
 
-// isFull says whether a finding would be counted only, and counts it then: it needs no place.
+// isFull reports whether a finding would be counted only, and counts it then: it needs no place.
 func (c *converter) isFull(l Level, o Outcome) bool {
 	if c.isForbidden(l, o) {
 		l = LevelRefused

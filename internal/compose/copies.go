@@ -247,7 +247,7 @@ func (c *converter) sizeOf(f *copies) string {
 	return bytesOf(f.size)
 }
 
-// holdsNothing says whether a directory has no files but those that keep it in git.
+// holdsNothing reports whether a directory has no files but those that keep it in git.
 func (c *converter) holdsNothing(rel string) bool {
 	if known, ok := c.empty[rel]; ok {
 		return known

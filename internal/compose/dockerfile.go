@@ -10,7 +10,7 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 )
 
-// imageHolds says whether a mounted directory is what the service's image is built from: the way to work on sources
+// imageHolds reports whether a mounted directory is what the service's image is built from: the way to work on sources
 // without building. It is when it holds the build context, or when the Dockerfile copies it.
 func (c *converter) imageHolds(s types.ServiceConfig, m mount) bool {
 	b := s.Build

@@ -13,7 +13,7 @@ const extensionKey = "x-conductor"
 
 // extension is x-conductor of a service.
 type extension struct {
-	// seed says whether new volumes get what the image has at their targets; nil leaves it to the converter.
+	// seed reports whether new volumes get what the image has at their targets; nil leaves it to the converter.
 	seed *bool
 	// ignore leaves the service out of the stack.
 	ignore bool

@@ -91,7 +91,7 @@ type findings struct {
 	kept, more map[Level]int
 }
 
-// isFull says whether no finding of a level is kept any more, and then counts one. Who is about to search the place of a finding asks
+// isFull reports whether no finding of a level is kept any more, and then counts one. Who is about to search the place of a finding asks
 // before.
 func (f *findings) isFull(l Level) bool {
 	if f.kept[l] < maxFindings {

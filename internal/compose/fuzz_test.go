@@ -53,7 +53,7 @@ func writeBeside(t *testing.T, data []byte, files map[string]string) string {
 	return dir
 }
 
-// loadBytes loads a compose file that stands beside a few others, one of them larger than any ConfigMap.
+// loadBytes loads a compose file that is beside a few others, one of them larger than any ConfigMap.
 func loadBytes(t *testing.T, data []byte) (*Project, error) {
 	dir := writeBeside(t, data, map[string]string{
 		".env": "A=1\n", "app.env": "B=2\n", "default.conf": "x", "src/a": "a", "Dockerfile": "FROM scratch\nCOPY . .\n",

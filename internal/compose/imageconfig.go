@@ -44,7 +44,7 @@ func ParseImageConfig(data []byte) (ImageConfig, error) {
 	return c, nil
 }
 
-// isTest says whether this is a health check as Dockerfiles make them. What is none is nothing that the file's author could mend.
+// isTest reports whether this is a health check as Dockerfiles make them. What is none is nothing that the file's author could mend.
 func isTest(test []string) bool {
 	switch {
 	case len(test) == 0:

@@ -290,7 +290,7 @@ func (p *Project) resolve(r *reader) error {
 	return nil
 }
 
-// readsMore says whether services take variables or labels from further files.
+// readsMore reports whether services take variables or labels from further files.
 func (p *Project) readsMore() bool {
 	for _, s := range p.compose.Services {
 		if len(s.EnvFiles)+len(s.LabelFiles)+len(s.PreStart) > 0 {

@@ -237,13 +237,13 @@ func (r *orderer) say(level Level, service, field, hint, format string, args ...
 	})
 }
 
-// isJob says whether a service runs to its end.
+// isJob reports whether a service runs to its end.
 func isJob(s *Service) bool {
 	_, ok := s.Workload.(*batchv1.Job)
 	return ok
 }
 
-// hasProbe says whether something asks a service whether it is well.
+// hasProbe reports whether something asks a service whether it is well.
 func hasProbe(s *Service) bool {
 	t := templateOf(s.Workload)
 	return t != nil && slices.ContainsFunc(t.Spec.Containers, func(c corev1.Container) bool { return c.ReadinessProbe != nil || c.StartupProbe != nil })

@@ -104,7 +104,7 @@ func (u *unit) publish(p types.ServicePortConfig) {
 		p.Published, u.name, p.Target, u.name+publishedSuffix, p.Published)
 }
 
-// addPublished takes up a published number, once, and says whether it is new.
+// addPublished takes up a published number, once, and reports whether it is new.
 func (u *unit) addPublished(p publication, hint string) bool {
 	switch {
 	case slices.Contains(u.published, p):
@@ -211,7 +211,7 @@ func (u *unit) services() []client.Object {
 	return out
 }
 
-// isShared says whether a name belongs to several services: Docker answers with the addresses of all.
+// isShared reports whether a name belongs to several services: Docker answers with the addresses of all.
 func (c *converter) isShared(alias string) bool {
 	return len(c.aliases[alias]) > 1 || len(c.aliases[alias]) == 1 && c.taken[alias] != ""
 }

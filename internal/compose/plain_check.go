@@ -12,7 +12,7 @@ var (
 	containerLike = regexp.MustCompile(`[a-zA-Z0-9][a-zA-Z0-9_.-]+`)
 )
 
-// consistent says whether compose-go would find no fault with how the parts of a project go together.
+// consistent reports whether compose-go would find no fault with how the parts of a project go together.
 func consistent(p *types.Project) bool {
 	for _, all := range []types.Services{p.Services, p.DisabledServices} {
 		for _, s := range all {
@@ -44,7 +44,7 @@ func hasRunnable(s types.ServiceConfig) bool {
 	return true
 }
 
-// knowsAll says whether everything that a service names is there.
+// knowsAll reports whether everything that a service names is there.
 func knowsAll(p *types.Project, s types.ServiceConfig) bool {
 	if s.NetworkMode != "" && len(s.Networks) > 0 {
 		return false
@@ -83,7 +83,7 @@ func knowsAll(p *types.Project, s types.ServiceConfig) bool {
 	return true
 }
 
-// numbersAgree says whether what can be set in two places is not set differently. The number of pods is then set in both.
+// numbersAgree reports whether what can be set in two places is not set differently. The number of pods is then set in both.
 func numbersAgree(s types.ServiceConfig) bool {
 	if s.Scale != nil && *s.Scale < 0 || s.GetScale() > 1 && s.ContainerName != "" {
 		return false
@@ -106,7 +106,7 @@ func numbersAgree(s types.ServiceConfig) bool {
 	return reserved == nil || s.MemReservation == 0 || reserved.MemoryBytes == s.MemReservation
 }
 
-// mountsOnce says whether a service mounts one thing at each target.
+// mountsOnce reports whether a service mounts one thing at each target.
 func mountsOnce(s types.ServiceConfig) bool {
 	seen := map[string]bool{}
 	for _, t := range s.Tmpfs {
@@ -125,7 +125,7 @@ func mountsOnce(s types.ServiceConfig) bool {
 	return true
 }
 
-// ordered says whether no service waits for itself in the end.
+// ordered reports whether no service waits for itself in the end.
 func ordered(p *types.Project) bool {
 	const begun, done = 1, 2
 	state := map[string]int{}

@@ -177,13 +177,13 @@ func isBool(v any) bool  { _, ok := v.(bool); return ok }
 
 func isScalar(v any) bool { return v == nil || isText(v) || isInt(v) || isFloat(v) || isBool(v) }
 
-// isTexts says whether v is a list of strings.
+// isTexts reports whether v is a list of strings.
 func isTexts(v any) bool {
 	list, ok := v.([]any)
 	return ok && !slices.ContainsFunc(list, func(e any) bool { return !isText(e) })
 }
 
-// isUnique says whether v is a list of such items, each once; of what stands before = as well.
+// isUnique reports whether v is a list of such items, each once; of what stands before = as well.
 func isUnique(v any, is func(any) bool) bool {
 	list, ok := v.([]any)
 	seen := map[string]bool{}
@@ -197,7 +197,7 @@ func isUnique(v any, is func(any) bool) bool {
 	return ok
 }
 
-// isMap says whether v is a mapping to such values. Keys that begin with x- are extensions to compose-go.
+// isMap reports whether v is a mapping to such values. Keys that begin with x- are extensions to compose-go.
 func isMap(v any, is func(any) bool) bool {
 	m, ok := v.(map[string]any)
 	for k, e := range m {
@@ -208,7 +208,7 @@ func isMap(v any, is func(any) bool) bool {
 	return ok
 }
 
-// isPairs says whether v is a mapping to scalars, or a list of KEY=VALUE.
+// isPairs reports whether v is a mapping to scalars, or a list of KEY=VALUE.
 func isPairs(v any) bool {
 	if isMap(v, isScalar) {
 		return true
@@ -357,5 +357,5 @@ var membersOf = sync.OnceValue(func() map[reflect.Type]map[string][]int {
 
 var nameLike = regexp.MustCompile(`^[a-zA-Z0-9._-]+$`)
 
-// isName says whether the schema takes s as the name of a service, a volume and so on. Names with dots are compared otherwise by compose-go.
+// isName reports whether the schema takes s as the name of a service, a volume and so on. Names with dots are compared otherwise by compose-go.
 func isName(s string) bool { return nameLike.MatchString(s) && !strings.HasPrefix(s, "x-") }

@@ -32,7 +32,7 @@ func (c *converter) networksOf(service string) []string {
 	return slices.Sorted(maps.Keys(out))
 }
 
-// fenced says whether a service's own networks let it reach less than all of the stack and all that the stack reaches.
+// fenced reports whether a service's own networks let it reach less than all of the stack and all that the stack reaches.
 func (c *converter) fenced(service string) bool {
 	if mode := c.compose.Services[service].NetworkMode; mode != "" {
 		return mode == "none"
@@ -41,7 +41,7 @@ func (c *converter) fenced(service string) bool {
 	return c.inside(mine) || slices.ContainsFunc(c.networkSets, func(set map[string]bool) bool { return !meets(mine, set) })
 }
 
-// inside says whether all of a service's networks are internal.
+// inside reports whether all of a service's networks are internal.
 func (c *converter) inside(networks []string) bool {
 	return len(networks) > 0 && !slices.ContainsFunc(networks, func(n string) bool { return !c.compose.Networks[n].Internal })
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 )
 
-// selects says whether a selector takes a pod with these labels.
+// selects reports whether a selector takes a pod with these labels.
 func selects(t *testing.T, s *metav1.LabelSelector, pod map[string]string) bool {
 	t.Helper()
 	selector, err := metav1.LabelSelectorAsSelector(s)
@@ -24,7 +24,7 @@ func selects(t *testing.T, s *metav1.LabelSelector, pod map[string]string) bool 
 	return selector.Matches(labels.Set(pod))
 }
 
-// reaches says whether policies let a pod connect to another, as Kubernetes adds them up.
+// reaches reports whether policies let a pod connect to another, as Kubernetes adds them up.
 func reaches(t *testing.T, policies []*networkingv1.NetworkPolicy, from, to map[string]string) bool {
 	t.Helper()
 	out, outOpen, inOpen := false, true, true

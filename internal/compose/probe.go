@@ -116,7 +116,7 @@ func (c *converter) healthcheck(s types.ServiceConfig, image string) *types.Heal
 	return &out
 }
 
-// hasHealth says whether anything tells when a service, with what shares its pod, is healthy.
+// hasHealth reports whether anything tells when a service, with what shares its pod, is healthy.
 func (c *converter) hasHealth(service string) bool {
 	return slices.ContainsFunc(append([]string{service}, c.guests[service]...), func(name string) bool {
 		s := c.services[name]
@@ -129,7 +129,7 @@ func (c *converter) hasHealth(service string) bool {
 	})
 }
 
-// pending says whether the image of a service, or of what shares its pod, may still say something.
+// pending reports whether the image of a service, or of what shares its pod, may still say something.
 func (c *converter) pending(service string) bool {
 	return slices.ContainsFunc(append([]string{service}, c.guests[service]...), func(name string) bool {
 		return slices.Contains(c.o.ImagesPending, name)

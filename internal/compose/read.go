@@ -224,7 +224,7 @@ func (r *reader) dotenv(paths []string, lookup map[string]string, from place, fi
 
 var errOutside = errors.New("leads out of the repository")
 
-// inside says whether an absolute path stays below the directory, also when its symbolic links are followed.
+// inside reports whether an absolute path stays below the directory, also when its symbolic links are followed.
 func (r *reader) inside(path string) error {
 	return insideOf(r.dir, path)
 }
@@ -250,7 +250,7 @@ func insideOf(dir, path string) error {
 	return nil
 }
 
-// below says whether path is dir or lies in it, by name.
+// below reports whether path is dir or lies in it, by name.
 func below(dir, path string) bool {
 	rel, err := filepath.Rel(dir, path)
 	return err == nil && filepath.IsLocal(rel)
@@ -319,7 +319,7 @@ func (r *reader) unset(s *source, n *yaml.Node, path []string, env map[string]st
 
 const manyVariables = "one line has more than %d variables"
 
-// hasManyVariables says whether a line of a text has so many variables that it must not be interpolated.
+// hasManyVariables reports whether a line of a text has so many variables that it must not be interpolated.
 func hasManyVariables(text string) bool {
 	for line := range strings.Lines(text) {
 		if strings.Count(strings.ReplaceAll(line, "$$", ""), "${") > maxVariables {

@@ -70,7 +70,7 @@ func roles(before, after string) (isAddress, isRenamed bool) {
 	return isAddress, isRenamed
 }
 
-// isServer says whether a word is what nginx calls a server of an upstream: server HOST;
+// isServer reports whether a word is what nginx calls a server of an upstream: server HOST;
 func isServer(before, after string) bool {
 	end := strings.TrimLeft(after, spaces)
 	if !strings.HasPrefix(end, ";") || !strings.HasSuffix(strings.TrimRight(before, spaces), "server") {

@@ -42,7 +42,7 @@ func (u *unit) seed(target string) {
 	u.inits = append(u.inits, c)
 }
 
-// hasShell says whether the image has a shell, as far as the file and the image's configuration show.
+// hasShell reports whether the image has a shell, as far as the file and the image's configuration show.
 func (u *unit) hasShell() bool {
 	if e, _, _ := extensionOf(u.s); e.seed != nil {
 		return *e.seed
@@ -61,7 +61,7 @@ func (u *unit) hasShell() bool {
 	return isShell(u.s.Entrypoint) || len(u.s.Entrypoint) == 0 && (isShell(u.s.Command) || isShell(config.Cmd)) || isShell(config.Entrypoint)
 }
 
-// isShell says whether a command is one for a shell.
+// isShell reports whether a command is one for a shell.
 func isShell(argv []string) bool {
 	if len(argv) == 0 {
 		return false

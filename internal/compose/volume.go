@@ -188,7 +188,7 @@ func (c *converter) donor(from string) (service, mode string) {
 	return service, mode
 }
 
-// lends says whether another service takes this one's volumes.
+// lends reports whether another service takes this one's volumes.
 func (c *converter) lends(name string) bool {
 	if c.donors == nil {
 		c.donors = map[string]bool{}

@@ -184,13 +184,13 @@ func (w *yamlWriter) block(s string, indent int) {
 	}
 }
 
-// isBlock says whether a text is written as lines.
+// isBlock reports whether a text is written as lines.
 func isBlock(s string) bool {
 	return strings.Contains(s, "\n") && strings.TrimSpace(s) != "" && utf8.ValidString(s) &&
 		!strings.ContainsFunc(s, func(r rune) bool { return r != '\n' && r != '\t' && !isPrintable(r) })
 }
 
-// isPrintable says whether a character may stand as it is within a line: https://yaml.org/spec/1.2.2/#51-character-set, without line
+// isPrintable reports whether a character may stand as it is within a line: https://yaml.org/spec/1.2.2/#51-character-set, without line
 // breaks of YAML 1.1 and the byte order mark.
 func isPrintable(r rune) bool {
 	return r >= ' ' && r <= '~' || r >= 0xa0 && r <= 0xd7ff && r != 0x2028 && r != 0x2029 || r >= 0xe000 && r <= 0xfffd && r != 0xfeff || r >= 0x10000
@@ -199,7 +199,7 @@ func isPrintable(r rune) bool {
 // yamlWords are texts that mean something else to readers of YAML 1.1, whatever the case: https://yaml.org/type/
 var yamlWords = []string{"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
 
-// isPlainText says whether a text means itself to every reader without quotes. It is careful: not all that need none go without.
+// isPlainText reports whether a text means itself to every reader without quotes. It is careful: not all that need none go without.
 func isPlainText(s string) bool {
 	if s == "" || s[len(s)-1] == ' ' || s[len(s)-1] == ':' || strings.Contains(s, ": ") || strings.Contains(s, " #") {
 		return false
@@ -314,7 +314,7 @@ func (s *layout) collect(t reflect.Type, index []int) {
 	}
 }
 
-// omits says whether a field is left out.
+// omits reports whether a field is left out.
 func (f *layoutField) omits(v reflect.Value) bool {
 	if f.omitZero && v.IsZero() {
 		return true

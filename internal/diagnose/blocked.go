@@ -11,7 +11,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 )
 
-// Blocked says what keeps a pod from starting; nil for a pod that nothing blocks. The pod's events are needed where HidesCause.
+// Blocked reports what keeps a pod from starting; nil for a pod that nothing blocks. The pod's events are needed where HidesCause.
 func Blocked(p *corev1.Pod, events []corev1.Event, about Subject, now time.Time) *Finding {
 	for _, c := range p.Status.Conditions {
 		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse && c.Reason == corev1.PodReasonUnschedulable {

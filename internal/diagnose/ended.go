@@ -32,7 +32,7 @@ func Ended(p *corev1.Pod, about Subject) *Finding {
 	return nil
 }
 
-// Deleted says whether a container ended because its pod was deleted. The API server sets the time of deletion to the request plus
+// Deleted reports whether a container ended because its pod was deleted. The API server sets the time of deletion to the request plus
 // the grace (metav1.ObjectMeta.DeletionTimestamp); what ended before the request ended by itself.
 func Deleted(p *corev1.Pod, t *corev1.ContainerStateTerminated) bool {
 	if p.DeletionTimestamp == nil || t.FinishedAt.IsZero() {

@@ -10,7 +10,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 )
 
-// notPulled says what the registry answered, as far as the kubelet reports it, and with which credential it was asked.
+// notPulled reports what the registry answered, as far as the kubelet reports it, and with which credential it was asked.
 func notPulled(p *corev1.Pod, c corev1.ContainerStatus, events []corev1.Event, about Subject, now time.Time) *Finding {
 	since, host, why := waitsSince(p, c), hostOf(c.Image), pullCause(c, events)
 	credential, own := credentialFor(p, host, about.Registry)
@@ -64,7 +64,7 @@ func (f *Finding) retried(since, now time.Time, what string) {
 // without the words (pkg/kubelet/images/image_manager.go).
 var backOff = regexp.MustCompile(`(?s)^Back-off pulling image "[^"]*"(?:: [A-Za-z]+: (.*))?`)
 
-// HidesCause says whether a container of a pod waits for an image and its status does not say why: an event of the pod may.
+// HidesCause reports whether a container of a pod waits for an image and its status does not say why: an event of the pod may.
 func HidesCause(p *corev1.Pod) bool {
 	for _, c := range statuses(p) {
 		if w := c.State.Waiting; w != nil {
@@ -182,7 +182,7 @@ func answerOf(message string) answer {
 	return unknownAnswer
 }
 
-// LostRegistry says whether a builder ended because it did not reach a registry, by the last line of its log. The line has to name the
+// LostRegistry reports whether a builder ended because it did not reach a registry, by the last line of its log. The line has to name the
 // registry's host: instructions of the Dockerfile that fail print words of the same kind.
 func LostRegistry(log, host string) bool {
 	lines := strings.Split(strings.TrimSpace(log), "\n")

@@ -28,7 +28,7 @@ func Unready(p *corev1.Pod, events []corev1.Event) *Finding {
 	return nil
 }
 
-// created says whether a container of a pod was ever made.
+// created reports whether a container of a pod was ever made.
 func created(p *corev1.Pod) bool {
 	for _, c := range statuses(p) {
 		if c.ContainerID != "" || c.State.Running != nil || c.State.Terminated != nil || c.LastTerminationState.Terminated != nil {

@@ -25,7 +25,7 @@ const (
 	Skipped Status = "skipped"
 )
 
-// Bad says whether the case counts against the suite.
+// Bad reports whether the case counts against the suite.
 func (s Status) Bad() bool { return s == Failed || s == Error }
 
 // Case is one test case of a suite, over all attempts.

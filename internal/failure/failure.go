@@ -71,5 +71,5 @@ func Of(err error) *Error {
 	return &Error{Kind: Transient, Reason: "Unavailable", Sentence: "Something that Conductor needs did not answer", cause: err}
 }
 
-// IsTerminal says whether trying again cannot help.
+// IsTerminal reports whether trying again cannot help.
 func IsTerminal(err error) bool { f := Of(err); return f != nil && f.Kind == Terminal }

@@ -30,7 +30,7 @@ func annotated(w *world, n int) v1alpha1.CheckRun {
 	return c
 }
 
-// wantAnnotations says whether GitHub has each of the check run's annotations once, in order.
+// wantAnnotations reports whether GitHub has each of the check run's annotations once, in order.
 func wantAnnotations(t *testing.T, w *world, c v1alpha1.CheckRun) {
 	t.Helper()
 	runs := w.CheckRuns("acme/shop")

@@ -110,7 +110,7 @@ func (c *Client) findComment(ctx context.Context, s scope, issue int, mark strin
 	return found, err
 }
 
-// ours says whether this App wrote a comment. Older GitHub Enterprise Servers do not name the App; its bot's login is
+// ours reports whether this App wrote a comment. Older GitHub Enterprise Servers do not name the App; its bot's login is
 // reserved for it.
 func (c *Client) ours(m comment, slug string) bool {
 	if m.App != nil {

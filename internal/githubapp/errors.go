@@ -65,7 +65,7 @@ func withoutQuery(err error) error {
 	return err
 }
 
-// passing says whether the same request may succeed a moment later. One that must not happen twice is repeated only
+// passing reports whether the same request may succeed a moment later. One that must not happen twice is repeated only
 // when it cannot have arrived.
 func passing(err error, once bool) bool {
 	var f *failure.Error
@@ -151,7 +151,7 @@ func (c *Client) limit(err error, resp *http.Response) (time.Duration, bool) {
 	return 0, false
 }
 
-// unpermitted says whether GitHub refused because of the token's permissions; only its words tell.
+// unpermitted reports whether GitHub refused because of the token's permissions; only its words tell.
 func unpermitted(err error) bool {
 	var plain *github.ErrorResponse
 	return errors.As(err, &plain) && strings.Contains(strings.ToLower(plain.Message), "not accessible by integration")

@@ -58,7 +58,7 @@ func (c *Client) Hints(ctx context.Context, installation int64, repo v1alpha1.Re
 	return h, nil
 }
 
-// Protected says whether a commit is the head of a protected branch.
+// Protected reports whether a commit is the head of a protected branch.
 func (c *Client) Protected(ctx context.Context, installation int64, repo v1alpha1.Repository, sha string) (bool, error) {
 	heads, err := c.headOf(ctx, scope{installation: installation, repo: repo, grant: readContents}, sha)
 	for _, b := range heads {

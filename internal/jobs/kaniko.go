@@ -185,7 +185,7 @@ func kanikoPaths(in KanikoInput) (context, dockerfile string, err error) {
 	return context, path.Clean(dockerfile), nil
 }
 
-// outside says whether a clean path leads out of the directory that it begins in.
+// outside reports whether a clean path leads out of the directory that it begins in.
 func outside(p string) bool { return path.IsAbs(p) || p == ".." || strings.HasPrefix(p, "../") }
 
 func kanikoEnv(in KanikoInput) []corev1.EnvVar {

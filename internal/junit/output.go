@@ -66,7 +66,7 @@ func names(line string, cases []evidence.Case, current int) int {
 	return best
 }
 
-// mentions says whether a line has the name as words of its own.
+// mentions reports whether a line has the name as words of its own.
 func mentions(line, name string) bool {
 	if len(name) < shareName {
 		return false

@@ -210,7 +210,7 @@ func (s *source) reference() string {
 	return string(utf8.RuneError)
 }
 
-// next says whether the text goes on with want, and reads it then.
+// next reports whether the text goes on with want, and reads it then.
 func (s *source) next(want string) bool {
 	ahead, err := s.in.Peek(len(want))
 	if err != nil || string(ahead) != want {
@@ -236,7 +236,7 @@ func (s *source) skip(end string) error {
 	return nil
 }
 
-// legal says whether XML 1.0 allows the character (https://www.w3.org/TR/xml/#charsets).
+// legal reports whether XML 1.0 allows the character (https://www.w3.org/TR/xml/#charsets).
 func legal(r rune) bool {
 	return r == '\t' || r == '\n' || r == '\r' || 0x20 <= r && r <= 0xD7FF || 0xE000 <= r && r <= 0xFFFD || 0x10000 <= r && r <= utf8.MaxRune
 }

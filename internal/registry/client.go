@@ -31,7 +31,7 @@ func (r *Registry) open(ref orasregistry.Reference, e errand) *remote.Repository
 	}
 }
 
-// plain says whether a host is spoken to over plain HTTP.
+// plain reports whether a host is spoken to over plain HTTP.
 func (r *Registry) plain(host string) bool { return r.o.Insecure && host == r.o.Host }
 
 func (r *Registry) client(files []string) *auth.Client {
@@ -52,7 +52,7 @@ func policy() retry.Policy {
 	}
 }
 
-// Ping says whether the registry answers and takes the credential that builds push with.
+// Ping reports whether the registry answers and takes the credential that builds push with.
 func (r *Registry) Ping(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()

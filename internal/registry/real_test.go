@@ -96,7 +96,7 @@ func generated(t *testing.T, name string, size int64) evidence.Layer {
 	}
 }
 
-// peak calls f and says how much the heap grew over what it was before, in bytes, at most.
+// peak calls f and returns how much the heap grew over what it was before, in bytes, at most.
 func peak(f func()) uint64 {
 	var m runtime.MemStats
 	runtime.GC()

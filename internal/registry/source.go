@@ -167,7 +167,7 @@ func (r *Registry) OpenSource(ctx context.Context, reference string, keep func(s
 	}}, nil
 }
 
-// unreadable says why an artifact cannot be read: it is damaged, or the registry broke off.
+// unreadable reports why an artifact cannot be read: it is damaged, or the registry broke off.
 func unreadable(err error, ref orasregistry.Reference) error {
 	var syntax *json.SyntaxError
 	var kind *json.UnmarshalTypeError

@@ -51,7 +51,7 @@ func Comment(run *v1alpha1.Run, results []evidence.Suite, now time.Time) string 
 
 // Digest is a hash of everything that is told about a Run whose suites inFull are told test by test. It does not depend on the clock
 // nor on what was told before, so an equal digest means that there is nothing to send. What a suite showed does not change once it has
-// ended: its name stands for it, and nobody has to fetch it to find out that there is no news. Nor does it depend on logs and failures,
+// ended: its name identifies it, and no one has to fetch it to find out that there is no news. Nor does it depend on logs and failures,
 // which leave the Run when its record holds them: they come together with an outcome, a sentence or a record, which are news.
 func Digest(run *v1alpha1.Run, inFull []string) string {
 	h := sha256.New()

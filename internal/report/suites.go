@@ -148,7 +148,7 @@ func (t *tested) failures() int {
 	return max(len(t.bad), t.totals.Failed+t.totals.Errors)
 }
 
-// isFresh says whether the case did not fail in the run before.
+// isFresh reports whether the case did not fail in the run before.
 func (t *tested) isFresh(c *evidence.Case) bool { return len(t.fresh) > 0 && t.fresh[c.ID()] }
 
 // tally is the totals in words, such as "3 of 41 tests failed (2 new), 1 flaky"; empty where there are none.

@@ -253,7 +253,7 @@ func earlierSizeOf(c evidence.Case) int64 { return earlierSize + textSize(c) + i
 
 func hasText(c evidence.Case) bool { return c.Detail != "" || c.Output != "" }
 
-// hold keeps what an attempt itself says, or its numbers alone. It says whether there is room for those.
+// hold keeps what an attempt itself says, or its numbers alone. It reports whether there is room for those.
 func (k *keeper) hold(a *evidence.Attempt) bool {
 	a.JUnit, a.Artifacts = listed(a.JUnit), listed(a.Artifacts)
 	problems := a.Problems[:min(len(a.Problems), maxListed)]

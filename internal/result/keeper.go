@@ -30,7 +30,7 @@ type budget struct {
 	held, used int64
 }
 
-// take says whether there is room for so many bytes more, which are then used.
+// take reports whether there is room for so many bytes more, which are then used.
 func (b *budget) take(bytes int64) bool {
 	if more := b.used + bytes - b.held; more > 0 {
 		asked := max(more, grain)
@@ -125,7 +125,7 @@ func (k *keeper) text(c *evidence.Case, whole evidence.Case) {
 	k.mute(c, whole)
 }
 
-// shorten takes the text of the last case that has one, but for the beginning of its message. It says whether that made room.
+// shorten takes the text of the last case that has one, but for the beginning of its message. It reports whether that made room.
 func (k *keeper) shorten(cases []evidence.Case, texts *[]int) bool {
 	n := len(*texts) - 1
 	c := &cases[(*texts)[n]]

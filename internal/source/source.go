@@ -69,7 +69,7 @@ type File struct {
 	Link string `json:"link,omitempty"`
 }
 
-// IsRegular says whether the file has content in a layer.
+// IsRegular reports whether the file has content in a layer.
 func (f File) IsRegular() bool { return f.Mode == ModeFile || f.Mode == ModeExecutable }
 
 // Index lists the files of a commit, sorted by path.
@@ -191,7 +191,7 @@ func (f File) check() error {
 	return nil
 }
 
-// ValidLink says whether a text can be the target of a link in an index.
+// ValidLink reports whether a text can be the target of a link in an index.
 func ValidLink(target string) bool {
 	return len(target) <= MaxPath && utf8.ValidString(target) && !strings.Contains(target, "\x00")
 }

@@ -109,7 +109,7 @@ func (r Rules) matches(tag string) bool {
 	return false
 }
 
-// zero says whether an object id is none: GitHub writes as many zeros as an id has digits.
+// zero reports whether an object id is none: GitHub writes as many zeros as an id has digits.
 func zero(object string) bool { return strings.Trim(object, "0") == "" }
 
 func (r Rules) comment(e v1alpha1.Event) Decision {

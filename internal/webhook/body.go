@@ -42,7 +42,7 @@ func (v *verifier) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// ok says whether one of the secrets made the claimed signature. Every one is compared, in constant time.
+// ok reports whether one of the secrets made the claimed signature. Every one is compared, in constant time.
 func (v *verifier) ok() bool {
 	found := false
 	for _, h := range v.hashes {

@@ -50,7 +50,7 @@ type Options struct {
 	// Secrets are the webhook secrets that are good now: more than one while one is being replaced.
 	Secrets func() ([][]byte, error)
 	Inbox   Inbox
-	// Relevant says whether an event is to be acted on, and why or why not.
+	// Relevant reports whether an event is to be acted on, and why or why not.
 	Relevant func(v1alpha1.Event) (bool, string)
 	// Log gets a line for each delivery, never a body; nil discards.
 	Log *slog.Logger

@@ -42,7 +42,7 @@ func (a *agents) hush(silent bool) {
 	a.silent = silent
 }
 
-// lets says whether an attempt may start.
+// lets reports whether an attempt may start.
 func (a *agents) lets(namespace, job string) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()

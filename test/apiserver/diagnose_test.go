@@ -245,7 +245,7 @@ func TestWhatEndsABuildIsSaid(t *testing.T) {
 	}
 }
 
-// tried says whether the backend's build has a pod or was refused one.
+// tried reports whether the backend's build has a pod or was refused one.
 func (w *world) tried(run *v1alpha1.Run) bool {
 	w.t.Helper()
 	var pods corev1.PodList

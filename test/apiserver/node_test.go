@@ -97,7 +97,7 @@ func (n *node) set(what string, f fate) {
 	n.fates[what] = f
 }
 
-// keepNamespaces says whether deleted namespaces stay Terminating.
+// keepNamespaces reports whether deleted namespaces stay Terminating.
 func (n *node) keepNamespaces(keep bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -29,7 +29,7 @@ type power struct {
 	before func(*http.Request)
 }
 
-// lives says whether the process can still do anything.
+// lives reports whether the process can still do anything.
 func (p *power) lives() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

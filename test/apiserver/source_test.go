@@ -80,7 +80,7 @@ func (r registry) DeleteSource(_ context.Context, repo v1alpha1.Repository, run 
 	return r.effect("DeleteSource", "delete "+sourceOf(repo, run), func() { delete(r.shelf.sources, sourceOf(repo, run)) })
 }
 
-// source says whether a Run's source artifact is on the shelf.
+// source reports whether a Run's source artifact is on the shelf.
 func (s *shelf) source(run *v1alpha1.Run) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

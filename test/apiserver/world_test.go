@@ -194,7 +194,7 @@ func (w *world) later(d time.Duration, run *v1alpha1.Run) {
 	w.poke(run)
 }
 
-// is says whether a condition of a Run has a status.
+// is reports whether a condition of a Run has a status.
 func is(run *v1alpha1.Run, condition string, status metav1.ConditionStatus) bool {
 	return meta.IsStatusConditionPresentAndEqual(run.Status.Conditions, condition, status)
 }
@@ -230,7 +230,7 @@ func over(run *v1alpha1.Run) bool {
 	return told(run) && is(run, v1alpha1.ConditionStackKept, metav1.ConditionFalse)
 }
 
-// gone says whether an object is not there.
+// gone reports whether an object is not there.
 func (w *world) gone(o client.Object, namespace, name string) bool {
 	w.t.Helper()
 	err := admin.Get(w.t.Context(), client.ObjectKey{Namespace: namespace, Name: name}, o)
@@ -296,7 +296,7 @@ func (w *world) said(words ...string) {
 	})
 }
 
-// looked says whether a process has nothing more to do with a Run: it changed it after its cache had the latest.
+// looked reports whether a process has nothing more to do with a Run: it changed it after its cache had the latest.
 func (w *world) looked(p *process, run *v1alpha1.Run) bool {
 	w.t.Helper()
 	cached := &v1alpha1.Run{}

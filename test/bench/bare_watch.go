@@ -34,7 +34,7 @@ func (u progress) see(p *corev1.Pod) {
 	}
 }
 
-// lacks says whether a dependency is not there yet.
+// lacks reports whether a dependency is not there yet.
 func (u progress) lacks(d compose.Dependency) bool {
 	return !u.ready[d.Service] && (d.Condition != compose.ConditionStarted || !u.started[d.Service])
 }

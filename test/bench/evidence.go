@@ -230,7 +230,7 @@ func (b *bench) printEvidence(all []evidenceRun) {
 	b.printf("\nTold: the outcome is on GitHub, counted from the test's end. Kept: the record is in the registry and the run is settled. The goal is less than 100 MiB more, whatever the log.\n")
 }
 
-// recorded says whether a Run is over: told, its record kept or given up, its stack settled.
+// recorded reports whether a Run is over: told, its record kept or given up, its stack settled.
 func recorded(run *v1alpha1.Run) bool {
 	for _, kind := range []string{v1alpha1.ConditionRecorded, v1alpha1.ConditionStackKept} {
 		c := meta.FindStatusCondition(run.Status.Conditions, kind)

@@ -164,7 +164,7 @@ func (p *program) take(ctx context.Context) (*cluster, error) {
 	return c, cache.WriteFile(pl.Path("boot"), boot, 0o644)
 }
 
-// begun says whether any daemon was started in the node's namespaces.
+// begun reports whether any daemon was started in the node's namespaces.
 func (c *cluster) begun() bool {
 	names, err := c.group.Daemons()
 	return err != nil || len(names) > 0

@@ -73,7 +73,7 @@ func Uses(p *types.Project) []Use {
 	})
 }
 
-// named says whether the same name is used with a port, too.
+// named reports whether the same name is used with a port, too.
 func named(found map[Use]bool, u Use) bool {
 	for other := range found {
 		if other.Port != 0 && other.From == u.From && other.To == u.To && other.Name == u.Name {
@@ -92,7 +92,7 @@ func Host(p *types.Project, s types.ServiceConfig) types.ServiceConfig {
 	return p.Services[name]
 }
 
-// share says whether one service can reach another under compose.
+// share reports whether one service can reach another under compose.
 func share(p *types.Project, a, b types.ServiceConfig) bool {
 	a, b = Host(p, a), Host(p, b)
 	return a.Name != b.Name && slices.ContainsFunc(slices.Collect(maps.Keys(a.Networks)), func(n string) bool { _, ok := b.Networks[n]; return ok })

@@ -81,7 +81,7 @@ func demo(ctx context.Context, dir, name string, timeout time.Duration) error {
 	return t.verdict(ctx, s)
 }
 
-// verdict says whether the report is right.
+// verdict reports whether the report is right.
 func (t *told) verdict(ctx context.Context, s scenario) error {
 	wrong, err := s.check(ctx, t)
 	if err != nil {

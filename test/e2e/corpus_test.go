@@ -201,7 +201,7 @@ func (m *manifest) soonIn(service, line, want string) {
 	})
 }
 
-// completes says whether others wait for a service to complete.
+// completes reports whether others wait for a service to complete.
 func completes(p *types.Project, service string) bool {
 	for _, s := range p.Services {
 		if d, ok := s.DependsOn[service]; ok && d.Condition == types.ServiceConditionCompletedSuccessfully {

@@ -188,7 +188,7 @@ func planOf(t *testing.T, r *repo, run *v1alpha1.Run) map[string]*unstructured.U
 	return printed
 }
 
-// lacking says where an object lacks what is wanted, or has something else. What it has beyond that is the API server's.
+// lacking reports where an object lacks what is wanted, or has something else. What it has beyond that is the API server's.
 func lacking(want, have any, path ...string) []string {
 	at := strings.Join(path, ".")
 	switch w := want.(type) {

@@ -94,7 +94,7 @@ func TestRightsEndWhereTheyShould(t *testing.T) {
 	}
 }
 
-// refused says whether rights or an admission policy of the chart refused.
+// refused reports whether rights or an admission policy of the chart refused.
 func refused(err error) bool {
 	return apierrors.IsForbidden(err) || apierrors.IsInvalid(err) && strings.Contains(err.Error(), "ValidatingAdmissionPolicy")
 }

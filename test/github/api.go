@@ -41,7 +41,7 @@ func (c *call) number(param string) int64 {
 	return n
 }
 
-// accepts says whether the client asks for a media type, such as raw or object.
+// accepts reports whether the client asks for a media type, such as raw or object.
 func (c *call) accepts(kind string) bool {
 	accept := c.request.Header.Get("Accept")
 	return strings.Contains(accept, "."+kind) || strings.Contains(accept, "+"+kind)
@@ -181,7 +181,7 @@ func (c *call) finish(a *answer) {
 	}
 }
 
-// undescribed says whether the answer is of a media type that the description leaves out: raw contents.
+// undescribed reports whether the answer is of a media type that the description leaves out: raw contents.
 func (a *answer) undescribed() bool {
 	return strings.HasPrefix(a.header.Get("Content-Type"), "application/vnd.github.raw")
 }

@@ -81,7 +81,7 @@ func (c *call) authorizeInstallation(refuse func(int, string) *answer) *answer {
 	return refuse(http.StatusForbidden, notAccessible)
 }
 
-// administrative says whether an operation shows what is not public even of a public repository.
+// administrative reports whether an operation shows what is not public even of a public repository.
 func (c *call) administrative() bool {
 	for _, set := range c.route.access.sets {
 		if set["administration"] != "" {

@@ -291,7 +291,7 @@ func (c *call) listRuns(of func(*checkRun) bool) answer {
 	return counted(c, "check_runs", runs, c.checkRun)
 }
 
-// selects says whether a query parameter is absent or equal to the value.
+// selects reports whether a query parameter is absent or equal to the value.
 func (c *call) selects(param, value string) bool {
 	want := c.query.Get(param)
 	return want == "" || strings.EqualFold(want, value)

@@ -83,7 +83,7 @@ func (f *Fault) matches(r *http.Request, at string) bool {
 	return f.Match == nil || f.Match(r)
 }
 
-// answers says whether the fault replaces the answer.
+// answers reports whether the fault replaces the answer.
 func (f *Fault) answers() bool { return f.Status != 0 || f.Drop }
 
 // wait passes the delay, or less when the client goes away.

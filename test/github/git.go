@@ -108,7 +108,7 @@ func (r *repository) commitOf(ref string) (string, bool) {
 	return "", false
 }
 
-// hasCommit says whether the repository holds a commit with exactly this SHA.
+// hasCommit reports whether the repository holds a commit with exactly this SHA.
 func (r *repository) hasCommit(sha string) bool {
 	o, found := r.lookup(sha + "^{commit}")
 	return found && o.sha == sha
@@ -162,7 +162,7 @@ func (r *repository) readRefs() (map[string]string, error) {
 	return refs, nil
 }
 
-// isAncestor says whether one commit can be reached from the other.
+// isAncestor reports whether one commit can be reached from the other.
 func (r *repository) isAncestor(ancestor, of string) bool {
 	_, err := r.git("merge-base", "--is-ancestor", ancestor, of)
 	return err == nil

@@ -232,7 +232,7 @@ func (s *Server) emitComment(r *repository, i *issue, k *comment, action string,
 
 func getComment(c *call, i *issue, k *comment) answer { return ok(c.comment(c.repo, i, k)) }
 
-// mayEdit says whether the caller may change a comment: its author, or who may write.
+// mayEdit reports whether the caller may change a comment: its author, or who may write.
 func (c *call) mayEdit(k *comment) bool {
 	return c.principal.user == nil || c.principal.user == k.user || c.role(c.repo, c.principal.user).atLeast(RoleWrite)
 }

@@ -194,7 +194,7 @@ func (c *call) collaborators() []*account {
 
 func (c *call) isCollaborator(a *account) bool { return c.granted(c.repo, a) != RoleNone }
 
-// mayListCollaborators says whether the caller sees who has which right: people need to be able to push.
+// mayListCollaborators reports whether the caller sees who has which right: people need to be able to push.
 func (c *call) mayListCollaborators() bool {
 	return c.principal.user == nil || c.role(c.repo, c.principal.user).atLeast(RoleWrite)
 }

@@ -12,7 +12,7 @@ type Permissions map[string]string
 
 var levelRank = map[string]int{"": 0, "read": 1, "write": 2, "admin": 3}
 
-// Include says whether p grants all that other asks for.
+// Include reports whether p grants all that other asks for.
 func (p Permissions) Include(other Permissions) bool {
 	for name, level := range other {
 		if levelRank[p[name]] < levelRank[level] {
@@ -86,12 +86,12 @@ func (a access) header() string {
 	return strings.Join(alternatives, "; ")
 }
 
-// grantedBy says whether one of the alternatives is granted.
+// grantedBy reports whether one of the alternatives is granted.
 func (a access) grantedBy(p Permissions) bool {
 	return len(a.sets) == 0 || slices.ContainsFunc(a.sets, p.Include)
 }
 
-// writes says whether every alternative changes something.
+// writes reports whether every alternative changes something.
 func (a access) writes() bool {
 	return !slices.ContainsFunc(a.sets, func(p Permissions) bool {
 		return !slices.ContainsFunc(slices.Collect(maps.Values(p)), func(level string) bool { return level != "read" })

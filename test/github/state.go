@@ -25,7 +25,7 @@ const (
 
 var roleRank = map[Role]int{RoleNone: 0, RoleRead: 1, RoleTriage: 2, RoleWrite: 3, RoleMaintain: 4, RoleAdmin: 5}
 
-// atLeast says whether r includes other.
+// atLeast reports whether r includes other.
 func (r Role) atLeast(other Role) bool { return roleRank[r] >= roleRank[other] }
 
 // legacy is the older name of a role: triage counts as read, maintain as write.
@@ -268,10 +268,10 @@ func (s *Server) granted(r *repository, user *account) Role {
 	return slices.MaxFunc(roles, func(a, b Role) int { return roleRank[a] - roleRank[b] })
 }
 
-// covers says whether the installation includes the repository.
+// covers reports whether the installation includes the repository.
 func (i *installation) covers(r *repository) bool {
 	return !i.deleted && i.account == r.owner && (i.all || i.repos[r.id])
 }
 
-// subscribes says whether the installation gets an event.
+// subscribes reports whether the installation gets an event.
 func (i *installation) subscribes(event string) bool { return slices.Contains(i.events, event) }

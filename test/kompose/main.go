@@ -37,7 +37,7 @@ type result struct {
 	conductor, kompose, loader measurement
 }
 
-// both says whether both converted it.
+// both reports whether both converted it.
 func (r result) both() bool { return r.conductor.err == nil && r.kompose.err == nil }
 
 // ratio is how many times as long Kompose takes.

@@ -185,7 +185,7 @@ func (r *Repository) Await(ctx context.Context, timeout time.Duration, what stri
 	return found, nil
 }
 
-// Settled says whether a Run is finished, its record kept or given up, and its stack kept or gone.
+// Settled reports whether a Run is finished, its record kept or given up, and its stack kept or gone.
 func Settled(run *v1alpha1.Run) bool {
 	for _, condition := range []string{v1alpha1.ConditionRecorded, v1alpha1.ConditionStackKept} {
 		if c := meta.FindStatusCondition(run.Status.Conditions, condition); c == nil || c.Status == metav1.ConditionUnknown {
@@ -195,5 +195,5 @@ func Settled(run *v1alpha1.Run) bool {
 	return Finished(run)
 }
 
-// Finished says whether a Run's outcome is known and told.
+// Finished reports whether a Run's outcome is known and told.
 func Finished(run *v1alpha1.Run) bool { return run.Status.Phase == v1alpha1.PhaseFinished }

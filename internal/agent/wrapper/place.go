@@ -138,7 +138,7 @@ type view struct {
 	ctx context.Context
 }
 
-// allowed says whether a path may be seen.
+// allowed reports whether a path may be seen.
 func (v view) allowed(op, name string) error {
 	if err := v.ctx.Err(); err != nil {
 		return err

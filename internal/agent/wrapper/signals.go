@@ -28,7 +28,7 @@ func catchSignals() <-chan os.Signal {
 	return caught
 }
 
-// ends says whether a signal tells the container to stop: what a kubelet sends, which is SIGTERM unless the image names another.
+// ends reports whether a signal tells the container to stop: what a kubelet sends, which is SIGTERM unless the image names another.
 func ends(sig os.Signal) bool {
 	return sig == syscall.SIGTERM || sig == syscall.SIGINT || sig == syscall.SIGQUIT
 }

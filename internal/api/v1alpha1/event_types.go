@@ -38,7 +38,7 @@ type Repository struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=256
 	DefaultBranch string `json:"defaultBranch,omitempty"`
-	// Private says whether the repository is private or internal.
+	// Private reports whether the repository is private or internal.
 	// +optional
 	Private bool `json:"private,omitempty"`
 	// CloneURL is the HTTPS address that git fetches from.

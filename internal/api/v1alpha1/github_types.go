@@ -43,7 +43,7 @@ type Annotation struct {
 // Permission is a user's right on a repository, as GitHub's role names: read, triage, write, maintain, admin or none.
 type Permission string
 
-// CanWrite says whether the permission includes pushing.
+// CanWrite reports whether the permission includes pushing.
 func (p Permission) CanWrite() bool { return p == "write" || p == "maintain" || p == "admin" }
 
 // CommitHints are texts around a commit that may name the issue it belongs to.

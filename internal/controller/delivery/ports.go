@@ -18,7 +18,7 @@ type GitHub interface {
 	// UpsertComment brings a comment of ours on an issue to body and returns its id. With id 0 it looks for a comment of
 	// ours with mark on its first line before it creates one.
 	UpsertComment(ctx context.Context, installation int64, repo v1alpha1.Repository, issue int, id int64, mark, body string) (int64, error)
-	// Protected says whether a commit is the head of a protected branch.
+	// Protected reports whether a commit is the head of a protected branch.
 	Protected(ctx context.Context, installation int64, repo v1alpha1.Repository, sha string) (bool, error)
 	// Repositories calls each for every repository that the App is installed on.
 	Repositories(ctx context.Context, each func(installation int64, repo v1alpha1.Repository) error) error

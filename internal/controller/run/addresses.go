@@ -26,7 +26,7 @@ const (
 
 var httpRoute = schema.GroupVersionKind{Group: "gateway.networking.k8s.io", Version: "v1", Kind: "HTTPRoute"}
 
-// hasRoutes says whether the cluster knows HTTPRoutes.
+// hasRoutes reports whether the cluster knows HTTPRoutes.
 func (r *Reconciler) hasRoutes() bool {
 	_, err := r.Client.RESTMapper().RESTMapping(httpRoute.GroupKind(), httpRoute.Version)
 	return !meta.IsNoMatchError(err)

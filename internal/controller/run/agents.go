@@ -242,5 +242,5 @@ func (r *Reconciler) createSourceSecret(ctx context.Context, run *v1alpha1.Run) 
 	return nil
 }
 
-// absent says whether an agent answered that it does not have something.
+// absent reports whether an agent answered that it does not have something.
 func absent(err error) bool { return errors.Is(err, evidence.ErrAbsent) }

@@ -130,13 +130,13 @@ func endOf(pod *corev1.Pod) time.Time {
 	return time.Time{}
 }
 
-// ownExit says whether the container of a test ended by itself.
+// ownExit reports whether the container of a test ended by itself.
 func ownExit(pod *corev1.Pod) bool {
 	end := terminated(pod)
 	return end != nil && end.ExitCode >= 0 && end.ExitCode <= 128 && end.Reason != "OOMKilled" && !diagnose.Deleted(pod, end)
 }
 
-// deletedBefore says whether somebody asked for a pod's end before a moment.
+// deletedBefore reports whether somebody asked for a pod's end before a moment.
 func deletedBefore(pod *corev1.Pod, at time.Time) bool {
 	if pod.DeletionTimestamp == nil {
 		return false

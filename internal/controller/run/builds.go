@@ -156,7 +156,7 @@ func (r *Reconciler) buildPods(ctx context.Context, run *v1alpha1.Run) (map[stri
 
 var digestPattern = regexp.MustCompile(`sha256:[0-9a-f]{64}`)
 
-// observeBuild learns from a build's pod how it stands, and why it does not start yet. A failure is terminal and holds the end of the log.
+// observeBuild reads from a build's pod what state it is in, and why it does not start yet. A failure is terminal and holds the end of the log.
 func (r *Reconciler) observeBuild(ctx context.Context, s *state, img *v1alpha1.ImageStatus, pod *corev1.Pod) (yet string, err error) {
 	if pod == nil {
 		return "", r.missingBuildPod(ctx, s, img)

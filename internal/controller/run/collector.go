@@ -45,7 +45,7 @@ func newQuota(bytes int64) *quota {
 	return q
 }
 
-// take says whether there is room for so many bytes more, which are then gone. A negative number gives them back.
+// take reports whether there is room for so many bytes more, which are then gone. A negative number gives them back.
 func (q *quota) take(bytes int64) error {
 	if q.left.Add(-bytes) < 0 {
 		q.left.Add(bytes)
@@ -197,7 +197,7 @@ func (c *collector) logName(l evidence.LogFile) string {
 	return "logs/test-" + suite + "-" + strconv.Itoa(l.Shard) + "-" + strconv.Itoa(l.Number) + ".log.gz"
 }
 
-// labelled says whether a label's value is that of a name.
+// labelled reports whether a label's value is that of a name.
 func labelled(name, value string) bool { return jobs.LabelValue(name) == value }
 
 // known is a blob of the agent's that does not change any more.

@@ -100,7 +100,7 @@ func (r *Reconciler) unwanted(s *state) *ending {
 	return nil
 }
 
-// recording says whether what the Run showed is still being gathered.
+// recording reports whether what the Run showed is still being gathered.
 func recording(s *state) bool {
 	c := meta.FindStatusCondition(s.status().Conditions, v1alpha1.ConditionRecorded)
 	return c != nil && c.Status == metav1.ConditionUnknown

@@ -83,7 +83,7 @@ func runOf(uid string) *v1alpha1.Run {
 	return &v1alpha1.Run{ObjectMeta: metav1.ObjectMeta{Name: "shop-" + uid, UID: types.UID(uid)}}
 }
 
-// most calls f and says how much the heap grew at most, in bytes. Garbage is collected soon, so that it hardly counts.
+// most calls f and returns how much the heap grew at most, in bytes. Garbage is collected soon, so that it hardly counts.
 func most(f func()) int64 {
 	defer debug.SetGCPercent(debug.SetGCPercent(20))
 	var m runtime.MemStats

@@ -59,7 +59,7 @@ func (r *Reconciler) events(ctx context.Context, namespace, kind, name string) [
 	return list.Items
 }
 
-// blocked says what keeps a pod from starting; nil when nothing does.
+// blocked reports what keeps a pod from starting; nil when nothing does.
 func (r *Reconciler) blocked(ctx context.Context, s *state, p *corev1.Pod, about diagnose.Subject) *diagnose.Finding {
 	var events []corev1.Event
 	if diagnose.HidesCause(p) {

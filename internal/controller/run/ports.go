@@ -35,7 +35,7 @@ type Registry interface {
 	PushConfig(ctx context.Context, repository string) ([]byte, error)
 	// PullConfig is a Docker config.json that can pull the images of a repository, for a stack's Secret; nil when none is needed.
 	PullConfig(ctx context.Context, repo v1alpha1.Repository) ([]byte, error)
-	// Ping says whether the registry answers and takes the credential that builds push with. A build that cannot push would
+	// Ping reports whether the registry answers and takes the credential that builds push with. A build that cannot push would
 	// find out only at its end.
 	Ping(ctx context.Context) error
 	// ImageConfig is the digest that an image's name stands for, and its configuration file as JSON.

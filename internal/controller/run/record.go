@@ -152,7 +152,7 @@ func (r *Reconciler) complete(ctx context.Context, s *state, agent Agent) (evide
 	return known, true
 }
 
-// logged says whether the whole log of each attempt that ended by itself is there.
+// logged reports whether the whole log of each attempt that ended by itself is there.
 func logged(st *v1alpha1.RunStatus, logs []evidence.LogFile) bool {
 	for _, suite := range st.Suites {
 		for _, a := range suite.Attempts {

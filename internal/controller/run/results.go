@@ -61,7 +61,7 @@ func (s *sources) suites(ctx context.Context) []evidence.Suite {
 	return all
 }
 
-// told says whether the outcome is on GitHub: from then on results are asked for seldom and need not be held.
+// told reports whether the outcome is on GitHub: from then on results are asked for seldom and need not be held.
 func told(run *v1alpha1.Run) bool {
 	return run.Status.Report != nil && run.Status.Report.Final
 }

@@ -90,7 +90,7 @@ func (r *Reconciler) waitsFor(s *state, svc *plan.Service, pods map[string][]*co
 	return "Waits for " + strings.Join(waits, ", ")
 }
 
-// met says whether a dependency fulfils a condition of depends_on; started says that a container of it has been started.
+// met reports whether a dependency fulfils a condition of depends_on; started says that a container of it has been started.
 func met(condition string, state v1alpha1.ServiceState, started bool) bool {
 	switch condition {
 	case compose.ConditionHealthy:
@@ -101,7 +101,7 @@ func met(condition string, state v1alpha1.ServiceState, started bool) bool {
 	return started || state == v1alpha1.ServiceReady || state == v1alpha1.ServiceCompleted
 }
 
-// hasStarted says whether a pod's main container was ever started.
+// hasStarted reports whether a pod's main container was ever started.
 func hasStarted(p *corev1.Pod) bool {
 	for _, c := range p.Status.ContainerStatuses {
 		if c.State.Running != nil || c.State.Terminated != nil || c.LastTerminationState.Terminated != nil {
@@ -253,7 +253,7 @@ func (r *Reconciler) crashLoop(ctx context.Context, s *state, pods map[string][]
 	return nil
 }
 
-// onItsWay says whether a service may still come up: its image is being built or looked up, or it starts and has not crashed.
+// onItsWay reports whether a service may still come up: its image is being built or looked up, or it starts and has not crashed.
 func (r *Reconciler) onItsWay(s *state, svc *plan.Service, pods []*corev1.Pod) bool {
 	switch service(s.status(), svc.Name).State {
 	case v1alpha1.ServiceWaiting:
@@ -264,7 +264,7 @@ func (r *Reconciler) onItsWay(s *state, svc *plan.Service, pods []*corev1.Pod) b
 	return false
 }
 
-// crashLoops says whether a pod crashed so often that it is no accident.
+// crashLoops reports whether a pod crashed so often that it is no accident.
 func crashLoops(p *corev1.Pod) bool { return diagnose.Crashes(p) >= crashLimit }
 
 func isReady(p *corev1.Pod) bool {

@@ -35,7 +35,7 @@ type state struct {
 // status is the Run's status.
 func (s *state) status() *v1alpha1.RunStatus { return &s.run.Status }
 
-// over says whether the outcome is known.
+// over reports whether the outcome is known.
 func (s *state) over() bool { return s.run.Status.Outcome != "" }
 
 // lookAgain asks for another reconcile after at most d.
@@ -45,12 +45,12 @@ func (s *state) lookAgain(d time.Duration) {
 	}
 }
 
-// is says whether a condition is True.
+// is reports whether a condition is True.
 func (s *state) is(condition string) bool {
 	return meta.IsStatusConditionTrue(s.run.Status.Conditions, condition)
 }
 
-// open says whether a condition is neither True nor False yet.
+// open reports whether a condition is neither True nor False yet.
 func (s *state) open(condition string) bool {
 	c := meta.FindStatusCondition(s.run.Status.Conditions, condition)
 	return c == nil || c.Status == metav1.ConditionUnknown
@@ -191,7 +191,7 @@ func waitingf(after time.Duration, format string, args ...any) error {
 	return errors.Join(failure.Waitingf(v1alpha1.ReasonPending, after, format, args...), errWaiting)
 }
 
-// late says whether a stage that keeps failing has used up its time, which begins with the first failure in a row: how long it went well
+// late reports whether a stage that keeps failing has used up its time, which begins with the first failure in a row: how long it went well
 // before does not count.
 func (s *state) late(st stage) bool {
 	if st.deadline == nil {

@@ -133,7 +133,7 @@ func (s *Sweeper) orphanBuilds(ctx context.Context) error {
 	return nil
 }
 
-// alive says whether the Run with this name and UID exists. It asks the API server itself: a Run that a cache does not know
+// alive reports whether the Run with this name and UID exists. It asks the API server itself: a Run that a cache does not know
 // yet would lose its stack.
 func (s *Sweeper) alive(ctx context.Context, name, uid string) (bool, error) {
 	run := &v1alpha1.Run{}

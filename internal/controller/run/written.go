@@ -44,7 +44,7 @@ func (w *written) newest(cached *v1alpha1.Run) *v1alpha1.Run {
 	return cached
 }
 
-// older says whether a is an older state than b; false where that cannot be told.
+// older reports whether a is an older state than b; false where that cannot be told.
 func older(a, b *v1alpha1.Run) bool {
 	n, err := resourceversion.CompareResourceVersion(a.ResourceVersion, b.ResourceVersion)
 	return err == nil && n < 0

@@ -103,7 +103,7 @@ func RemoveNetwork(ctx context.Context, p plan.Plan) error {
 	return errors.Join(failed...)
 }
 
-// NetworkUp says whether the namespace and its link are there.
+// NetworkUp reports whether the namespace and its link are there.
 func NetworkUp(p plan.Plan) bool {
 	_, err := os.Stat("/sys/class/net/" + p.HostIf)
 	return err == nil && isNamespace(p.NetNS)

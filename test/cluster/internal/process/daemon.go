@@ -77,7 +77,7 @@ func (g Group) awaitPidFile(name string) error {
 	return fmt.Errorf("start %s: it did not note down its pid; see %s", name, g.LogFile(name))
 }
 
-// Running says whether the daemon is alive.
+// Running reports whether the daemon is alive.
 func (g Group) Running(name string) bool {
 	_, ok := g.Pid(name)
 	return ok
