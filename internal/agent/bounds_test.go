@@ -115,8 +115,24 @@ func TestProblemsAreBounded(t *testing.T) {
 	w := newWorld(t)
 	w.start()
 	long := slices.Repeat([]string{strings.Repeat("p", evidence.MaxMessage)}, maxProblems)
-	w.ok(w.wrapper.Complete(t.Context(), evidence.Attempt{AttemptKey: testAttempt, Problems: long}))
-	if a := w.state().Attempts[0].Attempt; len(strings.Join(a.Problems, "")) > maxProblemText || len(a.Problems) != 4 {
-		t.Errorf("%d problems of %d bytes", len(a.Problems), len(strings.Join(a.Problems, "")))
+	var files bytes.Buffer
+	out := tar.NewWriter(&files)
+	for i := range maxListed {
+		w.ok(out.WriteHeader(&tar.Header{Name: fmt.Sprint(i, strings.Repeat("f", 100)), Mode: 0o644}))
+	}
+	w.ok(out.Close())
+	const most = 256 // attempts of a Run
+	for n := range most {
+		key := evidence.AttemptKey{Suite: "e2e", Number: n + 1}
+		w.ok(w.wrapper.PutJUnit(t.Context(), key, bytes.NewReader(files.Bytes())))
+		w.ok(w.wrapper.PutArtifacts(t.Context(), key, bytes.NewReader(files.Bytes())))
+		w.ok(w.wrapper.Complete(t.Context(), evidence.Attempt{AttemptKey: key, Problems: long}))
+	}
+	attempts := w.state().Attempts
+	if len(attempts) != most {
+		t.Fatalf("%d attempts", len(attempts))
+	}
+	if a := attempts[0].Attempt; len(strings.Join(a.Problems, "")) != maxProblemText || len(a.Problems) != 2 || len(a.JUnit) == 0 || len(a.Artifacts) == 0 {
+		t.Errorf("%d problems of %d bytes, %d and %d files", len(a.Problems), len(strings.Join(a.Problems, "")), len(a.JUnit), len(a.Artifacts))
 	}
 }

@@ -9,28 +9,30 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/docker/go-units"
+
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
 )
 
 const (
 	// maxCasesOf is how many test cases of one attempt are read.
 	maxCasesOf = 20000
-	// maxCaseText is how much text the cases of one attempt may have beyond their names and messages, in bytes.
-	maxCaseText = 16 << 20
+	// maxCaseBytes is how much the cases of one attempt take as JSON, in bytes: the client reads more.
+	maxCaseBytes = 48 << 20
 	// maxName is the length in bytes at which a name or path is cut.
 	maxName = 1 << 10
 	// maxProblems is how many sentences one attempt may have, maxProblemText how long those of its wrapper are together, in bytes.
 	maxProblems    = 100
-	maxProblemText = 16 << 10
-	// maxListed is how many files of an upload are named, maxListedPaths how long their paths are together, in bytes: the state of 256
-	// attempts that have few problems stays below the client's maxState.
+	maxProblemText = 5 << 10
+	// maxListed is how many files of an upload are named, maxListedPaths how long their paths are together, in bytes: with maxProblemText, the
+	// state of 256 attempts stays below the client's maxState.
 	maxListed      = 50
 	maxListedPaths = 4 << 10
 )
 
-// ParseJUnit reads one JUnit file: its cases, and sentences about what could not be read. root is the directory that the test ran
-// in, which its absolute paths are below.
-type ParseJUnit func(file io.Reader, root string) ([]evidence.Case, []string, error)
+// ParseJUnit reads one JUnit file: it calls each with its cases and returns sentences about what could not be read. root is the
+// directory that the test ran in, which its absolute paths are below.
+type ParseJUnit func(file io.Reader, root string, each func(evidence.Case) error) ([]string, error)
 
 // writeCases writes an evidence.AttemptCases from a tar.gz of JUnit files that were found below root, file by file. An error is one
 // of before anything was written; what breaks later is a problem in the answer.
@@ -40,7 +42,8 @@ func writeCases(w io.Writer, in io.Reader, root string, parse ParseJUnit, m *mas
 		return fmt.Errorf("read the JUnit files: %w", err)
 	}
 	out := bufio.NewWriter(w)
-	r := &caseWriter{masks: m, room: maxCaseText, out: out, json: json.NewEncoder(out)}
+	r := &caseWriter{masks: m, out: out}
+	r.json = json.NewEncoder(r)
 	r.text(`{"cases":[`)
 	files := tar.NewReader(gz)
 	for r.err == nil {
@@ -52,17 +55,17 @@ func writeCases(w io.Writer, in io.Reader, root string, parse ParseJUnit, m *mas
 			r.problem("The JUnit files cannot be read to their end: %s", err)
 			break
 		}
-		cases, problems, err := parse(files, root)
-		r.add(cases)
+		problems, err := parse(files, root, r.add)
 		for _, p := range problems {
 			r.problem("%s: %s", header.Name, p)
 		}
-		if err != nil {
+		if err != nil && r.err == nil {
 			r.problem("%s: %s", header.Name, err)
 		}
 	}
 	if r.dropped > 0 {
-		r.problem("%d test cases are more than are read; %d were left out.", maxCasesOf+r.dropped, r.dropped)
+		r.problem("%d of %d test cases were left out: at most %d, and %s of them, are read of one attempt.", r.dropped, r.written+r.dropped,
+			maxCasesOf, units.BytesSize(maxCaseBytes))
 	}
 	r.end()
 	return nil
@@ -76,9 +79,18 @@ type caseWriter struct {
 	json     *json.Encoder
 	err      error
 	written  int
-	room     int
+	bytes    int
 	dropped  int
 	problems []string
+	// texts counts the bad cases that have their whole text, flaky the flaky ones that have their whole message.
+	texts, flaky int
+}
+
+// Write counts what goes out. It implements io.Writer.
+func (r *caseWriter) Write(p []byte) (int, error) {
+	n, err := r.out.Write(p)
+	r.bytes += n
+	return n, err
 }
 
 func (r *caseWriter) text(s string) {
@@ -93,18 +105,17 @@ func (r *caseWriter) value(v any) {
 	}
 }
 
-func (r *caseWriter) add(cases []evidence.Case) {
-	for _, c := range cases {
-		if r.written >= maxCasesOf {
-			r.dropped++
-			continue
-		}
-		if r.written > 0 {
-			r.text(",")
-		}
-		r.value(r.clean(c))
-		r.written++
+func (r *caseWriter) add(c evidence.Case) error {
+	if r.written >= maxCasesOf || r.bytes >= maxCaseBytes {
+		r.dropped++
+		return r.err
 	}
+	if r.written > 0 {
+		r.text(",")
+	}
+	r.value(r.clean(c))
+	r.written++
+	return r.err
 }
 
 // end writes what follows the cases.
@@ -120,25 +131,23 @@ func (r *caseWriter) end() {
 	}
 }
 
-// clean masks before it cuts. What a passing case has printed is read in the record's JUnit alone.
+// clean masks before it cuts. What a passing case has printed, and the texts of bad ones that no result has room for, are in the record's
+// JUnit alone.
 func (r *caseWriter) clean(c evidence.Case) evidence.Case {
 	text := func(s string, most int) string { return cut(r.masks.string(s), most) }
 	c.Class, c.Name, c.File = text(c.Class, maxName), text(c.Name, maxName), text(c.File, maxName)
-	c.Message = text(c.Message, evidence.MaxMessage)
-	if !c.Status.Bad() {
-		c.Detail, c.Output = "", ""
+	if c.Status.Bad() && r.texts < evidence.MaxTexts {
+		r.texts++
+		c.Message, c.Detail, c.Output = text(c.Message, evidence.MaxMessage), text(c.Detail, evidence.MaxDetail), text(c.Output, evidence.MaxOutput)
 		return c
 	}
-	for _, long := range []struct {
-		text *string
-		most int
-	}{{&c.Detail, evidence.MaxDetail}, {&c.Output, evidence.MaxOutput}} {
-		if r.room <= 0 {
-			*long.text = ""
-		}
-		*long.text = cut(text(*long.text, long.most), r.room)
-		r.room -= len(*long.text)
+	if c.Flaky && r.flaky < evidence.MaxTexts {
+		r.flaky++
+		c.Message, c.Detail, c.Output = text(c.Message, evidence.MaxMessage), "", ""
+		return c
 	}
+	c.Cut = c.Status.Bad() && (c.Detail != "" || c.Output != "" || len(c.Message) > evidence.MaxBrief)
+	c.Message, c.Detail, c.Output = text(c.Message, evidence.MaxBrief), "", ""
 	return c
 }
 

@@ -101,13 +101,15 @@ func (w *world) start() {
 }
 
 // parseLines stands in for JUnit: a failed case for each line of a file.
-func parseLines(r io.Reader, root string) ([]evidence.Case, []string, error) {
+func parseLines(r io.Reader, root string, each func(evidence.Case) error) ([]string, error) {
 	data, err := io.ReadAll(r)
-	var cases []evidence.Case
 	for line := range strings.Lines(string(data)) {
-		cases = append(cases, evidence.Case{Name: strings.TrimSpace(line), File: root, Status: evidence.Failed, Output: cut(string(data), 2*evidence.MaxOutput)})
+		c := evidence.Case{Name: strings.TrimSpace(line), File: root, Status: evidence.Failed, Output: cut(string(data), 2*evidence.MaxOutput)}
+		if err := each(c); err != nil {
+			return nil, err
+		}
 	}
-	return cases, nil, err
+	return nil, err
 }
 
 // tarOf is a tar of files given as name and content by turns.
@@ -460,14 +462,16 @@ func TestCasesAreBounded(t *testing.T) {
 	w.ok(w.wrapper.PutJUnit(t.Context(), testAttempt, bytes.NewReader(tarOf(t, "long.xml", line, "many.xml", many))))
 	cases, problems, err := w.cases()
 	w.ok(err)
-	text := 0
-	for _, c := range cases {
-		text += len(c.Output)
+	texts := 0
+	for i, c := range cases {
+		if texts += len(c.Output); c.Cut != (i >= evidence.MaxTexts) || c.Cut != (c.Output == "") {
+			t.Fatalf("case %d has an output of %d bytes, cut: %t", i, len(c.Output), c.Cut)
+		}
 	}
-	if len(cases) != maxCasesOf || len(cases[0].Name) != maxName || text > maxCaseText || len(cases[1].Output) != evidence.MaxOutput {
-		t.Errorf("%d cases with %d bytes of output, a name of %d", len(cases), text, len(cases[0].Name))
+	if len(cases) != maxCasesOf || len(cases[0].Name) != maxName || texts > evidence.MaxTexts*evidence.MaxOutput || len(cases[1].Output) != evidence.MaxOutput {
+		t.Errorf("%d cases with %d bytes of output, a name of %d", len(cases), texts, len(cases[0].Name))
 	}
-	if want := []string{"20006 test cases are more than are read; 6 were left out."}; !slices.Equal(problems, want) {
+	if want := []string{"6 of 20006 test cases were left out: at most 20000, and 48MiB of them, are read of one attempt."}; !slices.Equal(problems, want) {
 		t.Errorf("problems %q", problems)
 	}
 }

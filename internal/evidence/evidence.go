@@ -12,6 +12,9 @@ const (
 	MaxMessage = 4 << 10
 	MaxDetail  = 16 << 10
 	MaxOutput  = 8 << 10
+	// MaxTexts is how many bad cases of a suite keep their whole text; the others keep MaxBrief bytes of their message.
+	MaxTexts = 100
+	MaxBrief = 256
 )
 
 // Status is how one test case ended.
@@ -45,6 +48,8 @@ type Case struct {
 	Message string `json:"message,omitempty"`
 	Detail  string `json:"detail,omitempty"`
 	Output  string `json:"output,omitempty"`
+	// Cut reports whether texts of the case were left out since others of the suite come first.
+	Cut bool `json:"cut,omitempty"`
 	// Shard is the index of the shard that ran it.
 	Shard int `json:"shard,omitempty"`
 }

@@ -22,7 +22,7 @@ func BenchmarkParse(b *testing.B) {
 	b.SetBytes(int64(file.Len()))
 	b.ReportAllocs()
 	for b.Loop() {
-		if cases, _, err := Parse(strings.NewReader(file.String()), "/app"); err != nil || len(cases) != 5000 {
+		if cases, _, err := gather(strings.NewReader(file.String()), "/app"); err != nil || len(cases) != 5000 {
 			b.Fatal(len(cases), err)
 		}
 	}

@@ -206,7 +206,7 @@ func TestMemory(t *testing.T) {
 		filler := &zeros{left: 8 << 20}
 		before := heap()
 		in := io.MultiReader(strings.NewReader(`<testsuite><testcase name="a"><failure>`+around[0]), filler, strings.NewReader(around[1]+`</failure></testcase></testsuite>`))
-		cases, problems, err := Parse(in, "/app")
+		cases, problems, err := gather(in, "/app")
 		if err != nil || len(problems) > 0 || len(cases) != 1 || filler.left > 0 {
 			t.Fatal(name, len(cases), problems, err)
 		}
@@ -239,15 +239,55 @@ func (z *zeros) Read(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// TestCasesAreNotHeld reads 20,000 cases with long names in less memory than these have, and hands each out once no output can be for it.
+func TestCasesAreNotHeld(t *testing.T) {
+	in, out := io.Pipe()
+	go func() {
+		long := strings.Repeat("x", 1000)
+		_, err := io.WriteString(out, "<testsuites><testsuite>")
+		for i := 0; err == nil && i < MaxCases; i++ {
+			_, err = fmt.Fprintf(out, `<testcase name="%d %s"/>`, i, long)
+		}
+		out.CloseWithError(err)
+	}()
+	runtime.GC()
+	before, most, cases := heap(), 0, 0
+	_, err := Parse(in, "/app", func(evidence.Case) error {
+		if cases++; cases%2000 == 0 {
+			runtime.GC()
+			most = max(most, heap())
+		}
+		return nil
+	})
+	if err != nil || cases != MaxCases {
+		t.Fatalf("%d cases: %v", cases, err)
+	}
+	if grown := most - before; grown > 5<<20 {
+		t.Errorf("the heap grew by %d MiB", grown>>20)
+	}
+}
+
+// TestReadingStops ends with the first error of the function that takes the cases.
+func TestReadingStops(t *testing.T) {
+	full, taken := errors.New("full"), 0
+	_, err := Parse(strings.NewReader(strings.Repeat(`<testsuite><testcase name="a"/></testsuite>`, 10)), "/app", func(evidence.Case) error {
+		taken++
+		return full
+	})
+	if !errors.Is(err, full) || taken != 1 {
+		t.Errorf("%d cases were handed out: %v", taken, err)
+	}
+}
+
 // TestReadError keeps an error of the reader apart from one of the content.
 func TestReadError(t *testing.T) {
 	broken := errors.New("connection lost")
 	in := io.MultiReader(strings.NewReader(`<testsuite><testcase name="a"/>`), iotest.ErrReader(broken))
-	cases, _, err := Parse(in, "/app")
+	cases, _, err := gather(in, "/app")
 	if !errors.Is(err, broken) || len(cases) != 1 {
 		t.Errorf("%d cases, %v", len(cases), err)
 	}
-	if cases, problems, err := Parse(iotest.OneByteReader(strings.NewReader(failing("a&#1;<b/>]]>"))), ""); err != nil || len(problems) > 0 || cases[0].Detail != "a\uFFFD]]>" {
+	if cases, problems, err := gather(iotest.OneByteReader(strings.NewReader(failing("a&#1;<b/>]]>"))), ""); err != nil || len(problems) > 0 || cases[0].Detail != "a\uFFFD]]>" {
 		t.Errorf("read by bytes: %v %q %v", cases, problems, err)
 	}
 }

@@ -24,7 +24,7 @@ func FuzzParse(f *testing.F) {
 	f.Add(failing("a&#1;\xff<![CDATA[b]]]>]]><!-- c --><?d?>"), "")
 	f.Add("\xff\xfe<\x00a\x00", "/")
 	f.Fuzz(func(t *testing.T, content, root string) {
-		cases, problems, err := Parse(strings.NewReader(content), root)
+		cases, problems, err := gather(strings.NewReader(content), root)
 		if err != nil {
 			t.Fatalf("an error without one of the reader: %v", err)
 		}

@@ -2,12 +2,22 @@ package junit
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"testing"
 
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
 )
+
+// gather parses a file whole.
+func gather(r io.Reader, root string) (cases []evidence.Case, problems []string, err error) {
+	problems, err = Parse(r, root, func(c evidence.Case) error {
+		cases = append(cases, c)
+		return nil
+	})
+	return cases, problems, err
+}
 
 func parseFile(t *testing.T, tool string) []evidence.Case {
 	t.Helper()
@@ -16,7 +26,7 @@ func parseFile(t *testing.T, tool string) []evidence.Case {
 		t.Fatal(err)
 	}
 	defer in.Close()
-	cases, _, err := Parse(in, "/app")
+	cases, _, err := gather(in, "/app")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,7 +36,7 @@ func parseFile(t *testing.T, tool string) []evidence.Case {
 // parse reads a text and expects as many problems as sentences are given, each with its words.
 func parse(t *testing.T, content string, problems ...string) []evidence.Case {
 	t.Helper()
-	cases, got, err := Parse(strings.NewReader(content), "/app")
+	cases, got, err := gather(strings.NewReader(content), "/app")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,13 +1,15 @@
 // Package junit reads the JUnit XML that test tools write. There is no standard: it takes every dialect by what they have in
-// common, and what it cannot read it says in a sentence. It is pure, and its memory does not grow with the file's texts.
+// common, and what it cannot read it says in a sentence. It is pure, and its memory grows with neither the file's texts nor its cases.
 package junit
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
 )
@@ -24,21 +26,22 @@ const (
 	maxName = 1 << 10
 )
 
-// Parse reads one file. root is the directory that the test ran in; absolute paths below it become relative, and others are
-// left out. The problems are sentences for people, without the file's name. The error is that of r alone: whatever is wrong
-// with the content is a problem, and the cases before it are kept.
-func Parse(r io.Reader, root string) (cases []evidence.Case, problems []string, err error) {
+// Parse reads one file and calls each with its cases, in their order. root is the directory that the test ran in; absolute paths
+// below it become relative, and others are left out. The problems are sentences for people, without the file's name. The error is
+// that of r or of each, which ends the reading: whatever is wrong with the content is a problem, and the cases before it are kept.
+func Parse(r io.Reader, root string, each func(evidence.Case) error) (problems []string, err error) {
 	watched := &watch{in: r}
 	text, problem := decode(watched)
-	p := &parser{paths: newPaths(root), seen: map[string]int{}}
+	p := &parser{paths: newPaths(root), each: each, seen: map[identity]int{}}
 	if problem != "" {
 		p.problems = append(p.problems, problem)
 	}
 	p.read(&source{in: text})
+	p.release(len(p.pending))
 	if watched.err != nil {
-		return p.cases, p.problems, fmt.Errorf("read JUnit: %w", watched.err)
+		return p.problems, fmt.Errorf("read JUnit: %w", watched.err)
 	}
-	return p.cases, p.problems, nil
+	return p.problems, p.err
 }
 
 // watch remembers an error of the reader, so that it is not taken for one of the content.
@@ -55,13 +58,26 @@ func (w *watch) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// parser gathers the cases of one file.
+// identity is a hash of a case's ID, which may be long.
+type identity [16]byte
+
+func identityOf(c evidence.Case) identity {
+	sum := sha256.Sum256([]byte(c.ID()))
+	return identity(sum[:16])
+}
+
+// parser finds the cases of one file.
 type parser struct {
-	paths    paths
-	cases    []evidence.Case
+	paths paths
+	each  func(evidence.Case) error
+	// err is that of each.
+	err error
+	// count is how many cases there were. The last of them are pending: an open testsuite may have output for them.
+	count    int
+	pending  []evidence.Case
 	problems []string
 	// seen counts the cases of each ID.
-	seen map[string]int
+	seen map[identity]int
 	// elements are the open elements, suites the open testsuites, test the open testcase.
 	elements []element
 	suites   []*suite
@@ -81,7 +97,7 @@ type element struct {
 // suite is an open testsuite.
 type suite struct {
 	name, file string
-	// first is the index of its first case.
+	// first is the number of its first case in the file, from 0.
 	first  int
 	output *text
 	// rootFile is the file of the last Root Suite in it: mocha names the file there, and not at the suites that follow.
@@ -115,7 +131,10 @@ func (p *parser) read(r io.Reader) {
 				into.add(t)
 			}
 		}
-		if p.test != nil && len(p.cases) == MaxCases {
+		if p.err != nil {
+			return
+		}
+		if p.test != nil && p.count == MaxCases {
 			p.problem("It has more than %d test cases; the rest was not read", MaxCases)
 			return
 		}
@@ -136,10 +155,10 @@ func (p *parser) finish(err error, any bool) {
 	case errors.Is(err, errLongTag):
 		p.problem("It has a tag of more than %d KiB; what follows was not read", maxTag>>10)
 	case !errors.Is(err, io.EOF) && len(p.elements) > 0:
-		p.problem("It breaks off or is damaged; %s before that kept", plural(len(p.cases), "test case is", "test cases are"))
+		p.problem("It breaks off or is damaged; %s before that kept", plural(p.count, "test case is", "test cases are"))
 	case !errors.Is(err, io.EOF):
 		p.problem("Its end is damaged")
-	case len(p.cases) == 0:
+	case p.count == 0:
 		p.problem("It has no test case")
 	}
 }
@@ -208,7 +227,7 @@ func (p *parser) suite() *suite {
 func (p *parser) openSuite(attrs map[string]string) {
 	p.report = true
 	outer := p.suite()
-	s := &suite{name: attrs["name"], first: len(p.cases), output: newText(maxSuiteOutput)}
+	s := &suite{name: attrs["name"], first: p.count, output: newText(maxSuiteOutput)}
 	s.file = p.paths.relative(first(attrs, "file", "filepath"))
 	if s.name == "Root Suite" {
 		outer.rootFile = s.file
@@ -222,7 +241,10 @@ func (p *parser) openSuite(attrs map[string]string) {
 func (p *parser) closeSuite() {
 	s := p.suite()
 	p.suites = p.suites[:len(p.suites)-1]
-	share(s.output.String(), p.cases[s.first:])
+	if cases := p.count - s.first; cases <= shareCases {
+		share(s.output.String(), p.pending[len(p.pending)-cases:])
+	}
+	p.flush()
 }
 
 func (p *parser) openTest(attrs map[string]string) {
@@ -232,18 +254,44 @@ func (p *parser) openTest(attrs map[string]string) {
 
 // closeTest turns the open testcase into a case.
 func (p *parser) closeTest() {
-	p.cases = append(p.cases, p.distinct(p.test.result(p.suite(), p.paths)))
+	p.pending = append(p.pending, p.distinct(p.test.result(p.suite(), p.paths)))
+	p.count++
 	p.test = nil
+	p.flush()
+}
+
+// flush hands out the cases that no open testsuite shares its output with: all but those of the outermost that is small enough.
+func (p *parser) flush() {
+	keep := 0
+	for _, s := range p.suites {
+		if cases := p.count - s.first; cases <= shareCases {
+			keep = cases
+			break
+		}
+	}
+	p.release(len(p.pending) - keep)
+}
+
+// release hands out the first n pending cases.
+func (p *parser) release(n int) {
+	for _, c := range p.pending[:n] {
+		if p.err == nil {
+			p.err = p.each(c)
+		}
+	}
+	p.pending = slices.Delete(p.pending, 0, n)
 }
 
 // distinct gives a case whose ID was there before a number.
 func (p *parser) distinct(c evidence.Case) evidence.Case {
-	id, name := c.ID(), c.Name
-	for p.seen[c.ID()] > 0 {
-		p.seen[id]++
-		c.Name = fmt.Sprintf("%s (%d)", name, p.seen[id])
+	first, name := identityOf(c), c.Name
+	id := first
+	for p.seen[id] > 0 {
+		p.seen[first]++
+		c.Name = fmt.Sprintf("%s (%d)", name, p.seen[first])
+		id = identityOf(c)
 	}
-	p.seen[c.ID()]++
+	p.seen[id]++
 	return c
 }
 

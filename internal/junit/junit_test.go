@@ -27,7 +27,7 @@ func TestDialects(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer in.Close()
-			cases, problems, err := Parse(in, "/app")
+			cases, problems, err := gather(in, "/app")
 			if err != nil {
 				t.Fatal(err)
 			}

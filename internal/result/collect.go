@@ -209,10 +209,10 @@ func (c *Collection) remember(which occurrence, one evidence.Case) {
 		}
 	}
 	brief := evidence.Case{File: one.File, Line: one.Line}
-	if c.texts < MaxTexts {
+	if c.texts < evidence.MaxTexts {
 		setText(&brief, one)
 	} else {
-		brief.Message = cut(one.Message, shortMessage)
+		brief.Message = cut(one.Message, evidence.MaxBrief)
 	}
 	if !c.kept.take(earlierSizeOf(brief)) {
 		if brief = (evidence.Case{}); !c.kept.take(earlierSizeOf(brief)) {

@@ -61,7 +61,7 @@ func heap() int64 {
 func TestTextsOfTheFirst(t *testing.T) {
 	_, s := collect(3, 1, 60, unbounded, func(shard, _, i int) evidence.Case { return trace(fmt.Sprint(shard, "-", i)) })
 	for i, c := range s.Cases {
-		if whole := textSize(c) == 16<<10-384+1000-640 || textSize(c) > 15<<10; whole != (i < MaxTexts) || len(c.Message) < shortMessage {
+		if whole := textSize(c) == 16<<10-384+1000-640 || textSize(c) > 15<<10; whole != (i < evidence.MaxTexts) || len(c.Message) < evidence.MaxBrief {
 			t.Fatalf("case %d has %d bytes of text, %d of message", i, textSize(c), len(c.Message))
 		}
 	}
@@ -177,7 +177,7 @@ func TestNamesComeBeforeTexts(t *testing.T) {
 			texts++
 		}
 	}
-	if len(s.Cases) != 3000 || texts == 0 || texts == MaxTexts || s.Cases[0].Detail == "" || len(Problems(s)) != 2 {
+	if len(s.Cases) != 3000 || texts == 0 || texts == evidence.MaxTexts || s.Cases[0].Detail == "" || len(Problems(s)) != 2 {
 		t.Errorf("%d cases, %d with texts; %q", len(s.Cases), texts, Problems(s))
 	}
 }

@@ -9,10 +9,6 @@ import (
 )
 
 const (
-	// MaxTexts is how many failing cases of a suite keep their whole text; the others keep the beginning of their message.
-	MaxTexts = 100
-	// shortMessage is how long that beginning is, in bytes.
-	shortMessage = 256
 	// grain is how much memory is asked for at a time, in bytes.
 	grain = 64 << 10
 	// caseSize is what a case takes without its texts: once in the list that grows and once in the list that is made of it.
@@ -67,7 +63,7 @@ type keeper struct {
 	restSize, restWords int64
 	// spare gives memory back that is worth less than a failing test's name, where there is some; it may be nil.
 	spare func()
-	// short counts the bad cases beyond MaxTexts, silent those whose texts found no memory, dropped the cases that found none.
+	// short counts the bad cases beyond evidence.MaxTexts, silent those whose texts found no memory, dropped the cases that found none.
 	short, silent, dropped int
 }
 
@@ -88,7 +84,7 @@ func (k *keeper) add(c evidence.Case) {
 		k.bad = append(k.bad, c)
 	case c.Flaky:
 		switch {
-		case len(k.badTexts)+len(k.flakyTexts) == MaxTexts:
+		case len(k.badTexts)+len(k.flakyTexts) == evidence.MaxTexts:
 			k.message(&c, whole.Message)
 		case k.take(textSize(whole)):
 			setText(&c, whole)
@@ -108,13 +104,14 @@ func (k *keeper) add(c evidence.Case) {
 
 // text gives a bad case its texts where it is among the first that have one. They come before those of flaky cases.
 func (k *keeper) text(c *evidence.Case, whole evidence.Case) {
-	if len(k.badTexts) == MaxTexts {
-		if k.message(c, whole.Message); textSize(*c) < textSize(whole) {
+	if len(k.badTexts) == evidence.MaxTexts || whole.Cut {
+		if k.message(c, whole.Message); whole.Cut || textSize(*c) < textSize(whole) {
+			c.Cut = true
 			k.short++
 		}
 		return
 	}
-	if len(k.badTexts)+len(k.flakyTexts) == MaxTexts {
+	if len(k.badTexts)+len(k.flakyTexts) == evidence.MaxTexts {
 		k.shorten(k.flaky, &k.flakyTexts)
 	}
 	if k.take(textSize(whole)) {
@@ -131,7 +128,7 @@ func (k *keeper) shorten(cases []evidence.Case, texts *[]int) bool {
 	c := &cases[(*texts)[n]]
 	*texts = (*texts)[:n]
 	whole := textSize(*c)
-	short := cut(c.Message, shortMessage)
+	short := cut(c.Message, evidence.MaxBrief)
 	setText(c, evidence.Case{Message: short})
 	k.free(whole - int64(len(short)))
 	return int64(len(short)) < whole
@@ -146,7 +143,7 @@ func (k *keeper) mute(c *evidence.Case, whole evidence.Case) {
 
 // message gives a case the beginning of its message, where there is room for that.
 func (k *keeper) message(c *evidence.Case, message string) {
-	if short := cut(message, shortMessage); k.take(int64(len(short))) {
+	if short := cut(message, evidence.MaxBrief); k.take(int64(len(short))) {
 		c.Message = short
 	}
 }
@@ -242,7 +239,7 @@ func (k *keeper) notes() []string {
 		}
 	}
 	const full = "left out: the memory for test results (memory.results) is full. The JUnit files in the record have all of them"
-	add(k.short, "The texts", fmt.Sprintf("are shortened: those of the first %d are kept. The JUnit files in the record have all of them", MaxTexts))
+	add(k.short, "The texts", fmt.Sprintf("are shortened: those of the first %d are kept. The JUnit files in the record have all of them", evidence.MaxTexts))
 	add(k.silent, "The texts", "were "+full)
 	if k.dropped > 0 {
 		all = append(all, fmt.Sprintf("%s were counted but %s", counted(k.dropped, "test case"), full))

@@ -213,5 +213,6 @@ func (r *Reconciler) release(run *v1alpha1.Run) {
 	r.stacks.forget(run.UID)
 	r.agents.forget(run.UID)
 	r.looks.forget(run.UID)
+	r.large.forget(run.UID)
 	r.guard.forget(run.UID)
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -258,6 +259,86 @@ func TestResultsFromTheRecord(t *testing.T) {
 	if all, err := r.Results(t.Context(), run); len(all) != 0 || err == nil {
 		t.Errorf("%d suites of a registry that is away: %v", len(all), err)
 	}
+}
+
+// One attempt that has more than is read costs no case of the others.
+func TestCasesThatAreTooMany(t *testing.T) {
+	r := newResults(64 << 20)
+	agent := &witness{cases: 10, one: failing, fails: map[evidence.AttemptKey]error{{Suite: "e2e", Shard: 0, Number: 1}: evidence.ErrTooLarge}}
+	kept, err := r.gather(t.Context(), runOf("1"), suiteOf(3, 1), agent)
+	if err != nil || len(kept.Suite.Cases) != 30 || !slices.Contains(result.Problems(kept.Suite), "The test cases were not read to their end: "+evidence.ErrTooLarge.Error()) {
+		t.Errorf("%d cases, %q: %v", len(kept.Suite.Cases), result.Problems(kept.Suite), err)
+	}
+}
+
+// A suite of many attempts that takes long keeps no other waiting.
+func TestSuitesAreReadInTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newResults(64 << 20)
+		turns, all := make(chan struct{}), make(chan error, readers)
+		slow := &witness{cases: 1, one: func(key evidence.AttemptKey, i int) evidence.Case { <-turns; return failing(key, i) }}
+		for i := range readers {
+			go func() {
+				_, err := r.gather(t.Context(), runOf(fmt.Sprint(i)), suiteOf(4, 1), slow)
+				all <- err
+			}()
+		}
+		synctest.Wait()
+		quick := make(chan error, 1)
+		go func() {
+			_, err := r.gather(t.Context(), runOf("quick"), suiteOf(1, 1), &witness{cases: 1, one: failing})
+			quick <- err
+		}()
+		synctest.Wait()
+		turns <- struct{}{} // One attempt of sixteen is read.
+		synctest.Wait()
+		turns <- struct{}{}
+		synctest.Wait()
+		select {
+		case err := <-quick:
+			if err != nil {
+				t.Error(err)
+			}
+		default:
+			t.Error("the quick one waits for whole suites")
+		}
+		close(turns)
+		for range readers {
+			if err := <-all; err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+// mute is an agent that sends a case now and then, and then none.
+type mute struct{ witness }
+
+func (m *mute) Cases(ctx context.Context, key evidence.AttemptKey, each func(evidence.Case)) ([]string, error) {
+	for i := range 5 {
+		each(failing(key, i))
+		select {
+		case <-time.After(readPause - time.Second):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// An agent may take long as long as it sends something.
+func TestPatienceWithAnAgent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		kept, err := newResults(64<<20).gather(t.Context(), runOf("1"), suiteOf(1, 1), &mute{})
+		if err == nil || err.Error() != "the stack's agent sent no test case for 1m0s" || len(kept.Suite.Cases) != 5 {
+			t.Errorf("%d cases: %v", len(kept.Suite.Cases), err)
+		}
+		if took := time.Since(began); took < 4*(readPause-time.Second)+readPause || took > gatherTime {
+			t.Errorf("it took %s", took)
+		}
+	})
 }
 
 // The cases of an attempt that breaks off are kept as far as they came, and so are the others.

@@ -89,6 +89,8 @@ type Reconciler struct {
 	checkouts room
 	// fetched are the repositories whose commits are being fetched.
 	fetched turns
+	// large is the turn of large checkouts.
+	large largeTurn
 	// undeleted notes once that the registry deletes nothing.
 	undeleted sync.Once
 	results   results

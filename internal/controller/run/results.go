@@ -172,36 +172,64 @@ func (r *Reconciler) findAgent(ctx context.Context, run *v1alpha1.Run) (Agent, e
 	return nil, errors.New("the stack's agent is gone")
 }
 
-// gatherTime is how long an agent or the registry may take to hand over the results of a suite: 256 attempts on a busy node.
-const gatherTime = 2 * time.Minute
+const (
+	// gatherTime is how long an agent or the registry may take to hand over the results of a suite: 256 attempts on a busy node.
+	gatherTime = 10 * time.Minute
+	// readPause is how long an agent may send no test case of an attempt that is read.
+	readPause = time.Minute
+)
 
 // gather asks the agent what the attempts of a suite left behind, and makes the suite's result of it, one case at a time. It gives what
 // there is even with an error. The caller keeps the result or gives its memory back.
 func (r *Reconciler) gather(ctx context.Context, run *v1alpha1.Run, st *v1alpha1.SuiteStatus, agent Agent) (result.Kept, error) {
+	ctx, cancel := context.WithTimeout(ctx, gatherTime)
+	defer cancel()
 	done, err := r.results.read(ctx)
 	if err != nil {
 		return result.Kept{Suite: evidence.Suite{Name: st.Name}}, err
 	}
-	defer done()
-	ctx, cancel := context.WithTimeout(ctx, gatherTime)
-	defer cancel()
 	attempts, seen, err := endings(ctx, st, agent, r.now())
+	done()
 	c := result.Collect(st.Name, attempts, r.results.share())
 	for key, more := c.Next(); more; key, more = c.Next() {
-		if err != nil || !seen[key] {
-			continue
-		}
-		var problems []string
-		if problems, err = agent.Cases(ctx, key, c.Add); absent(err) {
-			err = nil
-		}
-		for _, p := range problems {
-			c.Problem(p)
+		if err == nil && seen[key] {
+			err = r.readCases(ctx, agent, key, c)
 		}
 	}
 	full := c.Suite()
 	full.Shards = int(st.Shards)
 	return result.Kept{Suite: full, Size: c.Size()}, err
+}
+
+// readCases adds the cases of one attempt to a suite's result. It waits for a turn of its own, so that a suite of many attempts does not
+// keep all others waiting. What is wrong with one attempt is a problem of that one; the error means that no other can be read either.
+func (r *Reconciler) readCases(ctx context.Context, agent Agent, key evidence.AttemptKey, c *result.Collection) error {
+	done, err := r.results.read(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stalled := time.AfterFunc(readPause, func() { cancel(fmt.Errorf("the stack's agent sent no test case for %s", readPause)) })
+	defer stalled.Stop()
+	problems, err := agent.Cases(ctx, key, func(one evidence.Case) {
+		stalled.Reset(readPause)
+		c.Add(one)
+	})
+	for _, p := range problems {
+		c.Problem(p)
+	}
+	switch {
+	case err == nil, absent(err):
+		return nil
+	case errors.Is(err, evidence.ErrTooLarge):
+		c.Problem("The test cases were not read to their end: " + err.Error())
+		return nil
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	}
+	return err
 }
 
 // endings are a suite's attempts, as far as the agent knows them, and which of them it knows.

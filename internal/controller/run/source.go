@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
@@ -35,6 +37,9 @@ const (
 const (
 	// fetches is how many checkouts are fetched at once. Each takes a compressor, a few buffers and the index, of at most 25 MiB.
 	fetches = 4
+	// largeSize is the content from which on a checkout is a large one, in bytes. Those are fetched one at a time, so that the others, which
+	// are most, find a turn and a processor free.
+	largeSize = 32 << 20
 	// fetchTime bounds one of them.
 	fetchTime = 10 * time.Minute
 	// roomPause and turnPause are how soon a Run that waits for room or for its turn is reconciled.
@@ -75,6 +80,10 @@ func (r *Reconciler) fetchSource(ctx context.Context, run *v1alpha1.Run) (*Check
 		return nil, waitingf(turnPause, "Waiting for another checkout of this repository to be fetched")
 	}
 	defer r.fetched.end(run.Spec.Repository.ID)
+	if err := r.large.begin(run.UID); err != nil {
+		return nil, err
+	}
+	defer r.large.end(run.UID)
 	c, err := r.openCheckout()
 	if err != nil {
 		return nil, err
@@ -133,14 +142,14 @@ func (r *Reconciler) stream(ctx context.Context, run *v1alpha1.Run, c *Checkout)
 	}
 	status, err := r.Registry.PushSource(ctx, spec.Repository, run.Name, annotations, func(next func() (io.WriteCloser, error)) (*source.Index, error) {
 		packer := source.NewPacker(spec.SHA, next)
-		err := r.GitHub.Archive(ctx, spec.InstallationID, spec.Repository, spec.SHA, func(f source.File, content io.Reader) error {
+		err := r.GitHub.Archive(ctx, spec.InstallationID, spec.Repository, spec.SHA, r.large.watch(run.UID, func(f source.File, content io.Reader) error {
 			out, err := c.tree.Create(f)
 			if err != nil {
 				return err
 			}
 			err = packer.Add(f, io.TeeReader(content, out))
 			return errors.Join(err, out.Close())
-		})
+		}))
 		if err != nil {
 			return nil, err
 		}
@@ -165,7 +174,7 @@ func (r *Reconciler) restore(ctx context.Context, run *v1alpha1.Run, c *Checkout
 	if err != nil {
 		return err
 	}
-	return readSource(run, artifact, func(f source.File, content io.Reader) error {
+	return readSource(run, artifact, r.large.watch(run.UID, func(f source.File, content io.Reader) error {
 		out, err := c.tree.Create(f)
 		if err != nil {
 			return err
@@ -174,7 +183,7 @@ func (r *Reconciler) restore(ctx context.Context, run *v1alpha1.Run, c *Checkout
 			_, err = io.Copy(out, content)
 		}
 		return errors.Join(err, out.Close())
-	})
+	}))
 }
 
 // readSource reads a source artifact. What is neither the visitor's fault nor a failure is a registry that broke off.
@@ -269,6 +278,71 @@ func (t *turns) end(repository int64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.busy, repository)
+}
+
+// largeTurn lets one large checkout be fetched at a time. How large one is shows while it is fetched: where the turn is another's by then,
+// the fetch ends, and begins again when the turn is free.
+type largeTurn struct {
+	mu sync.Mutex
+	// holder is the Run whose turn it is; known are those that are large.
+	holder types.UID
+	known  map[types.UID]bool
+}
+
+// begin takes the turn for a Run that is known to be large, or says what it waits for.
+func (t *largeTurn) begin(run types.UID) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.known[run] {
+		return nil
+	}
+	return t.take(run)
+}
+
+// take takes the turn for a Run. The lock is held.
+func (t *largeTurn) take(run types.UID) error {
+	if t.holder != "" && t.holder != run {
+		return waitingf(turnPause, "Waiting for another large repository to be fetched")
+	}
+	t.holder = run
+	return nil
+}
+
+func (t *largeTurn) end(run types.UID) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.holder == run {
+		t.holder = ""
+	}
+}
+
+// watch visits files, and takes the turn once they turn out to be large.
+func (t *largeTurn) watch(run types.UID, visit func(source.File, io.Reader) error) func(source.File, io.Reader) error {
+	var bytes int64
+	return func(f source.File, content io.Reader) error {
+		if bytes += f.Size; bytes > largeSize {
+			if err := t.grow(run); err != nil {
+				return err
+			}
+		}
+		return visit(f, content)
+	}
+}
+
+func (t *largeTurn) grow(run types.UID) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.known == nil {
+		t.known = map[types.UID]bool{}
+	}
+	t.known[run] = true
+	return t.take(run)
+}
+
+func (t *largeTurn) forget(run types.UID) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.known, run)
 }
 
 // room is what all checkouts may take on disk. It counts bytes instead of asking the disk, since a full volume evicts the pod.

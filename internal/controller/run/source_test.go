@@ -234,6 +234,47 @@ func TestAbsentFilesComeWhenTheyAreAskedFor(t *testing.T) {
 	}
 }
 
+// A large checkout that another one is ahead of ends where that shows, and begins again when the turn is free. A small one does not wait.
+func TestLargeCheckoutsAreFetchedOneAfterTheOther(t *testing.T) {
+	r, gh, shelf, run := newSources(t, heavy())
+	other, small := run.DeepCopy(), run.DeepCopy()
+	other.UID, other.Name, other.Spec.Repository.ID, small.UID, small.Name, small.Spec.Repository.ID = "2", "shop-2", 2, "3", "shop-3", 3
+	var waits, passes error
+	gh.during = func() { // The first has read nearly all of its files by then.
+		gh.during = nil
+		_, waits = r.fetchSource(t.Context(), other)
+		all := gh.files
+		gh.files = map[string]string{"a": "1"}
+		var c *Checkout
+		if c, passes = r.fetchSource(t.Context(), small); passes == nil {
+			c.Close()
+		}
+		gh.files = all
+	}
+	first, err := r.fetchSource(t.Context(), run)
+	if err != nil || passes != nil {
+		t.Fatal(err, passes)
+	}
+	defer first.Close()
+	if f := failure.Of(waits); f == nil || f.Sentence != "Waiting for another large repository to be fetched" || !errors.Is(waits, errWaiting) {
+		t.Errorf("the second large one: %v", waits)
+	}
+	if r.checkouts.checkouts != 1 || r.checkouts.fetching != 0 || len(shelf.kept) != 2 {
+		t.Errorf("it left room %+v, %d artifacts", &r.checkouts, len(shelf.kept))
+	}
+	visits := gh.archives
+	r.large.holder = "4"
+	if _, err := r.fetchSource(t.Context(), other); !errors.Is(err, errWaiting) || gh.archives != visits {
+		t.Errorf("it was asked for again before its turn: %v", err)
+	}
+	r.large.end("4")
+	second, err := r.fetchSource(t.Context(), other)
+	if err != nil || r.large.holder != "" {
+		t.Fatalf("when it is its turn: %v", err)
+	}
+	second.Close()
+}
+
 func TestMoreThanFitsIsRefused(t *testing.T) {
 	files := heavy()
 	for i := range 6 {
