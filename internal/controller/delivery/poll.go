@@ -135,7 +135,7 @@ func (p *Poller) settle(ctx context.Context, installation int64, repo v1alpha1.R
 	return false, err
 }
 
-// start starts the Run of a tag whose delivery did not come, unless it did.
+// start starts the Run of a tag whose delivery did not come, unless it did: its Run may be deleted by now, which starts no other.
 func (p *Poller) start(ctx context.Context, installation int64, repo v1alpha1.Repository, ref, object string, was seen) error {
 	list, err := p.Reconciler.Runs.List(ctx, repo.ID)
 	if err != nil {
@@ -145,6 +145,9 @@ func (p *Poller) start(ctx context.Context, installation int64, repo v1alpha1.Re
 		if run.Spec.Ref == ref && run.Spec.Object == object {
 			return nil
 		}
+	}
+	if delivered, err := p.isDelivered(ctx, repo, ref, object); err != nil || delivered {
+		return err
 	}
 	sha, err := p.Reconciler.GitHub.Commit(ctx, installation, repo, object)
 	if err != nil {
@@ -164,6 +167,18 @@ func (p *Poller) start(ctx context.Context, installation int64, repo v1alpha1.Re
 		p.Log.Info("a tag was found whose push made no event", "repository", repo.FullName(), "ref", ref, "sha", sha, "run", run.Name)
 	}
 	return err
+}
+
+// isDelivered reports whether there is a delivery of a tag's push that did not fail.
+func (p *Poller) isDelivered(ctx context.Context, repo v1alpha1.Repository, ref, object string) (bool, error) {
+	var list v1alpha1.DeliveryList
+	if err := p.Reconciler.Client.List(ctx, &list, client.InNamespace(p.Namespace), client.UnsafeDisableDeepCopy); err != nil {
+		return false, fmt.Errorf("list deliveries: %w", err)
+	}
+	return slices.ContainsFunc(list.Items, func(d v1alpha1.Delivery) bool {
+		push := d.Spec.Event.Push
+		return push != nil && d.Spec.Event.Repository.ID == repo.ID && push.Ref == ref && push.After == object && d.Status.Outcome != v1alpha1.DeliveryFailed
+	}), nil
 }
 
 func (p *Poller) key(repo v1alpha1.Repository) client.ObjectKey {

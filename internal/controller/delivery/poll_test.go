@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -151,6 +152,30 @@ func TestOneBadTagDoesNotKeepOthersFromTheirRuns(t *testing.T) {
 		if !s.Done {
 			t.Errorf("%s is not settled: %+v", ref, s)
 		}
+	}
+}
+
+// A push whose delivery came is the delivery's to run, also when its Run was deleted since; one whose delivery failed is not.
+func TestADeliveredTagIsNotRunAgain(t *testing.T) {
+	p := newPolling(t)
+	for name, outcome := range map[string]v1alpha1.DeliveryOutcome{"deleted": v1alpha1.DeliveryStarted, "waiting": "", "failed": v1alpha1.DeliveryFailed} {
+		d := &v1alpha1.Delivery{}
+		d.Name, d.Namespace = name, "conductor"
+		d.Spec.Event = v1alpha1.Event{Name: "push", Repository: shop, Push: &v1alpha1.PushEvent{Ref: "refs/tags/qa/" + name, After: name}}
+		d.Status.Outcome = outcome
+		if err := p.Reconciler.Client.Create(t.Context(), d); err != nil {
+			t.Fatal(err)
+		}
+		p.github.tags[d.Spec.Event.Push.Ref] = name
+	}
+	p.github.tags["refs/tags/qa/other"] = "deleted"
+	for _, after := range []time.Duration{0, time.Minute, time.Minute} {
+		if err := p.poll(t, after); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := map[string]int{"refs/tags/qa/failed": 1, "refs/tags/qa/other": 1}; !maps.Equal(p.runs.started, want) {
+		t.Errorf("runs: %v, want %v", p.runs.started, want)
 	}
 }
 
