@@ -1,6 +1,7 @@
 package junit
 
 import (
+	"iter"
 	"path"
 	"regexp"
 	"strconv"
@@ -76,17 +77,19 @@ func ends(text string) string {
 	return head + tail[strings.IndexByte(tail, '\n')+1:]
 }
 
-// frames are the lines of the repository's files that a text names at its beginning and its end, in its order.
-func (p paths) frames(text string) []spot {
-	var all []spot
-	text = ends(text)
-	for _, m := range frame.FindAllStringSubmatch(text, -1) {
-		line, err := strconv.ParseInt(m[3], 10, 32)
-		if file := p.relative(m[1] + m[2]); file != "" && err == nil && line > 0 {
-			all = append(all, spot{file, int(line)})
+// frames are the lines of the repository's files that a text names at its beginning and its end, in its order. A text is read as far as
+// they are asked for, since most traces begin with what is looked for.
+func (p paths) frames(text string) iter.Seq[spot] {
+	return func(yield func(spot) bool) {
+		for line := range strings.Lines(ends(text)) {
+			for _, m := range frame.FindAllStringSubmatch(line, -1) {
+				number, err := strconv.ParseInt(m[3], 10, 32)
+				if file := p.relative(m[1] + m[2]); file != "" && err == nil && number > 0 && !yield(spot{file, int(number)}) {
+					return
+				}
+			}
 		}
 	}
-	return all
 }
 
 // locate says where a case is or, when it is bad, where it failed. The report's own word on the file counts most; the line
@@ -109,7 +112,7 @@ func (t *testcase) locate(c evidence.Case, s *suite, p paths) (file string, line
 			}
 			continue
 		}
-		for _, at := range frames {
+		for at := range frames {
 			if at.file == file || strings.HasSuffix(file, "/"+at.file) {
 				return file, at.line
 			}
@@ -136,23 +139,24 @@ func (t *testcase) line(s *suite) int {
 }
 
 // closest is the first frame with a directory or, without one, the first whose directory its class tells, or the first.
-func closest(frames []spot, class string) (at spot, ok bool) {
-	for _, f := range frames {
+func closest(frames iter.Seq[spot], class string) (at spot, ok bool) {
+	var inDirectory, first spot
+	for f := range frames {
 		if strings.Contains(f.file, "/") {
 			return f, true
 		}
-	}
-	for _, f := range frames {
-		if file := inPackage(f.file, class); file != "" {
-			return spot{file, f.line}, true
+		if file := inPackage(f.file, class); inDirectory.file == "" && file != "" {
+			inDirectory = spot{file, f.line}
+		}
+		if first.file == "" && !onTheJVM(f.file) {
+			first = f
 		}
 	}
-	for _, f := range frames {
-		if !onTheJVM(f.file) {
-			return f, true
-		}
+	at = first
+	if inDirectory.file != "" {
+		at = inDirectory
 	}
-	return spot{}, false
+	return at, at.file != ""
 }
 
 // jvm are the languages whose stack traces name files without directories, with their directories in Maven and Gradle.

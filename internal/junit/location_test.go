@@ -2,6 +2,7 @@ package junit
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -75,7 +76,7 @@ func TestFrames(t *testing.T) {
 		"a.js:0 b.js:99999999999 c.js:":                               "[]",
 		"/usr/lib/ruby/a.rb:3 /app/a.rb:4":                            "[{a.rb 4}]",
 	} {
-		if got := fmt.Sprint(newPaths("/app").frames(text)); got != want {
+		if got := fmt.Sprint(slices.Collect(newPaths("/app").frames(text))); got != want {
 			t.Errorf("%s: %s, want %s", text, got, want)
 		}
 	}
@@ -142,7 +143,7 @@ func TestLongTracesAreReadAtTheirEnds(t *testing.T) {
 		"first": "Error: no\n    at pay (/app/src/pay.js:7:3)\n" + library, "last": library + "    at pay (/app/src/pay.js:7:3)\n",
 		"a line without an end": "Error: no at pay (/app/src/pay.js:7:3) " + strings.Repeat("x", 10*maxTrace) + "\n    at pay (/app/src/pay.js:7:3)\n",
 	} {
-		if got := p.frames(text); len(got) != 1 || got[0] != (spot{"src/pay.js", 7}) {
+		if got := slices.Collect(p.frames(text)); len(got) != 1 || got[0] != (spot{"src/pay.js", 7}) {
 			t.Errorf("%s: %v", name, got)
 		}
 	}

@@ -84,8 +84,11 @@ func (s *source) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// step reads one character, or more where they belong together.
+// step reads one character, or more where they belong together or need no look.
 func (s *source) step() error {
+	if s.at != inTag && s.copyPlain() {
+		return nil
+	}
 	r, size, err := s.in.ReadRune()
 	if err != nil {
 		return err
@@ -102,6 +105,24 @@ func (s *source) step() error {
 		return nil
 	}
 	return s.text(r)
+}
+
+// copyPlain passes on the bytes of a text that mean nothing to XML, which most do, and reports whether there were any.
+func (s *source) copyPlain() bool {
+	ahead, _ := s.in.Peek(s.in.Buffered()) // They are in the buffer.
+	n := 0
+	for n < len(ahead) && s.run+n < maxRun && isPlain(ahead[n]) {
+		n++
+	}
+	s.out = append(s.out, ahead[:n]...)
+	s.run += n
+	s.discard(n)
+	return n > 0
+}
+
+// isPlain reports whether a byte is a character of its own that is read alike in a text and in CDATA.
+func isPlain(b byte) bool {
+	return b == '\n' || ' ' <= b && b < 0x7f && b != '<' && b != '>' && b != '&' && b != ']'
 }
 
 // put writes what is read next. A text that got long is split first.
