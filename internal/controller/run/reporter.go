@@ -192,6 +192,12 @@ func branchOf(ref string, heads []string) string {
 	return ""
 }
 
+// copyReport copies the reporter's part of a status.
+func copyReport(to, from *v1alpha1.Run) {
+	to.Status.Issue, to.Status.IssueSource, to.Status.Branch = from.Status.Issue, from.Status.IssueSource, from.Status.Branch
+	to.Status.Report = from.Status.Report.DeepCopy()
+}
+
 // patch writes the reporter's part of the status and nothing else, so that it never undoes what a stage wrote meanwhile. What the API
 // server refuses for what is in it is replaced by a part that reports this; digest is what need not be reported again.
 func (r *Reporter) patch(ctx context.Context, before, run *v1alpha1.Run, digest string) error {
