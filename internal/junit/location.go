@@ -19,6 +19,9 @@ var frame = regexp.MustCompile(`:\d+/\S*|(?:File "([^"\n]+)", line |((?:[A-Za-z]
 
 var isSource = regexp.MustCompile(sourceFile + `$`)
 
+// maxExtension is more than the longest of these ends has, in bytes.
+const maxExtension = 16
+
 // paths makes paths relative to the repository.
 type paths struct{ root string }
 
@@ -82,6 +85,9 @@ func ends(text string) string {
 func (p paths) frames(text string) iter.Seq[spot] {
 	return func(yield func(spot) bool) {
 		for line := range strings.Lines(ends(text)) {
+			if !strings.ContainsAny(line, ":(") && !strings.Contains(line, `File "`) {
+				continue // The pattern takes a hundred times longer to find nothing.
+			}
 			for _, m := range frame.FindAllStringSubmatch(line, -1) {
 				number, err := strconv.ParseInt(m[3], 10, 32)
 				if file := p.relative(m[1] + m[2]); file != "" && err == nil && number > 0 && !yield(spot{file, int(number)}) {
@@ -119,7 +125,7 @@ func (t *testcase) locate(c evidence.Case, s *suite, p paths) (file string, line
 		}
 	}
 	for _, name := range []string{t.attrs["classname"], s.name} {
-		if file == "" && isSource.MatchString(name) && !strings.Contains(name, " ") {
+		if file == "" && isSource.MatchString(name[max(0, len(name)-maxExtension):]) && !strings.Contains(name, " ") {
 			file = p.relative(name)
 		}
 	}

@@ -86,7 +86,7 @@ func (s *source) Read(b []byte) (int, error) {
 
 // step reads one character, or more where they belong together or need no look.
 func (s *source) step() error {
-	if s.at != inTag && s.copyPlain() {
+	if s.copyPlain() {
 		return nil
 	}
 	r, size, err := s.in.ReadRune()
@@ -107,22 +107,30 @@ func (s *source) step() error {
 	return s.text(r)
 }
 
-// copyPlain passes on the bytes of a text that mean nothing to XML, which most do, and reports whether there were any.
+// copyPlain passes on the bytes of a text or an attribute's value that mean nothing to XML, as most do, and reports whether there were any.
 func (s *source) copyPlain() bool {
+	room := maxRun - s.run
+	if s.at == inTag {
+		if s.quote == 0 {
+			return false
+		}
+		room = min(maxTag-s.run, maxAttribute-s.quoted)
+	}
 	ahead, _ := s.in.Peek(s.in.Buffered()) // They are in the buffer.
 	n := 0
-	for n < len(ahead) && s.run+n < maxRun && isPlain(ahead[n]) {
+	for n < min(len(ahead), room) && isPlain(ahead[n]) {
 		n++
 	}
 	s.out = append(s.out, ahead[:n]...)
 	s.run += n
+	s.quoted += n
 	s.discard(n)
 	return n > 0
 }
 
-// isPlain reports whether a byte is a character of its own that is read alike in a text and in CDATA.
+// isPlain reports whether a byte is a character of its own that is read alike in a text, in CDATA and in an attribute's value.
 func isPlain(b byte) bool {
-	return b == '\n' || ' ' <= b && b < 0x7f && b != '<' && b != '>' && b != '&' && b != ']'
+	return b == '\n' || ' ' <= b && b < 0x7f && b != '<' && b != '>' && b != '&' && b != ']' && b != '"' && b != '\''
 }
 
 // put writes what is read next. A text that got long is split first.

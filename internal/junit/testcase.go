@@ -127,7 +127,7 @@ func seconds(s string) float64 {
 func (t *testcase) say(c evidence.Case) string {
 	message := trim(plain(t.message))
 	switch {
-	case noise.MatchString(message):
+	case len(message) <= maxNoise && noise.MatchString(message):
 		message = t.summary(message)
 	case empty(message, c.Name) || strings.HasPrefix(c.Detail, message):
 		message = cmp.Or(t.summary(c.Detail), t.summary(c.Output), message, label(t.kind))
@@ -144,9 +144,15 @@ func empty(message, name string) bool {
 	case "", "failed", "failure", "error", "test failed", "test failure", "collection failure":
 		return true
 	}
+	if !strings.Contains(message, ":") {
+		return false
+	}
 	at := position.FindString(message)
 	return at != "" && strings.HasSuffix(name, strings.TrimPrefix(message, at))
 }
+
+// maxNoise is the length of a path in a line that says nothing else, in bytes.
+const maxNoise = 512
 
 var (
 	// noise are lines that say no more than a case's name or place: go test's own, testify's and Playwright's.

@@ -42,6 +42,11 @@ type Collection struct {
 // identity is a hash of a case's ID, which may be long.
 type identity [16]byte
 
+func identityOf(id string) identity {
+	sum := sha256.Sum256([]byte(id))
+	return identity(sum[:16])
+}
+
 // occurrence is one of several cases of one ID, which several JUnit files of an attempt may have.
 type occurrence struct {
 	id identity
@@ -188,8 +193,7 @@ func (c *Collection) count(one evidence.Case, shard int) {
 
 // occurrence counts a case's ID within the open attempt, where there is room for that.
 func (c *Collection) occurrence(one evidence.Case) (occurrence, bool) {
-	sum := sha256.Sum256([]byte(one.ID()))
-	id := identity(sum[:16])
+	id := identityOf(one.ID())
 	if c.seen[id] == 0 && !c.kept.take(countSize) {
 		return occurrence{}, false
 	}

@@ -23,27 +23,45 @@ func Entry(run, sha string, s evidence.Suite) evidence.Entry {
 		}
 	}
 	if len(s.Cases) > 0 {
-		e.Cases = endings(s.Cases)
+		if e.Cases = endings(s.Cases, false); e.Cases == nil {
+			e.Cases = endings(s.Cases, true)
+		}
 	}
 	return e
 }
 
-// endings says by ID how the cases ended.
-func endings(cases []evidence.Case) map[string]string {
-	all := make(map[string]string, len(cases))
+// endings says by ID how the cases, or the bad ones of them, ended. It is nil where that is more than a history holds: names may be long,
+// and a suite may have some hundred thousand cases.
+func endings(cases []evidence.Case, onlyBad bool) map[string]string {
+	all := map[string]string{}
+	size := 0
 	for _, c := range cases {
-		id := c.ID()
-		if isBad(all[id]) {
+		if onlyBad && !c.Status.Bad() {
 			continue
 		}
-		switch {
-		case c.Flaky && !c.Status.Bad():
-			all[id] = flaky
-		case all[id] != flaky || c.Status.Bad():
-			all[id] = string(c.Status)
+		id := c.ID()
+		before, there := all[id]
+		if !there {
+			if size += len(id); size > MaxHistory {
+				return nil
+			}
 		}
+		all[id] = ending(before, c)
 	}
 	return all
+}
+
+// ending is how a case ended of which there was one with the same ID before.
+func ending(before string, c evidence.Case) string {
+	switch {
+	case isBad(before):
+		return before
+	case c.Flaky && !c.Status.Bad():
+		return flaky
+	case before != flaky || c.Status.Bad():
+		return string(c.Status)
+	}
+	return before
 }
 
 func isBad(ending string) bool { return evidence.Status(ending).Bad() }
@@ -59,11 +77,15 @@ func Compare(s *evidence.Suite, h *evidence.History, run string) {
 		return
 	}
 	c := &evidence.Comparison{Run: before.Run, SHA: before.SHA}
-	now := endings(s.Cases)
+	now := map[identity]string{}
+	for _, one := range s.Cases {
+		key := identityOf(one.ID())
+		now[key] = ending(now[key], one)
+	}
 	for _, one := range s.Cases {
 		id := one.ID()
-		ending, there := now[id]
-		delete(now, id) // Each ID once.
+		ending, there := now[identityOf(id)]
+		delete(now, identityOf(id)) // Each ID once.
 		switch {
 		case !there:
 		case isBad(ending) && !isBad(before.Cases[id]):

@@ -57,6 +57,28 @@ func TestEntry(t *testing.T) {
 	}
 }
 
+// What a history has no room for is not made: the entry keeps the bad cases alone, or none.
+func TestEntryOfManyCases(t *testing.T) {
+	for name, tc := range map[string]struct{ passed, failed, want int }{
+		"few": {1000, 1000, 2000}, "many that passed": {10_000, 1000, 1000}, "many that failed": {0, 10_000, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var s evidence.Suite
+			for i := range tc.passed + tc.failed {
+				s.Cases = append(s.Cases, evidence.Case{Name: fmt.Sprint(i, strings.Repeat("x", 1000)), Status: evidence.Passed})
+				if i >= tc.passed {
+					s.Cases[i].Status = evidence.Failed
+				}
+			}
+			e := Entry("r1", "abc", s)
+			h := Record(nil, "acme/shop", "main", "e2e", e)
+			if len(e.Cases) != tc.want || jsonSize(t, h) > MaxHistory || len(h.Runs[0].Cases) != tc.want {
+				t.Errorf("%d cases, %d of them in the history", len(e.Cases), len(h.Runs[0].Cases))
+			}
+		})
+	}
+}
+
 // TestCompare covers every way from then to now.
 func TestCompare(t *testing.T) {
 	then := []string{"", "passed", "failed", "error", "skipped", "flaky"}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -52,6 +53,12 @@ func readProcess(pid int) (process, error) {
 		}
 	}
 	return p, nil
+}
+
+// hasArgument reports whether a process was started with an argument.
+func hasArgument(pid int, argument string) bool {
+	data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	return slices.Contains(strings.Split(string(data), "\x00"), argument)
 }
 
 // memoryGroup is the directory of a container's memory cgroup, of version 1 or 2.

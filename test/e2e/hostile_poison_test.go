@@ -31,7 +31,7 @@ func (h *table) poison(t *testing.T) {
 	tidy(t)
 	install(t, lifted)
 	limit := enforcedLimit(t)
-	bad := asked{imported(t, manyCases(2)), greedy{
+	bad := asked{imported(t, manyCases(24)), greedy{
 		name: "poison", within: poisonTime, want: []string{`\btests\b`, `(?i)\b(two|twice|2) |memory`},
 	}}
 	var good []*repo

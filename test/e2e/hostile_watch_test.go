@@ -145,9 +145,13 @@ func (w *watcher) sample(r *seenReplica) {
 		}
 	}
 	var together int64
-	for _, p := range all {
+	for pid, p := range all {
+		_, child := all[p.parent]
+		if child && !hasArgument(pid, "plan-child") {
+			continue // It has its parent's memory still: it is between clone and exec.
+		}
 		together += p.resident
-		if _, child := all[p.parent]; child {
+		if child {
 			w.used.child = max(w.used.child, p.peak)
 		} else {
 			w.used.parent = max(w.used.parent, p.peak)
