@@ -53,6 +53,8 @@ func directHTTP() *http.Client {
 			MaxIdleConnsPerHost: 2,
 			IdleConnTimeout:     30 * time.Second,
 			DisableCompression:  true,
+			// An upload begins when the agent begins to read it, so that the answer of a busy one is not lost behind a body.
+			ExpectContinueTimeout: time.Minute,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
@@ -212,9 +214,17 @@ func (e *statusError) Error() string {
 	return fmt.Sprintf("the agent answers %d: %s", e.code, e.text)
 }
 
-// Is lets errors.Is find evidence.ErrAbsent and ErrRefused.
+// Is lets errors.Is find evidence.ErrAbsent, ErrRefused and ErrBusy.
 func (e *statusError) Is(target error) bool {
-	return target == evidence.ErrAbsent && e.code == http.StatusNotFound || target == ErrRefused && e.code == http.StatusConflict
+	switch target {
+	case evidence.ErrAbsent:
+		return e.code == http.StatusNotFound
+	case ErrRefused:
+		return e.code == http.StatusConflict
+	case ErrBusy:
+		return e.code == http.StatusServiceUnavailable
+	}
+	return false
 }
 
 // do makes a request and returns a successful answer, whose body the caller closes.
@@ -230,6 +240,9 @@ func (c *caller) do(ctx context.Context, method, path string, body io.Reader, ki
 	req.Header.Set("Authorization", "Bearer "+token)
 	if kind != "" {
 		req.Header.Set("Content-Type", kind)
+	}
+	if method == http.MethodPut {
+		req.Header.Set("Expect", "100-continue")
 	}
 	res, err := c.http.Do(req)
 	if err != nil {

@@ -29,6 +29,8 @@ const (
 	idle = time.Minute
 	// uploads is how many bodies are taken in at once; the others wait, so that memory does not grow with a suite's shards.
 	uploads = 4
+	// busy is how long an upload waits for its turn until the other side is told so. A wrapper takes an agent that says nothing for gone.
+	busy = 5 * time.Second
 	// sends is how many answers with files of the commit are sent at once.
 	sends = 4
 	// defaultTail is how many lines `?tail=` gives without a number.
@@ -149,6 +151,8 @@ func (s *server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		code, text = http.StatusBadRequest, errBadQuery.Error()
 	case errors.Is(err, errBadBody):
 		code, text = http.StatusBadRequest, errBadBody.Error()
+	case errors.Is(err, errBusy):
+		code, text = http.StatusServiceUnavailable, errBusy.Error()
 	case errors.Is(err, errTooMany):
 		code, text = http.StatusInsufficientStorage, errTooMany.Error()
 	}
@@ -159,6 +163,7 @@ func (s *server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 var (
 	errBadQuery = errors.New("the query is not understood")
 	errBadBody  = errors.New("the body is not understood")
+	errBusy     = errors.New("other uploads come first")
 )
 
 func answer(w http.ResponseWriter, value any) error {
@@ -267,6 +272,8 @@ func (s *server) upload(kind string, limit int64) answerer {
 		select {
 		case s.room <- struct{}{}:
 			defer func() { <-s.room }()
+		case <-time.After(busy):
+			return errBusy
 		case <-r.Context().Done():
 			return context.Cause(r.Context())
 		}

@@ -476,6 +476,49 @@ func TestCasesAreBounded(t *testing.T) {
 	}
 }
 
+// An upload that waits long for others is told so before any of it was sent, and is taken when it comes again.
+func TestUploadsThatWaitAreToldSo(t *testing.T) {
+	w := newWorld(t)
+	w.start()
+	ctx := t.Context()
+	begun, ended, rest := make(chan bool, uploads+1), make(chan error), make(chan struct{})
+	for i := range uploads {
+		go func() {
+			in := &slowBody{begun: begun, rest: rest, in: bytes.NewReader(tarOf(t, "a.xml", "one\n"))}
+			ended <- w.wrapper.PutJUnit(ctx, evidence.AttemptKey{Suite: "e2e", Shard: i, Number: 7}, in)
+		}()
+	}
+	for range uploads {
+		<-begun
+	}
+	late := &slowBody{begun: begun, rest: rest, in: bytes.NewReader(tarOf(t, "a.xml", "one\n"))}
+	if err := w.wrapper.PutJUnit(ctx, testAttempt, late); !errors.Is(err, ErrBusy) || len(begun) > 0 {
+		t.Errorf("%v; its body was begun: %t", err, len(begun) > 0)
+	}
+	close(rest)
+	for range uploads {
+		w.ok(<-ended)
+	}
+	w.ok(w.wrapper.PutJUnit(ctx, testAttempt, late))
+}
+
+// slowBody tells that it is read, and waits then.
+type slowBody struct {
+	begun chan<- bool
+	rest  <-chan struct{}
+	in    io.Reader
+}
+
+func (s *slowBody) Read(p []byte) (int, error) {
+	select {
+	case <-s.rest:
+	default:
+		s.begun <- true
+		<-s.rest
+	}
+	return s.in.Read(p)
+}
+
 func TestNoAnswerForWhatIsNotThere(t *testing.T) {
 	w := newWorld(t)
 	w.start()

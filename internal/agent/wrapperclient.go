@@ -17,6 +17,9 @@ import (
 // ErrRefused is in the chain of an error when the attempt has ended or may never start: to ask again is of no use.
 var ErrRefused = errors.New("the agent refuses the attempt")
 
+// ErrBusy is in the chain of an error when the agent has other uploads to take first: ask again.
+var ErrBusy = errors.New("the agent is busy")
+
 // WrapperClient is the wrapper's side of the protocol. It tries nothing twice.
 type WrapperClient struct{ caller }
 

@@ -110,7 +110,7 @@ var patientSmoke = map[string]string{
 	"test.sh":         "",
 	"docker-compose.qa.yml": idleWeb + `  smoke:
     image: busybox:1.36
-    command: sh -c "sleep 30; echo all is well"
+    command: sh -c "sleep 150; echo all is well"
     deploy:
       resources:
         reservations:

@@ -197,6 +197,21 @@ func TestDeliverFails(t *testing.T) {
 	}
 }
 
+// TestDeliverToABusyAgent waits for an agent that answers.
+func TestDeliverToABusyAgent(t *testing.T) {
+	c := &courier{patience: time.Second}
+	begun, tries := time.Now(), 0
+	err := c.try(t.Context(), func(context.Context, func()) error {
+		if tries++; time.Since(begun) < 2*c.patience {
+			return fmt.Errorf("put: %w", agent.ErrBusy)
+		}
+		return nil
+	})
+	if err != nil || c.gone || tries <= maxFailures {
+		t.Errorf("%v after %d tries", err, tries)
+	}
+}
+
 // TestPatience stops trying for good, and counts a request that gets on as progress.
 func TestPatience(t *testing.T) {
 	c := &courier{patience: 300 * time.Millisecond}

@@ -24,6 +24,9 @@ const (
 // patience is how long the wrapper tries without any progress once the test is over: its container's exit waits for it.
 const patience = 20 * time.Second
 
+// busyTime is how long an agent is waited for that answers, and has other uploads first: those of a suite's other shards.
+const busyTime = 10 * time.Minute
+
 // maxFailures bounds the tries of one request that gets on and fails all the same.
 const maxFailures = 3
 
@@ -95,12 +98,15 @@ func (c *courier) try(ctx context.Context, send func(ctx context.Context, progre
 		err := send(request, func() { last.Store(int64(time.Since(begun))); stalled.Reset(c.patience) })
 		stalled.Stop()
 		cancel()
-		if last.Load() != before {
+		busy := errors.Is(err, agent.ErrBusy) && time.Since(begun) < busyTime
+		if last.Load() != before && !busy {
 			failures++
 		}
 		switch {
 		case err == nil:
 			return nil
+		case busy:
+			last.Store(int64(time.Since(begun)))
 		case errors.Is(err, agent.ErrRefused), failures == maxFailures:
 			c.failure = err
 			return err
