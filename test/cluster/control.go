@@ -113,7 +113,7 @@ func (c *cluster) apply(ctx context.Context, ready built) error {
 	}
 	cmd := exec.CommandContext(ctx, ready.binaries["kubectl"], "--kubeconfig="+c.plan.Kubeconfig(),
 		"apply", "--server-side", "--force-conflicts", "--validate=false", "--filename=-")
-	cmd.Stdin = strings.NewReader(string(manifests))
+	cmd.Stdin, cmd.SysProcAttr = strings.NewReader(string(manifests)), endsWithParent()
 	if output, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("apply the first objects: %w\n%s", err, output)
 	}

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"text/template"
 	"time"
 
@@ -198,10 +199,13 @@ func (p *program) archive(ctx context.Context, program, binary string) (string, 
 	return filepath.Join(dir, "image.tar"), err
 }
 
+// endsWithParent has a program end with the one that started it: a kubectl whose API server is taken down would wait for it for minutes.
+func endsWithParent() *syscall.SysProcAttr { return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }
+
 // kubectl runs the cluster's kubectl as its administrator.
 func (c *cluster) kubectl(ctx context.Context, input []byte, args ...string) error {
 	cmd := exec.CommandContext(ctx, c.plan.Path("bin", "kubectl"), append([]string{"--kubeconfig=" + c.plan.Kubeconfig()}, args...)...)
-	cmd.Stdin = bytes.NewReader(input)
+	cmd.Stdin, cmd.SysProcAttr = bytes.NewReader(input), endsWithParent()
 	if output, err := cmd.CombinedOutput(); err != nil {
 		return errors.Join(fmt.Errorf("kubectl %s: %w", strings.Join(args, " "), err), errors.New(strings.TrimSpace(string(output))))
 	}
