@@ -119,6 +119,7 @@ func TestMessage(t *testing.T) {
 		"extended":           {"<failure message=\"panicked\">panicked:\n left: 1</failure>", "panicked:\nleft: 1"},
 		"pytest's exception": {"<failure message=\"collection failure\">in x\nE   NameError: y\nE    more</failure>", "NameError: y\nmore"},
 		"skipped":            {"<skipped message=\"=== RUN   TestA&#10;    a_test.go:1: no network&#10;--- SKIP: TestA\"/>", "a_test.go:1: no network"},
+		"skipped at length":  {"<skipped message=\"=== RUN   TestA&#10;    a_test.go:1: " + strings.Repeat("no network ", 60) + "&#10;--- SKIP: TestA\"/>", "a_test.go:1: " + strings.TrimSpace(strings.Repeat("no network ", 60))},
 		"passed":             {`<rerunFailure message="m">x</rerunFailure>`, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

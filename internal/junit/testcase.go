@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"math"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -127,7 +128,7 @@ func seconds(s string) float64 {
 func (t *testcase) say(c evidence.Case) string {
 	message := trim(plain(t.message))
 	switch {
-	case len(message) <= maxNoise && noise.MatchString(message):
+	case isNoise(message):
 		message = t.summary(message)
 	case empty(message, c.Name) || strings.HasPrefix(c.Detail, message):
 		message = cmp.Or(t.summary(c.Detail), t.summary(c.Output), message, label(t.kind))
@@ -151,9 +152,6 @@ func empty(message, name string) bool {
 	return at != "" && strings.HasSuffix(name, strings.TrimPrefix(message, at))
 }
 
-// maxNoise is the length of a path in a line that says nothing else, in bytes.
-const maxNoise = 512
-
 var (
 	// noise are lines that say no more than a case's name or place: go test's own, testify's and Playwright's.
 	noise = regexp.MustCompile(`^(=== (RUN|PAUSE|CONT|NAME)|--- (FAIL|PASS|SKIP)|Error Trace:|\S+\.\w+:\d+:?$)|─{3}$`)
@@ -163,6 +161,13 @@ var (
 	raised = regexp.MustCompile(`(?m)^E {2,}(.+)$`)
 	tabs   = regexp.MustCompile(`[ \t]*\t[ \t]*`)
 )
+
+// noiseMarks are what noise has, at least one of them: the pattern takes a hundred times longer to find nothing in a long name.
+var noiseMarks = []string{"=== ", "--- ", ":", "───"}
+
+func isNoise(text string) bool {
+	return slices.ContainsFunc(noiseMarks, func(mark string) bool { return strings.Contains(text, mark) }) && noise.MatchString(text)
+}
 
 // summaryLines is how many lines of a text make a message.
 const summaryLines = 6
@@ -181,7 +186,7 @@ func (t *testcase) summary(detail string) string {
 	said := 0
 	for line := range strings.Lines(detail) {
 		line = tabs.ReplaceAllString(strings.TrimSpace(line), " ")
-		if noise.MatchString(line) || strings.HasPrefix(line, title) {
+		if isNoise(line) || strings.HasPrefix(line, title) {
 			continue
 		}
 		if said == summaryLines || said > 0 && trace.MatchString(line) {
