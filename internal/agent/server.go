@@ -29,7 +29,7 @@ const (
 	idle = time.Minute
 	// uploads is how many bodies are taken in at once; the others wait, so that memory does not grow with a suite's shards.
 	uploads = 4
-	// busy is how long an upload waits for its turn until the other side is told so. A wrapper takes an agent that says nothing for gone.
+	// busy is how long an upload waits for its turn before it is answered with 503. A wrapper takes an agent that does not answer for gone.
 	busy = 5 * time.Second
 	// sends is how many answers with files of the commit are sent at once.
 	sends = 4

@@ -476,8 +476,8 @@ func TestCasesAreBounded(t *testing.T) {
 	}
 }
 
-// An upload that waits long for others is told so before any of it was sent, and is taken when it comes again.
-func TestUploadsThatWaitAreToldSo(t *testing.T) {
+// An upload that waits long for others is refused for now before any of it was sent, and is taken when it comes again.
+func TestUploadsWaitForOthers(t *testing.T) {
 	w := newWorld(t)
 	w.start()
 	ctx := t.Context()
@@ -502,7 +502,7 @@ func TestUploadsThatWaitAreToldSo(t *testing.T) {
 	w.ok(w.wrapper.PutJUnit(ctx, testAttempt, late))
 }
 
-// slowBody tells that it is read, and waits then.
+// slowBody reports that it is read, and waits then.
 type slowBody struct {
 	begun chan<- bool
 	rest  <-chan struct{}

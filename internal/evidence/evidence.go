@@ -2,7 +2,10 @@
 // the controllers judge it, the report tells it and the record keeps it; result.json in a record is a Result.
 package evidence
 
-import "time"
+import (
+	"crypto/sha256"
+	"time"
+)
 
 // SchemaVersion is the version of result.json. It grows when a reader of the old one would misread the new one.
 const SchemaVersion = 1
@@ -12,7 +15,10 @@ const (
 	MaxMessage = 4 << 10
 	MaxDetail  = 16 << 10
 	MaxOutput  = 8 << 10
-	// MaxTexts is how many bad cases of a suite keep their whole text; the others keep MaxBrief bytes of their message.
+)
+
+// MaxTexts is how many bad cases of a suite keep their whole text; the others keep MaxBrief bytes of their message.
+const (
 	MaxTexts = 100
 	MaxBrief = 256
 )
@@ -60,6 +66,15 @@ func (c Case) ID() string {
 		return c.Name
 	}
 	return c.Class + " › " + c.Name
+}
+
+// Identity is a hash of a case's ID, which may be long.
+type Identity [16]byte
+
+// Identity is that of the case's ID.
+func (c Case) Identity() Identity {
+	sum := sha256.Sum256([]byte(c.ID()))
+	return Identity(sum[:16])
 }
 
 // Totals count test cases. Tests is the sum of Passed, Failed, Errors and Skipped; Flaky ones are among the passed.

@@ -1,10 +1,9 @@
 // Package junit reads the JUnit XML that test tools write. There is no standard: it takes every dialect by what they have in
-// common, and what it cannot read it says in a sentence. It is pure, and its memory grows with neither the file's texts nor its cases.
+// common, and reports what it cannot read in a sentence. It is pure, and its memory grows with neither the file's texts nor its cases.
 package junit
 
 import (
 	"cmp"
-	"crypto/sha256"
 	"encoding/xml"
 	"errors"
 	"fmt"
@@ -32,7 +31,7 @@ const (
 func Parse(r io.Reader, root string, each func(evidence.Case) error) (problems []string, err error) {
 	watched := &watch{in: r}
 	text, problem := decode(watched)
-	p := &parser{paths: newPaths(root), each: each, seen: map[identity]int{}}
+	p := &parser{paths: newPaths(root), each: each, seen: map[evidence.Identity]int{}}
 	if problem != "" {
 		p.problems = append(p.problems, problem)
 	}
@@ -58,14 +57,6 @@ func (w *watch) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// identity is a hash of a case's ID, which may be long.
-type identity [16]byte
-
-func identityOf(c evidence.Case) identity {
-	sum := sha256.Sum256([]byte(c.ID()))
-	return identity(sum[:16])
-}
-
 // parser finds the cases of one file.
 type parser struct {
 	paths paths
@@ -77,7 +68,7 @@ type parser struct {
 	pending  []evidence.Case
 	problems []string
 	// seen counts the cases of each ID.
-	seen map[identity]int
+	seen map[evidence.Identity]int
 	// elements are the open elements, suites the open testsuites, test the open testcase.
 	elements []element
 	suites   []*suite
@@ -284,12 +275,12 @@ func (p *parser) release(n int) {
 
 // distinct gives a case whose ID was there before a number.
 func (p *parser) distinct(c evidence.Case) evidence.Case {
-	first, name := identityOf(c), c.Name
+	first, name := c.Identity(), c.Name
 	id := first
 	for p.seen[id] > 0 {
 		p.seen[first]++
 		c.Name = fmt.Sprintf("%s (%d)", name, p.seen[first])
-		id = identityOf(c)
+		id = c.Identity()
 	}
 	p.seen[id]++
 	return c

@@ -1,6 +1,7 @@
 package junit
 
 import (
+	"cmp"
 	"iter"
 	"path"
 	"regexp"
@@ -146,23 +147,20 @@ func (t *testcase) line(s *suite) int {
 
 // closest is the first frame with a directory or, without one, the first whose directory its class tells, or the first.
 func closest(frames iter.Seq[spot], class string) (at spot, ok bool) {
-	var inDirectory, first spot
+	var inOwnPackage, first spot
 	for f := range frames {
 		if strings.Contains(f.file, "/") {
 			return f, true
 		}
-		if file := inPackage(f.file, class); inDirectory.file == "" && file != "" {
-			inDirectory = spot{file, f.line}
+		if file := inPackage(f.file, class); file != "" {
+			inOwnPackage = cmp.Or(inOwnPackage, spot{file, f.line})
 		}
-		if first.file == "" && !onTheJVM(f.file) {
-			first = f
+		if !onTheJVM(f.file) {
+			first = cmp.Or(first, f)
 		}
 	}
-	at = first
-	if inDirectory.file != "" {
-		at = inDirectory
-	}
-	return at, at.file != ""
+	at = cmp.Or(inOwnPackage, first)
+	return at, at != spot{}
 }
 
 // jvm are the languages whose stack traces name files without directories, with their directories in Maven and Gradle.

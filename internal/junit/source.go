@@ -84,7 +84,7 @@ func (s *source) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// step reads one character, or more where they belong together or need no look.
+// step reads one character, or more where they belong together or mean nothing to XML.
 func (s *source) step() error {
 	if s.copyPlain() {
 		return nil

@@ -2,7 +2,6 @@ package result
 
 import (
 	"cmp"
-	"crypto/sha256"
 	"fmt"
 	"slices"
 	"unsafe"
@@ -30,7 +29,7 @@ type Collection struct {
 	// at is the attempt that is open, -1 before the first.
 	at int
 	// seen counts the IDs of the open attempt; before are the bad cases of the shard's earlier ones. Both go with the shard.
-	seen      map[identity]int
+	seen      map[evidence.Identity]int
 	before    map[occurrence]evidence.Case
 	texts     int
 	transient int64
@@ -39,17 +38,9 @@ type Collection struct {
 	lost int
 }
 
-// identity is a hash of a case's ID, which may be long.
-type identity [16]byte
-
-func identityOf(id string) identity {
-	sum := sha256.Sum256([]byte(id))
-	return identity(sum[:16])
-}
-
 // occurrence is one of several cases of one ID, which several JUnit files of an attempt may have.
 type occurrence struct {
-	id identity
+	id evidence.Identity
 	n  int
 }
 
@@ -193,12 +184,12 @@ func (c *Collection) count(one evidence.Case, shard int) {
 
 // occurrence counts a case's ID within the open attempt, where there is room for that.
 func (c *Collection) occurrence(one evidence.Case) (occurrence, bool) {
-	id := identityOf(one.ID())
+	id := one.Identity()
 	if c.seen[id] == 0 && !c.kept.take(countSize) {
 		return occurrence{}, false
 	}
 	if c.seen == nil {
-		c.seen = map[identity]int{}
+		c.seen = map[evidence.Identity]int{}
 	}
 	c.seen[id]++
 	return occurrence{id, c.seen[id]}, true

@@ -30,13 +30,13 @@ func Entry(run, sha string, s evidence.Suite) evidence.Entry {
 	return e
 }
 
-// endings says by ID how the cases, or the bad ones of them, ended. It is nil where that is more than a history holds: names may be long,
+// endings maps IDs to how the cases, or the bad ones of them, ended. It is nil where that is more than a history holds: names may be long,
 // and a suite may have some hundred thousand cases.
-func endings(cases []evidence.Case, onlyBad bool) map[string]string {
+func endings(cases []evidence.Case, badAlone bool) map[string]string {
 	all := map[string]string{}
 	size := 0
 	for _, c := range cases {
-		if onlyBad && !c.Status.Bad() {
+		if badAlone && !c.Status.Bad() {
 			continue
 		}
 		id := c.ID()
@@ -77,15 +77,15 @@ func Compare(s *evidence.Suite, h *evidence.History, run string) {
 		return
 	}
 	c := &evidence.Comparison{Run: before.Run, SHA: before.SHA}
-	now := map[identity]string{}
+	now := map[evidence.Identity]string{}
 	for _, one := range s.Cases {
-		key := identityOf(one.ID())
+		key := one.Identity()
 		now[key] = ending(now[key], one)
 	}
 	for _, one := range s.Cases {
-		id := one.ID()
-		ending, there := now[identityOf(id)]
-		delete(now, identityOf(id)) // Each ID once.
+		id, key := one.ID(), one.Identity()
+		ending, there := now[key]
+		delete(now, key) // Each ID once.
 		switch {
 		case !there:
 		case isBad(ending) && !isBad(before.Cases[id]):

@@ -96,8 +96,9 @@ func (h *table) beside(t *testing.T, one greedy) {
 		a.judge(t, runs[i])
 	}
 	r.used.accept(t, len(all)+1, h.limit)
-	if most := 2*h.quiet + slack; median(r.normal) > most {
-		t.Errorf("a normal run took %s beside it, and at most %s is allowed: twice its quiet time and %s; all: %v", median(r.normal), most, slack, r.normal)
+	// The quiet time is a median, too. Until November 2026 the slowest run was judged, which measures how busy the node's kubelet is.
+	if usual, most := median(r.normal), 2*h.quiet+slack; usual > most {
+		t.Errorf("a normal run took %s beside it, and at most %s is allowed: twice its quiet time and %s; all: %v", usual, most, slack, r.normal)
 	}
 }
 

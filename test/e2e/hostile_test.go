@@ -236,7 +236,8 @@ func (r row) String() string {
 	mib := func(n int64) string { return fmt.Sprintf("%.0f", float64(n)/(1<<20)) }
 	beside := "-"
 	if len(r.normal) > 0 {
-		beside = fmt.Sprintf("%.1f (%.2f times), slowest of %d %.1f", median(r.normal).Seconds(), median(r.normal).Seconds()/r.quiet.Seconds(), len(r.normal), slices.Max(r.normal).Seconds())
+		usual := median(r.normal).Seconds()
+		beside = fmt.Sprintf("%.1f (%.2f times), slowest of %d %.1f", usual, usual/r.quiet.Seconds(), len(r.normal), slices.Max(r.normal).Seconds())
 	}
 	restarts := fmt.Sprint(len(r.used.deaths))
 	if r.used.kills > 0 {

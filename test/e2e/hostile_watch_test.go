@@ -7,7 +7,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -180,7 +182,7 @@ func (w *watcher) survey(ctx context.Context) {
 			delete(w.replicas, uid)
 			continue
 		}
-		w.used.disk = max(w.used.disk, onDisk(fmt.Sprintf("/proc/%d/root/checkouts", r.pid)))
+		w.used.disk = max(w.used.disk, onDisk(filepath.Join("/proc", strconv.Itoa(r.pid), "root", "checkouts")))
 	}
 	var runs v1alpha1.RunList
 	if w.problem = here.Client.List(ctx, &runs, client.InNamespace(lab.Namespace)); w.problem != nil {

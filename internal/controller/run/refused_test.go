@@ -137,7 +137,7 @@ func TestARunThatIsOverGoesOnWithoutWhatIsRefused(t *testing.T) {
 	}
 }
 
-// What the reporter writes during a reconcile is kept, and so is what the stages did; what anyone else writes has them look again.
+// What the reporter writes during a reconcile is kept, and so is what the stages did; what anyone else writes has them reconcile again.
 func TestReportsDuringAReconcile(t *testing.T) {
 	for name, tc := range map[string]struct {
 		write func(*v1alpha1.Run)

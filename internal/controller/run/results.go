@@ -141,7 +141,7 @@ func (r *Reconciler) readRecord(ctx context.Context, run *v1alpha1.Run) (result.
 		return result.Recorded{}, err
 	}
 	defer done()
-	ctx, cancel := context.WithTimeout(ctx, gatherTime)
+	ctx, cancel := context.WithTimeout(ctx, recordReadTime)
 	defer cancel()
 	body, err := r.Registry.OpenResult(ctx, *run.Status.Record)
 	if err != nil {
@@ -173,7 +173,9 @@ func (r *Reconciler) findAgent(ctx context.Context, run *v1alpha1.Run) (Agent, e
 }
 
 const (
-	// gatherTime is how long an agent or the registry may take to hand over the results of a suite: 256 attempts on a busy node.
+	// recordReadTime is how long the registry may take to hand over the results of a Run.
+	recordReadTime = 2 * time.Minute
+	// gatherTime is how long an agent may take to hand over the results of a suite: 256 attempts on a busy node.
 	gatherTime = 10 * time.Minute
 	// readPause is how long an agent may send no test case of an attempt that is read.
 	readPause = time.Minute

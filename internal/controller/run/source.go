@@ -289,7 +289,7 @@ type largeTurn struct {
 	known  map[types.UID]bool
 }
 
-// begin takes the turn for a Run that is known to be large, or says what it waits for.
+// begin takes the turn for a Run that is known to be large. The error is the wait for it.
 func (t *largeTurn) begin(run types.UID) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
