@@ -37,13 +37,22 @@ func CheckRuns(run *v1alpha1.Run, names []string, results []evidence.Suite) []v1
 	}
 	suites := gather(run, names, results)
 	var checks []v1alpha1.CheckRun
-	if r := run.Status.Report; len(suites) == 0 || r != nil && r.CheckRuns[run.Name] != 0 {
+	if len(suites) == 0 || isRunCheckNoted(run) {
 		checks = append(checks, runCheck(run, suites))
 	}
 	for i := range suites {
 		checks = append(checks, suiteCheck(run, suites, &suites[i]))
 	}
 	return checks
+}
+
+// isRunCheckNoted reports whether there is a check run of the Run as a whole; its id is 0 from when it is noted until it is made.
+func isRunCheckNoted(run *v1alpha1.Run) bool {
+	if run.Status.Report == nil {
+		return false
+	}
+	_, ok := run.Status.Report.CheckRuns[run.Name]
+	return ok
 }
 
 // checkID is the external id of a suite's check run.

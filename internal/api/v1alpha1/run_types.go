@@ -528,7 +528,7 @@ type ReportStatus struct {
 	// CommentID is the issue comment that is kept up to date; 0 where there is no issue.
 	// +optional
 	CommentID int64 `json:"commentID,omitempty"`
-	// CheckRuns are the ids of the check runs by their external ids.
+	// CheckRuns are the ids of the check runs by their external ids; 0 is one that is about to be made.
 	// +optional
 	// +mapType=atomic
 	CheckRuns map[string]int64 `json:"checkRuns,omitempty"`

@@ -59,8 +59,13 @@ func (r *Reporter) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result
 	if rep := run.Status.Report; rep != nil && rep.Digest == report.Digest(run, endedSuites(run)) {
 		return ctrl.Result{}, nil
 	}
-	if wait := left(run.Status.StartedAt.Time, suitesGrace, r.now()); wait > 0 && len(run.Status.Suites) == 0 && run.Status.Outcome == "" {
-		return ctrl.Result{RequeueAfter: wait}, nil
+	if len(run.Status.Suites) == 0 && run.Status.Outcome == "" {
+		if wait := left(run.Status.StartedAt.Time, suitesGrace, r.now()); wait > 0 {
+			return ctrl.Result{RequeueAfter: wait}, nil
+		}
+		if noted, err := r.noteRunCheck(ctx, run); noted || err != nil {
+			return ctrl.Result{RequeueAfter: time.Millisecond}, err
+		}
 	}
 	whole, results, err := r.shown(ctx, run)
 	if err != nil && told(run) { // What is there says more than what could be told now.
@@ -93,6 +98,23 @@ func (r *Reporter) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result
 		return ctrl.Result{}, errors.Join(err, perr)
 	}
 	return r.next(run, err)
+}
+
+// noteRunCheck notes the check run of the Run as a whole before it is made, and reports whether it was not noted yet. Once suites are
+// known, only one that is noted is kept up to date: made and not noted, it would stay in progress for ever.
+func (r *Reporter) noteRunCheck(ctx context.Context, run *v1alpha1.Run) (bool, error) {
+	before := run.DeepCopy()
+	if run.Status.Report == nil {
+		run.Status.Report = &v1alpha1.ReportStatus{}
+	}
+	if _, ok := run.Status.Report.CheckRuns[run.Name]; ok {
+		return false, nil
+	}
+	if run.Status.Report.CheckRuns == nil {
+		run.Status.Report.CheckRuns = map[string]int64{}
+	}
+	run.Status.Report.CheckRuns[run.Name] = 0
+	return true, r.write(ctx, before, run)
 }
 
 // giveUp makes a report final that cannot be brought to GitHub: because only a person can mend it, or after a day.
@@ -209,6 +231,9 @@ func (r *Reporter) patch(ctx context.Context, before, run *v1alpha1.Run, digest 
 	short := before.DeepCopy()
 	short.Status.Report = &v1alpha1.ReportStatus{
 		CommentID: run.Status.Report.CommentID, Digest: digest, Final: run.Status.Outcome != "", Message: cut(refusal(err), 1024),
+	}
+	if before.Status.Report != nil {
+		short.Status.Report.CheckRuns = before.Status.Report.CheckRuns
 	}
 	return r.write(ctx, before, short)
 }
