@@ -5,6 +5,7 @@ want=()
 command -v git >/dev/null || want+=(git)
 command -v gh >/dev/null || want+=(gh)
 command -v npm >/dev/null || want+=(npm)
+[ -x /usr/bin/docker-registry ] || want+=(docker-registry)
 [ ${#want[@]} = 0 ] && exit 0
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
   echo "please install: ${want[*]}" >&2

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -27,6 +28,8 @@ import (
 var probe string
 
 func TestMain(m *testing.M) {
+	// Under nohup children would inherit that SIGHUP is ignored; a signal that is handled here has its default there.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
 	os.Exit(func() int {
 		dir, err := os.MkdirTemp("", "probe")
 		if err != nil {
