@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/failure"
 	"github.com/w3evolutionsllc/conductor/internal/jobs"
 )
 
@@ -33,9 +34,9 @@ type stackPods struct {
 }
 
 type podWatch struct {
-	factory informers.SharedInformerFactory
-	pods    cache.SharedIndexInformer
-	stop    chan struct{}
+	pods      cache.SharedIndexInformer
+	stop      chan struct{}
+	startedAt time.Time
 }
 
 func newStackPods(kube kubernetes.Interface) *stackPods {
@@ -67,20 +68,45 @@ func byService(pods []*corev1.Pod) map[string][]*corev1.Pod {
 	return by
 }
 
-// watch starts to watch a Run's namespace, or finds the watch that is there.
+const (
+	// syncPause is how long a reconcile waits for the first list of a stack's pods; after that the Run is reconciled again.
+	syncPause = time.Second
+	// syncTime is how long that list may take altogether.
+	syncTime = 10 * time.Second
+)
+
+// watch finds the watch of a Run's namespace, or starts it. No lock is held meanwhile: an API server that is slow for one namespace
+// delays no other Run.
 func (s *stackPods) watch(ctx context.Context, run *v1alpha1.Run) (*podWatch, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if w := s.watches[run.UID]; w != nil {
-		return w, nil
+	w := s.find(run.UID)
+	if w == nil {
+		started, err := s.start(ctx, run)
+		if err != nil {
+			return nil, err
+		}
+		w = s.keep(run.UID, started)
 	}
+	ctx, cancel := context.WithTimeout(ctx, syncPause)
+	defer cancel()
+	switch {
+	case cache.WaitForCacheSync(ctx.Done(), w.pods.HasSynced):
+		return w, nil
+	case time.Since(w.startedAt) < syncTime:
+		return nil, failure.Waitingf(v1alpha1.ReasonPending, syncPause, "Waiting for the list of the stack's pods")
+	}
+	s.forget(run.UID)
+	return nil, fmt.Errorf("the pods of %s could not be listed in %s", jobs.StackName(run), syncTime)
+}
+
+// start starts to watch a Run's namespace.
+func (s *stackPods) start(ctx context.Context, run *v1alpha1.Run) (*podWatch, error) {
 	ns := jobs.StackName(run)
 	// One list first: the informer itself would hide that it may not, or that the namespace is gone.
 	if _, err := s.kube.CoreV1().Pods(ns).List(ctx, metav1.ListOptions{Limit: 1}); err != nil {
 		return nil, fmt.Errorf("list the pods of %s: %w", ns, err)
 	}
-	w := &podWatch{factory: informers.NewSharedInformerFactoryWithOptions(s.kube, 0, informers.WithNamespace(ns), informers.WithTransform(ctrlcache.TransformStripManagedFields())), stop: make(chan struct{})}
-	w.pods = w.factory.Core().V1().Pods().Informer()
+	factory := informers.NewSharedInformerFactoryWithOptions(s.kube, 0, informers.WithNamespace(ns), informers.WithTransform(ctrlcache.TransformStripManagedFields()))
+	w := &podWatch{pods: factory.Core().V1().Pods().Informer(), stop: make(chan struct{}), startedAt: time.Now()}
 	key := run.DeepCopy()
 	wake := func() { s.wakeUp(key) }
 	_, err := w.pods.AddEventHandler(cache.ResourceEventHandlerFuncs{
@@ -89,15 +115,26 @@ func (s *stackPods) watch(ctx context.Context, run *v1alpha1.Run) (*podWatch, er
 	if err != nil {
 		return nil, fmt.Errorf("watch the pods of %s: %w", ns, err)
 	}
-	w.factory.Start(w.stop)
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	if !cache.WaitForCacheSync(ctx.Done(), w.pods.HasSynced) {
-		close(w.stop)
-		return nil, fmt.Errorf("the pods of %s could not be listed in 10s", ns)
-	}
-	s.watches[run.UID] = w
+	factory.Start(w.stop)
 	return w, nil
+}
+
+func (s *stackPods) find(uid types.UID) *podWatch {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.watches[uid]
+}
+
+// keep remembers a watch. Where another one was first, that one is kept and this one ended.
+func (s *stackPods) keep(uid types.UID, w *podWatch) *podWatch {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if first := s.watches[uid]; first != nil {
+		close(w.stop)
+		return first
+	}
+	s.watches[uid] = w
+	return w
 }
 
 // wakeUp has a Run looked at.
