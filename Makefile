@@ -81,6 +81,7 @@ lint: ## vet, format, imports
 	$(GO) vet ./... && $(GO) vet -tags 'e2e long hostile corpus apiserver faults' ./test/... ./internal/faults && $(GO) -C test/cluster vet -tags cluster ./... && $(GO) -C test/kompose vet ./...
 	@test -z "$$(gofmt -l cmd internal test)" || { gofmt -l cmd internal test; echo "run gofmt -w"; exit 1; }
 	$(GO) test ./test/house/...
+	for os in darwin windows; do GOOS=$$os CGO_ENABLED=0 $(GO) vet ./cmd/conductor || exit 1; done # The commands for people run there, too.
 
 verify: generate lint ## what is generated is fresh, what is written is clean
 	@git diff --exit-code -- charts schemas docs internal examples || { echo "generated files are stale: commit what make generate wrote"; exit 1; }

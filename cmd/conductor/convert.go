@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/w3evolutionsllc/conductor/internal/compose"
+	"github.com/w3evolutionsllc/conductor/internal/repoconfig/nearest"
 )
 
 // imageRepository is where Conductor's own image lies.
@@ -258,6 +259,9 @@ func (c *conversion) convert(ctx context.Context) (*compose.Stack, func([]compos
 			return nil, same, fmt.Errorf("--image %s: there is no such service; there are %s", service, strings.Join(p.Services(), ", "))
 		}
 	}
+	for _, name := range p.UnusedSecrets() { // Most likely the variable with the value has another name.
+		return nil, same, fmt.Errorf("--secret %s: the compose files use no variable of this name%s", name, didYouMean(name, p.Variables()))
+	}
 	var configs map[string]compose.ImageConfig
 	if c.lookUp {
 		ask, err := c.ask()
@@ -274,6 +278,14 @@ func (c *conversion) convert(ctx context.Context) (*compose.Stack, func([]compos
 		},
 		compose.ManifestOptions{WaitImage: c.waitImage, WaitTimeout: c.waitTimeout, Strict: c.strict})
 	return stack, p.Report, err
+}
+
+// didYouMean names the known word that someone probably meant; it is empty where there is none.
+func didYouMean(word string, known []string) string {
+	if near := nearest.Word(word, slices.DeleteFunc(slices.Clone(known), func(k string) bool { return k == word })); near != "" {
+		return "; did you mean " + near + "?"
+	}
+	return ""
 }
 
 // finish prints the notes and writes the report.

@@ -59,20 +59,3 @@ func drain(ctx context.Context, c client.Client, namespace string, say func(stri
 		}
 	}
 }
-
-// newClient talks to the cluster of the kubeconfig, or of the pod it runs in.
-func newClient() (client.Client, error) {
-	s, err := scheme()
-	if err != nil {
-		return nil, fmt.Errorf("register the kinds: %w", err)
-	}
-	config, err := clusterConfig()
-	if err != nil {
-		return nil, err
-	}
-	c, err := client.New(config, client.Options{Scheme: s})
-	if err != nil {
-		return nil, fmt.Errorf("make a client: %w", err)
-	}
-	return c, nil
-}

@@ -11,24 +11,14 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
-
-	"github.com/w3evolutionsllc/conductor/internal/agent/wrapper"
 )
 
 // version is set by the linker.
 var version = "dev"
 
 func main() {
-	// The wrapper forwards every signal to the test, and starts before anything else is set up.
-	if len(os.Args) > 1 && os.Args[1] == "wrap" {
-		os.Exit(wrapper.Main(os.Args[2:]))
-	}
-	if len(os.Args) > 1 && os.Args[1] == planChild {
-		if err := runPlanChild(os.Stdin, os.Stdout); err != nil {
-			fmt.Fprintln(os.Stderr, "conductor:", err)
-			os.Exit(1)
-		}
-		return
+	if status, ran := runFirst(os.Args[1:]); ran {
+		os.Exit(status)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -54,7 +44,7 @@ func rootCommand() *cobra.Command {
 		Use: "conductor", Short: "Integration tests for GitHub repositories, on Kubernetes", Version: version,
 		SilenceUsage: true, SilenceErrors: true,
 	}
-	root.AddCommand(serveCommand(), drainCommand(), validateCommand(), planCommand(), convertCommand(), runsCommand(),
-		agentCommand(), wrapCommand(), installCommand(), waitCommand(), filesCommand())
+	root.AddCommand(validateCommand(), planCommand(), convertCommand(), runsCommand(), drainCommand())
+	root.AddCommand(containerCommands()...)
 	return root
 }

@@ -56,6 +56,7 @@ func validateCommand() *cobra.Command {
 			if err != nil {
 				return printRefusal(cmd.ErrOrStderr(), err)
 			}
+			printNotes(cmd.ErrOrStderr(), p)
 			fmt.Fprintf(cmd.OutOrStdout(), "valid: %d images to build, %d suites\n", len(p.Builds), len(p.Suites))
 			return nil
 		},
@@ -268,12 +269,7 @@ func (c *planning) print(ctx context.Context, out, notes io.Writer) error {
 	if p, err = c.make(images); err != nil {
 		return err
 	}
-	for _, f := range p.Findings {
-		fmt.Fprintln(notes, f)
-	}
-	for _, n := range p.Notes {
-		fmt.Fprintln(notes, n)
-	}
+	printNotes(notes, p)
 	names := c.names(images.Configs)
 	printSummary(out, p, names)
 	if c.quiet {
@@ -291,6 +287,16 @@ func (c *planning) print(ctx context.Context, out, notes io.Writer) error {
 		return fmt.Errorf("write the objects: %w", err)
 	}
 	return nil
+}
+
+// printNotes prints what the conversion changes or leaves out.
+func printNotes(w io.Writer, p *plan.Plan) {
+	for _, f := range p.Findings {
+		fmt.Fprintln(w, f)
+	}
+	for _, n := range p.Notes {
+		fmt.Fprintln(w, n)
+	}
 }
 
 // printSummary prints what is built, started and tested, as comments.

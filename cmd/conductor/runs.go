@@ -15,7 +15,10 @@ import (
 // runsCommand is `conductor runs`: the same door that webhooks go through, for people with a kubeconfig.
 func runsCommand() *cobra.Command {
 	var namespace string
-	cmd := &cobra.Command{Use: "runs", Short: "List, watch, cancel and read runs"}
+	cmd := &cobra.Command{
+		Use: "runs", Short: "List, watch, cancel and read runs", Args: refuseUnknown,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
 	cmd.PersistentFlags().StringVarP(&namespace, "namespace", "n", "conductor", "Conductor's namespace")
 	open := func() (*runs.Service, error) {
 		c, err := newClient()
@@ -26,6 +29,18 @@ func runsCommand() *cobra.Command {
 	}
 	cmd.AddCommand(listCommand(open), getCommand(open), watchCommand(open), cancelCommand(open), logsCommand(&namespace), recordCommand(open))
 	return cmd
+}
+
+// refuseUnknown refuses a subcommand that does not exist, which cobra does for the top level alone.
+func refuseUnknown(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	var known []string
+	for _, sub := range cmd.Commands() {
+		known = append(known, sub.Name())
+	}
+	return fmt.Errorf("unknown command %q for %q%s", args[0], cmd.CommandPath(), didYouMean(args[0], known))
 }
 
 type opener func() (*runs.Service, error)
@@ -138,7 +153,7 @@ func logsCommand(namespace *string) *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("connect to the cluster: %w", err)
 			}
-			s := &runs.Service{Client: c, Namespace: *namespace, Builds: *namespace + "-builds", Logs: runs.PodLogs(kube)}
+			s := &runs.Service{Client: c, Namespace: *namespace, Logs: runs.PodLogs(kube)}
 			name := ""
 			if len(args) > 1 {
 				name = args[1]

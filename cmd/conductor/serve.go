@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -17,8 +19,6 @@ import (
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/runtime"
-	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -47,12 +47,6 @@ func serveCommand() *cobra.Command {
 	cmd.Flags().StringVar(&f.metrics, "metrics", ":9090", "address of /metrics; 0 turns it off")
 	cmd.Flags().StringVar(&f.dir, "dir", os.TempDir(), "where checkouts are kept while their runs are under way")
 	return cmd
-}
-
-// scheme knows Kubernetes' kinds and Conductor's.
-func scheme() (*runtime.Scheme, error) {
-	s := runtime.NewScheme()
-	return s, errors.Join(clientgoscheme.AddToScheme(s), v1alpha1.AddToScheme(s))
 }
 
 // serve runs Conductor until the context ends.

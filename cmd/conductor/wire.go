@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -10,8 +12,6 @@ import (
 	"time"
 
 	"k8s.io/client-go/kubernetes"
-	"k8s.io/client-go/rest"
-	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
@@ -51,15 +51,6 @@ func redactAttr(_ []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-// clusterConfig finds the cluster: the kubeconfig's, or that of the pod it runs in.
-func clusterConfig() (*rest.Config, error) {
-	config, err := ctrl.GetConfig()
-	if err != nil {
-		return nil, fmt.Errorf("find the cluster: %w", err)
-	}
-	return config, nil
-}
-
 // wire connects the adapters, the controllers and the HTTP server to a manager.
 func wire(mgr manager.Manager, set settings.Settings, f serveFlags, lock *leaseLock, log *slog.Logger) error {
 	gh, err := githubapp.New(githubapp.Options{
@@ -95,15 +86,6 @@ func wire(mgr manager.Manager, set settings.Settings, f serveFlags, lock *leaseL
 		return err
 	}
 	return wireHTTP(mgr, set, f, rules, log)
-}
-
-// registryOptions are those of the operator's registry.
-func registryOptions(set settings.Settings) registry.Options {
-	return registry.Options{
-		Host: set.Registry.Host, Prefix: set.Registry.Prefix, Insecure: set.Registry.Insecure,
-		Records: set.Registry.Records, Sources: set.Registry.Sources, Mirrors: set.Registry.Mirrors,
-		PushConfigFile: set.Registry.PushConfigFile, PullConfigFile: set.Registry.PullConfigFile,
-	}
 }
 
 // agents are the stacks' agents as the controllers ask for them.

@@ -69,6 +69,49 @@ func (p *Project) declared(name string) (string, bool) {
 	return p.secrets[i], true
 }
 
+// UnusedSecrets are the declared secrets that no service and no secret of the files uses, those of services that no profile switches on
+// among them.
+func (p *Project) UnusedSecrets() []string {
+	if len(p.secrets) == 0 {
+		return nil
+	}
+	used := map[string]bool{}
+	for key, def := range p.compose.Secrets {
+		for _, name := range []string{key, def.Name, def.Environment} {
+			if declared, ok := p.declared(name); ok {
+				used[declared] = true
+			}
+		}
+	}
+	for _, v := range []any{p.compose.AllServices(), p.compose.Configs} {
+		walkTexts(reflect.ValueOf(v), "", nil, func(_ string, _ []string, text string) {
+			for _, piece := range p.pieces(text) {
+				used[piece.secret] = true
+			}
+		})
+	}
+	for _, s := range p.compose.AllServices() {
+		for name, value := range s.Environment {
+			used[name] = used[name] || value == nil // It is taken from the variables once a profile switches the service on.
+		}
+	}
+	return slices.DeleteFunc(slices.Clone(p.secrets), func(name string) bool { return used[name] })
+}
+
+// Variables are the names of the variables of interpolation and of the services' containers, sorted.
+func (p *Project) Variables() []string {
+	names := map[string]bool{}
+	for name := range p.compose.Environment {
+		names[name] = true
+	}
+	for _, s := range p.compose.AllServices() {
+		for name := range s.Environment {
+			names[name] = true
+		}
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
 // underscores makes one spelling of names that files write with dashes and dots.
 var underscores = strings.NewReplacer("-", "_", ".", "_")
 

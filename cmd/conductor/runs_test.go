@@ -1,0 +1,67 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestRunsRefusesACommandThatDoesNotExist(t *testing.T) {
+	var out strings.Builder
+	cmd := rootCommand()
+	cmd.SetOut(&out)
+	cmd.SetArgs([]string{"runs", "lst"})
+	if err := cmd.Execute(); err == nil || !strings.Contains(err.Error(), `unknown command "lst" for "conductor runs"; did you mean list?`) {
+		t.Errorf("conductor runs lst: %v\n%s", err, out.String())
+	}
+	cmd = rootCommand()
+	cmd.SetOut(&out)
+	cmd.SetArgs([]string{"runs"})
+	if err := cmd.Execute(); err != nil || !strings.Contains(out.String(), "watch") {
+		t.Errorf("conductor runs: %v\n%s", err, out.String())
+	}
+}
+
+func TestValidatePrintsNotes(t *testing.T) {
+	project(t, map[string]string{
+		".conductor.yaml":       "version: 1\ntests:\n  smoke: {image: busybox, command: \"true\"}\n",
+		"docker-compose.qa.yml": "services:\n  web:\n    image: nginx:1.27\n    container_name: shop\n    environment: [NOWHERE]\n",
+	})
+	var out, notes strings.Builder
+	cmd := rootCommand()
+	cmd.SetOut(&out)
+	cmd.SetErr(&notes)
+	cmd.SetArgs([]string{"validate"})
+	if err := cmd.Execute(); err != nil || !strings.HasPrefix(out.String(), "valid:") {
+		t.Errorf("%v: %s", err, out.String())
+	}
+	if !strings.Contains(notes.String(), "docker-compose.qa.yml:5: note: web.environment") || !strings.Contains(notes.String(), "NOWHERE") {
+		t.Errorf("notes:\n%s", notes.String())
+	}
+}
+
+func TestConvertRefusesASecretThatIsNotUsed(t *testing.T) {
+	files := map[string]string{
+		".env": "DB_PASSWORD=hunter2\n",
+		"compose.yaml": "services:\n  db:\n    image: postgres:17\n    environment: {PGPASSWORD: \"${DB_PASSWORD}\"}\n  mail:\n    image: mail:1\n" +
+			"    profiles: [mail]\n    environment: [MAIL_KEY]\n    secrets: [token]\nsecrets:\n  token: {file: ./token.txt}\n",
+	}
+	for _, tc := range []struct {
+		secrets []string
+		want    string
+		status  int
+	}{
+		{[]string{"DB_PASWORD"}, "--secret DB_PASWORD: the compose files use no variable of this name; did you mean DB_PASSWORD?", 2},
+		{[]string{"DB_PASSWORD", "OTHER"}, "--secret OTHER: the compose files use no variable of this name", 2},
+		{[]string{"DB_PASSWORD", "MAIL_KEY", "TOKEN"}, "", 0},
+	} {
+		project(t, files)
+		var args []string
+		for _, s := range tc.secrets {
+			args = append(args, "--secret", s)
+		}
+		out, notes, status := convert(t, args...)
+		if status != tc.status || !strings.Contains(notes, tc.want) || strings.Contains(out, "hunter2") || status != 0 && out != "" {
+			t.Errorf("%v: exit status %d, notes %s\n%s", tc.secrets, status, notes, out)
+		}
+	}
+}
