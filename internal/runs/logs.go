@@ -32,7 +32,7 @@ func (s *Service) Log(ctx context.Context, run, what, name string) (io.ReadClose
 	if err != nil {
 		return nil, err
 	}
-	of, err := s.source(r, what)
+	of, err := sourceOf(r, what)
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +61,7 @@ type source struct {
 	kept             map[string]string
 }
 
-func (s *Service) source(r *v1alpha1.Run, what string) (source, error) {
+func sourceOf(r *v1alpha1.Run, what string) (source, error) {
 	of := source{namespace: r.Status.Namespace, kept: map[string]string{}}
 	switch what {
 	case "test":
@@ -75,7 +75,7 @@ func (s *Service) source(r *v1alpha1.Run, what string) (source, error) {
 			of.names = append(of.names, t.Name)
 		}
 	case "build":
-		of.namespace, of.label = s.Builds, v1alpha1.LabelImage
+		of.namespace, of.label = r.Status.BuildsNamespace, v1alpha1.LabelImage
 		for _, t := range r.Status.Images {
 			of.names, of.kept[t.Name] = append(of.names, t.Name), t.Log
 		}

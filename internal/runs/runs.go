@@ -33,8 +33,8 @@ type Service struct {
 	Client client.Client
 	// Indexed means that Client reads from a cache with the index that Index adds. Without it List asks for all Runs and filters them.
 	Indexed bool
-	// Namespace is Conductor's own, Builds the one that builds run in; Builds is needed for the logs of builds alone.
-	Namespace, Builds string
+	// Namespace is Conductor's own.
+	Namespace string
 	// Logs reads the logs of pods; nil leaves what the Runs themselves keep of them.
 	Logs Logs
 	// Now is the clock; nil means time.Now.

@@ -41,7 +41,7 @@ func service(t *testing.T, funcs interceptor.Funcs, runs ...*v1alpha1.Run) *Serv
 	for _, r := range runs {
 		b = b.WithObjects(r)
 	}
-	return &Service{Client: b.Build(), Namespace: "conductor", Builds: "conductor-builds", Now: func() time.Time { return now }}
+	return &Service{Client: b.Build(), Namespace: "conductor", Now: func() time.Time { return now }}
 }
 
 func run(name string, repository int64, age time.Duration) *v1alpha1.Run {
@@ -223,18 +223,18 @@ func (f fakeLogs) Open(_ context.Context, namespace string, with map[string]stri
 
 func TestLog(t *testing.T) {
 	r := run("r1", 7, 0)
-	r.Status.Namespace = "stack-r1"
+	r.Status.Namespace, r.Status.BuildsNamespace = "stack-r1", "kaniko-jobs"
 	r.Status.Suites = []v1alpha1.SuiteStatus{{Name: "e2e", Log: "kept"}, {Name: "unit"}}
 	r.Status.Services = []v1alpha1.ServiceStatus{{Name: "web_1"}}
-	r.Status.Images = []v1alpha1.ImageStatus{{Name: "web", Log: "kept build"}}
+	r.Status.Images = []v1alpha1.ImageStatus{{Name: "web", Log: "kept build"}, {Name: "api"}}
 	s := service(t, interceptor.Funcs{}, r)
 	s.Logs = fakeLogs{
-		"stack-r1 " + v1alpha1.LabelSuite + "=unit of uid-r1":      "live unit",
-		"stack-r1 " + v1alpha1.LabelService + "=web_1 of uid-r1":   "live web",
-		"conductor-builds " + v1alpha1.LabelImage + "=none of uid": "",
+		"stack-r1 " + v1alpha1.LabelSuite + "=unit of uid-r1":    "live unit",
+		"stack-r1 " + v1alpha1.LabelService + "=web_1 of uid-r1": "live web",
+		"kaniko-jobs " + v1alpha1.LabelImage + "=api of uid-r1":  "live build",
 	}
 	for _, tt := range []struct{ what, name, want string }{
-		{"test", "unit", "live unit"}, {"test", "e2e", "kept"}, {"service", "", "live web"}, {"build", "web", "kept build"}, {"build", "", "kept build"},
+		{"test", "unit", "live unit"}, {"test", "e2e", "kept"}, {"service", "", "live web"}, {"build", "web", "kept build"}, {"build", "api", "live build"},
 	} {
 		stream, err := s.Log(t.Context(), "r1", tt.what, tt.name)
 		if err != nil {

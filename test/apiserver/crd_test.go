@@ -50,6 +50,11 @@ func TestWhatARunRunsCannotBeChangedAndACancelNotTakenBack(t *testing.T) {
 	for what, change := range map[string]func(*v1alpha1.RunSpec){
 		"another sha":    func(s *v1alpha1.RunSpec) { s.SHA = strings.Repeat("b", 40) },
 		"longer to keep": func(s *v1alpha1.RunSpec) { s.Ceilings.Keep.Duration += time.Hour },
+		"another app":    func(s *v1alpha1.RunSpec) { s.InstallationID++ },
+		"a tag object":   func(s *v1alpha1.RunSpec) { s.Object = strings.Repeat("c", 40) },
+		"another actor":  func(s *v1alpha1.RunSpec) { s.Actor.Login = "eve" },
+		"another issue":  func(s *v1alpha1.RunSpec) { s.Issue = 7 },
+		"a suite":        func(s *v1alpha1.RunSpec) { s.Suites = []string{"e2e"} },
 		"more allowed":   func(s *v1alpha1.RunSpec) { s.Ceilings.Allow = append(s.Ceilings.Allow, "privileged") },
 	} {
 		changed := run.DeepCopy()

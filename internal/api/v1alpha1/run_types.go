@@ -44,7 +44,7 @@ const (
 
 // RunSpec says what is to be run. Only Cancel may be set later, once.
 //
-// +kubebuilder:validation:XValidation:rule="self.repository == oldSelf.repository && self.sha == oldSelf.sha && self.ref == oldSelf.ref && self.trust == oldSelf.trust && self.trigger == oldSelf.trigger && self.ceilings == oldSelf.ceilings",message="what a run runs cannot be changed; start another run"
+// +kubebuilder:validation:XValidation:rule="self.repository == oldSelf.repository && self.installationID == oldSelf.installationID && self.actor == oldSelf.actor && self.?object.orValue(”) == oldSelf.?object.orValue(”) && self.?issue.orValue(0) == oldSelf.?issue.orValue(0) && self.?suites.orValue([]) == oldSelf.?suites.orValue([]) && self.sha == oldSelf.sha && self.ref == oldSelf.ref && self.trust == oldSelf.trust && self.trigger == oldSelf.trigger && self.ceilings == oldSelf.ceilings",message="what a run runs cannot be changed; start another run"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.cancel) || has(self.cancel)",message="a cancel cannot be taken back; start another run"
 type RunSpec struct {
 	Repository     Repository `json:"repository"`
@@ -64,7 +64,7 @@ type RunSpec struct {
 	Trigger Trigger `json:"trigger"`
 	// Actor is who started it.
 	Actor Actor `json:"actor"`
-	// Issue is the issue that asked; 0 lets checkout find it.
+	// Issue is the issue that asked; where it is 0, the reporter looks for one in the ref and the commit.
 	// +optional
 	Issue int `json:"issue,omitempty"`
 	// Suites are the suites to run; none means all.
@@ -230,6 +230,10 @@ type RunStatus struct {
 	// Namespace is the stack's namespace.
 	// +optional
 	Namespace string `json:"namespace,omitempty"`
+	// BuildsNamespace is where the build Jobs of Images are.
+	// +optional
+	// +kubebuilder:validation:MaxLength=63
+	BuildsNamespace string `json:"buildsNamespace,omitempty"`
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64
@@ -313,7 +317,7 @@ type ImageStatus struct {
 	// Digest is what was pushed; from here on the image has no other name.
 	// +optional
 	Digest string `json:"digest,omitempty"`
-	// Job is the build Job in the builds namespace.
+	// Job is the build Job, in BuildsNamespace.
 	// +optional
 	Job string `json:"job,omitempty"`
 	// +optional

@@ -89,7 +89,7 @@ func (r *Reconciler) startBuilds(ctx context.Context, s *state) error {
 		if err := r.Client.Create(ctx, job); err != nil && !apierrors.IsAlreadyExists(err) {
 			return fmt.Errorf("create build job %s: %w", job.Name, err)
 		}
-		img.Job, img.StartedAt = job.Name, s.micro()
+		img.Job, img.StartedAt, s.status().BuildsNamespace = job.Name, s.micro(), job.Namespace
 	}
 	return nil
 }
