@@ -195,7 +195,7 @@ func TestFiveMinutesWithoutGitHub(t *testing.T) {
 			for _, op := range ops {
 				w.github.mend(op)
 			}
-			w.poke(run)
+			w.later(time.Minute, run) // More than the longest pause between two attempts.
 			w.once(w.until(run, "the run passes", kept))
 		})
 	}
@@ -274,6 +274,9 @@ func TestAFullDiskThatStaysFull(t *testing.T) {
 	run := w.until(w.start(), "the run gets to "+halts[0].name, halts[0].reached)
 	w.fill(p)
 	halts[0].release(w)
+	w.until(run, "the first failure is noted", func(r *v1alpha1.Run) bool {
+		return len(r.Status.Stages) > 0 && r.Status.Stages[0].FailingSince != nil
+	})
 	w.later(11*time.Minute, run)
 	run = w.until(run, "the run ends", over)
 	w.ended(run, v1alpha1.OutcomeError, v1alpha1.ConditionCheckedOut, v1alpha1.ReasonTimeout, "no room", "10m0s")

@@ -44,7 +44,7 @@ const (
 
 // RunSpec says what is to be run. Only Cancel may be set later, once.
 //
-// +kubebuilder:validation:XValidation:rule="self.repository == oldSelf.repository && self.installationID == oldSelf.installationID && self.actor == oldSelf.actor && self.?object.orValue(”) == oldSelf.?object.orValue(”) && self.?issue.orValue(0) == oldSelf.?issue.orValue(0) && self.?suites.orValue([]) == oldSelf.?suites.orValue([]) && self.sha == oldSelf.sha && self.ref == oldSelf.ref && self.trust == oldSelf.trust && self.trigger == oldSelf.trigger && self.ceilings == oldSelf.ceilings",message="what a run runs cannot be changed; start another run"
+// +kubebuilder:validation:XValidation:rule="self.repository == oldSelf.repository && self.installationID == oldSelf.installationID && self.actor == oldSelf.actor && has(self.object) == has(oldSelf.object) && (!has(self.object) || self.object == oldSelf.object) && has(self.issue) == has(oldSelf.issue) && (!has(self.issue) || self.issue == oldSelf.issue) && has(self.suites) == has(oldSelf.suites) && (!has(self.suites) || self.suites == oldSelf.suites) && self.sha == oldSelf.sha && self.ref == oldSelf.ref && self.trust == oldSelf.trust && self.trigger == oldSelf.trigger && self.ceilings == oldSelf.ceilings",message="what a run runs cannot be changed; start another run"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.cancel) || has(self.cancel)",message="a cancel cannot be taken back; start another run"
 type RunSpec struct {
 	Repository     Repository `json:"repository"`
