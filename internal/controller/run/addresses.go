@@ -13,6 +13,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/diagnose"
 	"github.com/w3evolutionsllc/conductor/internal/jobs"
+	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
 const (
@@ -57,7 +58,7 @@ func (r *Reconciler) addresses(ctx context.Context, s *state) {
 		case f.After > 0:
 			s.lookAgain(addressPace)
 		default:
-			problems[routes.Items[i].GetLabels()[v1alpha1.LabelService]] = cut(f.About("The address does not work"), 2048)
+			problems[routes.Items[i].GetLabels()[v1alpha1.LabelService]] = text.Truncate(f.About("The address does not work"), 2048)
 		}
 	}
 	for i := range s.status().Services {

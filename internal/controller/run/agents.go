@@ -205,10 +205,10 @@ func (r *Reconciler) agent(ctx context.Context, s *state, pods []*corev1.Pod, si
 			return nil, err
 		}
 		if yet != "" {
-			return nil, failure.Waitingf(v1alpha1.ReasonPending, left(since, limit, s.now), "%s", yet)
+			return nil, failure.Waitingf(v1alpha1.ReasonPending, diagnose.TimeLeft(since, limit, s.now), "%s", yet)
 		}
 	}
-	left := left(since, limit, s.now)
+	left := diagnose.TimeLeft(since, limit, s.now)
 	if left == 0 {
 		return nil, failure.Terminalf(v1alpha1.ReasonTimeout, nil, "The stack's agent did not start within %s", limit)
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 	"github.com/w3evolutionsllc/conductor/internal/jobs"
 	"github.com/w3evolutionsllc/conductor/internal/plan"
+	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
 // overtime is how long after its time limit a test's wrapper may be silent before Conductor ends the test itself.
@@ -29,7 +30,7 @@ func (r *Reconciler) observeAttempt(ctx context.Context, s *state, t plan.Suite,
 	key := keyOf(t.Name, *a)
 	if a.StartedAt == nil {
 		if err := agent.Go(ctx, key); err != nil {
-			if left(answersSince(pods, s.time(v1alpha1.ConditionTestsPassed).StartedAt.Time), agentStart, s.now) > 0 {
+			if diagnose.TimeLeft(answersSince(pods, s.time(v1alpha1.ConditionTestsPassed).StartedAt.Time), agentStart, s.now) > 0 {
 				return failure.Waitingf(v1alpha1.ReasonPending, 200*time.Millisecond, "Waiting for the stack's agent")
 			}
 			return failure.Terminalf(v1alpha1.ReasonUnavailable, err, "The stack's agent did not answer for %s", agentStart)
@@ -46,7 +47,7 @@ func (r *Reconciler) observeAttempt(ctx context.Context, s *state, t plan.Suite,
 	case err == nil && seen.Ended && seen.Attempt != nil:
 		r.settle(s, t, a, *seen.Attempt, pod)
 		return nil
-	case dead && err != nil && left(endOf(pod), doubt, s.now) > 0:
+	case dead && err != nil && diagnose.TimeLeft(endOf(pod), doubt, s.now) > 0:
 		s.lookAgain(500 * time.Millisecond)
 		return nil
 	case dead && err != nil && ownExit(pod):
@@ -113,7 +114,7 @@ func (r *Reconciler) settle(s *state, t plan.Suite, a *v1alpha1.AttemptStatus, s
 	switch {
 	case f != nil && f.Reason != v1alpha1.ReasonCrashed:
 		lost(s, t, a, pod, f)
-	case terminated(pod) == nil && left(seen.FinishedAt, doubt, s.now) > 0:
+	case terminated(pod) == nil && diagnose.TimeLeft(seen.FinishedAt, doubt, s.now) > 0:
 		s.lookAgain(100 * time.Millisecond)
 	case deletedBefore(pod, seen.FinishedAt):
 		lost(s, t, a, pod, &diagnose.Finding{Reason: v1alpha1.ReasonDeleted, Sentence: "the pod was deleted while it ran"})
@@ -185,7 +186,7 @@ func judge(s *state, t plan.Suite, a *v1alpha1.AttemptStatus, seen evidence.Atte
 		a.Outcome, a.Reason = v1alpha1.OutcomeError, v1alpha1.ReasonCrashed
 		a.Message = fmt.Sprintf("The tests of %s could not be started", t.Name)
 		if len(seen.Problems) > 0 {
-			a.Message += ": " + cut(seen.Problems[0], 800)
+			a.Message += ": " + text.Truncate(seen.Problems[0], 800)
 		}
 	case code == 0:
 		a.Outcome, a.ExitCode = v1alpha1.OutcomePassed, &code
@@ -203,7 +204,7 @@ func lost(s *state, t plan.Suite, a *v1alpha1.AttemptStatus, pod *corev1.Pod, f 
 	a.FinishedAt = s.micro()
 	a.Outcome, a.Reason, a.Message = v1alpha1.OutcomeError, v1alpha1.ReasonCrashed, "The tests of "+t.Name+" were lost, and nothing says why"
 	if f != nil {
-		a.Reason, a.Message = f.Reason, cut(f.About("The tests of "+t.Name+" were lost"), 1024)
+		a.Reason, a.Message = f.Reason, text.Truncate(f.About("The tests of "+t.Name+" were lost"), 1024)
 	}
 	if end := terminated(pod); end != nil && end.ExitCode >= 0 && !diagnose.Deleted(pod, end) {
 		a.ExitCode = &end.ExitCode

@@ -17,6 +17,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 	"github.com/w3evolutionsllc/conductor/internal/jobs"
 	"github.com/w3evolutionsllc/conductor/internal/plan"
+	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
 // builds has every image built by a Job of its own, all at once, and learns their digests.
@@ -56,7 +57,7 @@ func (r *Reconciler) builds(ctx context.Context, s *state) error {
 		s.begin(v1alpha1.ConditionImagesBuilt, strings.Join(append([]string{"Building " + strings.Join(waiting, ", ")}, blocked...), ". "))
 		return nil
 	}
-	s.done(v1alpha1.ConditionImagesBuilt, v1alpha1.ReasonDone, count(len(s.plan.Builds), "image")+" built")
+	s.done(v1alpha1.ConditionImagesBuilt, v1alpha1.ReasonDone, text.Plural(len(s.plan.Builds), "image")+" built")
 	return r.deleteBuildSecret(ctx, s.run)
 }
 
@@ -71,7 +72,7 @@ func (r *Reconciler) startBuilds(ctx context.Context, s *state) error {
 	if len(missing) == 0 {
 		return nil
 	}
-	s.begin(v1alpha1.ConditionImagesBuilt, "Starting "+count(len(missing), "build"))
+	s.begin(v1alpha1.ConditionImagesBuilt, "Starting "+text.Plural(len(missing), "build"))
 	err := each([]func() error{
 		func() error { return r.buildSecret(ctx, s) },
 		func() error { return r.Registry.Ping(ctx) },

@@ -4,34 +4,25 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 	"github.com/w3evolutionsllc/conductor/internal/plan"
+	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
 // checkout reads the repository's files at the Run's SHA and has the Run planned, and planned again whenever more is known of its images.
 // After a restart it reads them again: the same commit makes the same plan. The stages that follow use the newest plan that there is.
 func (r *Reconciler) checkout(ctx context.Context, s *state) error {
-	if !r.plans.has(s.run.UID) {
+	if !r.plans.has(s.run.UID) || r.steps.has(s.run.UID, stepCheckout) {
 		if s.open(v1alpha1.ConditionCheckedOut) {
 			s.begin(v1alpha1.ConditionCheckedOut, "Reading "+plan.ConfigFile+" and the compose files at "+short(s.run.Spec.SHA))
 		}
-		err := r.takeStep(s, stepCheckout, func() error {
-			files, err := r.fetchSource(ctx, s.run)
-			if err != nil {
-				return err
-			}
-			return r.plans.add(s.run.UID, files)
-		})
-		if err != nil {
+		if err := r.takeStep(s, stepCheckout, r.checkOut); err != nil {
 			return err
 		}
-	}
-	files := r.plans.files(s.run.UID)
-	if s.status().Source == nil {
-		s.status().Source = files.Source // The reconcile that made it may not have been noted.
 	}
 	newest, err := r.plans.load(s.run, r.Settings)
 	if err != nil {
@@ -42,16 +33,8 @@ func (r *Reconciler) checkout(ctx context.Context, s *state) error {
 	}
 	s.images = r.imagesOf(s.run, newest)
 	r.noteAnswers(s)
-	absent, err := r.plans.request(s.run, r.input(s))
-	if err != nil {
+	if err := r.requestPlan(s); err != nil {
 		return err
-	}
-	if len(absent) > 0 {
-		if err := r.fetchFiles(ctx, s.run, files, absent); err != nil {
-			r.plans.askAgain(s.run.UID, absent)
-			return err
-		}
-		s.lookAgain(time.Millisecond)
 	}
 	if err := r.plans.failed(s.run.UID); err != nil { // This wait is for no other Run: the stage's deadline counts it.
 		return failure.Waitingf(v1alpha1.ReasonUnavailable, time.Minute, "%s", failure.Of(err).Sentence)
@@ -62,12 +45,48 @@ func (r *Reconciler) checkout(ctx context.Context, s *state) error {
 	return nil
 }
 
+// checkOut brings the files of a Run's commit to disk.
+func (r *Reconciler) checkOut(ctx context.Context, run *v1alpha1.Run) taken {
+	files, err := r.fetchSource(ctx, run)
+	if err != nil {
+		return taken{err: err, note: func(s *state) error {
+			s.status().Source = run.Status.Source // It may be gone.
+			return nil
+		}}
+	}
+	add := sync.OnceValue(func() error { return r.plans.add(run.UID, files) })
+	return taken{drop: files.Close, note: func(s *state) error {
+		s.status().Source = run.Status.Source
+		return add()
+	}}
+}
+
+// requestPlan has the Run planned of what is known, and fetches the files that the plan wants besides.
+func (r *Reconciler) requestPlan(s *state) error {
+	var absent []string
+	if !r.steps.has(s.run.UID, stepFiles) {
+		var err error
+		if absent, err = r.plans.request(s.run, r.input(s)); err != nil || len(absent) == 0 {
+			return err
+		}
+		r.plans.askAgain(s.run.UID, absent) // The step may not begin at once. Once it has them, it is another plan.
+	}
+	files := r.plans.files(s.run.UID)
+	err := r.takeStep(s, stepFiles, func(ctx context.Context, run *v1alpha1.Run) taken {
+		return taken{err: r.fetchFiles(ctx, run, files, absent)}
+	})
+	if err == nil {
+		s.lookAgain(time.Millisecond)
+	}
+	return err
+}
+
 // waitsForPlan is the sentence for a Run whose plan is being made beside n-1 others.
 func waitsForPlan(n int) string {
 	if n < 2 {
 		return "Planning what to build, start and test"
 	}
-	return fmt.Sprintf("Waiting to be planned: %s are planned one after the other (planning.atOnce)", count(n, "run"))
+	return fmt.Sprintf("Waiting to be planned: %s are planned one after the other (planning.atOnce)", text.Plural(n, "run"))
 }
 
 // input is what the Run is planned from, as far as it is known.
@@ -89,7 +108,7 @@ func (r *Reconciler) notePlan(s *state) {
 	s.noteFindings()
 	s.status().Keep = s.plan.Keep
 	s.done(v1alpha1.ConditionCheckedOut, v1alpha1.ReasonDone, fmt.Sprintf("%s: %s to build, %s",
-		plan.ConfigFile, count(len(s.plan.Builds), "image"), count(len(s.plan.Suites), "suite")))
+		plan.ConfigFile, text.Plural(len(s.plan.Builds), "image"), text.Plural(len(s.plan.Suites), "suite")))
 }
 
 // image finds or adds an image's status.
@@ -118,10 +137,3 @@ func entry[T any](list *[]T, missing T, is func(T) bool) *T {
 }
 
 func short(sha string) string { return sha[:min(len(sha), 12)] }
-
-func count(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
-}

@@ -24,6 +24,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/jobs"
 	"github.com/w3evolutionsllc/conductor/internal/plan"
 	"github.com/w3evolutionsllc/conductor/internal/redact"
+	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
 // maxBuildLog bounds the log of one build in a record, in bytes of text; the beginning is kept.
@@ -117,10 +118,10 @@ func (c *collector) head(ctx context.Context, missing []error) ([]evidence.Layer
 	}
 	out := resultOf(c.run, suites)
 	for _, n := range c.notes[:min(len(c.notes), maxNotes)] {
-		out.Notes = append(out.Notes, "Not in this record: "+cut(redact.Token(n), 1024))
+		out.Notes = append(out.Notes, "Not in this record: "+text.Truncate(redact.Token(n), 1024))
 	}
 	if more := len(c.notes) - maxNotes; more > 0 {
-		out.Notes = append(out.Notes, fmt.Sprintf("Not in this record: %s", count(more, "more file")))
+		out.Notes = append(out.Notes, fmt.Sprintf("Not in this record: %s", text.Plural(more, "more file")))
 	}
 	for i := range out.Services {
 		if u, ok := c.usage[jobs.LabelValue(out.Services[i].Name)]; ok {

@@ -6,8 +6,9 @@
 // still being built.
 //
 // What a Run applies is computed by package plan, in a child process (planning.go), and computed again whenever more is
-// known of the Run's images; stages use the newest plan. What may need much memory is a step (guard.go): it is in the
-// status before it begins, so that a Run that ends the process is found and ended.
+// known of the Run's images; stages use the newest plan. What may need much memory, or minutes, is a step: it is in the
+// status before it begins, so that a Run that ends the process is found and ended (guard.go), and it is taken beside the
+// reconcile workers, which wait for none (steps.go).
 //
 // To add a stage: a condition in internal/api/v1alpha1/run_conditions.go, a file here with one function, an entry in
 // the slice, and a test.

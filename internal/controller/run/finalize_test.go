@@ -51,7 +51,7 @@ func newCluster(t *testing.T, funcs interceptor.Funcs, run *v1alpha1.Run, object
 		Registry: &sourceShelf{}, Kube: b.kube, Log: slog.New(slog.NewTextHandler(b.log, nil)), Now: func() time.Time { return noon },
 		stacks: newStackPods(b.kube), agents: &stackAgents{}, written: &written{}, guard: &guard{},
 	}
-	b.Live = b.Client
+	b.steps.wake = b.stacks.wakeUp
 	b.looks = &imageLooks{wake: b.stacks.wakeUp, now: b.now}
 	b.plans = newPlanning(nil, t.TempDir(), 1, b.stacks.wakeUp)
 	b.Settings.Deadlines = settings.Default().Deadlines

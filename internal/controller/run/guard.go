@@ -15,6 +15,7 @@ import (
 // The steps that read what a stranger has written, and may need more memory than there is. A step is in the status before it begins.
 const (
 	stepCheckout = "reading the files of the commit"
+	stepFiles    = "reading more files of the commit"
 	stepRecord   = "keeping the record"
 )
 
@@ -128,9 +129,10 @@ func (g *guard) forget(uid types.UID) {
 	delete(g.judged, uid)
 }
 
-// takeStep does a step of a Run that may need much memory. It is in the status before, by itself and as the only one of a suspect. A Run
-// that is suspected of a later step repeats the ones before that under suspicion, too.
-func (r *Reconciler) takeStep(s *state, name string, do func() error) error {
+// takeStep takes a step of a Run that may need much memory and time, and notes what it has brought; until then its error is a wait. The
+// step is in the status before, by itself and as the only one of a suspect. A Run that is suspected of a later step repeats the ones before
+// that under suspicion, too.
+func (r *Reconciler) takeStep(s *state, name string, do func(context.Context, *v1alpha1.Run) taken) error {
 	step := s.status().Step
 	if step == nil || step.Name != name && !step.Suspect {
 		step = &v1alpha1.StepStatus{Name: name}
@@ -146,9 +148,23 @@ func (r *Reconciler) takeStep(s *state, name string, do func() error) error {
 		step.Alone = true
 		return waitingf(notedPause, "%s, alone", upper(name))
 	}
-	err := do()
+	got, err := r.steps.take(s, name, do)
+	if errors.Is(err, errRunning) {
+		if !r.steps.has(s.run.UID, name) { // It waits to be taken again, and holds no one.
+			r.guard.leave(s.run.UID)
+		}
+		return err
+	}
 	r.guard.leave(s.run.UID)
 	step.Alone = false
+	if err == nil {
+		err = got.err
+	}
+	if got.note != nil {
+		if noted := got.note(s); err == nil {
+			err = noted
+		}
+	}
 	if errors.Is(err, errWaiting) || step.Name != name { // The step that it is suspected of has not begun.
 		return err
 	}
@@ -164,6 +180,7 @@ func (r *Reconciler) enforceGuard(s *state) {
 	// It was canceled, or took too long; or its record is not tried any more.
 	if step != nil && s.over() && (step.Name != stepRecord || !s.open(v1alpha1.ConditionRecorded)) {
 		s.status().Step = nil
+		r.steps.forget(s.run.UID, func() {})
 		r.guard.leave(s.run.UID)
 	}
 	if step == nil || step.Deaths < maxDeaths {

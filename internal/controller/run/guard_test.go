@@ -27,10 +27,25 @@ type house struct {
 	poison types.UID
 	done   map[types.UID]bool
 	ends   int
+	// ended gets a value when a step has ended.
+	ended chan struct{}
+}
+
+// take takes a step to its end, as two reconciles do.
+func (h *house) take(s *state, name string, do func() error) error {
+	h.t.Helper()
+	for {
+		err := h.r.takeStep(s, name, func(context.Context, *v1alpha1.Run) taken { return taken{err: do()} })
+		if !errors.Is(err, errRunning) {
+			h.r.steps.stored(s.run.UID, s.now)
+			return err
+		}
+		<-h.ended
+	}
 }
 
 func newHouse(t *testing.T, runs int) *house {
-	h := &house{t: t, done: map[types.UID]bool{}}
+	h := &house{t: t, done: map[types.UID]bool{}, ended: make(chan struct{}, 1)}
 	for i := range runs {
 		h.runs = append(h.runs, testRun(fmt.Sprint("r", i), types.UID(fmt.Sprint("u", i))))
 	}
@@ -47,6 +62,7 @@ func (h *house) start(unclean bool) {
 		}
 		return all, nil
 	}}}
+	h.r.steps.wake = func(*v1alpha1.Run) { h.ended <- struct{}{} }
 }
 
 // reconcile is one reconcile of a Run; what it notes is kept unless the process ended. It returns false then.
@@ -60,7 +76,7 @@ func (h *house) reconcile(i int, during func()) bool {
 	s := &state{run: run, noted: h.runs[i].Status.Step, now: noon}
 	h.r.enforceGuard(s)
 	if !s.over() && !h.done[run.UID] {
-		err := h.r.takeStep(s, stepCheckout, func() error {
+		err := h.take(s, stepCheckout, func() error {
 			if during != nil {
 				during()
 			}
@@ -183,7 +199,7 @@ func TestAStepThatFailsIsNotSuspected(t *testing.T) {
 	h.reconcile(0, nil)
 	s := &state{run: h.runs[0], noted: h.runs[0].Status.Step.DeepCopy(), now: noon}
 	away := errors.New("GitHub is away")
-	if err := h.r.takeStep(s, stepCheckout, func() error { return away }); !errors.Is(err, away) || s.status().Step == nil || s.status().Step.Suspect {
+	if err := h.take(s, stepCheckout, func() error { return away }); !errors.Is(err, away) || s.status().Step == nil || s.status().Step.Suspect {
 		t.Errorf("%v, step %+v", err, s.status().Step)
 	}
 	h.reconcile(1, nil)
@@ -208,10 +224,10 @@ func TestARunThatEndsTheProcessInALaterStepIsEnded(t *testing.T) {
 		h.r.enforceGuard(s)
 		var err error
 		if !s.over() && !checkedOut {
-			err = h.r.takeStep(s, stepCheckout, func() error { checkedOut = true; return nil })
+			err = h.take(s, stepCheckout, func() error { checkedOut = true; return nil })
 		}
 		if !s.over() && checkedOut {
-			err = h.r.takeStep(s, later, func() error { return errEnded })
+			err = h.take(s, later, func() error { return errEnded })
 		}
 		if errors.Is(err, errEnded) {
 			h.ends++
@@ -235,7 +251,7 @@ func TestASuspectThatWaitsHoldsNoOne(t *testing.T) {
 	h.reconcile(0, nil)
 	h.reconcile(0, nil)
 	s := &state{run: h.runs[0], noted: h.runs[0].Status.Step.DeepCopy(), now: noon}
-	err := h.r.takeStep(s, stepCheckout, func() error { return waitingf(roomPause, "There is no room") })
+	err := h.take(s, stepCheckout, func() error { return waitingf(roomPause, "There is no room") })
 	if step := s.status().Step; !errors.Is(err, errWaiting) || step == nil || !step.Suspect || step.Alone {
 		t.Errorf("%v, step %+v", err, step)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/compose"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 	"github.com/w3evolutionsllc/conductor/internal/plan"
+	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
 // maxStackImages is how many images a Run's status has room for.
@@ -111,7 +112,7 @@ func (s *state) noteImage(ref string, l *imageLook) {
 	list := &s.status().StackImages
 	entry := v1alpha1.StackImage{Name: ref}
 	if l.err != nil {
-		entry.Problem = cut(failure.Of(l.err).Sentence, 512)
+		entry.Problem = text.Truncate(failure.Of(l.err).Sentence, 512)
 	} else if byDigest(ref) {
 		return
 	} else {
@@ -127,9 +128,9 @@ func (s *state) noteImage(ref string, l *imageLook) {
 }
 
 // note tells what a reader of the Run should know, once. There is room for twenty notes.
-func (s *state) note(text string) {
-	if text = cut(text, 512); len(s.status().Notes) < 20 && !slices.Contains(s.status().Notes, text) {
-		s.status().Notes = append(s.status().Notes, text)
+func (s *state) note(sentence string) {
+	if sentence = text.Truncate(sentence, 512); len(s.status().Notes) < 20 && !slices.Contains(s.status().Notes, sentence) {
+		s.status().Notes = append(s.status().Notes, sentence)
 	}
 }
 

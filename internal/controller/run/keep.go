@@ -206,7 +206,7 @@ func (r *Reconciler) deleteNamespace(ctx context.Context, run *v1alpha1.Run) (*c
 
 // release forgets what a Run needed while it was under way.
 func (r *Reconciler) release(run *v1alpha1.Run) {
-	r.plans.drop(run.UID)
+	r.steps.forget(run.UID, func() { r.plans.drop(run.UID) })
 	if told(run) || run.DeletionTimestamp != nil {
 		r.results.drop(run.UID)
 	}

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/w3evolutionsllc/conductor/internal/diagnose"
 )
 
 // lastTold remembers when each Run was last reported, to pace the reports.
@@ -21,7 +23,7 @@ func (l *lastTold) wait(uid types.UID, now time.Time) time.Duration {
 	if !ok {
 		return 0
 	}
-	return left(at, reportPause, now)
+	return diagnose.TimeLeft(at, reportPause, now)
 }
 
 // told notes a report; after the last one the Run is forgotten.

@@ -15,6 +15,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/diagnose"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 	"github.com/w3evolutionsllc/conductor/internal/redact"
+	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
 // terminated is how the main container of a pod that runs to its end ended; nil while it has not.
@@ -90,16 +91,11 @@ func upper(s string) string {
 	return strings.ToUpper(s[:1]) + s[1:]
 }
 
-// left is what is left of d since start; 0 when nothing is.
-func left(start time.Time, d time.Duration, now time.Time) time.Duration {
-	return max(0, start.Add(d).Sub(now))
-}
-
 func timeLeft(start *metav1.MicroTime, d time.Duration, now time.Time) time.Duration {
 	if start == nil {
 		return d
 	}
-	return left(start.Time, d, now)
+	return diagnose.TimeLeft(start.Time, d, now)
 }
 
 // stackTail is the end of the log of a pod of a stack, as its agent masked it. Where the agent is gone or has nothing, the kubelet's
@@ -108,9 +104,9 @@ func (r *Reconciler) stackTail(ctx context.Context, run *v1alpha1.Run, pod *core
 	short, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	if agent, err := r.findAgent(short, run); err == nil {
-		text, err := agent.Tail(short, pod.Name, pod.Spec.Containers[0].Name, int(lines))
-		if err == nil && strings.TrimSpace(text) != "" {
-			return last(redact.Token(text), int(bytes))
+		end, err := agent.Tail(short, pod.Name, pod.Spec.Containers[0].Name, int(lines))
+		if err == nil && strings.TrimSpace(end) != "" {
+			return text.Tail(redact.Token(end), int(bytes))
 		}
 	}
 	return r.tail(ctx, pod, lines, bytes)
@@ -124,7 +120,7 @@ func (r *Reconciler) tail(ctx context.Context, pod *corev1.Pod, lines, bytes int
 	stream, err := r.Kube.CoreV1().Pods(pod.Namespace).GetLogs(pod.Name, &corev1.PodLogOptions{Container: container, TailLines: &lines}).Stream(ctx)
 	if err != nil {
 		r.Log.Warn("the log of a pod cannot be read", "namespace", pod.Namespace, "pod", pod.Name, "error", err)
-		return last(redact.Token(lastMessage(pod)), int(bytes))
+		return text.Tail(redact.Token(lastMessage(pod)), int(bytes))
 	}
 	defer stream.Close()
 	data, err := io.ReadAll(io.LimitReader(stream, 1<<20))
@@ -132,9 +128,9 @@ func (r *Reconciler) tail(ctx context.Context, pod *corev1.Pod, lines, bytes int
 		r.Log.Warn("the log of a pod broke off", "namespace", pod.Namespace, "pod", pod.Name, "error", err)
 	}
 	if len(data) == 0 { // It printed nothing, or its node is gone.
-		return last(redact.Token(lastMessage(pod)), int(bytes))
+		return text.Tail(redact.Token(lastMessage(pod)), int(bytes))
 	}
-	return last(redact.Token(string(data)), int(bytes))
+	return text.Tail(redact.Token(string(data)), int(bytes))
 }
 
 // lastMessage is what the kubelet kept of the end of a pod's log: its own, or that of the run before.
@@ -148,16 +144,4 @@ func lastMessage(pod *corev1.Pod) string {
 		}
 	}
 	return ""
-}
-
-// last keeps the end of s, at most max bytes, from a character's start.
-func last(s string, max int) string {
-	if len(s) <= max {
-		return s
-	}
-	s = s[len(s)-max:]
-	for len(s) > 0 && s[0]&0xC0 == 0x80 {
-		s = s[1:]
-	}
-	return s
 }

@@ -85,6 +85,7 @@ type Reconciler struct {
 
 	plans *planning
 	guard *guard
+	steps steps
 	// checkouts is the room on disk for what the plans are made of.
 	checkouts room
 	// fetched are the repositories whose commits are being fetched.
@@ -133,6 +134,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, errors.Join(err, perr)
 	}
 	r.guard.confirm(run.UID)
+	r.steps.stored(run.UID, s.now)
 	if err != nil {
 		r.Log.Warn("a stage will be tried again", "run", run.Name, "error", err)
 		return ctrl.Result{}, err
@@ -212,34 +214,12 @@ func (r *Reconciler) writeStatus(ctx context.Context, before *v1alpha1.Run, s *s
 	if !compact.Bound(s.run) { // Its plan would have been refused; a later version may list more.
 		r.Log.Error("a run is larger than it may be", "run", s.run.Name, "allowed", compact.MaxRun)
 	}
-	patch := func() error {
-		return r.Client.Status().Patch(ctx, s.run, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
-	}
-	err := patch()
-	for tries := 0; tries < 3 && apierrors.IsConflict(err) && r.adoptReport(ctx, before, s.run); tries++ {
-		err = patch()
-	}
+	err := r.Client.Status().Patch(ctx, s.run, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
 	if err != nil {
 		return err
 	}
 	r.written.keep(s.run)
 	return nil
-}
-
-// adoptReport takes over what the reporter wrote during a reconcile, and reports whether that is all that has changed since: a stage that
-// takes minutes, in which the reporter writes more than once, is not run again for it.
-func (r *Reconciler) adoptReport(ctx context.Context, before, run *v1alpha1.Run) bool {
-	now := &v1alpha1.Run{}
-	if err := r.Live.Get(ctx, client.ObjectKeyFromObject(before), now); err != nil {
-		return false
-	}
-	copyReport(before, now)
-	if now.UID != before.UID || now.DeletionTimestamp != nil || !equality.Semantic.DeepEqual(now.Spec, before.Spec) || !equality.Semantic.DeepEqual(now.Status, before.Status) {
-		return false
-	}
-	copyReport(run, now)
-	before.ResourceVersion, run.ResourceVersion = now.ResourceVersion, now.ResourceVersion
-	return true
 }
 
 func (r *Reconciler) addFinalizer(ctx context.Context, run *v1alpha1.Run) error {

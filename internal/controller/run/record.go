@@ -16,6 +16,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/plan"
 	"github.com/w3evolutionsllc/conductor/internal/redact"
 	"github.com/w3evolutionsllc/conductor/internal/result"
+	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
 const (
@@ -39,6 +40,9 @@ func (r *Reconciler) record(ctx context.Context, s *state) error {
 		return nil // Nothing is ended before the outcome stands; see keep.
 	}
 	s.recorded = true
+	if r.steps.has(s.run.UID, stepRecord) {
+		return r.takeStep(s, stepRecord, nil)
+	}
 	if err := r.endTests(ctx, s); err != nil {
 		return err
 	}
@@ -52,31 +56,41 @@ func (r *Reconciler) record(ctx context.Context, s *state) error {
 		s.lookAgain(200 * time.Millisecond)
 		return nil
 	}
-	return r.takeStep(s, stepRecord, func() error { return r.pushRecord(ctx, s, agent, known) })
+	return r.takeStep(s, stepRecord, func(ctx context.Context, run *v1alpha1.Run) taken { return r.keepRecord(ctx, run, agent, known) })
 }
 
-// pushRecord brings the record to the registry, and what refers to it.
-func (r *Reconciler) pushRecord(ctx context.Context, s *state, agent Agent, known evidence.AgentState) error {
-	r.refreshLogs(ctx, s, agent)
+// keepRecord brings the record to the registry, and what refers to it.
+func (r *Reconciler) keepRecord(ctx context.Context, run *v1alpha1.Run, agent Agent, known evidence.AgentState) taken {
+	err := r.pushRecord(ctx, run, agent, known)
+	return taken{err: err, note: func(s *state) error {
+		for _, st := range run.Status.Suites {
+			suite(s.status(), st.Name).Log = st.Log
+		}
+		if s.status().Record = run.Status.Record; err == nil {
+			s.done(v1alpha1.ConditionRecorded, v1alpha1.ReasonDone, "The record is kept as "+run.Status.Record.Reference)
+		}
+		return nil
+	}}
+}
+
+// pushRecord pushes the record and notes it in run, then makes what refers to it.
+func (r *Reconciler) pushRecord(ctx context.Context, run *v1alpha1.Run, agent Agent, known evidence.AgentState) error {
+	r.refreshLogs(ctx, run, agent)
 	ctx, cancel := context.WithTimeout(ctx, recordTime)
 	defer cancel()
-	c := newCollector(r, s.run, agent)
+	c := newCollector(r, run, agent)
 	if agent != nil {
 		c.usage, _ = agent.Usage(ctx)
 	}
-	kept, err := r.Registry.PushRecord(ctx, s.run.Spec.Repository, s.run.Name, annotations(s.run), c.files(ctx, known), func(missing []error) ([]evidence.Layer, error) {
+	kept, err := r.Registry.PushRecord(ctx, run.Spec.Repository, run.Name, annotations(run), c.files(ctx, known), func(missing []error) ([]evidence.Layer, error) {
 		return c.head(ctx, missing)
 	})
 	if err != nil {
 		return fmt.Errorf("push the record: %w", err)
 	}
-	s.status().Record = &kept
-	r.results.recorded(s.run.UID)
-	if err := r.remember(ctx, s.run, kept); err != nil {
-		return err
-	}
-	s.done(v1alpha1.ConditionRecorded, v1alpha1.ReasonDone, "The record is kept as "+kept.Reference)
-	return nil
+	run.Status.Record = &kept
+	r.results.recorded(run.UID)
+	return r.remember(ctx, run, kept)
 }
 
 // remember has the images refer to the record, and the histories of the suites hold this Run.
@@ -186,23 +200,23 @@ func byItself(a v1alpha1.AttemptStatus) bool {
 }
 
 // refreshLogs takes the ends of the tests' logs once more: what a test printed last may come after its end was known.
-func (r *Reconciler) refreshLogs(ctx context.Context, s *state, agent Agent) {
+func (r *Reconciler) refreshLogs(ctx context.Context, run *v1alpha1.Run, agent Agent) {
 	if agent == nil {
 		return
 	}
-	pods, err := r.stacks.pods(ctx, s.run)
+	pods, err := r.stacks.pods(ctx, run)
 	if err != nil {
 		return
 	}
-	for i := range s.status().Suites {
-		st := &s.status().Suites[i]
+	for i := range run.Status.Suites {
+		st := &run.Status.Suites[i]
 		if st.Outcome == "" || len(st.Attempts) == 0 { // Of a folded one the log stays as it was.
 			continue
 		}
 		worst := worstAttempt(st)
 		if pod := attemptPod(pods[""], st.Name, worst); pod != nil {
-			if text, err := agent.Tail(ctx, pod.Name, pod.Spec.Containers[0].Name, 60); err == nil && strings.TrimSpace(text) != "" {
-				st.Log = last(redact.Token(text), 8000)
+			if end, err := agent.Tail(ctx, pod.Name, pod.Spec.Containers[0].Name, 60); err == nil && strings.TrimSpace(end) != "" {
+				st.Log = text.Tail(redact.Token(end), 8000)
 			}
 		}
 	}

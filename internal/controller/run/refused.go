@@ -9,6 +9,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
 // isRefused reports whether the API server will never store a status, however often it is sent: it has more or other values than the
@@ -25,10 +26,10 @@ func refusal(err error) string {
 	var status apierrors.APIStatus
 	if errors.As(err, &status) && status.Status().Details != nil {
 		for _, c := range status.Status().Details.Causes[:min(most, len(status.Status().Details.Causes))] {
-			causes = append(causes, cut(strings.TrimPrefix(c.Field+": "+c.Message, ": "), length))
+			causes = append(causes, text.Truncate(strings.TrimPrefix(c.Field+": "+c.Message, ": "), length))
 		}
 	}
-	cause := strings.Join(strings.Fields(cmp.Or(strings.Join(causes, "; "), cut(err.Error(), length))), " ")
+	cause := strings.Join(strings.Fields(cmp.Or(strings.Join(causes, "; "), text.Truncate(err.Error(), length))), " ")
 	return "Conductor could not store this run's status: " + strings.TrimSuffix(cause, ".") + ". Reduce what the repository declares of it, or ask the operator"
 }
 

@@ -137,52 +137,6 @@ func TestARunThatIsOverGoesOnWithoutWhatIsRefused(t *testing.T) {
 	}
 }
 
-// What the reporter writes during a reconcile is kept, and so is what the stages did; what anyone else writes has them reconcile again.
-func TestReportsDuringAReconcile(t *testing.T) {
-	for name, tc := range map[string]struct {
-		write func(*v1alpha1.Run)
-		keeps bool
-	}{
-		"the report": {func(run *v1alpha1.Run) {
-			run.Status.Report, run.Status.Issue, run.Status.IssueSource, run.Status.Branch = &v1alpha1.ReportStatus{CommentID: 9}, 7, "ref", "main"
-		}, true},
-		"a stage": {func(run *v1alpha1.Run) { run.Status.Namespace = "stack-other" }, false},
-		"both":    {func(run *v1alpha1.Run) { run.Status.Namespace, run.Status.Issue = "stack-other", 7 }, false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			run := &v1alpha1.Run{ObjectMeta: metav1.ObjectMeta{Name: "shop-1", Namespace: "conductor", UID: "1", Finalizers: []string{v1alpha1.Finalizer}}}
-			c := newCluster(t, interceptor.Funcs{}, run)
-			walks, now := 0, &v1alpha1.Run{}
-			get := func() {
-				if err := c.Client.Get(t.Context(), client.ObjectKeyFromObject(run), now); err != nil {
-					t.Fatal(err)
-				}
-			}
-			onlyStages(t, stage{name: "tests", condition: v1alpha1.ConditionTestsPassed, run: func(_ *Reconciler, _ context.Context, s *state) error {
-				if walks++; walks == 1 {
-					get()
-					tc.write(now)
-					if err := c.Client.Status().Update(t.Context(), now); err != nil {
-						t.Error(err)
-					}
-				}
-				suite(s.status(), fmt.Sprint("walk-", walks))
-				return nil
-			}})
-			res, err := c.Reconcile(t.Context(), ctrl.Request{NamespacedName: client.ObjectKeyFromObject(run)})
-			get()
-			if err != nil || (res.RequeueAfter == 0) != tc.keeps || (len(now.Status.Suites) == 1) != tc.keeps {
-				t.Errorf("%v, again after %s, suites %+v", err, res.RequeueAfter, now.Status.Suites)
-			}
-			want := run.DeepCopy()
-			tc.write(want)
-			if st := now.Status; st.Issue != want.Status.Issue || st.Namespace != want.Status.Namespace || st.Branch != want.Status.Branch || (st.Report == nil) != (want.Status.Report == nil) {
-				t.Errorf("status %+v", st)
-			}
-		})
-	}
-}
-
 func TestARefusedReportIsNotMadeAgain(t *testing.T) {
 	for _, outcome := range []v1alpha1.Outcome{"", v1alpha1.OutcomePassed} {
 		run := &v1alpha1.Run{ObjectMeta: metav1.ObjectMeta{Name: "shop-1", Namespace: "conductor", UID: "1"}}

@@ -14,10 +14,12 @@ import (
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/compact"
+	"github.com/w3evolutionsllc/conductor/internal/diagnose"
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 	"github.com/w3evolutionsllc/conductor/internal/faults"
 	"github.com/w3evolutionsllc/conductor/internal/report"
+	"github.com/w3evolutionsllc/conductor/internal/text"
 	"github.com/w3evolutionsllc/conductor/internal/trigger"
 )
 
@@ -60,7 +62,7 @@ func (r *Reporter) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result
 		return ctrl.Result{}, nil
 	}
 	if len(run.Status.Suites) == 0 && run.Status.Outcome == "" {
-		if wait := left(run.Status.StartedAt.Time, suitesGrace, r.now()); wait > 0 {
+		if wait := diagnose.TimeLeft(run.Status.StartedAt.Time, suitesGrace, r.now()); wait > 0 {
 			return ctrl.Result{RequeueAfter: wait}, nil
 		}
 		if noted, err := r.noteRunCheck(ctx, run); noted || err != nil {
@@ -90,7 +92,7 @@ func (r *Reporter) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result
 	if err == nil {
 		run.Status.Report.Digest, run.Status.Report.Final = digest, over
 	} else if f := failure.Of(err); f != nil {
-		run.Status.Report.Message = cut(f.Sentence, 1024)
+		run.Status.Report.Message = text.Truncate(f.Sentence, 1024)
 		r.giveUp(run, f, digest)
 	}
 	faults.Between(&before.Status, &run.Status)
@@ -214,12 +216,6 @@ func branchOf(ref string, heads []string) string {
 	return ""
 }
 
-// copyReport copies the reporter's part of a status.
-func copyReport(to, from *v1alpha1.Run) {
-	to.Status.Issue, to.Status.IssueSource, to.Status.Branch = from.Status.Issue, from.Status.IssueSource, from.Status.Branch
-	to.Status.Report = from.Status.Report.DeepCopy()
-}
-
 // patch writes the reporter's part of the status and nothing else, so that it never undoes what a stage wrote meanwhile. What the API
 // server refuses for what is in it is replaced by a part that reports this; digest is what need not be reported again.
 func (r *Reporter) patch(ctx context.Context, before, run *v1alpha1.Run, digest string) error {
@@ -230,7 +226,7 @@ func (r *Reporter) patch(ctx context.Context, before, run *v1alpha1.Run, digest 
 	r.Log.Error("the API server refuses the report of a run", "run", run.Name, "error", err)
 	short := before.DeepCopy()
 	short.Status.Report = &v1alpha1.ReportStatus{
-		CommentID: run.Status.Report.CommentID, Digest: digest, Final: run.Status.Outcome != "", Message: cut(refusal(err), 1024),
+		CommentID: run.Status.Report.CommentID, Digest: digest, Final: run.Status.Outcome != "", Message: text.Truncate(refusal(err), 1024),
 	}
 	if before.Status.Report != nil {
 		short.Status.Report.CheckRuns = before.Status.Report.CheckRuns

@@ -18,6 +18,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/jobs"
 	"github.com/w3evolutionsllc/conductor/internal/redact"
 	"github.com/w3evolutionsllc/conductor/internal/result"
+	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
 // Results are what the suites of a Run showed, as far as they have ended: from memory or, after a restart, from the stack's agent and,
@@ -330,13 +331,13 @@ func (r *Reconciler) branch(ctx context.Context, run *v1alpha1.Run) string {
 // describe brings a suite's status to what its result says.
 func describe(st *v1alpha1.SuiteStatus, full evidence.Suite) {
 	st.Totals, st.Failures = result.Status(full)
-	if st.Message = cut(full.Message, 2048); full.Compared != nil {
+	if st.Message = text.Truncate(full.Message, 2048); full.Compared != nil {
 		failing, fixed := int32(len(full.Compared.NewlyFailing)), int32(len(full.Compared.NewlyFixed))
 		st.NewlyFailing, st.NewlyFixed = &failing, &fixed
 	}
 	for _, p := range result.Problems(full) {
 		if len(st.Problems) < 10 {
-			st.Problems = append(st.Problems, cut(p, 512))
+			st.Problems = append(st.Problems, text.Truncate(p, 512))
 		}
 	}
 }
@@ -349,9 +350,9 @@ func (r *Reconciler) suiteLog(ctx context.Context, suite string, a v1alpha1.Atte
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	text, err := agent.Tail(ctx, pod.Name, pod.Spec.Containers[0].Name, 60)
+	end, err := agent.Tail(ctx, pod.Name, pod.Spec.Containers[0].Name, 60)
 	if err != nil {
 		return r.tail(ctx, pod, 60, 8000)
 	}
-	return last(redact.Token(text), 8000)
+	return text.Tail(redact.Token(end), 8000)
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/diagnose"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 	"github.com/w3evolutionsllc/conductor/internal/plan"
+	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
 const (
@@ -298,7 +299,7 @@ func (r *Reconciler) waitSentence(s *state, p *corev1.Pod, svc *plan.Service) st
 func (r *Reconciler) gate(ctx context.Context, s *state, pods map[string][]*corev1.Pod) error {
 	not := r.notUp(s)
 	if len(not) == 0 {
-		s.done(v1alpha1.ConditionStackReady, v1alpha1.ReasonDone, count(len(s.plan.Services), "service")+" up")
+		s.done(v1alpha1.ConditionStackReady, v1alpha1.ReasonDone, text.Plural(len(s.plan.Services), "service")+" up")
 		r.addresses(ctx, s)
 		return nil
 	}

@@ -28,6 +28,7 @@ func Setup(mgr ctrl.Manager, r *Reconciler, rep *Reporter) error {
 		err := r.Client.List(ctx, &all, client.InNamespace(r.Settings.Namespace), client.UnsafeDisableDeepCopy)
 		return all.Items, err
 	}}
+	r.steps.wake = r.stacks.wakeUp
 	r.agents = &stackAgents{agents: r.Agents, wake: r.stacks.wakeUp}
 	r.looks = &imageLooks{ask: r.Registry.ImageConfig, wake: r.stacks.wakeUp, now: r.now}
 	rep.Shown = r.Shown
@@ -60,6 +61,7 @@ func Setup(mgr ctrl.Manager, r *Reconciler, rep *Reporter) error {
 	}
 	if err := mgr.Add(manager.RunnableFunc(func(ctx context.Context) error {
 		<-ctx.Done()
+		r.steps.close()
 		r.stacks.close()
 		r.agents.close()
 		r.looks.close()

@@ -19,6 +19,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 	"github.com/w3evolutionsllc/conductor/internal/settings"
 	"github.com/w3evolutionsllc/conductor/internal/source"
+	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
 // What the files of one Run may take on disk, in bytes, directories and names not counted.
@@ -53,8 +54,6 @@ type Checkout struct {
 	Dir string
 	// Absent are the files whose content is not on disk, by their paths. Each has its size and mode.
 	Absent map[string]bool
-	// Source is the source artifact of the commit.
-	Source *v1alpha1.SourceStatus
 
 	tree *source.Tree
 	room *room
@@ -110,7 +109,7 @@ func (r *Reconciler) fetchSource(ctx context.Context, run *v1alpha1.Run) (*Check
 	if c.tree.Skipped > 0 {
 		r.Log.Info("A checkout left out links that lead outside of it", "run", run.Name, "repository", run.Spec.Repository.FullName(), "count", c.tree.Skipped)
 	}
-	c.Source, c.held = run.Status.Source, r.checkouts.keep(c.held, c.tree.Used()+planRoom)
+	c.held = r.checkouts.keep(c.held, c.tree.Used()+planRoom)
 	return c, nil
 }
 
@@ -225,11 +224,11 @@ func (r *Reconciler) fetchFiles(ctx context.Context, run *v1alpha1.Run, c *Check
 	if errors.Is(err, source.ErrRoom) {
 		return failure.Terminalf(v1alpha1.ReasonRefused, err,
 			"The plan reads %s of the repository with %d MiB more than the first %d MiB; Conductor reads at most %d MiB of a repository's files. Mount or include less",
-			count(len(artifact.Index.Files), "file"), (bytes+1<<20-1)>>20, (maxContent-asked)>>20, maxContent>>20)
+			text.Plural(len(artifact.Index.Files), "file"), (bytes+1<<20-1)>>20, (maxContent-asked)>>20, maxContent>>20)
 	}
 	if err == nil && len(c.Absent) == missing { // The next plan would ask for them again, and so on.
 		return failure.Terminalf(v1alpha1.ReasonNotFound, nil, "The plan reads %s that the run's source artifact does not have. Run it again, and if it stays so, ask the operator",
-			count(len(paths), "file"))
+			text.Plural(len(paths), "file"))
 	}
 	return explainCheckout(run, err)
 }
@@ -379,7 +378,7 @@ func (r *room) take(n int64) error {
 func (r *room) waiting() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	progress := count(r.checkouts, "checkout") + " are in progress"
+	progress := text.Plural(r.checkouts, "checkout") + " are in progress"
 	if r.checkouts == 1 {
 		progress = "1 checkout is in progress"
 	}

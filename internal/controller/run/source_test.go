@@ -353,11 +353,19 @@ func TestARunWaitsForRoom(t *testing.T) {
 		t.Fatalf("error %v, step %v", err, s.status().Step)
 	}
 	s.noted, s.again = s.status().Step.DeepCopy(), 0
+	ended := make(chan struct{}, 1)
+	r.steps.wake = func(*v1alpha1.Run) { ended <- struct{}{} }
 	for range 2 {
 		s.now = s.now.Add(time.Hour)
+		if err := s.absorb(stages[0], r.checkout(t.Context(), s)); err != nil {
+			t.Fatal(err)
+		}
+		<-ended
+		s.again = 0
 		if err := s.absorb(stages[0], r.checkout(t.Context(), s)); err != nil || s.over() || s.again != roomPause {
 			t.Fatalf("error %v, over %t, again in %s", err, s.over(), s.again)
 		}
+		r.steps.stored(s.run.UID, s.now)
 	}
 	c := meta.FindStatusCondition(s.status().Conditions, v1alpha1.ConditionCheckedOut)
 	if want := "Waiting for room for the checkout: 1 checkout is in progress (checkouts.sizeLimit)"; c == nil || c.Message != want || gh.archives != 1 {

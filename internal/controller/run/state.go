@@ -10,6 +10,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 	"github.com/w3evolutionsllc/conductor/internal/settings"
+	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
 // state is one reconcile's view of a Run. Stages change it in memory; Reconcile alone writes it.
@@ -87,7 +88,7 @@ func (s *state) end(condition string, status metav1.ConditionStatus, reason, mes
 
 func (s *state) set(condition string, status metav1.ConditionStatus, reason, message string) {
 	meta.SetStatusCondition(&s.run.Status.Conditions, metav1.Condition{
-		Type: condition, Status: status, Reason: reason, Message: cut(message, 2048),
+		Type: condition, Status: status, Reason: reason, Message: text.Truncate(message, 2048),
 		ObservedGeneration: s.run.Generation, LastTransitionTime: metav1.NewTime(s.now),
 	})
 }
@@ -118,7 +119,7 @@ func (s *state) finish(outcome v1alpha1.Outcome, reason, message string) {
 	if s.over() {
 		return
 	}
-	s.run.Status.Outcome, s.run.Status.Message, s.run.Status.FinishedAt = outcome, cut(message, 4096), s.micro()
+	s.run.Status.Outcome, s.run.Status.Message, s.run.Status.FinishedAt = outcome, text.Truncate(message, 4096), s.micro()
 	s.expire()
 	for _, st := range stages {
 		if !st.always && s.open(st.condition) {
@@ -153,6 +154,13 @@ func (s *state) absorb(st stage, err error) error {
 	}
 	if errors.Is(err, errWaiting) { // Others go first, for as long as they take: that is not a fault of this stage.
 		s.works(st)
+		if s.open(st.condition) {
+			s.begin(st.condition, f.Sentence)
+		}
+		s.lookAgain(f.After)
+		return nil
+	}
+	if errors.Is(err, errRunning) {
 		if s.open(st.condition) {
 			s.begin(st.condition, f.Sentence)
 		}
@@ -199,7 +207,8 @@ func (s *state) late(st stage) bool {
 	}
 	t := s.time(st.condition)
 	if t.FailingSince == nil {
-		t.FailingSince = s.micro()
+		since := metav1.NewMicroTime(s.now) // Not a later moment, of a clock that may have been set meanwhile.
+		t.FailingSince = &since
 	}
 	return s.now.Sub(t.FailingSince.Time) > st.deadline(s.deadlines)
 }
@@ -241,17 +250,4 @@ func instant(t *metav1.MicroTime) *time.Time {
 	}
 	at := t.UTC()
 	return &at
-}
-
-// cut shortens s to at most max bytes, at a character's boundary.
-func cut(s string, max int) string {
-	if len(s) <= max {
-		return s
-	}
-	const dots = "…"
-	n := max - len(dots)
-	for n > 0 && s[n]&0xC0 == 0x80 {
-		n--
-	}
-	return s[:n] + dots
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 	"github.com/w3evolutionsllc/conductor/internal/settings"
+	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
 var noon = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
@@ -164,13 +165,13 @@ func TestThePhaseFollowsTheConditions(t *testing.T) {
 }
 
 func TestCutAndLastKeepWholeCharacters(t *testing.T) {
-	if got := cut("grüße", 4); got != "…" && got != "g…" {
+	if got := text.Truncate("grüße", 4); got != "…" && got != "g…" {
 		t.Errorf("cut = %q", got)
 	}
-	if got := cut("abc", 3); got != "abc" {
+	if got := text.Truncate("abc", 3); got != "abc" {
 		t.Errorf("cut = %q", got)
 	}
-	if got := last("grüße", 4); got != "ße" {
+	if got := text.Tail("grüße", 4); got != "ße" {
 		t.Errorf("last = %q", got)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -16,6 +17,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/compose"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 	"github.com/w3evolutionsllc/conductor/internal/plan"
+	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
 // tests runs the suites one after the other, since they share one stack. The pods of the first one are made as soon as its image is
@@ -164,7 +166,7 @@ func (r *Reconciler) runSuite(ctx context.Context, s *state, t plan.Suite, st *v
 // ended notes on a suite that it could not be run, where an error says so.
 func (r *Reconciler) ended(s *state, st *v1alpha1.SuiteStatus, err error) error {
 	if f := failure.Of(err); f != nil && f.Kind == failure.Terminal {
-		st.Outcome, st.Message, st.FinishedAt = v1alpha1.OutcomeError, cut(f.Sentence, 2048), s.micro()
+		st.Outcome, st.Message, st.FinishedAt = v1alpha1.OutcomeError, text.Truncate(f.Sentence, 2048), s.micro()
 	}
 	return err
 }
@@ -178,9 +180,8 @@ func (r *Reconciler) closeSuite(ctx context.Context, s *state, t plan.Suite, st 
 		s.lookAgain(100 * time.Millisecond)
 		return nil
 	}
-	err := r.takeStep(s, stepResults(t.Name), func() error {
-		r.readResults(ctx, s, st, agent)
-		return nil
+	err := r.takeStep(s, stepResults(t.Name), func(ctx context.Context, run *v1alpha1.Run) taken {
+		return r.readResults(ctx, run, t.Name, agent)
 	})
 	if err != nil {
 		return err
@@ -199,15 +200,22 @@ func (r *Reconciler) closeSuite(ctx context.Context, s *state, t plan.Suite, st 
 }
 
 // readResults reads what the attempts of a suite showed. What cannot be read is noted with the suite.
-func (r *Reconciler) readResults(ctx context.Context, s *state, st *v1alpha1.SuiteStatus, agent Agent) {
-	kept, err := r.gather(ctx, s.run, st, agent)
+func (r *Reconciler) readResults(ctx context.Context, run *v1alpha1.Run, name string, agent Agent) taken {
+	kept, err := r.gather(ctx, run, suite(&run.Status, name), agent)
 	if err != nil {
-		r.Log.Warn("the test cases of a suite could not be read", "run", s.run.Name, "suite", st.Name, "error", err)
-		st.Problems = append(st.Problems, "The JUnit files could not be read: "+cut(err.Error(), 300))
+		r.Log.Warn("the test cases of a suite could not be read", "run", run.Name, "suite", name, "error", err)
 	}
-	r.compare(ctx, s.run, &kept)
-	r.results.put(s.run.UID, kept, false)
-	describe(st, kept.Suite)
+	r.compare(ctx, run, &kept)
+	put := sync.OnceFunc(func() { r.results.put(run.UID, kept, false) })
+	return taken{drop: func() { r.results.grow(-kept.Size) }, note: func(s *state) error {
+		st := suite(s.status(), name)
+		if err != nil {
+			st.Problems = append(st.Problems, "The JUnit files could not be read: "+text.Truncate(err.Error(), 300))
+		}
+		put()
+		describe(st, kept.Suite)
+		return nil
+	}}
 }
 
 // lastAttempts are the last attempts of a suite's shards, by shard.
@@ -269,7 +277,7 @@ func (r *Reconciler) conclude(s *state) {
 		s.fail(v1alpha1.ConditionTestsPassed, v1alpha1.ReasonTestsFailed, message)
 		s.finish(v1alpha1.OutcomeFailed, v1alpha1.ReasonTestsFailed, message)
 	default:
-		s.done(v1alpha1.ConditionTestsPassed, v1alpha1.ReasonDone, count(len(s.plan.Suites), "suite")+" passed")
+		s.done(v1alpha1.ConditionTestsPassed, v1alpha1.ReasonDone, text.Plural(len(s.plan.Suites), "suite")+" passed")
 		s.finish(v1alpha1.OutcomePassed, v1alpha1.ReasonDone, "All tests passed")
 	}
 }
