@@ -76,6 +76,7 @@ mutation: ## changes of the code that no test notices, after long; MUTATE='repor
 generate: ## everything that is made from something else
 	$(GO) tool controller-gen object paths=./internal/api/... crd:crdVersions=v1 output:crd:dir=charts/conductor/crds
 	$(GO) generate ./internal/...
+	$(GO) test ./test/house -run TestTheLinterHasTheLaw -update
 
 lint: ## vet, format, imports
 	$(GO) vet ./... && $(GO) vet -tags 'e2e long hostile corpus apiserver faults' ./test/... ./internal/faults && $(GO) -C test/cluster vet -tags cluster ./... && $(GO) -C test/kompose vet ./...
@@ -84,7 +85,7 @@ lint: ## vet, format, imports
 	for os in darwin windows; do GOOS=$$os CGO_ENABLED=0 $(GO) vet ./cmd/conductor || exit 1; done # The commands for people run there, too.
 
 verify: generate lint ## what is generated is fresh, what is written is clean
-	@git diff --exit-code -- charts schemas docs internal examples || { echo "generated files are stale: commit what make generate wrote"; exit 1; }
+	@git diff --exit-code -- charts schemas docs internal examples .golangci.yaml || { echo "generated files are stale: commit what make generate wrote"; exit 1; }
 
 cluster-up: ## a real Kubernetes on this machine
 	$(CLUSTER_TOOL) up

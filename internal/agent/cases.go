@@ -12,6 +12,7 @@ import (
 	"github.com/docker/go-units"
 
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
+	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
 const (
@@ -134,7 +135,7 @@ func (r *caseWriter) end() {
 // clean masks before it cuts. What a passing case has printed, and the texts of bad ones that no result has room for, are in the record's
 // JUnit alone.
 func (r *caseWriter) clean(c evidence.Case) evidence.Case {
-	text := func(s string, most int) string { return cut(r.masks.string(s), most) }
+	text := func(s string, most int) string { return text.Head(r.masks.string(s), most) }
 	c.Class, c.Name, c.File = text(c.Class, maxName), text(c.Name, maxName), text(c.File, maxName)
 	if c.Status.Bad() && r.texts < evidence.MaxTexts {
 		r.texts++
@@ -153,25 +154,25 @@ func (r *caseWriter) clean(c evidence.Case) evidence.Case {
 
 func (r *caseWriter) problem(format string, args ...any) {
 	if len(r.problems) < maxProblems {
-		r.problems = append(r.problems, cut(r.masks.string(fmt.Sprintf(format, args...)), evidence.MaxMessage))
+		r.problems = append(r.problems, text.Head(r.masks.string(fmt.Sprintf(format, args...)), evidence.MaxMessage))
 	}
 }
 
 // cleanAttempt masks what a wrapper says of an attempt and holds it within limits.
 func cleanAttempt(a evidence.Attempt, key evidence.AttemptKey, m *masks) evidence.Attempt {
 	a.AttemptKey = key
-	a.Signal = cut(m.string(a.Signal), 32)
+	a.Signal = text.Head(m.string(a.Signal), 32)
 	a.JUnit, a.Artifacts = cleanFiles(a.JUnit, m), cleanFiles(a.Artifacts, m)
 	problems := a.Problems[:min(len(a.Problems), maxProblems)]
 	a.Problems = nil
 	for room := maxProblemText; len(problems) > 0 && room > 0; problems = problems[1:] {
-		p := cut(m.string(problems[0]), min(evidence.MaxMessage, room))
+		p := text.Head(m.string(problems[0]), min(evidence.MaxMessage, room))
 		a.Problems = append(a.Problems, p)
 		room -= len(p)
 	}
 	if a.Usage != nil {
 		with := *a.Usage
-		with.Source = cut(m.string(with.Source), 32)
+		with.Source = text.Head(m.string(with.Source), 32)
 		a.Usage = &with
 	}
 	return a
@@ -195,7 +196,7 @@ type listing struct {
 
 func (l *listing) add(path string, size int64) {
 	l.Count++
-	if path = cut(path, maxName); len(l.Files) < maxListed && l.Bytes+len(path) <= maxListedPaths && len(l.Files) == l.Count-1 {
+	if path = text.Head(path, maxName); len(l.Files) < maxListed && l.Bytes+len(path) <= maxListedPaths && len(l.Files) == l.Count-1 {
 		l.Files = append(l.Files, evidence.File{Path: path, Size: size})
 		l.Bytes += len(path)
 	}

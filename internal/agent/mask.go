@@ -15,7 +15,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"unicode/utf8"
 
 	"github.com/w3evolutionsllc/conductor/internal/redact"
 )
@@ -262,15 +261,4 @@ func (l *lineMasker) suspicious(b []byte) bool {
 		l.lower = append(l.lower, c)
 	}
 	return slices.ContainsFunc(hints, func(h []byte) bool { return bytes.Contains(l.lower, h) })
-}
-
-// cut is the beginning of s, at most n bytes and whole characters.
-func cut(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	for n > 0 && !utf8.RuneStart(s[n]) {
-		n--
-	}
-	return s[:n]
 }

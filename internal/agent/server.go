@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
+	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
 const (
@@ -277,7 +278,7 @@ func (s *server) upload(kind string, limit int64) answerer {
 		case <-r.Context().Done():
 			return context.Cause(r.Context())
 		}
-		root := cut(r.URL.Query().Get("root"), maxName)
+		root := text.Head(r.URL.Query().Get("root"), maxName)
 		if err := s.store.keep(key, kind, root, limit, s.masks, s.body(w, r, 2*limit+maxBody)); err != nil {
 			return err
 		}

@@ -26,6 +26,7 @@ import (
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
+	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
 // world is an agent that answers on a port of its own, and the clients of both sides.
@@ -104,7 +105,7 @@ func (w *world) start() {
 func parseLines(r io.Reader, root string, each func(evidence.Case) error) ([]string, error) {
 	data, err := io.ReadAll(r)
 	for line := range strings.Lines(string(data)) {
-		c := evidence.Case{Name: strings.TrimSpace(line), File: root, Status: evidence.Failed, Output: cut(string(data), 2*evidence.MaxOutput)}
+		c := evidence.Case{Name: strings.TrimSpace(line), File: root, Status: evidence.Failed, Output: text.Head(string(data), 2*evidence.MaxOutput)}
 		if err := each(c); err != nil {
 			return nil, err
 		}

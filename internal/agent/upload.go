@@ -14,6 +14,7 @@ import (
 	"github.com/docker/go-units"
 
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
+	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
 // Kinds of what a wrapper uploads.
@@ -139,7 +140,7 @@ func (u *upload) read(in *tar.Reader) error {
 // take takes one file, or leaves it out with a reason.
 func (u *upload) take(header *tar.Header, content io.Reader) error {
 	name := path.Clean(u.masks.string(strings.ToValidUTF8(header.Name, "?")))
-	shown := cut(name, maxShown)
+	shown := text.Head(name, maxShown)
 	if header.Typeflag == tar.TypeDir {
 		return nil
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
 const (
@@ -78,43 +79,43 @@ func Bound(run *v1alpha1.Run) bool {
 func texts(most int) func(*v1alpha1.RunStatus) {
 	return func(st *v1alpha1.RunStatus) {
 		sentence := max(most, 192)
-		st.Message = head(st.Message, min(sentence, 4096))
+		st.Message = text.Truncate(st.Message, min(sentence, 4096))
 		for i := range st.Conditions {
-			st.Conditions[i].Message = head(st.Conditions[i].Message, min(sentence, 2048))
+			st.Conditions[i].Message = text.Truncate(st.Conditions[i].Message, min(sentence, 2048))
 		}
 		for i := range st.Suites {
 			suiteTexts(&st.Suites[i], most)
 		}
 		for i := range st.Images {
-			st.Images[i].Log = tail(st.Images[i].Log, most)
+			st.Images[i].Log = text.Tail(st.Images[i].Log, most)
 		}
 		for i := range st.Services {
-			st.Services[i].Message = head(st.Services[i].Message, min(most, 2048))
-			st.Services[i].URLProblem = head(st.Services[i].URLProblem, min(most, 2048))
+			st.Services[i].Message = text.Truncate(st.Services[i].Message, min(most, 2048))
+			st.Services[i].URLProblem = text.Truncate(st.Services[i].URLProblem, min(most, 2048))
 		}
 		for i := range st.StackImages {
-			st.StackImages[i].Problem = head(st.StackImages[i].Problem, min(most, 512))
+			st.StackImages[i].Problem = text.Truncate(st.StackImages[i].Problem, min(most, 512))
 		}
 		for i := range st.Notes {
-			st.Notes[i] = head(st.Notes[i], min(most, 512))
+			st.Notes[i] = text.Truncate(st.Notes[i], min(most, 512))
 		}
 	}
 }
 
 // suiteTexts cuts the texts of a suite. Failures and problems become fewer, too.
 func suiteTexts(st *v1alpha1.SuiteStatus, most int) {
-	st.Log, st.Message = tail(st.Log, most), head(st.Message, min(most, 2048))
+	st.Log, st.Message = text.Tail(st.Log, most), text.Truncate(st.Message, min(most, 2048))
 	st.Failures = st.Failures[:min(len(st.Failures), most/48-1, 10)]
 	for i := range st.Failures {
 		f := &st.Failures[i]
-		f.Name, f.File, f.Message = head(f.Name, min(most, 512)), head(f.File, min(most, 512)), head(f.Message, min(most, 1024))
+		f.Name, f.File, f.Message = text.Truncate(f.Name, min(most, 512)), text.Truncate(f.File, min(most, 512)), text.Truncate(f.Message, min(most, 1024))
 	}
 	st.Problems = st.Problems[:min(len(st.Problems), max(1, most/48-1), 10)]
 	for i := range st.Problems {
-		st.Problems[i] = head(st.Problems[i], min(most, 512))
+		st.Problems[i] = text.Truncate(st.Problems[i], min(most, 512))
 	}
 	for i := range st.Attempts {
-		st.Attempts[i].Message = head(st.Attempts[i].Message, min(most, 1024))
+		st.Attempts[i].Message = text.Truncate(st.Attempts[i].Message, min(most, 1024))
 	}
 }
 
@@ -139,13 +140,13 @@ func dropTimes(st *v1alpha1.RunStatus) {
 // looked up it leaves that and not why. The message of the Run says what ended it.
 func dropMessages(st *v1alpha1.RunStatus) {
 	for i := range st.Conditions {
-		st.Conditions[i].Message = head(st.Conditions[i].Message, 40)
+		st.Conditions[i].Message = text.Truncate(st.Conditions[i].Message, 40)
 	}
 	for i := range st.Services {
-		st.Services[i].Message, st.Services[i].URLProblem = "", head(st.Services[i].URLProblem, 24)
+		st.Services[i].Message, st.Services[i].URLProblem = "", text.Truncate(st.Services[i].URLProblem, 24)
 	}
 	for i := range st.StackImages {
-		st.StackImages[i].Problem = head(st.StackImages[i].Problem, len(ellipsis))
+		st.StackImages[i].Problem = text.Truncate(st.StackImages[i].Problem, len(text.Ellipsis))
 	}
 	for i := range st.Suites {
 		s := &st.Suites[i]

@@ -11,6 +11,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/w3evolutionsllc/conductor/internal/names"
 )
 
 // File is one file of a chart or a kustomization. Its name has slashes and is relative to the directory.
@@ -77,7 +79,7 @@ func chartName(dir string) string {
 	if abs, err := filepath.Abs(dir); err == nil {
 		dir = abs
 	}
-	if name := slug(filepath.Base(dir)); name != "" && name[0] >= 'a' {
+	if name := names.Slug(filepath.Base(dir)); name != "" && name[0] >= 'a' {
 		return name
 	}
 	return "stack"

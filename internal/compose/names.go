@@ -10,6 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/names"
 )
 
 // Keys that the conversion puts on objects.
@@ -38,7 +39,7 @@ func dnsName(name string) string {
 	if len(validation.IsDNS1035Label(low)) == 0 {
 		return low
 	}
-	s := slug(low)
+	s := names.Slug(low)
 	if s == "" || s[0] < 'a' {
 		s = "s-" + s
 	}
@@ -50,7 +51,7 @@ func dnsName(name string) string {
 
 // objectName is a name for an object made from raw: readable, and different for different raws.
 func objectName(prefix, raw string) string {
-	s := slug(raw)
+	s := names.Slug(raw)
 	if s == raw && len(prefix+s) <= maxLabel && s != "" {
 		return prefix + s
 	}
@@ -67,23 +68,6 @@ func cutTo(s string, n int) string { return strings.TrimRight(s[:min(len(s), n)]
 func hash(s string) string {
 	sum := sha256.Sum256([]byte(s))
 	return hex.EncodeToString(sum[:])[:8]
-}
-
-// slug is s with one dash for each run of characters that a DNS label cannot hold.
-func slug(s string) string {
-	var b strings.Builder
-	dash := true
-	for _, r := range strings.ToLower(s) {
-		switch {
-		case r >= 'a' && r <= 'z' || r >= '0' && r <= '9':
-			b.WriteRune(r)
-			dash = false
-		case r == '-' || !dash:
-			b.WriteByte('-')
-			dash = true
-		}
-	}
-	return strings.Trim(b.String(), "-")
 }
 
 // labelValue is a service's name as the value of a label.

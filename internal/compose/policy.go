@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/names"
 )
 
 // LabelNetworks marks pods whose egress is what the policies of the stack's own networks allow.
@@ -59,7 +60,7 @@ func setOf(names []string) map[string]bool {
 }
 
 func networkLabel(network string) string {
-	name := slug(network)
+	name := names.Slug(network)
 	if name != network || len(name) > maxLabel {
 		name = cut(name, hash(network))
 	}

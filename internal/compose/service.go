@@ -14,6 +14,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/w3evolutionsllc/conductor/internal/names"
 )
 
 // defaultGrace is Docker's time between SIGTERM and SIGKILL.
@@ -326,7 +328,7 @@ func (u *unit) annotations() map[string]string {
 		for k, v := range m {
 			key := annotationLabel + k
 			if len(validation.IsQualifiedName(key)) > 0 {
-				key = annotationLabel + cut(slug(k), hash(k))
+				key = annotationLabel + cut(names.Slug(k), hash(k))
 			}
 			out[key] = v
 		}

@@ -32,7 +32,7 @@ func Blocked(p *corev1.Pod, events []corev1.Event, about Subject, now time.Time)
 
 // waiting reads a container's reason to wait. The reasons are pkg/kubelet/images/types.go and kuberuntime's of Kubernetes.
 func waiting(p *corev1.Pod, c corev1.ContainerStatus, events []corev1.Event, about Subject, now time.Time) *Finding {
-	w, after := c.State.Waiting, left(waitsSince(p, c), startGrace, now)
+	w, after := c.State.Waiting, TimeLeft(waitsSince(p, c), startGrace, now)
 	switch w.Reason {
 	case "InvalidImageName":
 		return &Finding{
@@ -92,7 +92,7 @@ func cause(message string) string {
 
 // unschedulable keeps the scheduler's own words, and says which of them somebody can act on.
 func unschedulable(p *corev1.Pod, c corev1.PodCondition, now time.Time) *Finding {
-	after := left(c.LastTransitionTime.Time, scheduleGrace, now)
+	after := TimeLeft(c.LastTransitionTime.Time, scheduleGrace, now)
 	f := &Finding{Reason: v1alpha1.ReasonUnschedulable, After: after}
 	lacks := shortages(c.Message)
 	if len(lacks) == 0 {

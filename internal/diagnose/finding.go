@@ -72,8 +72,8 @@ const (
 // about 310 s a registry that was away for five minutes.
 const PullGrace = 6 * time.Minute
 
-// left is what is left of d since start; 0 when nothing is.
-func left(start time.Time, d time.Duration, now time.Time) time.Duration {
+// TimeLeft is what is left of d since start; 0 when nothing is.
+func TimeLeft(start time.Time, d time.Duration, now time.Time) time.Duration {
 	return max(0, start.Add(d).Sub(now))
 }
 

@@ -14,7 +14,7 @@ import (
 func notPulled(p *corev1.Pod, c corev1.ContainerStatus, events []corev1.Event, about Subject, now time.Time) *Finding {
 	since, host, why := waitsSince(p, c), hostOf(c.Image), pullCause(c, events)
 	credential, own := credentialFor(p, host, about.Registry)
-	f := &Finding{Reason: v1alpha1.ReasonImageUnavailable, After: left(since, startGrace, now)}
+	f := &Finding{Reason: v1alpha1.ReasonImageUnavailable, After: TimeLeft(since, startGrace, now)}
 	f.Sentence = "the image " + c.Image + " cannot be pulled: " + pullWords(why) + " (" + credential + ")"
 	a := answerOf(why)
 	if c.State.Waiting.Reason == "RegistryUnavailable" {
@@ -53,7 +53,7 @@ func checkName(host string) string {
 
 // retried makes a finding one that may mend itself until PullGrace is over, and says until when the pull is tried again.
 func (f *Finding) retried(since, now time.Time, what string) {
-	if f.After = left(since, PullGrace, now); f.After > 0 {
+	if f.After = TimeLeft(since, PullGrace, now); f.After > 0 {
 		f.Advice = what + ". The pull is tried again until " + since.Add(PullGrace).UTC().Format("15:04:05") + " UTC."
 		return
 	}

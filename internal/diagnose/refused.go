@@ -51,10 +51,10 @@ func refused(message string, since, now time.Time) *Finding {
 	if !ok {
 		why = message
 	}
-	f := &Finding{Reason: v1alpha1.ReasonRefused, Sentence: said("its pod was refused", why), After: left(since, startGrace, now)}
+	f := &Finding{Reason: v1alpha1.ReasonRefused, Sentence: said("its pod was refused", why), After: TimeLeft(since, startGrace, now)}
 	switch {
 	case strings.HasPrefix(why, "exceeded quota: "):
-		return exceeded(why, left(since, scheduleGrace, now))
+		return exceeded(why, TimeLeft(since, scheduleGrace, now))
 	case strings.HasPrefix(why, "violates PodSecurity "):
 		f.Advice = "Stacks hold to Pod Security's baseline: take out what it names."
 	case strings.Contains(why, " usage per Container is "), strings.Contains(why, " usage per Pod is "):

@@ -48,7 +48,7 @@ func Route(route *unstructured.Unstructured, gateway string, now time.Time) *Fin
 		return &Finding{
 			Reason: v1alpha1.ReasonUnavailable, Sentence: "nothing serves the HTTPRoute " + route.GetName(),
 			Advice: "The operator has to look whether there is a Gateway " + gateway + " (stacks.gateway), and a controller for it.",
-			After:  left(route.GetCreationTimestamp().Time, routeGrace, now),
+			After:  TimeLeft(route.GetCreationTimestamp().Time, routeGrace, now),
 		}
 	}
 	what := "the Gateway " + gateway + " does not take it"

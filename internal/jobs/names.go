@@ -13,6 +13,7 @@ import (
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
+	"github.com/w3evolutionsllc/conductor/internal/names"
 )
 
 // maxLabel is the longest DNS label (RFC 1123), and also the longest value of a Kubernetes label.
@@ -85,7 +86,7 @@ func LabelValue(name string) string {
 
 // fit makes a DNS label of s: s itself when it is one, else what can be kept of it and a hash of the whole.
 func fit(s string) string {
-	if len(s) <= maxLabel && slug(s) == s && s != "" {
+	if len(s) <= maxLabel && names.Slug(s) == s && s != "" {
 		return s
 	}
 	return hashed(s, s)
@@ -94,29 +95,12 @@ func fit(s string) string {
 // hashed is a DNS label of as much of s as has room, and a hash of the parts.
 func hashed(s string, parts ...string) string {
 	const hash = 10
-	s = slug(s)
+	s = names.Slug(s)
 	s = strings.TrimRight(s[:min(len(s), maxLabel-hash-1)], "-")
 	if s == "" {
 		s = "x"
 	}
 	return s + "-" + digest(parts...)[:hash]
-}
-
-// slug is s in lower case, with one dash for each run of characters that a DNS label cannot hold.
-func slug(s string) string {
-	var b strings.Builder
-	dash := true
-	for _, r := range strings.ToLower(s) {
-		switch {
-		case r >= 'a' && r <= 'z' || r >= '0' && r <= '9':
-			b.WriteRune(r)
-			dash = false
-		case r == '-' || !dash:
-			b.WriteByte('-')
-			dash = true
-		}
-	}
-	return strings.Trim(b.String(), "-")
 }
 
 func digest(parts ...string) string {

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
+	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
 func failing(text string) string {
@@ -112,8 +113,8 @@ func TestCut(t *testing.T) {
 		limit int
 		want  string
 	}{{"abc", 3, "abc"}, {"abc", 2, "ab"}, {"aé", 3, "aé"}, {"aé", 2, "a"}, {"é", 1, ""}, {"", 0, ""}, {"a", 0, ""}} {
-		if got := cut(test.in, test.limit); got != test.want {
-			t.Errorf("cut(%q, %d) = %q", test.in, test.limit, got)
+		if got := text.Head(test.in, test.limit); got != test.want {
+			t.Errorf("text.Head(%q, %d) = %q", test.in, test.limit, got)
 		}
 	}
 }

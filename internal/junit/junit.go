@@ -82,7 +82,7 @@ type parser struct {
 // element is an open element. Its text goes into a text, where it has one.
 type element struct {
 	name string
-	into *text
+	into *longText
 }
 
 // suite is an open testsuite.
@@ -90,7 +90,7 @@ type suite struct {
 	name, file string
 	// first is the number of its first case in the file, from 0.
 	first  int
-	output *text
+	output *longText
 	// rootFile is the file of the last Root Suite in it: mocha names the file there, and not at the suites that follow.
 	rootFile string
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
+	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
 // testcase is an open testcase.
@@ -19,7 +20,7 @@ type testcase struct {
 	skipped, flaky bool
 	// message is the first that a child has as an attribute, kind the type beside it.
 	message, kind  string
-	detail, output *text
+	detail, output *longText
 }
 
 func newTestcase(attrs map[string]string) *testcase {
@@ -27,7 +28,7 @@ func newTestcase(attrs map[string]string) *testcase {
 }
 
 // child takes up an element within the testcase and returns where its text goes, nil for nowhere.
-func (t *testcase) child(name string, attrs map[string]string) *text {
+func (t *testcase) child(name string, attrs map[string]string) *longText {
 	switch name {
 	case "failure":
 		t.bad = evidence.Failed
@@ -53,7 +54,7 @@ func (t *testcase) child(name string, attrs map[string]string) *text {
 }
 
 // separate begins a new line in a text that has something.
-func separate(t *text) *text {
+func separate(t *longText) *longText {
 	if t.size > 0 {
 		t.add([]byte("\n"))
 	}
@@ -87,7 +88,7 @@ func (t *testcase) result(s *suite, p paths) evidence.Case {
 
 // label is a name in one line.
 func label(s string) string {
-	return cut(strings.Join(strings.Fields(plain(s)), " "), maxName)
+	return text.Head(strings.Join(strings.Fields(plain(s)), " "), maxName)
 }
 
 // status is what the children say or, without any, an attribute: CTest's and GoogleTest's status, GoogleTest's result.
@@ -133,7 +134,7 @@ func (t *testcase) say(c evidence.Case) string {
 	case empty(message, c.Name) || strings.HasPrefix(c.Detail, message):
 		message = cmp.Or(t.summary(c.Detail), t.summary(c.Output), message, label(t.kind))
 	}
-	return cut(message, evidence.MaxMessage)
+	return text.Head(message, evidence.MaxMessage)
 }
 
 // position is how Playwright begins a message, which goes on with the case's name only.

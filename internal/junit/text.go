@@ -5,24 +5,26 @@ import (
 	"regexp"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
 // leftOut is the room for the line that says how much of a text is missing, in bytes.
 const leftOut = 48
 
-// text holds a text of any length in bounded memory: its beginning and its end.
-type text struct {
+// longText holds a text of any length in bounded memory: its beginning and its end.
+type longText struct {
 	// half is how much of each end is kept, in bytes; size is how much there was.
 	half, size int
 	head, tail []byte
 }
 
 // newText returns a text whose string is no longer than limit, in bytes.
-func newText(limit int) *text {
-	return &text{half: (limit - leftOut) / 2}
+func newText(limit int) *longText {
+	return &longText{half: (limit - leftOut) / 2}
 }
 
-func (t *text) add(b []byte) {
+func (t *longText) add(b []byte) {
 	t.size += len(b)
 	n := min(t.half-len(t.head), len(b))
 	t.head = append(t.head, b[:n]...)
@@ -33,10 +35,10 @@ func (t *text) add(b []byte) {
 }
 
 // String is the text, without colours and without blank lines around it.
-func (t *text) String() string {
+func (t *longText) String() string {
 	head, tail := string(t.head), string(t.tail)
 	if t.size > 2*t.half {
-		head = cut(head, t.half)
+		head = text.Head(head, t.half)
 		tail = tail[len(tail)-t.half:]
 		for !utf8.RuneStart(tail[0]) {
 			tail = tail[1:]
@@ -66,15 +68,4 @@ func plain(s string) string {
 		return s
 	}
 	return escape.ReplaceAllString(s, "")
-}
-
-// cut returns at most limit bytes, ending with a whole character.
-func cut(s string, limit int) string {
-	if len(s) <= limit {
-		return s
-	}
-	for limit > 0 && !utf8.RuneStart(s[limit]) {
-		limit--
-	}
-	return s[:limit]
 }

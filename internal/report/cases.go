@@ -9,6 +9,7 @@ import (
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
+	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
 // maxPath is the longest path of a file that is linked or annotated, in bytes.
@@ -146,10 +147,10 @@ func (d *document) attempts(run *v1alpha1.Run, t *tested) {
 		as := v1alpha1.SuiteStatus{Outcome: a.Outcome, StartedAt: a.StartedAt}
 		rows = append(rows, []string{
 			strconv.Itoa(int(a.Shard)), strconv.Itoa(int(a.Number)), suiteState(run, as), exitCode(a.ExitCode),
-			took(a.StartedAt, a.FinishedAt), text(a.Message, min(d.text, 300)),
+			took(a.StartedAt, a.FinishedAt), inline(a.Message, min(d.text, 300)),
 		})
 	}
-	d.para("<details><summary>" + plural(len(rows), "attempt") + " of <code>" + escapeHTML(t.Name) + "</code></summary>")
+	d.para("<details><summary>" + text.Plural(len(rows), "attempt") + " of <code>" + escapeHTML(t.Name) + "</code></summary>")
 	d.table([]string{"Shard", "Attempt", "Result", "Exit code", "Took", ""}, rows)
 	d.para("</details>")
 }
@@ -161,7 +162,7 @@ func (d *document) problems(t *tested) {
 	}
 	var items strings.Builder
 	for _, p := range t.problems[:min(len(t.problems), d.names)] {
-		items.WriteString("\n- " + text(p, min(d.text, 500)))
+		items.WriteString("\n- " + inline(p, min(d.text, 500)))
 	}
 	d.para("**Problems in " + code(t.Name) + ":**\n" + items.String())
 }

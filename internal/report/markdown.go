@@ -1,7 +1,6 @@
 package report
 
 import (
-	"fmt"
 	"html"
 	"regexp"
 	"strings"
@@ -28,8 +27,8 @@ var (
 	reference = regexp.MustCompile(`(?i)\b(gh-)(\d)`)
 )
 
-// text makes one line of at most max characters of s in which Markdown has no meaning.
-func text(s string, max int) string {
+// inline makes one line of at most max characters of s in which Markdown has no meaning.
+func inline(s string, max int) string {
 	s = oneLine(s, max)
 	s = special.Replace(s)
 	s = address.ReplaceAllStringFunc(s, func(a string) string { return a[:len(a)-1] + `\` + a[len(a)-1:] })
@@ -47,7 +46,7 @@ func codeOf(s string, max int) string {
 		return ""
 	}
 	if strings.ContainsAny(s, "`|\\") {
-		return text(s, max)
+		return inline(s, max)
 	}
 	return "`" + s + "`"
 }
@@ -178,11 +177,4 @@ func cut(s string, max int) string {
 		return s
 	}
 	return strings.TrimRight(string([]rune(s)[:max-1]), " ") + "…"
-}
-
-func plural(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
 }

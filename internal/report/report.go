@@ -12,6 +12,7 @@ import (
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
+	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
 // maxBody is the longest text that is sent, in bytes. GitHub takes 65,536 characters in a comment and 65,535 in a check run's
@@ -148,7 +149,7 @@ func (d *document) table(head []string, rows [][]string) {
 		d.line("| " + strings.Join(r, " | ") + " |")
 	}
 	if more > 0 {
-		d.para("and " + plural(more, "more row"))
+		d.para("and " + text.Plural(more, "more row"))
 	}
 }
 

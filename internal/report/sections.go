@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
 // stages adds the table of the stages. Times are given for what is known for good, so that the comment changes only when
@@ -23,7 +24,7 @@ func (d *document) stages(run *v1alpha1.Run) {
 				t = have
 			}
 		}
-		rows = append(rows, []string{st.title, state(c, t), began(t.StartedAt), took(t.StartedAt, t.FinishedAt), text(remark(c), min(d.text, 120))})
+		rows = append(rows, []string{st.title, state(c, t), began(t.StartedAt), took(t.StartedAt, t.FinishedAt), inline(remark(c), min(d.text, 120))})
 	}
 	d.table([]string{"Stage", "State", "Began (UTC)", "Took", ""}, rows)
 }
@@ -131,7 +132,7 @@ func (d *document) services(run *v1alpha1.Run) {
 			reach = code(s.PortForward)
 		}
 		message, _, _ := strings.Cut(s.Message, "\n")
-		rows = append(rows, []string{code(s.Name), serviceState(s.State), reach, text(message, min(d.text, 300))})
+		rows = append(rows, []string{code(s.Name), serviceState(s.State), reach, inline(message, min(d.text, 300))})
 	}
 	d.table([]string{"Service", "State", "Reach it", ""}, rows)
 	if !gone {
@@ -152,7 +153,7 @@ func (d *document) addresses(services []v1alpha1.ServiceStatus) {
 			continue
 		}
 		told++
-		d.para("⚠️ " + code(s.Name) + ": " + text(s.URLProblem, min(d.text, 600)))
+		d.para("⚠️ " + code(s.Name) + ": " + inline(s.URLProblem, min(d.text, 600)))
 	}
 }
 
@@ -177,9 +178,9 @@ func (d *document) notes(run *v1alpha1.Run) {
 	}
 	var items strings.Builder
 	for _, n := range run.Status.Notes[:min(len(run.Status.Notes), 20, d.rows)] {
-		items.WriteString("- " + text(n, min(d.text, 500)) + "\n")
+		items.WriteString("- " + inline(n, min(d.text, 500)) + "\n")
 	}
-	d.para("<details><summary>" + plural(len(run.Status.Notes), "note") + " on the conversion of the compose files</summary>")
+	d.para("<details><summary>" + text.Plural(len(run.Status.Notes), "note") + " on the conversion of the compose files</summary>")
 	d.para(strings.TrimRight(items.String(), "\n"))
 	d.para("</details>")
 }
@@ -195,5 +196,5 @@ func took(from, to *metav1.MicroTime) string {
 	if from == nil || to == nil {
 		return ""
 	}
-	return text(brief(max(0, to.Time.Sub(from.Time).Round(time.Millisecond))), 20)
+	return inline(brief(max(0, to.Time.Sub(from.Time).Round(time.Millisecond))), 20)
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
+	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
 // slowestCases is how many of a suite's slowest test cases are named.
@@ -163,14 +164,14 @@ func tally(n evidence.Totals, fresh, fixed int) string {
 	var words string
 	switch bad := n.Failed + n.Errors; {
 	case bad > 0:
-		words = fmt.Sprintf("%d of %s failed", bad, plural(n.Tests, "test"))
+		words = fmt.Sprintf("%d of %s failed", bad, text.Plural(n.Tests, "test"))
 		if fresh > 0 {
 			words += fmt.Sprintf(" (%d new)", fresh)
 		}
 	case n.Tests == 0:
 		words = "no tests"
 	default:
-		words = plural(n.Passed, "test") + " passed"
+		words = text.Plural(n.Passed, "test") + " passed"
 	}
 	for _, more := range []struct {
 		count int
@@ -208,7 +209,7 @@ func (d *document) suites(run *v1alpha1.Run, suites []tested) {
 	var rows [][]string
 	for _, t := range suites {
 		rows = append(rows, []string{
-			code(t.Name), suiteState(run, t.SuiteStatus), t.tally(), exitCode(t.ExitCode), took(t.StartedAt, t.FinishedAt), text(t.Message, min(d.text, 300)),
+			code(t.Name), suiteState(run, t.SuiteStatus), t.tally(), exitCode(t.ExitCode), took(t.StartedAt, t.FinishedAt), inline(t.Message, min(d.text, 300)),
 		})
 	}
 	d.table([]string{"Suite", "Result", "Tests", "Exit code", "Took", ""}, rows)
@@ -247,7 +248,7 @@ func (d *document) suite(run *v1alpha1.Run, t *tested, cases int) {
 	if t.failures() > 0 {
 		about := "**" + code(t.Name) + ":** " + t.tally()
 		if t.totals == nil {
-			about = "**" + code(t.Name) + ":** " + plural(t.failures(), "failing test")
+			about = "**" + code(t.Name) + ":** " + text.Plural(t.failures(), "failing test")
 		}
 		if t.against != "" {
 			about += ", compared with run " + code(t.against)
@@ -261,7 +262,7 @@ func (d *document) suite(run *v1alpha1.Run, t *tested, cases int) {
 		d.failing(run, t, c)
 	}
 	if more := t.failures() - cases; more > 0 {
-		d.para("and " + plural(more, "more failing test") + " in " + code(t.Name))
+		d.para("and " + text.Plural(more, "more failing test") + " in " + code(t.Name))
 	}
 	if d.names == 0 {
 		return

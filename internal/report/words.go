@@ -141,7 +141,7 @@ func labelled(label, message string, max int) string {
 		return ""
 	}
 	first, rest, _ := strings.Cut(message, "\n")
-	p := "**" + label + ":** " + text(first, max)
+	p := "**" + label + ":** " + inline(first, max)
 	if rest != "" {
 		p += "\n\n" + fence(cut(rest, max), 4*max)
 	}
@@ -229,7 +229,7 @@ func kept(keep string) string {
 	if d, err := time.ParseDuration(keep); err == nil {
 		keep = brief(d)
 	}
-	return " (" + text(keep, 40) + ")"
+	return " (" + inline(keep, 40) + ")"
 }
 
 // next says what can be typed now.

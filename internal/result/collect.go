@@ -7,6 +7,7 @@ import (
 	"unsafe"
 
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
+	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
 const (
@@ -112,7 +113,7 @@ func (c *Collection) Suite() evidence.Suite {
 	s := &c.suite
 	notes := c.kept.notes()
 	if c.lost > 0 {
-		notes = append(notes, fmt.Sprintf("%s could not be compared with earlier attempts: the memory for test results (memory.results) is full", counted(c.lost, "test case")))
+		notes = append(notes, fmt.Sprintf("%s could not be compared with earlier attempts: the memory for test results (memory.results) is full", text.Plural(c.lost, "test case")))
 	}
 	if len(s.Attempts) > 0 {
 		s.Attempts[0].Problems = append(notes, s.Attempts[0].Problems...)
@@ -154,7 +155,7 @@ func (c *Collection) close() {
 		return
 	}
 	if a.ExitCode == 0 && c.bad > 0 {
-		c.Problem(fmt.Sprintf("The exit code is 0, but JUnit has %s", counted(c.bad, "failing test case")))
+		c.Problem(fmt.Sprintf("The exit code is 0, but JUnit has %s", text.Plural(c.bad, "failing test case")))
 	}
 	c.release(c.transient)
 	c.before, c.texts, c.bad, c.spared = nil, 0, 0, false

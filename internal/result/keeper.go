@@ -6,6 +6,7 @@ import (
 	"unsafe"
 
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
+	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
 const (
@@ -235,14 +236,14 @@ func (k *keeper) notes() []string {
 	var all []string
 	add := func(n int, what, why string) {
 		if n > 0 {
-			all = append(all, fmt.Sprintf("%s of %s %s", what, counted(n, "failing test"), why))
+			all = append(all, fmt.Sprintf("%s of %s %s", what, text.Plural(n, "failing test"), why))
 		}
 	}
 	const full = "left out: the memory for test results (memory.results) is full. The JUnit files in the record have all of them"
 	add(k.short, "The texts", fmt.Sprintf("are shortened: those of the first %d are kept. The JUnit files in the record have all of them", evidence.MaxTexts))
 	add(k.silent, "The texts", "were "+full)
 	if k.dropped > 0 {
-		all = append(all, fmt.Sprintf("%s were counted but %s", counted(k.dropped, "test case"), full))
+		all = append(all, fmt.Sprintf("%s were counted but %s", text.Plural(k.dropped, "test case"), full))
 	}
 	return all
 }

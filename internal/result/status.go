@@ -7,6 +7,7 @@ import (
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
+	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
 // The limits of v1alpha1.SuiteStatus and v1alpha1.TestFailure: texts in characters, which are never more than bytes.
@@ -60,14 +61,5 @@ func int32Of(n int) int32 { return int32(min(max(n, 0), math.MaxInt32)) }
 
 // cut returns at most limit bytes, which are valid UTF-8 and end with an ellipsis where something is missing.
 func cut(s string, limit int) string {
-	const more = "…"
-	s = strings.ToValidUTF8(s, string(utf8.RuneError))
-	if len(s) <= limit {
-		return s
-	}
-	end := limit - len(more)
-	for !utf8.RuneStart(s[end]) {
-		end--
-	}
-	return s[:end] + more
+	return text.Truncate(strings.ToValidUTF8(s, string(utf8.RuneError)), limit)
 }

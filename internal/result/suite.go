@@ -116,13 +116,6 @@ func where(a evidence.Attempt, shards int) string {
 	return fmt.Sprintf("Shard %d: ", a.Shard)
 }
 
-func counted(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
-}
-
 // Slowest are the n cases that took longest, the longest first. Skipped ones took no time.
 func Slowest(s evidence.Suite, n int) []evidence.Case {
 	var all []evidence.Case

@@ -12,6 +12,7 @@ import (
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/report"
+	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
 // Table prints one line for each Run.
@@ -146,7 +147,7 @@ func newTable(w io.Writer, head ...string) *table {
 // row writes to memory: Flush has the error, if there is one.
 func (t *table) row(cells ...string) {
 	for i, c := range cells {
-		cells[i] = cut(report.Plain(c), 200)
+		cells[i] = text.Head(report.Plain(c), 200)
 		if cells[i] == "" {
 			cells[i] = "-"
 		}

@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
 var (
@@ -133,7 +134,7 @@ func (s *Service) Cancel(ctx context.Context, name, by, reason string) error {
 			return nil
 		}
 		before := run.DeepCopy()
-		run.Spec.Cancel = &v1alpha1.Cancel{By: by, Reason: cut(reason, 1024), At: metav1.NewTime(s.now())}
+		run.Spec.Cancel = &v1alpha1.Cancel{By: by, Reason: text.Head(reason, 1024), At: metav1.NewTime(s.now())}
 		err = s.Client.Patch(ctx, run, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
 		if apierrors.IsNotFound(err) {
 			return fmt.Errorf("run %s: %w", name, ErrNotFound)
@@ -178,15 +179,4 @@ func (s *Service) now() time.Time {
 		return s.Now()
 	}
 	return time.Now()
-}
-
-// cut shortens s to at most max bytes, at a character's boundary.
-func cut(s string, max int) string {
-	if len(s) <= max {
-		return s
-	}
-	for max > 0 && s[max]&0xC0 == 0x80 {
-		max--
-	}
-	return s[:max]
 }

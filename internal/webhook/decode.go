@@ -8,9 +8,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
 const (
@@ -165,7 +165,7 @@ func (p *payload) push() (*v1alpha1.PushEvent, error) {
 		if !objectPattern.MatchString(c.ID) {
 			return nil, errors.New("the push's head commit is not an object name")
 		}
-		out.HeadSHA, out.HeadMessage = c.ID, cut(c.Message, maxMessage)
+		out.HeadSHA, out.HeadMessage = c.ID, text.Head(c.Message, maxMessage)
 	}
 	return out, nil
 }
@@ -176,7 +176,7 @@ func (p *payload) comment() (*v1alpha1.CommentEvent, error) {
 	}
 	pr := string(p.Issue.PullRequest)
 	return &v1alpha1.CommentEvent{
-		ID: p.Comment.ID, Issue: p.Issue.Number, PullRequest: pr != "" && pr != "null", Body: cut(p.Comment.Body, maxComment),
+		ID: p.Comment.ID, Issue: p.Issue.Number, PullRequest: pr != "" && pr != "null", Body: text.Head(p.Comment.Body, maxComment),
 	}, nil
 }
 
@@ -207,17 +207,6 @@ func bound(e *v1alpha1.Event) error {
 		if e.Comment == nil || e.Comment.Body == "" {
 			return errors.New("the delivery is too large to be kept")
 		}
-		e.Comment.Body = cut(e.Comment.Body, len(e.Comment.Body)*3/4)
+		e.Comment.Body = text.Head(e.Comment.Body, len(e.Comment.Body)*3/4)
 	}
-}
-
-// cut shortens a text to at most limit bytes, between two characters.
-func cut(s string, limit int) string {
-	if len(s) <= limit {
-		return s
-	}
-	for limit > 0 && !utf8.RuneStart(s[limit]) {
-		limit--
-	}
-	return s[:limit]
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 	"github.com/w3evolutionsllc/conductor/internal/faults"
+	"github.com/w3evolutionsllc/conductor/internal/text"
 	"github.com/w3evolutionsllc/conductor/internal/trigger"
 )
 
@@ -73,7 +74,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	now := metav1.NewTime(r.now())
 	d.Status.ProcessedAt = &now
-	d.Status.Reason = cut(d.Status.Reason, 1024)
+	d.Status.Reason = text.Head(d.Status.Reason, 1024)
 	r.Log.Info("delivery", "delivery", d.Name, "event", d.Spec.Event.Name, "outcome", d.Status.Outcome, "run", d.Status.Run, "reason", d.Status.Reason)
 	return ctrl.Result{}, client.IgnoreNotFound(r.Client.Status().Patch(ctx, d, client.MergeFrom(before)))
 }
@@ -182,17 +183,6 @@ func (r *Reconciler) now() time.Time {
 		return r.Now()
 	}
 	return time.Now()
-}
-
-// cut shortens s to at most max bytes, at a character's boundary.
-func cut(s string, max int) string {
-	if len(s) <= max {
-		return s
-	}
-	for max > 0 && s[max]&0xC0 == 0x80 {
-		max--
-	}
-	return s[:max]
 }
 
 var errNoRun = errors.New("no run is under way")
