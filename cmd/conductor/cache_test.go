@@ -25,6 +25,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/compact"
 	"github.com/w3evolutionsllc/conductor/internal/runs"
 	"github.com/w3evolutionsllc/conductor/internal/settings"
+	"github.com/w3evolutionsllc/conductor/internal/stage"
 )
 
 // cached is Conductor's own cache, filled by a false API server with so many Runs; each gives the one of a number.
@@ -89,7 +90,8 @@ const madeBy = `{"f:metadata":{"f:finalizers":{".":{},"v:\"conductor.digitalserv
 func statusMadeBy() string {
 	var b strings.Builder
 	b.WriteString(`{"f:status":{".":{},"f:branch":{},"f:conditions":{".":{}`)
-	for _, c := range v1alpha1.StageConditions {
+	for _, st := range stage.Table {
+		c := st.Condition
 		fmt.Fprintf(&b, `,"k:{\"type\":\"%s\"}":{".":{},"f:lastTransitionTime":{},"f:message":{},"f:observedGeneration":{},"f:reason":{},"f:status":{},"f:type":{}}`, c)
 	}
 	b.WriteString(`},"f:expiresAt":{},"f:finishedAt":{},"f:images":{},"f:issue":{},"f:issueSource":{},"f:keep":{},"f:message":{},"f:namespace":{},"f:notes":{},"f:observedGeneration":{},"f:outcome":{},"f:phase":{},"f:record":{".":{},"f:digest":{},"f:folded":{},"f:reference":{},"f:size":{}},"f:report":{".":{},"f:checkRuns":{},"f:commentID":{},"f:digest":{},"f:final":{}},"f:services":{},"f:stackImages":{},"f:stages":{},"f:startedAt":{},"f:suites":{}}}`)
@@ -124,7 +126,8 @@ func finishedRun(i, repositories int, failed bool) *v1alpha1.Run {
 		Report: &v1alpha1.ReportStatus{CommentID: int64(i), CheckRuns: map[string]int64{run.Name + "/e2e": 1, run.Name + "/unit": 2}, Digest: digest[7:], Final: true},
 		Notes:  []string{"docker-compose.qa.yml:12: note: restart: always is what a Deployment does anyway", "docker-compose.qa.yml:31: note: container_name is not used"},
 	}
-	for _, c := range v1alpha1.StageConditions {
+	for _, known := range stage.Table {
+		c := known.Condition
 		st.Conditions = append(st.Conditions, metav1.Condition{Type: c, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonDone, Message: "6 services up, and what else there is to say of it", LastTransitionTime: metav1.NewTime(at.Time)})
 		st.Stages = append(st.Stages, v1alpha1.StageTime{Name: strings.ToLower(c), StartedAt: &at, FinishedAt: &at})
 	}

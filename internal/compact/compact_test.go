@@ -139,7 +139,7 @@ func (c chance) status(run *v1alpha1.Run, p Plan) v1alpha1.RunStatus {
 		StartedAt: c.time(), FinishedAt: c.time(), Keep: "24h0m0s", Record: &v1alpha1.RecordStatus{Reference: "registry.example.com/conductor/records/acme/shop:" + run.Name, Digest: someDigest, Size: 1e9},
 		Report: &v1alpha1.ReportStatus{CommentID: 1e10, CheckRuns: map[string]int64{run.Name: 1e11}, Digest: someDigest[7:], Final: true, Message: strings.Repeat("m", c.IntN(1024))},
 	}
-	for _, condition := range append([]string{v1alpha1.ConditionStackHealthy}, v1alpha1.StageConditions...) {
+	for _, condition := range allConditions() {
 		st.Conditions = append(st.Conditions, metav1.Condition{
 			Type: condition, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonQuotaExceeded, Message: c.text(2048), LastTransitionTime: metav1.NewTime(noon), ObservedGeneration: 2,
 		})

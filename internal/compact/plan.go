@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/stage"
 )
 
 // Plan is what a Run's status will have to list.
@@ -68,12 +69,12 @@ func (p Plan) worst(open int) v1alpha1.RunStatus {
 	label := strings.Repeat("n", 63)
 	st := v1alpha1.RunStatus{
 		ObservedGeneration: math.MaxInt32, Phase: v1alpha1.PhaseReporting, Outcome: v1alpha1.OutcomeCanceled, Message: strings.Repeat("<", 192), Issue: math.MaxInt32,
-		IssueSource: "pull request", Branch: strings.Repeat("<", 256), Namespace: label, StartedAt: &at, FinishedAt: &at, Keep: "8784h0m0s", ExpiresAt: &metav1.Time{Time: at.Time},
+		IssueSource: "pull request", Branch: strings.Repeat("<", 256), Namespace: label, BuildsNamespace: label, StartedAt: &at, FinishedAt: &at, Keep: "8784h0m0s", ExpiresAt: &metav1.Time{Time: at.Time},
 		Record: &v1alpha1.RecordStatus{Reference: p.Repository + label + label, Digest: digest, Size: math.MaxInt64},
 		Source: &v1alpha1.SourceStatus{Reference: p.Repository + label + label, Digest: digest, Size: math.MaxInt64},
 		Step:   &v1alpha1.StepStatus{Name: "reading the results of " + label, Suspect: true, Alone: true, Deaths: math.MaxInt16},
 	}
-	for _, condition := range append([]string{v1alpha1.ConditionStackHealthy}, v1alpha1.StageConditions...) {
+	for _, condition := range allConditions() {
 		st.Conditions = append(st.Conditions, metav1.Condition{
 			Type: condition, Status: metav1.ConditionUnknown, Reason: v1alpha1.ReasonImageUnavailable, Message: text(2048),
 			ObservedGeneration: math.MaxInt32, LastTransitionTime: metav1.NewTime(at.Time),
@@ -129,4 +130,13 @@ func worstSuite(s Suite, at *metav1.MicroTime, text func(int) string) v1alpha1.S
 		}
 	}
 	return st
+}
+
+// allConditions are those that a Run can have.
+func allConditions() []string {
+	all := []string{v1alpha1.ConditionStackHealthy}
+	for _, st := range stage.Table {
+		all = append(all, st.Condition)
+	}
+	return all
 }

@@ -49,11 +49,19 @@ var points = []point{
 	{"tests-ended", ended(v1alpha1.ConditionTestsPassed)},
 	{"outcome-known", func(s *v1alpha1.RunStatus) int { return has(s.Outcome != "") }},
 	{"recorded", ended(v1alpha1.ConditionRecorded)},
-	{"check-run-made", func(s *v1alpha1.RunStatus) int { return len(report(s).CheckRuns) }},
+	{"check-run-made", checkRunsMade},
 	{"comment-made", func(s *v1alpha1.RunStatus) int { return has(report(s).CommentID > 0) }},
 	{"outcome-told", func(s *v1alpha1.RunStatus) int { return has(report(s).Final) }},
 	{"builds-deleted", closed(metav1.ConditionTrue)},
 	{"taken-down", closed(metav1.ConditionFalse)},
+}
+
+// checkRunsMade counts those that have an id: one without is about to be made.
+func checkRunsMade(s *v1alpha1.RunStatus) (n int) {
+	for _, id := range report(s).CheckRuns {
+		n += has(id > 0)
+	}
+	return n
 }
 
 var wanted = strings.FieldsFunc(os.Getenv(variable), func(r rune) bool { return r == ',' })

@@ -163,7 +163,7 @@ func suiteConclusion(run *v1alpha1.Run, s v1alpha1.SuiteStatus) (status, conclus
 	case v1alpha1.OutcomeCanceled:
 		return statusCompleted, concludedCanceled
 	case v1alpha1.OutcomeError:
-		if st, reason := culprit(run); s.ExitCode == nil && st != nil && st.name == "tests" && reason == v1alpha1.ReasonTimeout {
+		if st, reason := culprit(run); s.ExitCode == nil && st != nil && st.Name == "tests" && reason == v1alpha1.ReasonTimeout {
 			return statusCompleted, concludedTimedOut
 		}
 		return statusCompleted, concludedFailure

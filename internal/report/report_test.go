@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/stage"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -40,14 +41,12 @@ func fresh() *v1alpha1.Run {
 // stage sets a stage's condition and times; to < 0 leaves it open.
 func (r runBuilder) stage(condition string, status metav1.ConditionStatus, reason, message string, from, to int) runBuilder {
 	r.Status.Conditions = append(r.Status.Conditions, metav1.Condition{Type: condition, Status: status, Reason: reason, Message: message})
-	for _, st := range stages {
-		if st.condition == condition && from >= 0 {
-			t := v1alpha1.StageTime{Name: st.name, StartedAt: at(from)}
-			if to >= 0 {
-				t.FinishedAt = at(to)
-			}
-			r.Status.Stages = append(r.Status.Stages, t)
+	if st := stage.Of(condition); st != nil && st.Title != "" && from >= 0 {
+		t := v1alpha1.StageTime{Name: st.Name, StartedAt: at(from)}
+		if to >= 0 {
+			t.FinishedAt = at(to)
 		}
+		r.Status.Stages = append(r.Status.Stages, t)
 	}
 	return r
 }

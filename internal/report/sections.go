@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/stage"
 	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
@@ -16,15 +17,18 @@ import (
 // the Run does.
 func (d *document) stages(run *v1alpha1.Run) {
 	var rows [][]string
-	for _, st := range stages {
-		c := meta.FindStatusCondition(run.Status.Conditions, st.condition)
+	for _, st := range stage.Table {
+		if st.Title == "" {
+			continue
+		}
+		c := meta.FindStatusCondition(run.Status.Conditions, st.Condition)
 		var t v1alpha1.StageTime
 		for _, have := range run.Status.Stages {
-			if have.Name == st.name {
+			if have.Name == st.Name {
 				t = have
 			}
 		}
-		rows = append(rows, []string{st.title, state(c, t), began(t.StartedAt), took(t.StartedAt, t.FinishedAt), inline(remark(c), min(d.text, 120))})
+		rows = append(rows, []string{st.Title, state(c, t), began(t.StartedAt), took(t.StartedAt, t.FinishedAt), inline(remark(c), min(d.text, 120))})
 	}
 	d.table([]string{"Stage", "State", "Began (UTC)", "Took", ""}, rows)
 }

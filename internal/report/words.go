@@ -8,25 +8,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/stage"
 )
-
-// stage is what the comment says about one of a Run's stages.
-type stage struct {
-	// name is that of v1alpha1.StageTime.
-	condition, name string
-	// title heads its row; doing and failed are headlines.
-	title, doing, failed string
-}
-
-// stages are those whose way a reader follows. The report and the keeping of the stack have their own places.
-var stages = []stage{
-	{v1alpha1.ConditionCheckedOut, "checkout", "Checkout", "Reading the repository", "the run could not be prepared"},
-	{v1alpha1.ConditionSecretsSynced, "secrets", "Secrets", "Waiting for secrets", "the secrets could not be synced"},
-	{v1alpha1.ConditionImagesBuilt, "builds", "Images", "Building images", "an image could not be built"},
-	{v1alpha1.ConditionStackReady, "stack", "Stack", "Starting the stack", "the stack did not come up"},
-	{v1alpha1.ConditionTestsPassed, "tests", "Tests", "Running the tests", "the tests could not be run"},
-	{v1alpha1.ConditionRecorded, "record", "Record", "Keeping the record", "the record could not be kept"},
-}
 
 // causes are added to a headline where the reason is not in the stage's own words.
 var causes = map[string]string{
@@ -62,12 +45,12 @@ func headline(run *v1alpha1.Run, suites []tested) string {
 			return "⚠️ No test result"
 		}
 		if cause := causes[reason]; cause != "" {
-			return "⚠️ No test result: " + st.failed + " (" + cause + ")"
+			return "⚠️ No test result: " + st.Failed + " (" + cause + ")"
 		}
-		return "⚠️ No test result: " + st.failed
+		return "⚠️ No test result: " + st.Failed
 	}
 	if st := current(run); st != nil {
-		return "⏳ " + st.doing
+		return "⏳ " + st.Doing
 	}
 	return "⏳ Waiting to start"
 }
@@ -95,23 +78,23 @@ func failedSuites(run *v1alpha1.Run) []string {
 
 // culprit is the stage that ended the Run, and its reason: the first that failed by itself. A record that could not be kept
 // changes no outcome.
-func culprit(run *v1alpha1.Run) (*stage, string) {
-	for i := range stages {
-		c := meta.FindStatusCondition(run.Status.Conditions, stages[i].condition)
+func culprit(run *v1alpha1.Run) (*stage.Stage, string) {
+	for i := range stage.Table {
+		c := meta.FindStatusCondition(run.Status.Conditions, stage.Table[i].Condition)
 		if c != nil && c.Status == metav1.ConditionFalse && c.Reason != v1alpha1.ReasonSkipped && c.Reason != v1alpha1.ReasonCanceled &&
-			c.Type != v1alpha1.ConditionRecorded {
-			return &stages[i], c.Reason
+			!stage.Table[i].Always {
+			return &stage.Table[i], c.Reason
 		}
 	}
 	return nil, ""
 }
 
 // current is the last stage under way: stages overlap, and the one furthest on is what the reader waits for.
-func current(run *v1alpha1.Run) *stage {
-	for i := len(stages) - 1; i >= 0; i-- {
-		c := meta.FindStatusCondition(run.Status.Conditions, stages[i].condition)
-		if c != nil && c.Status == metav1.ConditionUnknown && c.Reason == v1alpha1.ReasonInProgress {
-			return &stages[i]
+func current(run *v1alpha1.Run) *stage.Stage {
+	for i := len(stage.Table) - 1; i >= 0; i-- {
+		c := meta.FindStatusCondition(run.Status.Conditions, stage.Table[i].Condition)
+		if stage.Table[i].Title != "" && c != nil && c.Status == metav1.ConditionUnknown && c.Reason == v1alpha1.ReasonInProgress {
+			return &stage.Table[i]
 		}
 	}
 	return nil
@@ -129,7 +112,7 @@ func explanation(run *v1alpha1.Run, s size) string {
 		return "**Now:** being canceled, as " + code(c.By) + " asked"
 	}
 	if st := current(run); st != nil {
-		return labelled("Now", meta.FindStatusCondition(run.Status.Conditions, st.condition).Message, s.text)
+		return labelled("Now", meta.FindStatusCondition(run.Status.Conditions, st.Condition).Message, s.text)
 	}
 	return labelled("Now", run.Status.Message, s.text)
 }

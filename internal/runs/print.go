@@ -12,6 +12,7 @@ import (
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/report"
+	"github.com/w3evolutionsllc/conductor/internal/stage"
 	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
@@ -24,14 +25,6 @@ func Table(w io.Writer, list []v1alpha1.Run, now time.Time) error {
 			took(r.Status.StartedAt, r.Status.FinishedAt, now), ago(r.CreationTimestamp.Time, now), expires(r, now))
 	}
 	return t.Flush()
-}
-
-// timeline are the stages by their names in v1alpha1.StageTime, with their conditions.
-var timeline = []struct{ name, condition string }{
-	{"checkout", v1alpha1.ConditionCheckedOut}, {"secrets", v1alpha1.ConditionSecretsSynced}, {"builds", v1alpha1.ConditionImagesBuilt},
-	{"stack", v1alpha1.ConditionStackReady}, {"tests", v1alpha1.ConditionTestsPassed},
-	{"record", v1alpha1.ConditionRecorded}, {"report", v1alpha1.ConditionReported},
-	{"keep", v1alpha1.ConditionStackKept},
 }
 
 // Describe prints all that is known of a Run: a timeline of the stages, then images, services and suites.
@@ -76,10 +69,10 @@ func stages(w io.Writer, run *v1alpha1.Run, now time.Time) *table {
 		zero = run.Spec.Trigger.ReceivedAt
 	}
 	t := newTable(w, "STAGE", "STATE", "BEGAN", "TOOK", "MESSAGE")
-	for _, st := range timeline {
+	for _, st := range stage.Table {
 		var times v1alpha1.StageTime
 		for _, have := range run.Status.Stages {
-			if have.Name == st.name {
+			if have.Name == st.Name {
 				times = have
 			}
 		}
@@ -88,10 +81,10 @@ func stages(w io.Writer, run *v1alpha1.Run, now time.Time) *table {
 			began = "+" + brief(times.StartedAt.Sub(zero.Time))
 		}
 		state, message := "", ""
-		if c := meta.FindStatusCondition(run.Status.Conditions, st.condition); c != nil {
+		if c := meta.FindStatusCondition(run.Status.Conditions, st.Condition); c != nil {
 			state, message = c.Reason, c.Message
 		}
-		t.row(st.name, state, began, took(times.StartedAt, times.FinishedAt, now), message)
+		t.row(st.Name, state, began, took(times.StartedAt, times.FinishedAt, now), message)
 	}
 	return t
 }

@@ -10,6 +10,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/stage"
 )
 
 func TestARunGoesTheWholeWay(t *testing.T) {
@@ -19,7 +20,8 @@ func TestARunGoesTheWholeWay(t *testing.T) {
 	if run.Status.Outcome != v1alpha1.OutcomePassed {
 		t.Errorf("outcome %q: %s", run.Status.Outcome, run.Status.Message)
 	}
-	for _, c := range v1alpha1.StageConditions {
+	for _, st := range stage.Table {
+		c := st.Condition
 		if !is(run, c, metav1.ConditionTrue) {
 			t.Errorf("%s is not True: %s", c, reason(run, c))
 		}

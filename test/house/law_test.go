@@ -42,6 +42,7 @@ var layers = map[string]layer{
 	"internal/source":     words,
 	"internal/text":       words,
 	"internal/names":      words,
+	"internal/stage":      words,
 
 	"internal/trigger":  pure,
 	"internal/command":  pure,

@@ -23,41 +23,62 @@ const (
 	ConditionStackKept = "StackKept"
 )
 
-// StageConditions are the conditions in the order of the stages.
-var StageConditions = []string{
-	ConditionCheckedOut, ConditionSecretsSynced, ConditionImagesBuilt, ConditionStackReady,
-	ConditionTestsPassed, ConditionRecorded, ConditionReported, ConditionStackKept,
-}
-
 // Reasons of conditions. A reason is one of these and never free text, so that scripts can rely on it.
 const (
-	ReasonPending          = "Pending"
-	ReasonInProgress       = "InProgress"
-	ReasonDone             = "Done"
-	ReasonNothingToDo      = "NothingToDo"
-	ReasonSkipped          = "Skipped"
-	ReasonCanceled         = "Canceled"
-	ReasonInvalidConfig    = "InvalidConfig"
-	ReasonInvalidCompose   = "InvalidCompose"
-	ReasonRefused          = "Refused"
-	ReasonNotFound         = "NotFound"
-	ReasonBuildFailed      = "BuildFailed"
+	// ReasonPending: the stage waits for something else, which its message names.
+	ReasonPending = "Pending"
+	// ReasonInProgress: the stage has begun and is not done.
+	ReasonInProgress = "InProgress"
+	// ReasonDone: the stage did what it is for.
+	ReasonDone = "Done"
+	// ReasonNothingToDo: the repository asks for nothing of what the stage does.
+	ReasonNothingToDo = "NothingToDo"
+	// ReasonSkipped: an earlier stage failed, so that this one was not finished.
+	ReasonSkipped = "Skipped"
+	// ReasonCanceled: the Run was canceled, by a comment, the command line or its spec.
+	ReasonCanceled = "Canceled"
+	// ReasonInvalidConfig: .conductor.yaml, or what it names, cannot be used.
+	ReasonInvalidConfig = "InvalidConfig"
+	// ReasonInvalidCompose: the compose files cannot be converted.
+	ReasonInvalidCompose = "InvalidCompose"
+	// ReasonRefused: the operator's limits, Conductor's bounds or Pod Security do not allow it.
+	ReasonRefused = "Refused"
+	// ReasonNotFound: a file, an image, a commit or an artifact is not there.
+	ReasonNotFound = "NotFound"
+	// ReasonBuildFailed: the build of an image ended with an error of its own.
+	ReasonBuildFailed = "BuildFailed"
+	// ReasonImageUnavailable: an image cannot be pulled or read.
 	ReasonImageUnavailable = "ImageUnavailable"
-	ReasonUnhealthy        = "Unhealthy"
-	ReasonCrashed          = "Crashed"
-	ReasonUnschedulable    = "Unschedulable"
-	ReasonTimeout          = "Timeout"
-	ReasonTestsFailed      = "TestsFailed"
-	ReasonUnavailable      = "Unavailable"
-	ReasonExpired          = "Expired"
-	ReasonDeleted          = "Deleted"
-	ReasonStuck            = "Stuck"
-	ReasonOutOfMemory      = "OutOfMemory"
-	ReasonEvicted          = "Evicted"
-	ReasonNodeLost         = "NodeLost"
-	ReasonQuotaExceeded    = "QuotaExceeded"
-	ReasonDiskFull         = "DiskFull"
-	ReasonDegraded         = "Degraded"
+	// ReasonUnhealthy: a service did not become ready in stack.ready.timeout.
+	ReasonUnhealthy = "Unhealthy"
+	// ReasonCrashed: a container ended by itself where it should not have.
+	ReasonCrashed = "Crashed"
+	// ReasonUnschedulable: no node takes a pod.
+	ReasonUnschedulable = "Unschedulable"
+	// ReasonTimeout: a limit of time was reached; the message names the setting.
+	ReasonTimeout = "Timeout"
+	// ReasonTestsFailed: a suite ended with an exit code other than 0.
+	ReasonTestsFailed = "TestsFailed"
+	// ReasonUnavailable: GitHub, the registry, the API server or the stack's agent did not answer for as long as it was tried.
+	ReasonUnavailable = "Unavailable"
+	// ReasonExpired: the stack's time (keep) is up.
+	ReasonExpired = "Expired"
+	// ReasonDeleted: something that the Run needs, or its stack, was deleted from outside.
+	ReasonDeleted = "Deleted"
+	// ReasonStuck: a test reached its time limit and could not be ended.
+	ReasonStuck = "Stuck"
+	// ReasonOutOfMemory: the kernel ended a container for its memory limit.
+	ReasonOutOfMemory = "OutOfMemory"
+	// ReasonEvicted: the kubelet evicted a pod, for the node's memory or disk or the pod's own limit.
+	ReasonEvicted = "Evicted"
+	// ReasonNodeLost: the node of a pod is gone or does not answer.
+	ReasonNodeLost = "NodeLost"
+	// ReasonQuotaExceeded: a ResourceQuota does not allow what the Run needs.
+	ReasonQuotaExceeded = "QuotaExceeded"
+	// ReasonDiskFull: a disk is full, of a node or Conductor's own.
+	ReasonDiskFull = "DiskFull"
+	// ReasonDegraded: a service of a kept stack that was ready is not ready any more.
+	ReasonDegraded = "Degraded"
 	// ReasonProcessEnded: Conductor's own process ended again and again while it worked on the Run.
 	ReasonProcessEnded = "ProcessEnded"
 )

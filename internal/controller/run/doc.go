@@ -10,6 +10,5 @@
 // status before it begins, so that a Run that ends the process is found and ended (guard.go), and it is taken beside the
 // reconcile workers, which wait for none (steps.go).
 //
-// To add a stage: a condition in internal/api/v1alpha1/run_conditions.go, a file here with one function, an entry in
-// the slice, and a test.
+// The stages are the table in package stage, which says how to add one; their functions are named in reconciler.go.
 package run

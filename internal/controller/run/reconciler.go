@@ -20,45 +20,32 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/compact"
 	"github.com/w3evolutionsllc/conductor/internal/faults"
 	"github.com/w3evolutionsllc/conductor/internal/settings"
+	"github.com/w3evolutionsllc/conductor/internal/stage"
 )
 
-// stage is one step of a Run.
-type stage struct {
-	name      string
-	condition string
-	run       func(*Reconciler, context.Context, *state) error
-	// always says that the stage is looked at after the outcome is known, too.
-	always bool
-	// deadline bounds how long transient errors are tried again; nil for no bound.
-	deadline func(settings.Deadlines) time.Duration
+// runner is a stage and what reconciles it.
+type runner struct {
+	stage.Stage
+	run func(*Reconciler, context.Context, *state) error
 }
 
-func stageDeadline(d settings.Deadlines) time.Duration  { return d.Stage.Duration }
-func recordDeadline(d settings.Deadlines) time.Duration { return d.Record.Duration }
-
-// stages is the way of a Run, in order.
-var stages []stage
+// stages is the way of a Run, in the order of stage.Table.
+var stages []runner
 
 func init() {
-	stages = []stage{
-		{name: "checkout", condition: v1alpha1.ConditionCheckedOut, run: (*Reconciler).checkout, deadline: stageDeadline},
-		{name: "secrets", condition: v1alpha1.ConditionSecretsSynced, run: (*Reconciler).secrets, deadline: stageDeadline},
-		{name: "builds", condition: v1alpha1.ConditionImagesBuilt, run: (*Reconciler).builds, deadline: stageDeadline},
-		{name: "stack", condition: v1alpha1.ConditionStackReady, run: (*Reconciler).stack, deadline: stageDeadline},
-		{name: "tests", condition: v1alpha1.ConditionTestsPassed, run: (*Reconciler).tests, deadline: stageDeadline},
-		{name: "record", condition: v1alpha1.ConditionRecorded, run: (*Reconciler).record, always: true, deadline: recordDeadline},
-		{name: "report", condition: v1alpha1.ConditionReported, run: (*Reconciler).reported, always: true},
-		{name: "keep", condition: v1alpha1.ConditionStackKept, run: (*Reconciler).keep, always: true},
+	run := map[string]func(*Reconciler, context.Context, *state) error{
+		"checkout": (*Reconciler).checkout,
+		"secrets":  (*Reconciler).secrets,
+		"builds":   (*Reconciler).builds,
+		"stack":    (*Reconciler).stack,
+		"tests":    (*Reconciler).tests,
+		"record":   (*Reconciler).record,
+		"report":   (*Reconciler).reported,
+		"keep":     (*Reconciler).keep,
 	}
-}
-
-func stageName(condition string) string {
-	for _, st := range stages {
-		if st.condition == condition {
-			return st.name
-		}
+	for _, st := range stage.Table {
+		stages = append(stages, runner{st, run[st.Name]})
 	}
-	return condition
 }
 
 // Reconciler moves Runs through their stages.
@@ -151,11 +138,11 @@ func (r *Reconciler) walk(ctx context.Context, s *state) error {
 	r.enforceGuard(s)
 	var errs []error
 	for _, st := range stages {
-		if s.over() && !st.always {
+		if s.over() && !st.Always {
 			continue
 		}
 		if err := s.absorb(st, st.run(r, ctx, s)); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", st.name, err))
+			errs = append(errs, fmt.Errorf("%s: %w", st.Name, err))
 		}
 	}
 	s.leaveToRecord()
@@ -182,9 +169,9 @@ func (r *Reconciler) bound(s *state) {
 	if limit > 0 && left <= 0 {
 		where := "it began"
 		for _, st := range stages {
-			if s.open(st.condition) {
-				where = "its stage " + st.name
-				if c := meta.FindStatusCondition(s.status().Conditions, st.condition); c != nil && c.Message != "" {
+			if s.open(st.Condition) {
+				where = "its stage " + st.Name
+				if c := meta.FindStatusCondition(s.status().Conditions, st.Condition); c != nil && c.Message != "" {
 					where += ": " + c.Message
 				}
 				break

@@ -255,14 +255,14 @@ func resultOf(run *v1alpha1.Run, suites []evidence.Suite) evidence.Result {
 		Outcome: string(st.Outcome), Message: st.Message, StartedAt: instant(st.StartedAt), FinishedAt: instant(st.FinishedAt),
 		Suites: withLogs(st.Suites, suites), Notes: st.Notes,
 	}
-	for _, stage := range stages {
-		c := meta.FindStatusCondition(st.Conditions, stage.condition)
-		if c == nil || stage.always {
+	for _, known := range stages {
+		c := meta.FindStatusCondition(st.Conditions, known.Condition)
+		if c == nil || known.Always {
 			continue
 		}
-		e := evidence.Stage{Name: stage.name, Status: string(c.Status), Reason: c.Reason, Message: c.Message}
+		e := evidence.Stage{Name: known.Name, Status: string(c.Status), Reason: c.Reason, Message: c.Message}
 		for _, t := range st.Stages {
-			if t.Name == stage.name {
+			if t.Name == known.Name {
 				e.StartedAt, e.FinishedAt = instant(t.StartedAt), instant(t.FinishedAt)
 			}
 		}

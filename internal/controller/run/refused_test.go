@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/stage"
 )
 
 // strict is an API server with the limits of the custom resource that these tests exceed.
@@ -35,7 +36,7 @@ var strict = interceptor.Funcs{SubResourcePatch: func(ctx context.Context, c cli
 }}
 
 // onlyStages replaces the stages of every Run.
-func onlyStages(t *testing.T, these ...stage) {
+func onlyStages(t *testing.T, these ...runner) {
 	t.Helper()
 	all := stages
 	t.Cleanup(func() { stages = all })
@@ -53,7 +54,7 @@ func TestAStatusThatIsRefusedEndsTheRunAndSaysSo(t *testing.T) {
 	run.Spec.Ceilings.Keep = metav1.Duration{Duration: time.Hour}
 	c := newCluster(t, strict, run, namespace("conductor-builds"), stackOf(run))
 	walks := 0
-	onlyStages(t, stage{name: "checkout", condition: v1alpha1.ConditionCheckedOut, run: func(_ *Reconciler, _ context.Context, s *state) error {
+	onlyStages(t, runner{*stage.Of(v1alpha1.ConditionCheckedOut), func(_ *Reconciler, _ context.Context, s *state) error {
 		if walks++; walks == 1 {
 			s.begin(v1alpha1.ConditionCheckedOut, "Reading")
 			s.status().Namespace, s.status().Keep = stackOf(s.run).Name, "1h"
@@ -61,7 +62,7 @@ func TestAStatusThatIsRefusedEndsTheRunAndSaysSo(t *testing.T) {
 		}
 		manySuites(s)
 		return nil
-	}}, stage{name: "keep", condition: v1alpha1.ConditionStackKept, run: (*Reconciler).keep, always: true})
+	}}, runner{*stage.Of(v1alpha1.ConditionStackKept), (*Reconciler).keep})
 	now := &v1alpha1.Run{}
 	reconcile := func() {
 		t.Helper()
@@ -104,7 +105,7 @@ func TestAStatusThatIsRefusedEndsTheRunAndSaysSo(t *testing.T) {
 func TestAFirstStatusThatIsRefusedIsReported(t *testing.T) {
 	run := &v1alpha1.Run{ObjectMeta: metav1.ObjectMeta{Name: "shop-1", Namespace: "conductor", UID: "1", Finalizers: []string{v1alpha1.Finalizer}}}
 	c := newCluster(t, strict, run)
-	onlyStages(t, stage{name: "checkout", condition: v1alpha1.ConditionCheckedOut, run: func(_ *Reconciler, _ context.Context, s *state) error {
+	onlyStages(t, runner{*stage.Of(v1alpha1.ConditionCheckedOut), func(_ *Reconciler, _ context.Context, s *state) error {
 		manySuites(s)
 		return errors.New("one more thing went wrong")
 	}})

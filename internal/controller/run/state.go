@@ -10,6 +10,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 	"github.com/w3evolutionsllc/conductor/internal/settings"
+	"github.com/w3evolutionsllc/conductor/internal/stage"
 	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
@@ -95,7 +96,7 @@ func (s *state) set(condition string, status metav1.ConditionStatus, reason, mes
 
 // time is the timeline's entry for the stage of a condition.
 func (s *state) time(condition string) *v1alpha1.StageTime {
-	name := stageName(condition)
+	name := stage.Of(condition).Name
 	for i := range s.run.Status.Stages {
 		if s.run.Status.Stages[i].Name == name {
 			return &s.run.Status.Stages[i]
@@ -122,9 +123,9 @@ func (s *state) finish(outcome v1alpha1.Outcome, reason, message string) {
 	s.run.Status.Outcome, s.run.Status.Message, s.run.Status.FinishedAt = outcome, text.Truncate(message, 4096), s.micro()
 	s.expire()
 	for _, st := range stages {
-		if !st.always && s.open(st.condition) {
-			s.set(st.condition, metav1.ConditionFalse, reason, "Not finished: "+message)
-			if t := s.time(st.condition); t.StartedAt != nil && t.FinishedAt == nil {
+		if !st.Always && s.open(st.Condition) {
+			s.set(st.Condition, metav1.ConditionFalse, reason, "Not finished: "+message)
+			if t := s.time(st.Condition); t.StartedAt != nil && t.FinishedAt == nil {
 				t.FinishedAt = s.micro()
 			}
 		}
@@ -146,7 +147,7 @@ func (s *state) expire() {
 }
 
 // absorb turns a stage's error into what happens next. It returns the error when the queue has to back off.
-func (s *state) absorb(st stage, err error) error {
+func (s *state) absorb(st runner, err error) error {
 	f := failure.Of(err)
 	if f == nil {
 		s.works(st)
@@ -154,38 +155,38 @@ func (s *state) absorb(st stage, err error) error {
 	}
 	if errors.Is(err, errWaiting) { // Others go first, for as long as they take: that is not a fault of this stage.
 		s.works(st)
-		if s.open(st.condition) {
-			s.begin(st.condition, f.Sentence)
+		if s.open(st.Condition) {
+			s.begin(st.Condition, f.Sentence)
 		}
 		s.lookAgain(f.After)
 		return nil
 	}
 	if errors.Is(err, errRunning) {
-		if s.open(st.condition) {
-			s.begin(st.condition, f.Sentence)
+		if s.open(st.Condition) {
+			s.begin(st.Condition, f.Sentence)
 		}
 		s.lookAgain(f.After)
 		return nil
 	}
-	if f.Kind != failure.Terminal && (!s.over() || st.always) && s.late(st) {
-		f = failure.Terminalf(v1alpha1.ReasonTimeout, err, "%s (tried for %s). Run it again, and if it stays so, ask the operator", f.Sentence, st.deadline(s.deadlines))
+	if f.Kind != failure.Terminal && (!s.over() || st.Always) && s.late(st) {
+		f = failure.Terminalf(v1alpha1.ReasonTimeout, err, "%s (tried for %s). Run it again, and if it stays so, ask the operator", f.Sentence, s.deadline(st))
 	}
 	switch f.Kind {
 	case failure.Terminal:
-		s.fail(st.condition, f.Reason, f.Sentence)
-		if !st.always {
+		s.fail(st.Condition, f.Reason, f.Sentence)
+		if !st.Always {
 			s.finish(v1alpha1.OutcomeError, v1alpha1.ReasonSkipped, f.Sentence)
 		}
 		return nil
 	case failure.Waiting:
-		if s.open(st.condition) {
-			s.begin(st.condition, f.Sentence)
+		if s.open(st.Condition) {
+			s.begin(st.Condition, f.Sentence)
 		}
 		s.lookAgain(f.After)
 		return nil
 	default:
-		if s.open(st.condition) {
-			s.begin(st.condition, f.Sentence)
+		if s.open(st.Condition) {
+			s.begin(st.Condition, f.Sentence)
 		}
 		return err
 	}
@@ -201,22 +202,30 @@ func waitingf(after time.Duration, format string, args ...any) error {
 
 // late reports whether a stage that keeps failing has used up its time, which begins with the first failure in a row: how long it went well
 // before does not count.
-func (s *state) late(st stage) bool {
-	if st.deadline == nil {
+func (s *state) late(st runner) bool {
+	if st.Deadline == stage.NoDeadline {
 		return false
 	}
-	t := s.time(st.condition)
+	t := s.time(st.Condition)
 	if t.FailingSince == nil {
 		since := metav1.NewMicroTime(s.now) // Not a later moment, of a clock that may have been set meanwhile.
 		t.FailingSince = &since
 	}
-	return s.now.Sub(t.FailingSince.Time) > st.deadline(s.deadlines)
+	return s.now.Sub(t.FailingSince.Time) > s.deadline(st)
+}
+
+// deadline is the operator's for a stage.
+func (s *state) deadline(st runner) time.Duration {
+	if st.Deadline == stage.RecordDeadline {
+		return s.deadlines.Record.Duration
+	}
+	return s.deadlines.Stage.Duration
 }
 
 // works notes that nothing keeps a stage from going on.
-func (s *state) works(st stage) {
+func (s *state) works(st runner) {
 	for i := range s.status().Stages {
-		if s.status().Stages[i].Name == st.name {
+		if s.status().Stages[i].Name == st.Name {
 			s.status().Stages[i].FailingSince = nil
 		}
 	}
@@ -231,16 +240,19 @@ func (s *state) phase() v1alpha1.RunPhase {
 		return v1alpha1.PhaseFinished
 	case s.over():
 		return v1alpha1.PhaseReporting
-	case s.is(v1alpha1.ConditionStackReady) && s.is(v1alpha1.ConditionImagesBuilt):
-		return v1alpha1.PhaseTesting
-	case s.is(v1alpha1.ConditionImagesBuilt):
-		return v1alpha1.PhaseStarting
-	case s.is(v1alpha1.ConditionCheckedOut):
-		return v1alpha1.PhaseBuilding
-	case s.run.Status.StartedAt != nil:
-		return v1alpha1.PhasePreparing
+	case s.run.Status.StartedAt == nil:
+		return v1alpha1.PhasePending
 	}
-	return v1alpha1.PhasePending
+	phase := v1alpha1.PhasePreparing
+	for _, st := range stages {
+		if st.Always {
+			break
+		}
+		if phase = st.Phase; !s.is(st.Condition) {
+			break
+		}
+	}
+	return phase
 }
 
 // instant is a time of the status as others write it.

@@ -62,7 +62,7 @@ func TestATransientErrorIsTriedUntilTheStagesDeadline(t *testing.T) {
 	if s.over() {
 		t.Fatal("one error that may pass ended the run")
 	}
-	if m := condition(s, st.condition).Message; strings.Contains(m, "refused") {
+	if m := condition(s, st.Condition).Message; strings.Contains(m, "refused") {
 		t.Errorf("the cause reached the user: %q", m)
 	}
 	s.now = noon.Add(s.deadlines.Stage.Duration + time.Second)
@@ -74,7 +74,7 @@ func TestATransientErrorIsTriedUntilTheStagesDeadline(t *testing.T) {
 func TestTheDeadlineBeginsWithTheFirstFailureInARow(t *testing.T) {
 	s, st := newState(), stages[0]
 	cause, deadline := errors.New("connection refused"), s.deadlines.Stage.Duration
-	s.begin(st.condition, "Reading")
+	s.begin(st.Condition, "Reading")
 	for _, step := range []struct {
 		after time.Duration
 		err   error
@@ -152,7 +152,7 @@ func TestThePhaseFollowsTheConditions(t *testing.T) {
 		condition string
 		phase     v1alpha1.RunPhase
 	}{
-		{v1alpha1.ConditionCheckedOut, v1alpha1.PhaseBuilding}, {v1alpha1.ConditionImagesBuilt, v1alpha1.PhaseStarting},
+		{v1alpha1.ConditionCheckedOut, v1alpha1.PhaseBuilding}, {v1alpha1.ConditionSecretsSynced, v1alpha1.PhaseBuilding}, {v1alpha1.ConditionImagesBuilt, v1alpha1.PhaseStarting},
 		{v1alpha1.ConditionStackReady, v1alpha1.PhaseTesting},
 	} {
 		s.done(step.condition, v1alpha1.ReasonDone, "")

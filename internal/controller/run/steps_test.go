@@ -65,9 +65,9 @@ func TestAReconcileDoesNotWaitForAStep(t *testing.T) {
 			t.Fatalf("while it is taken: %v, step %+v", err, s.status().Step)
 		}
 		since := s.micro()
-		s.time(stages[0].condition).FailingSince = since
-		if err := s.absorb(stages[0], err); err != nil || s.time(stages[0].condition).FailingSince != since || s.again != runningPause {
-			t.Errorf("its stage: %v, %+v, again in %s", err, s.time(stages[0].condition), s.again)
+		s.time(stages[0].Condition).FailingSince = since
+		if err := s.absorb(stages[0], err); err != nil || s.time(stages[0].Condition).FailingSince != since || s.again != runningPause {
+			t.Errorf("its stage: %v, %+v, again in %s", err, s.time(stages[0].Condition), s.again)
 		}
 	}
 	h.let <- struct{}{}
