@@ -20,7 +20,7 @@ const (
 	runningPause = time.Minute
 	// firstRetry is the pause after which a step is taken again that failed; it doubles with each failure in a row, up to maxRetry.
 	firstRetry = 50 * time.Millisecond
-	maxRetry   = 30 * time.Second
+	maxRetry   = 10 * time.Second
 )
 
 // errRunning is in the chain of an error while a step of the Run is being taken, or waits to be taken again: the stage neither works nor
