@@ -182,9 +182,26 @@ func answerOf(message string) answer {
 	return unknownAnswer
 }
 
-// LostRegistry reports whether a builder ended because it did not reach a registry, by the last line of its log. The line has to name the
-// registry's host: instructions of the Dockerfile that fail print words of the same kind.
-func LostRegistry(log, host string) bool {
+// BuildAdvice is what to do about a build that ended by itself; empty where its log alone can say. registry and git are the hosts that
+// images are pushed to and the repository is cloned from.
+func BuildAdvice(log, registry, git string) string {
+	if lostHost(log, registry) {
+		return "It did not reach the registry " + registry + ", and a build that has begun is not repeated. Run it again, and if it stays so, ask the operator."
+	}
+	for _, host := range []string{git, "docker.io"} {
+		if lostHost(log, host) {
+			return "It did not reach " + host + ". Ask the operator whether builds may (operator setting stacks.egress)."
+		}
+	}
+	return ""
+}
+
+// lostHost reports whether a builder ended because it did not reach a host, by the last line of its log. The line has to name the host:
+// instructions of the Dockerfile that fail print words of the same kind.
+func lostHost(log, host string) bool {
+	if host == "" {
+		return false
+	}
 	lines := strings.Split(strings.TrimSpace(log), "\n")
 	last := strings.TrimSpace(lines[len(lines)-1])
 	a := answerOf(last)

@@ -1,6 +1,9 @@
 package diagnose
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 // TestWhatARegistryAnswered reads messages as kubelets have them from their runtimes: containerd 1.6 (github.com/pkg/errors, "pulling from
 // host"), containerd 1.7 and 2 ("unexpected status from"), Docker by way of cri-dockerd ("Error response from daemon"), CRI-O ("pinging
@@ -76,26 +79,28 @@ func TestWhatARegistryAnswered(t *testing.T) {
 	}
 }
 
-// TestABuildThatLostItsRegistry reads the last lines of Kaniko's logs.
-func TestABuildThatLostItsRegistry(t *testing.T) {
+// TestABuildThatLostAHost reads the last lines of Kaniko's logs.
+func TestABuildThatLostAHost(t *testing.T) {
 	const host = "registry.example:5000"
 	for _, tc := range []struct {
-		name, log string
-		want      bool
+		name, log, want string
 	}{
 		{"pushing", "INFO[0003] Pushing image to registry.example:5000/acme/web:1\nerror pushing image: failed to push to destination registry.example:5000/acme/web:1: " +
-			`Head "http://registry.example:5000/v2/acme/web/blobs/sha256:8d0b": dial tcp 192.0.2.1:5000: connect: connection refused` + "\n", true},
-		{"pulling", `error building image: Get "http://registry.example:5000/v2/": dial tcp 192.0.2.1:5000: connect: connection refused`, true},
-		{"503", "error building image: GET http://registry.example:5000/v2/library/busybox/manifests/1.36: unexpected status code: 503 Service Unavailable", true},
+			`Head "http://registry.example:5000/v2/acme/web/blobs/sha256:8d0b": dial tcp 192.0.2.1:5000: connect: connection refused` + "\n", host},
+		{"pulling", `error building image: Get "http://registry.example:5000/v2/": dial tcp 192.0.2.1:5000: connect: connection refused`, host},
+		{"503", "error building image: GET http://registry.example:5000/v2/library/busybox/manifests/1.36: unexpected status code: 503 Service Unavailable", host},
 		{"an instruction that fails", "curl: (7) Failed to connect to registry.example:5000: connection refused\n" +
-			"error building image: error building stage: failed to execute command: waiting for process to exit: exit status 7", false},
-		{"another host", `error building image: Get "https://other.example/v2/": dial tcp 192.0.2.2:443: connect: connection refused`, false},
-		{"no base image", "error building image: GET http://registry.example:5000/v2/library/nope/manifests/1: MANIFEST_UNKNOWN: manifest unknown", false},
-		{"nothing", "", false},
+			"error building image: error building stage: failed to execute command: waiting for process to exit: exit status 7", ""},
+		{"another host", `error building image: Get "https://other.example/v2/": dial tcp 192.0.2.2:443: connect: connection refused`, ""},
+		{"no base image", "error building image: GET http://registry.example:5000/v2/library/nope/manifests/1: MANIFEST_UNKNOWN: manifest unknown", ""},
+		{"nothing", "", ""},
+		{"cloning", `Error: error resolving source context: Get "https://github.example/acme/shop.git/info/refs?service=git-upload-pack": dial tcp 192.0.2.3:443: i/o timeout`, "github.example"},
+		{"a base image", `error building image: Get "https://index.docker.io/v2/": dial tcp 192.0.2.4:443: i/o timeout`, "docker.io"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			if got := LostRegistry(tc.log, host); got != tc.want {
-				t.Errorf("LostRegistry(%q) = %t", tc.log, got)
+			got := BuildAdvice(tc.log, host, "github.example")
+			if (got != "") != (tc.want != "") || !strings.Contains(got, tc.want) || strings.Contains(got, "stacks.egress") != (tc.want != "" && tc.want != host) {
+				t.Errorf("BuildAdvice(%q) = %q, want one about %q", tc.log, got, tc.want)
 			}
 		})
 	}

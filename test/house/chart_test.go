@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -155,6 +156,38 @@ func imageOf(o unstructured.Unstructured) string {
 	c, _ := containers[0].(map[string]any)
 	image, _ := c["image"].(string)
 	return image
+}
+
+// TestTheQuickStartLetsBuildsOut: with the chart's own values builds reach nothing, and its notes say so.
+func TestTheQuickStartLetsBuildsOut(t *testing.T) {
+	const warning = "stacks.egress is empty"
+	if notes := render(t, leastValues).text["NOTES.txt"]; !strings.Contains(notes, warning) {
+		t.Errorf("notes of the defaults:\n%s", notes)
+	}
+	over := map[string]any{}
+	parse(t, filepath.Join(chartDir, "values-quickstart.yaml"), &over)
+	least := map[string]any{}
+	if err := yaml.Unmarshal([]byte(leastValues), &least); err != nil {
+		t.Fatal(err)
+	}
+	merge(over, least)
+	schema, with := valuesSchema(t)
+	values, err := yaml.Marshal(over)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := schema.Validate(with(string(values))); err != nil {
+		t.Error(err)
+	}
+	r := render(t, string(values))
+	if notes := r.text["NOTES.txt"]; strings.Contains(notes, warning) || !strings.Contains(notes, "every 30s") {
+		t.Errorf("notes:\n%s", notes)
+	}
+	text, _, _ := unstructured.NestedString(r.of("ConfigMap")[0].Object, "data", "config.yaml")
+	set, err := settings.Parse([]byte(text))
+	if err != nil || len(set.Stacks.Egress) != 2 || set.Triggers.PollInterval.Duration != 30*time.Second {
+		t.Errorf("%v: egress %v, polling every %s", err, set.Stacks.Egress, set.Triggers.PollInterval.Duration)
+	}
 }
 
 // TestEverySettingIsAValue finds settings that the chart forgot, and values that would be unknown settings.

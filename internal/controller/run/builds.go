@@ -3,6 +3,7 @@ package run
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"regexp"
 	"strings"
 	"time"
@@ -182,11 +183,20 @@ func (r *Reconciler) endBuild(ctx context.Context, s *state, img *v1alpha1.Image
 	f := diagnose.Ended(pod, r.subject(s, diagnose.Build, img.Name))
 	if f.Reason == v1alpha1.ReasonCrashed { // The builder ended by itself: its log says why.
 		f.Reason = v1alpha1.ReasonBuildFailed
-		if host := r.Settings.Registry.Host; diagnose.LostRegistry(img.Log, host) {
-			f.Advice = "It did not reach the registry " + host + ", and a build that has begun is not repeated. Run it again, and if it stays so, ask the operator."
+		if advice := diagnose.BuildAdvice(img.Log, r.Settings.Registry.Host, hostOf(s.run.Spec.Repository.CloneURL)); advice != "" {
+			f.Advice = advice
 		}
 	}
 	return failure.Terminalf(f.Reason, nil, "%s", f.About("The image "+img.Name+" could not be built"))
+}
+
+// hostOf is the host of an address, without its port.
+func hostOf(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return u.Hostname()
 }
 
 // missingBuildPod handles a build whose pod is not there (yet).
