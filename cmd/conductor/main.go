@@ -8,13 +8,21 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/spf13/cobra"
 )
 
-// version is set by the linker.
+// version is set by the linker; go install leaves it to the module's own.
 var version = "dev"
+
+func init() {
+	if info, ok := debug.ReadBuildInfo(); version == "dev" && ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
+		version = info.Main.Version
+	}
+}
 
 func main() {
 	if status, ran := runFirst(os.Args[1:]); ran {
@@ -46,5 +54,11 @@ func rootCommand() *cobra.Command {
 	}
 	root.AddCommand(validateCommand(), planCommand(), convertCommand(), runsCommand(), drainCommand())
 	root.AddCommand(containerCommands()...)
+	root.AddCommand(&cobra.Command{
+		Use: "version", Short: "Print the version", Args: cobra.NoArgs,
+		Run: func(cmd *cobra.Command, _ []string) {
+			fmt.Fprintf(cmd.OutOrStdout(), "conductor %s %s/%s %s\n", version, runtime.GOOS, runtime.GOARCH, runtime.Version())
+		},
+	})
 	return root
 }

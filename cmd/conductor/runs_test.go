@@ -65,3 +65,13 @@ func TestConvertRefusesASecretThatIsNotUsed(t *testing.T) {
 		}
 	}
 }
+
+func TestVersion(t *testing.T) {
+	var out strings.Builder
+	cmd := rootCommand()
+	cmd.SetOut(&out)
+	cmd.SetArgs([]string{"version"})
+	if err := cmd.Execute(); err != nil || !strings.HasPrefix(out.String(), "conductor "+version+" ") || version == "" {
+		t.Errorf("%v: %q", err, out.String())
+	}
+}
