@@ -18,7 +18,6 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/agent"
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/child"
-	"github.com/w3evolutionsllc/conductor/internal/command"
 	"github.com/w3evolutionsllc/conductor/internal/controller/delivery"
 	"github.com/w3evolutionsllc/conductor/internal/controller/run"
 	"github.com/w3evolutionsllc/conductor/internal/githubapp"
@@ -81,7 +80,7 @@ func wire(mgr manager.Manager, set settings.Settings, f serveFlags, lock *leaseL
 	if err := run.Setup(mgr, runner, reporter); err != nil {
 		return err
 	}
-	rules := trigger.Rules{Tags: set.Triggers.Tags, Parse: parseCommand}
+	rules := trigger.Rules{Tags: set.Triggers.Tags}
 	if err := wireDeliveries(mgr, set, gh, rules, log); err != nil {
 		return err
 	}
@@ -101,7 +100,7 @@ func wireDeliveries(mgr manager.Manager, set settings.Settings, gh *githubapp.Cl
 	}
 	door := &runs.Service{Client: mgr.GetClient(), Indexed: true, Namespace: set.Namespace}
 	acts := &delivery.Reconciler{
-		Client: mgr.GetClient(), GitHub: gh, Runs: door, Rules: rules, Ceilings: set.Ceilings, Help: command.Help, Log: log,
+		Client: mgr.GetClient(), GitHub: gh, Runs: door, Rules: rules, Ceilings: set.Ceilings, Log: log,
 	}
 	poll := &delivery.Poller{
 		Reconciler: acts, Live: mgr.GetAPIReader(), Namespace: set.Namespace,
@@ -137,15 +136,6 @@ func wireHTTP(mgr manager.Manager, set settings.Settings, f serveFlags, rules tr
 		return nil
 	}
 	return mgr.Add(&httpServer{listen: f.listen, handler: routes(hook, ready)})
-}
-
-// parseCommand finds the command in a comment for the trigger's rules.
-func parseCommand(body string) (trigger.Ask, bool) {
-	c, ok := command.First(body)
-	if !ok {
-		return trigger.Ask{}, false
-	}
-	return trigger.Ask{Name: c.Name, Suites: c.Args, Problem: c.Problem}, true
 }
 
 // clearCheckouts removes what an earlier process left behind.

@@ -1,4 +1,4 @@
-// Package trigger decides what a GitHub event asks for: a run, its end, help, or nothing; and always why. It names
+// Package trigger decides what a GitHub event asks for: a run, its end, help, or nothing; and always why. It reads slash-commands, names
 // runs by what they mean, so that the same push or comment, delivered twice, is the same run, and finds the issue that
 // a run's result belongs to. It is pure: no clock, no network, no cluster.
 package trigger
@@ -26,23 +26,11 @@ const (
 	Ignore Action = "Ignore"
 )
 
-// Ask is a command that was found in a comment.
-type Ask struct {
-	// Name is test, cancel or help, or what stood in its place.
-	Name string
-	// Suites are the suites to run; none means all.
-	Suites []string
-	// Problem is a sentence about what is wrong with the command; empty when nothing is.
-	Problem string
-}
-
 // Rules say what starts a run.
 type Rules struct {
 	// Tags are patterns of short tag names as path.Match reads them: a * stops at a slash. A pattern that cannot be read
 	// matches nothing.
 	Tags []string
-	// Parse finds the command in a comment; false when there is none. Without it no comment asks for anything.
-	Parse func(body string) (Ask, bool)
 }
 
 // Decision is what an event asks for, and why.
@@ -63,7 +51,7 @@ func Decide(e v1alpha1.Event, rules Rules) Decision {
 	case e.Name == "push" && e.Push != nil:
 		return rules.push(*e.Push)
 	case e.Name == "issue_comment" && e.Comment != nil:
-		return rules.comment(e)
+		return decideComment(e)
 	}
 	return ignore("The event %q asks for nothing", e.Name)
 }
@@ -112,29 +100,20 @@ func (r Rules) matches(tag string) bool {
 // zero reports whether an object id is none: GitHub writes as many zeros as an id has digits.
 func zero(object string) bool { return strings.Trim(object, "0") == "" }
 
-func (r Rules) comment(e v1alpha1.Event) Decision {
+func decideComment(e v1alpha1.Event) Decision {
 	switch {
 	case e.Action != "created":
 		return ignore("A comment was %s; only new ones are read", e.Action)
 	case e.Sender.Type == "Bot":
 		return ignore("%s is a bot; the comments of bots are not read", e.Sender.Login)
-	case r.Parse == nil:
-		return ignore("Comments are not read")
 	}
-	ask, ok := r.Parse(e.Comment.Body)
+	c, ok := First(e.Comment.Body)
 	if !ok {
 		return ignore("The comment holds no command")
 	}
 	who := fmt.Sprintf("%s commented on #%d", e.Sender.Login, e.Comment.Issue)
-	switch {
-	case ask.Problem != "":
-		return Decision{Action: Help, Reason: who + " with a command that cannot be followed", Unknown: ask.Problem}
-	case ask.Name == "test":
-		return Decision{Action: Start, Reason: who + ": test", Suites: ask.Suites}
-	case ask.Name == "cancel":
-		return Decision{Action: Cancel, Reason: who + ": cancel"}
-	case ask.Name == "help":
-		return Decision{Action: Help, Reason: who + ": help"}
+	if c.Problem != "" {
+		return Decision{Action: Help, Reason: who + " with a command that cannot be followed", Unknown: c.Problem}
 	}
-	return Decision{Action: Help, Reason: who + " with an unknown command", Unknown: "That command is not known."}
+	return Decision{Action: c.Action, Reason: who + ": " + c.Name, Suites: c.Args}
 }

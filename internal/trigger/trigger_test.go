@@ -18,17 +18,6 @@ var (
 
 var rules = Rules{
 	Tags: []string{"[", "run-integration-tests", "run-integration-tests/*"},
-	Parse: func(body string) (Ask, bool) {
-		name, args, _ := strings.Cut(strings.TrimPrefix(body, "/conductor "), " ")
-		ask := Ask{Name: name}
-		if args != "" {
-			ask.Suites = strings.Fields(args)
-		}
-		if name == "bad" {
-			ask.Problem = "That is bad."
-		}
-		return ask, strings.HasPrefix(body, "/conductor ")
-	},
 }
 
 func push(p v1alpha1.PushEvent) v1alpha1.Event {
@@ -89,11 +78,11 @@ func TestDecideComment(t *testing.T) {
 		{"suites", comment("/conductor test a b"), Decision{Action: Start, Reason: "ann commented on #12: test", Suites: []string{"a", "b"}}},
 		{"cancel", comment("/conductor cancel"), Decision{Action: Cancel, Reason: "ann commented on #12: cancel"}},
 		{"help", comment("/conductor help"), Decision{Action: Help, Reason: "ann commented on #12: help"}},
-		{"a problem", comment("/conductor bad"), Decision{
-			Action: Help, Reason: "ann commented on #12 with a command that cannot be followed", Unknown: "That is bad.",
+		{"a problem", comment("/conductor cancel now"), Decision{
+			Action: Help, Reason: "ann commented on #12 with a command that cannot be followed", Unknown: "Nothing is expected after the command, but there is `now`.",
 		}},
-		{"a command of another version", comment("/conductor dance"), Decision{
-			Action: Help, Reason: "ann commented on #12 with an unknown command", Unknown: "That command is not known.",
+		{"an unknown command", comment("/conductor dance"), Decision{
+			Action: Help, Reason: "ann commented on #12 with a command that cannot be followed", Unknown: "There is no command `dance`.",
 		}},
 		{"talk", comment("nice"), Decision{Action: Ignore, Reason: "The comment holds no command"}},
 		{"edited", with(func(e *v1alpha1.Event) { e.Action = "edited" }), Decision{Action: Ignore, Reason: "A comment was edited; only new ones are read"}},
@@ -108,9 +97,6 @@ func TestDecideComment(t *testing.T) {
 		if diff := cmp.Diff(tc.want, Decide(tc.event, rules)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tc.name, diff)
 		}
-	}
-	if got := Decide(comment("/conductor test"), Rules{}); got.Action != Ignore {
-		t.Errorf("without a parser: %+v", got)
 	}
 }
 

@@ -23,7 +23,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
-	"github.com/w3evolutionsllc/conductor/internal/command"
 	"github.com/w3evolutionsllc/conductor/internal/controller/delivery"
 	"github.com/w3evolutionsllc/conductor/internal/controller/run"
 	"github.com/w3evolutionsllc/conductor/internal/plan"
@@ -127,7 +126,7 @@ func (w *world) wire(mgr manager.Manager, p *process) {
 	w.must(runs.Index(w.t.Context(), mgr.GetFieldIndexer()))
 	p.acts = &delivery.Reconciler{
 		Client: mgr.GetClient(), GitHub: gh, Runs: &runs.Service{Client: mgr.GetClient(), Indexed: true, Namespace: w.set.Namespace, Now: w.clock.now},
-		Rules: trigger.Rules{Tags: w.set.Triggers.Tags, Parse: parse}, Ceilings: w.set.Ceilings, Help: command.Help, Log: log, Now: w.clock.now,
+		Rules: trigger.Rules{Tags: w.set.Triggers.Tags}, Ceilings: w.set.Ceilings, Log: log, Now: w.clock.now,
 	}
 	p.poller = &delivery.Poller{
 		Reconciler: p.acts, Live: mgr.GetAPIReader(), Namespace: w.set.Namespace, Every: time.Hour, Settle: time.Minute, Log: log,
@@ -146,10 +145,4 @@ func (planner) Plan(_ context.Context, input []byte, out *os.File) error {
 		return err
 	}
 	return plan.Answered(plan.Make(in)).Write(out)
-}
-
-// parse is how cmd/conductor joins the grammar of commands to the rules.
-func parse(body string) (trigger.Ask, bool) {
-	c, ok := command.First(body)
-	return trigger.Ask{Name: c.Name, Suites: c.Args, Problem: c.Problem}, ok
 }

@@ -85,7 +85,7 @@ func TestTheLawIsHeld(t *testing.T) {
 		pkg, imports string
 		lawful       bool
 	}{
-		{"internal/trigger", "internal/command", false},
+		{"internal/trigger", "internal/report", false},
 		{"internal/githubapp", "internal/registry", false},
 		{"internal/controller/run", "internal/controller/delivery", false},
 		{"internal/webhook", "internal/controller/run", false},
@@ -119,7 +119,7 @@ func TestTheLawIsHeld(t *testing.T) {
 		{"internal/jobs", "internal/settings", true},
 		{"internal/settings", "internal/api/v1alpha1", true},
 		{"internal/repoconfig", "internal/repoconfig/nearest", true},
-		{"internal/command", "internal/repoconfig/nearest", true},
+		{"internal/trigger", "internal/repoconfig/nearest", true},
 		{"internal/githubapp", "net/http", true},
 		{"internal/registry", "internal/evidence", true},
 		{"internal/report", "internal/evidence", true},

@@ -45,7 +45,6 @@ var layers = map[string]layer{
 	"internal/stage":      words,
 
 	"internal/trigger":  pure,
-	"internal/command":  pure,
 	"internal/compose":  pure,
 	"internal/compact":  pure,
 	"internal/jobs":     pure,

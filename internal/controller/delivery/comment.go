@@ -29,7 +29,7 @@ func (r *Reconciler) comment(ctx context.Context, d *v1alpha1.Delivery, decision
 		return r.cancel(ctx, d)
 	}
 	d.Status.Outcome = v1alpha1.DeliveryAnswered
-	text := r.Help()
+	text := trigger.HelpText()
 	if decision.Unknown != "" {
 		text = decision.Unknown + "\n\n" + text
 	}

@@ -38,10 +38,8 @@ type Reconciler struct {
 	Runs     Runs
 	Rules    trigger.Rules
 	Ceilings func() v1alpha1.Ceilings
-	// Help is the answer to a request for help.
-	Help func() string
-	Log  *slog.Logger
-	Now  func() time.Time
+	Log      *slog.Logger
+	Now      func() time.Time
 }
 
 // deadline is how long a Delivery is tried; GitHub forgets deliveries after three days (docs.github.com, handling failed

@@ -1,4 +1,4 @@
-package command
+package trigger
 
 import (
 	"regexp"
@@ -9,6 +9,8 @@ import (
 type Command struct {
 	// Name is one of the grammar's, or what stood in its place.
 	Name string
+	// Action is what it asks for: Help where it is not one of the grammar's.
+	Action Action
 	// Args are the words after it, in small letters and each once.
 	Args []string
 	// Problem is a sentence about what is wrong with it; empty when nothing is.

@@ -1,6 +1,4 @@
-// Package command reads slash-commands from comments. Its grammar is data: the parser, the help text and the
-// answer to a slip of the finger are all made of the one table in this file.
-package command
+package trigger
 
 import (
 	"fmt"
@@ -17,7 +15,8 @@ const Prefix = "/conductor"
 // MaxArgs is how many arguments a command may have; a Run holds no more suites.
 const MaxArgs = 64
 
-// Verb is one command of the grammar.
+// Verb is one command of the grammar, which is data: the parser, the decision, the help text and the answer to a slip of the finger are made
+// of it.
 type Verb struct {
 	// Name is the word after Prefix.
 	Name string
@@ -29,6 +28,8 @@ type Verb struct {
 	Example string
 	// Help is a sentence.
 	Help string
+	// Action is what it asks for.
+	Action Action
 	// check says what is wrong with the arguments; "" when nothing is.
 	check func(args []string) string
 }
@@ -41,11 +42,11 @@ func Grammar() []Verb {
 	const writers = "write permission"
 	return []Verb{
 		{"test", "[suite...]", writers, "/conductor test integration",
-			"Runs the integration tests: of a pull request's head, or of the default branch for an issue. Without a suite it runs all of them.", suites},
+			"Runs the integration tests: of a pull request's head, or of the default branch for an issue. Without a suite it runs all of them.", Start, suites},
 		{"cancel", "", writers, "/conductor cancel",
-			"Ends the runs of this issue or pull request that are under way.", nothing},
+			"Ends the runs of this issue or pull request that are under way.", Cancel, nothing},
 		{"help", "", writers, "/conductor help",
-			"Shows this.", anything},
+			"Shows this.", Help, anything},
 	}
 }
 
@@ -70,8 +71,8 @@ func nothing(args []string) string {
 
 func anything([]string) string { return "" }
 
-// Help is the help text, in Markdown.
-func Help() string {
+// HelpText is the help, in Markdown.
+func HelpText() string {
 	var b strings.Builder
 	b.WriteString("| Command | What it does | Who may | Example |\n|---|---|---|---|\n")
 	for _, v := range Grammar() {
@@ -84,9 +85,9 @@ func Help() string {
 // check makes a Command of the words after Prefix.
 func check(words []string) Command {
 	if len(words) == 0 {
-		return Command{Name: "help"}
+		return Command{Name: "help", Action: Help}
 	}
-	c := Command{Name: strings.ToLower(words[0])}
+	c := Command{Name: strings.ToLower(words[0]), Action: Help}
 	for _, a := range words[1:] {
 		if a = strings.ToLower(a); !slices.Contains(c.Args, a) {
 			c.Args = append(c.Args, a)
@@ -98,6 +99,7 @@ func check(words []string) Command {
 		if v.Name != c.Name {
 			continue
 		}
+		c.Action = v.Action
 		if c.Problem = v.check(c.Args); len(c.Args) > MaxArgs {
 			c.Problem = fmt.Sprintf("A command takes at most %d words.", MaxArgs)
 		}
