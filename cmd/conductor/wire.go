@@ -98,9 +98,9 @@ func wireDeliveries(mgr manager.Manager, set settings.Settings, gh *githubapp.Cl
 	if err := runs.Index(context.Background(), mgr.GetFieldIndexer()); err != nil {
 		return err
 	}
-	door := &runs.Service{Client: mgr.GetClient(), Indexed: true, Namespace: set.Namespace}
+	door := &runs.Service{Client: mgr.GetClient(), Indexed: true, Namespace: set.Namespace, GitHub: gh, Ceilings: set.Ceilings}
 	acts := &delivery.Reconciler{
-		Client: mgr.GetClient(), GitHub: gh, Runs: door, Rules: rules, Ceilings: set.Ceilings, Log: log,
+		Client: mgr.GetClient(), GitHub: gh, Runs: door, Rules: rules, Log: log,
 	}
 	poll := &delivery.Poller{
 		Reconciler: acts, Live: mgr.GetAPIReader(), Namespace: set.Namespace,

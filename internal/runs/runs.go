@@ -36,29 +36,13 @@ type Service struct {
 	Indexed bool
 	// Namespace is Conductor's own.
 	Namespace string
+	// GitHub and Ceilings are needed to start Runs alone: what GitHub knows of a commit, and the operator's limits at the moment.
+	GitHub   GitHub
+	Ceilings func() v1alpha1.Ceilings
 	// Logs reads the logs of pods; nil leaves what the Runs themselves keep of them.
 	Logs Logs
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
-}
-
-// Start makes a Run. Where one of this name is there already, it was started before, and that one is returned as it is.
-func (s *Service) Start(ctx context.Context, name string, spec v1alpha1.RunSpec) (*v1alpha1.Run, error) {
-	run := &v1alpha1.Run{
-		ObjectMeta: metav1.ObjectMeta{
-			Name: name, Namespace: s.Namespace,
-			Labels: map[string]string{v1alpha1.LabelRepository: strconv.FormatInt(spec.Repository.ID, 10)},
-		},
-		Spec: spec,
-	}
-	err := s.Client.Create(ctx, run)
-	switch {
-	case err == nil:
-		return run, nil
-	case apierrors.IsAlreadyExists(err):
-		return s.Get(ctx, name)
-	}
-	return nil, fmt.Errorf("create run %s: %w", name, err)
 }
 
 // Get returns a Run, or ErrNotFound.

@@ -51,18 +51,49 @@ func run(name string, repository int64, age time.Duration) *v1alpha1.Run {
 	}
 }
 
+// commits is a GitHub where every object names one commit, which a protected branch has.
+type commits struct{ err error }
+
+func (c *commits) Commit(context.Context, int64, v1alpha1.Repository, string) (string, error) {
+	return strings.Repeat("a", 40), c.err
+}
+
+func (c *commits) Protected(_ context.Context, _ int64, _ v1alpha1.Repository, sha string) (bool, error) {
+	return sha == strings.Repeat("a", 40), c.err
+}
+
+func TestARunIsNotStartedOfACommitThatIsNotKnown(t *testing.T) {
+	s := service(t, interceptor.Funcs{})
+	away := errors.New("GitHub is away")
+	s.GitHub, s.Ceilings = &commits{err: away}, func() v1alpha1.Ceilings { return v1alpha1.Ceilings{} }
+	for _, sha := range []string{"", strings.Repeat("a", 40)} {
+		if _, err := s.Start(t.Context(), Request{Name: "r1", Ref: "refs/tags/x", SHA: sha}); !errors.Is(err, away) {
+			t.Errorf("%q: %v", sha, err)
+		}
+	}
+	if list, err := s.List(t.Context(), 0); err != nil || len(list) != 0 {
+		t.Errorf("%d runs, %v", len(list), err)
+	}
+}
+
 func TestStartTwiceIsOneRun(t *testing.T) {
 	s := service(t, interceptor.Funcs{})
+	github := &commits{}
+	s.GitHub, s.Ceilings = github, func() v1alpha1.Ceilings { return v1alpha1.Ceilings{Pods: 5} }
 	spec := run("", 7, 0).Spec
-	first, err := s.Start(t.Context(), "r1", spec)
+	req := Request{Name: "r1", Repository: spec.Repository, Ref: spec.Ref, Object: strings.Repeat("c", 40)}
+	first, err := s.Start(t.Context(), req)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if first.Labels[v1alpha1.LabelRepository] != "7" {
 		t.Errorf("labels %v", first.Labels)
 	}
-	spec.SHA = strings.Repeat("b", 40)
-	second, err := s.Start(t.Context(), "r1", spec)
+	if first.Spec.SHA != strings.Repeat("a", 40) || first.Spec.Object != req.Object || first.Spec.Trust != v1alpha1.TrustProtected || first.Spec.Ceilings.Pods != 5 {
+		t.Errorf("%+v", first.Spec)
+	}
+	req.SHA = strings.Repeat("b", 40)
+	second, err := s.Start(t.Context(), req)
 	if err != nil {
 		t.Fatal(err)
 	}

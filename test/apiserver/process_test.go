@@ -125,8 +125,8 @@ func (w *world) wire(mgr manager.Manager, p *process) {
 	w.must(run.Setup(mgr, p.runner, reporter))
 	w.must(runs.Index(w.t.Context(), mgr.GetFieldIndexer()))
 	p.acts = &delivery.Reconciler{
-		Client: mgr.GetClient(), GitHub: gh, Runs: &runs.Service{Client: mgr.GetClient(), Indexed: true, Namespace: w.set.Namespace, Now: w.clock.now},
-		Rules: trigger.Rules{Tags: w.set.Triggers.Tags}, Ceilings: w.set.Ceilings, Log: log, Now: w.clock.now,
+		Client: mgr.GetClient(), GitHub: gh, Runs: &runs.Service{Client: mgr.GetClient(), Indexed: true, Namespace: w.set.Namespace, GitHub: gh, Ceilings: w.set.Ceilings, Now: w.clock.now},
+		Rules: trigger.Rules{Tags: w.set.Triggers.Tags}, Log: log, Now: w.clock.now,
 	}
 	p.poller = &delivery.Poller{
 		Reconciler: p.acts, Live: mgr.GetAPIReader(), Namespace: w.set.Namespace, Every: time.Hour, Settle: time.Minute, Log: log,

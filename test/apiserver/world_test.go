@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -139,8 +140,11 @@ func (w *world) start(change ...func(*v1alpha1.RunSpec)) *v1alpha1.Run {
 	for _, c := range change {
 		c(&spec)
 	}
-	run, err := w.door().Start(w.t.Context(), fmt.Sprintf("shop-%s-%d", w.set.Namespace, w.made), spec)
-	w.must(err)
+	run := &v1alpha1.Run{ObjectMeta: metav1.ObjectMeta{
+		Name: fmt.Sprintf("shop-%s-%d", w.set.Namespace, w.made), Namespace: w.set.Namespace,
+		Labels: map[string]string{v1alpha1.LabelRepository: strconv.FormatInt(spec.Repository.ID, 10)},
+	}, Spec: spec}
+	w.must(admin.Create(w.t.Context(), run))
 	return run
 }
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/runs"
 	"github.com/w3evolutionsllc/conductor/internal/trigger"
 )
 
@@ -47,14 +48,10 @@ func (r *Reconciler) test(ctx context.Context, d *v1alpha1.Delivery, decision tr
 		d.Status.Outcome, d.Status.Reason = v1alpha1.DeliveryRefused, "The pull request comes from a fork"
 		return r.answer(ctx, d, "This pull request comes from a fork, whose code is not run yet. Push the commit to a branch of this repository to test it.")
 	}
-	trust, err := r.trust(ctx, e.InstallationID, e.Repository, head.SHA)
-	if err != nil {
-		return err
-	}
-	err = r.start(ctx, d, trigger.RunName(e), v1alpha1.RunSpec{
-		Repository: e.Repository, InstallationID: e.InstallationID, Ref: head.Ref, SHA: head.SHA, Trust: trust,
+	err = r.start(ctx, d, runs.Request{
+		Name: trigger.RunName(e), Repository: e.Repository, InstallationID: e.InstallationID, Ref: head.Ref, SHA: head.SHA,
 		Trigger: v1alpha1.Trigger{Kind: v1alpha1.TriggerComment, Delivery: d.Spec.GUID, Comment: e.Comment.ID, ReceivedAt: receivedAt(d)},
-		Actor:   e.Sender, Issue: e.Comment.Issue, Suites: decision.Suites, Ceilings: r.Ceilings(),
+		Actor:   e.Sender, Issue: e.Comment.Issue, Suites: decision.Suites,
 	})
 	if err != nil {
 		return err

@@ -18,6 +18,7 @@ import (
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
+	"github.com/w3evolutionsllc/conductor/internal/runs"
 	"github.com/w3evolutionsllc/conductor/internal/trigger"
 )
 
@@ -149,22 +150,14 @@ func (p *Poller) start(ctx context.Context, installation int64, repo v1alpha1.Re
 	if delivered, err := p.isDelivered(ctx, repo, ref, object); err != nil || delivered {
 		return err
 	}
-	sha, err := p.Reconciler.GitHub.Commit(ctx, installation, repo, object)
-	if err != nil {
-		return fmt.Errorf("find its commit: %w", err)
-	}
-	trust, err := p.Reconciler.trust(ctx, installation, repo, sha)
-	if err != nil {
-		return err
-	}
 	at := metav1.NewMicroTime(p.Reconciler.now())
-	run, err := p.Reconciler.startRun(ctx, trigger.PollName(repo.FullName(), ref, object, was.Since.UTC().Format(time.RFC3339)), v1alpha1.RunSpec{
-		Repository: repo, InstallationID: installation, Ref: ref, SHA: sha, Object: object, Trust: trust,
+	run, err := p.Reconciler.Runs.Start(ctx, runs.Request{
+		Name:       trigger.PollName(repo.FullName(), ref, object, was.Since.UTC().Format(time.RFC3339)),
+		Repository: repo, InstallationID: installation, Ref: ref, Object: object,
 		Trigger: v1alpha1.Trigger{Kind: v1alpha1.TriggerPoll, ReceivedAt: &at}, Actor: v1alpha1.Actor{Login: "unknown"},
-		Ceilings: p.Reconciler.Ceilings(),
 	})
 	if err == nil {
-		p.Log.Info("a tag was found whose push made no event", "repository", repo.FullName(), "ref", ref, "sha", sha, "run", run.Name)
+		p.Log.Info("a tag was found whose push made no event", "repository", repo.FullName(), "ref", ref, "sha", run.Spec.SHA, "run", run.Name)
 	}
 	return err
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
+	"github.com/w3evolutionsllc/conductor/internal/runs"
 	"github.com/w3evolutionsllc/conductor/internal/trigger"
 )
 
@@ -59,22 +60,23 @@ func (g *gitHub) Commit(_ context.Context, _ int64, _ v1alpha1.Repository, objec
 	return object, g.commits[object]
 }
 
-func (g *gitHub) Protected(context.Context, int64, v1alpha1.Repository, string) (bool, error) {
-	return false, nil
-}
-
 // door keeps the Runs that are started by their refs.
 type door struct {
 	Runs
+	github  *gitHub
 	started map[string]int
 }
 
 func (d *door) List(context.Context, int64) ([]v1alpha1.Run, error) { return nil, nil }
 
-func (d *door) Start(_ context.Context, name string, spec v1alpha1.RunSpec) (*v1alpha1.Run, error) {
-	d.started[spec.Ref]++
-	run := &v1alpha1.Run{Spec: spec}
-	run.Name = name
+func (d *door) Start(ctx context.Context, req runs.Request) (*v1alpha1.Run, error) {
+	sha, err := d.github.Commit(ctx, req.InstallationID, req.Repository, req.Object)
+	if err != nil {
+		return nil, err
+	}
+	d.started[req.Ref]++
+	run := &v1alpha1.Run{Spec: v1alpha1.RunSpec{Ref: req.Ref, SHA: sha}}
+	run.Name = req.Name
 	return run, nil
 }
 
@@ -95,13 +97,14 @@ func newPolling(t *testing.T) *polling {
 	}
 	p := &polling{
 		github: &gitHub{tags: map[string]string{}, commits: map[string]error{}, asked: map[string]int{}},
-		runs:   &door{started: map[string]int{}}, log: &bytes.Buffer{}, now: start,
+		log:    &bytes.Buffer{}, now: start,
 	}
+	p.runs = &door{github: p.github, started: map[string]int{}}
 	c := fake.NewClientBuilder().WithScheme(scheme).Build()
 	log := slog.New(slog.NewTextHandler(p.log, nil))
 	r := &Reconciler{
 		Client: c, GitHub: p.github, Runs: p.runs, Rules: trigger.Rules{Tags: []string{"qa/*"}}, Log: log,
-		Ceilings: func() v1alpha1.Ceilings { return v1alpha1.Ceilings{} }, Now: func() time.Time { return p.now },
+		Now: func() time.Time { return p.now },
 	}
 	p.Poller = &Poller{Reconciler: r, Live: c, Namespace: "conductor", Settle: time.Minute, Log: log}
 	p.poll(t, 0)

@@ -18,12 +18,8 @@ type GitHub interface {
 	// UpsertComment brings a comment of ours on an issue to body and returns its id. With id 0 it looks for a comment of
 	// ours with mark on its first line before it creates one.
 	UpsertComment(ctx context.Context, installation int64, repo v1alpha1.Repository, issue int, id int64, mark, body string) (int64, error)
-	// Protected reports whether a commit is the head of a protected branch.
-	Protected(ctx context.Context, installation int64, repo v1alpha1.Repository, sha string) (bool, error)
 	// Repositories calls each for every repository that the App is installed on.
 	Repositories(ctx context.Context, each func(installation int64, repo v1alpha1.Repository) error) error
 	// Tags are the tags whose short name begins with prefix: full ref to the object it points to.
 	Tags(ctx context.Context, installation int64, repo v1alpha1.Repository, prefix string) (map[string]string, error)
-	// Commit is the commit that an object, which may be an annotated tag, names.
-	Commit(ctx context.Context, installation int64, repo v1alpha1.Repository, object string) (string, error)
 }

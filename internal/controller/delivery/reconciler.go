@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"time"
 
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -17,6 +16,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 	"github.com/w3evolutionsllc/conductor/internal/faults"
+	"github.com/w3evolutionsllc/conductor/internal/runs"
 	"github.com/w3evolutionsllc/conductor/internal/text"
 	"github.com/w3evolutionsllc/conductor/internal/trigger"
 )
@@ -24,7 +24,7 @@ import (
 // Runs is the door that Runs are started and ended through.
 type Runs interface {
 	// Start makes a Run, or finds the one of this name that is there already.
-	Start(ctx context.Context, name string, spec v1alpha1.RunSpec) (*v1alpha1.Run, error)
+	Start(ctx context.Context, req runs.Request) (*v1alpha1.Run, error)
 	// Cancel asks a Run to end; asking again changes nothing.
 	Cancel(ctx context.Context, name, by, reason string) error
 	// List lists the Runs of a repository by its id, newest first; 0 means all.
@@ -33,13 +33,12 @@ type Runs interface {
 
 // Reconciler acts on Deliveries.
 type Reconciler struct {
-	Client   client.Client
-	GitHub   GitHub
-	Runs     Runs
-	Rules    trigger.Rules
-	Ceilings func() v1alpha1.Ceilings
-	Log      *slog.Logger
-	Now      func() time.Time
+	Client client.Client
+	GitHub GitHub
+	Runs   Runs
+	Rules  trigger.Rules
+	Log    *slog.Logger
+	Now    func() time.Time
 }
 
 // deadline is how long a Delivery is tried; GitHub forgets deliveries after three days (docs.github.com, handling failed
@@ -99,21 +98,10 @@ func (r *Reconciler) push(ctx context.Context, d *v1alpha1.Delivery, decision tr
 		d.Status.Outcome, d.Status.Run = v1alpha1.DeliveryStarted, run
 		return err
 	}
-	sha := e.Push.HeadSHA
-	if sha == "" {
-		var err error
-		if sha, err = r.GitHub.Commit(ctx, e.InstallationID, e.Repository, e.Push.After); err != nil {
-			return fmt.Errorf("find the commit of %s: %w", e.Push.Ref, err)
-		}
-	}
-	trust, err := r.trust(ctx, e.InstallationID, e.Repository, sha)
-	if err != nil {
-		return err
-	}
-	return r.start(ctx, d, trigger.RunName(e), v1alpha1.RunSpec{
-		Repository: e.Repository, InstallationID: e.InstallationID, Ref: e.Push.Ref, SHA: sha, Object: e.Push.After, Trust: trust,
+	return r.start(ctx, d, runs.Request{
+		Name: trigger.RunName(e), Repository: e.Repository, InstallationID: e.InstallationID, Ref: e.Push.Ref, SHA: e.Push.HeadSHA, Object: e.Push.After,
 		Trigger: v1alpha1.Trigger{Kind: v1alpha1.TriggerTag, Delivery: d.Spec.GUID, ReceivedAt: receivedAt(d)},
-		Actor:   e.Sender, Suites: decision.Suites, Ceilings: r.Ceilings(),
+		Actor:   e.Sender, Suites: decision.Suites,
 	})
 }
 
@@ -133,37 +121,15 @@ func (r *Reconciler) polled(ctx context.Context, d *v1alpha1.Delivery) (string, 
 	return "", nil
 }
 
-func (r *Reconciler) trust(ctx context.Context, installation int64, repo v1alpha1.Repository, sha string) (v1alpha1.TrustLevel, error) {
-	protected, err := r.GitHub.Protected(ctx, installation, repo, sha)
-	if err != nil {
-		return "", fmt.Errorf("find out how far %s is trusted: %w", sha, err)
-	}
-	if protected {
-		return v1alpha1.TrustProtected, nil
-	}
-	return v1alpha1.TrustUnprotected, nil
-}
-
 // start makes the Run and notes it.
-func (r *Reconciler) start(ctx context.Context, d *v1alpha1.Delivery, name string, spec v1alpha1.RunSpec) error {
-	run, err := r.startRun(ctx, name, spec)
+func (r *Reconciler) start(ctx context.Context, d *v1alpha1.Delivery, req runs.Request) error {
+	run, err := r.Runs.Start(ctx, req)
 	if err != nil {
 		return err
 	}
 	faults.Started()
 	d.Status.Outcome, d.Status.Run = v1alpha1.DeliveryStarted, run.Name
 	return nil
-}
-
-// startRun makes the Run, or finds it. What the API server refuses for what is in it is refused for good.
-func (r *Reconciler) startRun(ctx context.Context, name string, spec v1alpha1.RunSpec) (*v1alpha1.Run, error) {
-	run, err := r.Runs.Start(ctx, name, spec)
-	if apierrors.IsInvalid(err) {
-		return nil, failure.Terminalf(v1alpha1.ReasonInvalidConfig, err, "The API server does not take the run")
-	} else if err != nil {
-		return nil, fmt.Errorf("start run %s: %w", name, err)
-	}
-	return run, nil
 }
 
 // receivedAt is when a delivery came, the last time that it did.
