@@ -73,6 +73,7 @@ func wire(mgr manager.Manager, set settings.Settings, f serveFlags, lock *leaseL
 	runner := &run.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Kube: kube, GitHub: gh, Registry: images, Settings: set, Dir: f.dir, Log: log,
 		Planner: planner{child.Runner{Limits: child.DefaultLimits}, log}, Unclean: lock.tookOver,
+		Observers: []run.Observer{run.Events{Recorder: mgr.GetEventRecorder("conductor")}},
 		// The App's key is the one secret that every replica has and no stack; tokens that are derived of it tell nothing of it.
 		Agents: agents{agent.New(agent.Options{Key: func() ([]byte, error) { return os.ReadFile(set.GitHub.PrivateKeyFile) }})},
 	}

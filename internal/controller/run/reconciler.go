@@ -65,6 +65,8 @@ type Reconciler struct {
 	Dir string
 	// Unclean reports whether the leader before this process ended without stopping; nil means that it did not.
 	Unclean func() bool
+	// Observers are given what changes of Runs.
+	Observers []Observer
 	// Log is the operators' log.
 	Log *slog.Logger
 	// Now is the clock; nil means time.Now.
@@ -122,6 +124,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	r.guard.confirm(run.UID)
 	r.steps.stored(run.UID, s.now)
+	r.notifyObservers(before, s.run)
 	if err != nil {
 		r.Log.Warn("a stage will be tried again", "run", run.Name, "error", err)
 		return ctrl.Result{}, err
