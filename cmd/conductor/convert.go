@@ -51,7 +51,7 @@ type conversion struct {
 
 func convertCommand() *cobra.Command { return convertAsking(userRegistries) }
 
-// convertAsking is the command with somebody to ask about images.
+// convertAsking is the command with someone to ask about images.
 func convertAsking(ask func() (imageConfig, error)) *cobra.Command {
 	c := conversion{ask: ask}
 	cmd := &cobra.Command{

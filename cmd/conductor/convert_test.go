@@ -244,7 +244,7 @@ func TestConvertWritesFilesOfItsOwnOnly(t *testing.T) {
 		t.Errorf("there are %q", files())
 	}
 
-	// What is not needed any more goes, and what is somebody else's stays.
+	// What is not needed any more goes, and what is someone else's stays.
 	write("compose.yaml", "services:\n  web:\n    image: nginx:1.28\n")
 	write(filepath.Join("out", "templates", "mine.yaml"), "mine")
 	must(0, "", "-o", "helm", "out")

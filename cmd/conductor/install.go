@@ -19,7 +19,7 @@ func installCommand() *cobra.Command {
 	}
 }
 
-// install copies a program to DIR/conductor. Whoever looks finds no file there or the whole one.
+// install copies a program to DIR/conductor. Anyone who looks finds no file there or the whole one.
 func install(program, dir string) (err error) {
 	from, err := os.Open(program)
 	if err != nil {

@@ -20,7 +20,7 @@ const lookUpTime = 20 * time.Second
 // imageConfig answers as registry.Registry does.
 type imageConfig func(ctx context.Context, image string) (digest string, config []byte, err error)
 
-// userRegistries are all registries, with the logins of whoever runs the program.
+// userRegistries are all registries, with the logins of anyone who runs the program.
 func userRegistries() (imageConfig, error) {
 	login, err := registry.UserCredential()
 	if err != nil {

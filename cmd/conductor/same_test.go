@@ -102,7 +102,7 @@ func TestConvertPlanAndRunMakeTheSameObjects(t *testing.T) {
 }
 
 // planAndRun are the objects of a stack in the working directory: those that a run applies, those of them that `plan` prints, and the
-// images of services that are built. Where both refuse, refused says why.
+// images of services that are built. Where both refuse, refused explains why.
 func planAndRun(t *testing.T) (ran, shown map[string]any, built map[string]string, refused string) {
 	t.Helper()
 	c := planning{lookUp: true, ask: func() (imageConfig, error) { return everyImage, nil }}
@@ -165,7 +165,7 @@ func throughAChild(t *testing.T, input plan.Input) plan.Answer {
 	return answer
 }
 
-// makeDockerfiles puts Dockerfiles where the cases, which nobody builds, lack them.
+// makeDockerfiles puts Dockerfiles where the cases, which no one builds, lack them.
 func makeDockerfiles(t *testing.T) {
 	t.Helper()
 	_, args := configOf(filepath.Base(t.Name()))

@@ -44,7 +44,7 @@ type waiting struct {
 // look tries once: nil when what is waited for is there, a *failedError when it never will be, else an error that says what is missing.
 type look func(ctx context.Context) error
 
-// failedError says why waiting is of no use.
+// failedError explains why waiting is of no use.
 type failedError struct{ sentence string }
 
 func (e *failedError) Error() string { return e.sentence }

@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	// ownPrefix begins the names of Conductor's own containers, whose logs are nobody's evidence.
+	// ownPrefix begins the names of Conductor's own containers, whose logs are no one's evidence.
 	ownPrefix = "conductor-"
 	// maxLogs is how many logs an agent follows.
 	maxLogs = 2000
@@ -68,7 +68,7 @@ type status struct {
 	started, running, over bool
 }
 
-// container is one log and the news for whoever follows it.
+// container is one log and the news for anyone who follows it.
 type container struct {
 	file *logFile
 	key  logKey
@@ -143,7 +143,7 @@ func (f *follower) settleRest(present func(pod string) bool) {
 	}
 }
 
-// close waits until nobody follows a log and writes what is not on disk yet. The followers' context has ended before.
+// close waits until no one follows a log and writes what is not on disk yet. The followers' context has ended before.
 func (f *follower) close() {
 	f.all.Wait()
 	f.mu.Lock()
@@ -184,7 +184,7 @@ func infoOf(pod *corev1.Pod, init bool) evidence.LogFile {
 	return info
 }
 
-// see tells a container's log of the status and begins to follow it where nobody does.
+// see tells a container's log of the status and begins to follow it where no one does.
 func (f *follower) see(ctx context.Context, key logKey, st status, info evidence.LogFile) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -252,7 +252,7 @@ func (c *container) tell(st status) {
 	}
 }
 
-// begin reports whether the caller is to follow the log: nobody else does.
+// begin reports whether the caller is to follow the log: no one else does.
 func (c *container) begin() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -68,7 +68,7 @@ func (r *reader) err() error {
 	return r.findings.err()
 }
 
-// read reads a file below the directory, each once, or says why not.
+// read reads a file below the directory, each once, or explains why not.
 func (r *reader) read(path string, from place, service, field string) ([]byte, bool) {
 	if data, ok := r.data[path]; ok {
 		return data, true

@@ -52,7 +52,7 @@ type broughtPath struct {
 	service, field, hint string
 }
 
-// mountBrought mounts files that the init container brings, or says why they cannot be there.
+// mountBrought mounts files that the init container brings, or explains why they cannot be there.
 func (u *unit) mountBrought(field, hint, target string, from *copies) {
 	why := cmp.Or(from.notCopied, from.path+" has "+u.c.sizeOf(from))
 	switch {

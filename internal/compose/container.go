@@ -51,7 +51,7 @@ func (u *unit) named(image string) string {
 	return image
 }
 
-// RefusesImage says why a stack may not run an image that a repository names; it is empty when it may.
+// RefusesImage explains why a stack may not run an image that a repository names; it is empty when it may.
 func RefusesImage(name string, o Options) string {
 	ref, err := reference.ParseNormalizedNamed(name)
 	switch own := o.OwnRegistry; {

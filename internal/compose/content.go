@@ -28,7 +28,7 @@ type content struct {
 	sub    string
 	// brought are files that an init container brings; nil for a copy.
 	brought *copies
-	// refused says why there is none.
+	// refused explains why there is none.
 	refused string
 }
 
@@ -265,7 +265,7 @@ func (c *converter) definition(field, name string, def types.FileObjectConfig) *
 	return out
 }
 
-// secretOf is the declared secret that a config or secret of the file stands for.
+// secretOf is the declared secret that a config or secret of the file represents.
 func (c *converter) secretOf(field, name string, def types.FileObjectConfig) (string, bool) {
 	switch {
 	case bool(def.External):

@@ -278,7 +278,7 @@ func (c *converter) checkTopField(table string, file []string) {
 		r = unknown
 	}
 	at := c.sources.find("", file...)
-	// compose-go fills in names that nobody wrote.
+	// compose-go fills in names that no one wrote.
 	if r.level == "" || strings.HasSuffix(table, ".name") && !at.whole {
 		return
 	}

@@ -44,7 +44,7 @@ type copies struct {
 	isMore bool
 	// isCopied is set when ConfigMaps hold them. Otherwise an init container brings them out of the source artifact.
 	isCopied bool
-	// notCopied and notBrought say why one of these cannot be, refused why neither.
+	// notCopied and notBrought explain why one of these cannot be, refused why neither.
 	notCopied, notBrought, refused string
 }
 

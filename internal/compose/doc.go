@@ -27,7 +27,7 @@ const (
 
 // Options is what a conversion depends on besides the project.
 type Options struct {
-	// Namespace is put into every object; empty leaves it to whoever applies them.
+	// Namespace is put into every object; empty leaves it to anyone who applies them.
 	Namespace string
 	// Images maps services to the references to run instead of what the file says: digests of what was built. A service
 	// that is built and not (yet) in it gets the name that `docker compose build` would give its image.
@@ -48,7 +48,7 @@ type Options struct {
 	// ImageConfigs is what images say about themselves, by the reference that Service.Image has. An image that is not in
 	// it is taken as it comes.
 	ImageConfigs map[string]ImageConfig
-	// HookImages are what images of pre_start stand for, by what the file names: digests where they are known.
+	// HookImages are what images of pre_start represent, by what the file names: digests where they are known.
 	HookImages map[string]string
 	// ImagesPending are services whose image's configuration is still to come: what it may change is neither refused nor noted yet.
 	ImagesPending []string

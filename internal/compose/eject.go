@@ -87,13 +87,13 @@ func chartName(dir string) string {
 
 // chart turns settings of objects into values of a chart.
 type chart struct {
-	// images maps references to the expression that stands for them, within one object.
+	// images maps references to the expression that represents them, within one object.
 	images map[string]string
 	// services are the values of each container.
 	services fields
 	// wait is the image of init containers that wait.
 	wait string
-	// expressions stand for marks in the object that is written; marks begin with prefix.
+	// expressions represent marks in the object that is written; marks begin with prefix.
 	expressions []string
 	prefix      string
 }
@@ -121,7 +121,7 @@ func (c *chart) values() fields {
 	return v
 }
 
-// mark stands for an expression until the object is text. It is a word that needs no quotes and that the object does not have.
+// mark represents an expression until the object is text. It is a word that needs no quotes and that the object does not have.
 func (c *chart) mark(expression string) string {
 	c.expressions = append(c.expressions, expression)
 	return c.markOf(len(c.expressions) - 1)

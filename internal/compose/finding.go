@@ -59,7 +59,7 @@ func (f Finding) String() string {
 	return fmt.Sprintf("%s: %s: %s%s", where, f.Level, what, f.Reason)
 }
 
-// Errors says why a project cannot be loaded or converted.
+// Errors explains why a project cannot be loaded or converted.
 type Errors struct {
 	// Findings are all that were made; at least one is refused.
 	Findings []Finding

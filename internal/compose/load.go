@@ -40,7 +40,7 @@ type LoadOptions struct {
 	Env map[string]string
 	// EnvFiles are files of variables for interpolation, as of --env-file; none means .env where there is one.
 	EnvFiles []string
-	// Secrets are the names of variables whose values nobody here knows. They win over Env and EnvFiles. Where such a
+	// Secrets are the names of variables whose values no one here knows. They win over Env and EnvFiles. Where such a
 	// variable is used, the converted stack refers to the Secret of Options.SecretName.
 	Secrets []string
 	// Absent are files whose content is not below the directory: what is there in their place has their size and mode alone. Paths

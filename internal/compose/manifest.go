@@ -177,7 +177,7 @@ func setWave(object client.Object, wave int) {
 	}
 }
 
-// notBuilt says which images somebody has to make.
+// notBuilt says which images someone has to make.
 func (r *orderer) notBuilt(given map[string]string) {
 	for _, b := range r.p.Builds() {
 		if given[b.Service] != "" {
@@ -192,7 +192,7 @@ func (r *orderer) notBuilt(given map[string]string) {
 	}
 }
 
-// needSecrets says which Secrets somebody has to make, and with which keys.
+// needSecrets says which Secrets someone has to make, and with which keys.
 func (r *orderer) needSecrets() {
 	keys := map[string][]string{}
 	need := func(name, key string) {

@@ -41,7 +41,7 @@ type reporter struct {
 	out  []Finding
 }
 
-// add reports a field that was written in a file and has no finding, and says whether those below it matter.
+// add reports a field that was written in a file and has no finding, and reports whether those below it matter.
 func (r *reporter) add(table map[string]row, path, service string, file []string) bool {
 	row, ok := rowOf(table, path)
 	if !ok || row.path != path {

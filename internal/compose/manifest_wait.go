@@ -63,7 +63,7 @@ func (r *orderer) addWaits(s *Service) {
 	}
 }
 
-// letAsk lets a pod that policies keep apart ask what it waits for: the cluster's DNS, and the API server about Jobs. Nobody here
+// letAsk lets a pod that policies keep apart ask what it waits for: the cluster's DNS, and the API server about Jobs. No one here
 // knows the server's address, so its usual ports are open.
 func (r *orderer) letAsk(s, host *Service) {
 	t := templateOf(host.Workload)

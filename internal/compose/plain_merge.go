@@ -7,7 +7,7 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// Fields of a service whose lists a later file adds to. Where an item stands for one of the earlier file's, reading gives up, as at
+// Fields of a service whose lists a later file adds to. Where an item represents one of the earlier file's, reading gives up, as at
 // every repetition.
 var appended = []string{"ports", "expose", "volumes", "secrets", "configs", "env_file", "cap_add", "cap_drop", "security_opt", "extra_hosts"}
 

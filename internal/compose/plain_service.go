@@ -107,7 +107,7 @@ func devices(r types.Resources) {
 	}
 }
 
-// implied adds what compose-go does: the network of all, and an order for whoever uses something of another service.
+// implied adds what compose-go does: the network of all, and an order for anyone who uses something of another service.
 func (p *plain) implied(s *types.ServiceConfig) {
 	if s.NetworkMode == "" && len(s.Networks) == 0 {
 		s.Networks = map[string]*types.ServiceNetworkConfig{"default": nil}

@@ -20,7 +20,7 @@ type field struct {
 	value *yaml.Node
 }
 
-// follow is the node that n stands for.
+// follow is the node that n represents.
 func (p *plain) follow(n *yaml.Node) *yaml.Node {
 	p.visits++
 	need(p.visits < maxPlainVisits)

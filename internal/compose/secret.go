@@ -11,7 +11,7 @@ import (
 )
 
 // A declared secret has no value here. What interpolation puts in its place is its name between two characters for private
-// use, which nobody writes; the converter makes a reference of it where Kubernetes can resolve one.
+// use, which no one writes; the converter makes a reference of it where Kubernetes can resolve one.
 const (
 	secretBegin = "\ue000"
 	secretEnd   = "\ue001"
@@ -19,7 +19,7 @@ const (
 
 func secretMark(name string) string { return secretBegin + name + secretEnd }
 
-// marks are the variables that stand for declared secrets.
+// marks are the variables that represent declared secrets.
 func marks(names []string) map[string]string {
 	out := map[string]string{}
 	for _, n := range names {

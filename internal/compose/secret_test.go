@@ -127,7 +127,7 @@ func TestSecretInEnvironmentAndCommand(t *testing.T) {
 	}
 }
 
-// TestNoMarkIsLeft: what stands for a secret inside the converter is never seen outside.
+// TestNoMarkIsLeft: what represents a secret inside the converter is never seen outside.
 func TestNoMarkIsLeft(t *testing.T) {
 	files := map[string]string{".env": "FROM_FILE=<${A}>\n"}
 	for _, line := range []string{

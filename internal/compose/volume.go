@@ -121,7 +121,7 @@ func (c *converter) sortBind(s types.ServiceConfig, m mount) mount {
 
 // bind is what is at the source of a mount.
 type bind struct {
-	// outside says why it is not in the repository.
+	// outside explains why it is not in the repository.
 	outside error
 	// rel is its path there, with slashes.
 	rel string

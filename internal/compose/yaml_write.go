@@ -31,7 +31,7 @@ func (w *yamlWriter) object(v any) {
 }
 
 // mapping writes the fields of a structure or the entries of a map at an indent, the first one where the line has come to when inline is
-// set. It says whether there were any.
+// set. It reports whether there were any.
 func (w *yamlWriter) mapping(v reflect.Value, indent int, inline bool) bool {
 	found := false
 	entry := func(key string, v reflect.Value) {
@@ -230,7 +230,7 @@ func isList(v reflect.Value) bool {
 	return v.Kind() == reflect.Slice && v.Type().Elem().Kind() != reflect.Uint8
 }
 
-// settle is what a value stands for: what it points to, or what its own JSON says. It is invalid for nothing.
+// settle is what a value represents: what it points to, or what its own JSON says. It is invalid for nothing.
 func (w *yamlWriter) settle(v reflect.Value) reflect.Value {
 	for v.IsValid() {
 		if k := v.Kind(); (k == reflect.Pointer || k == reflect.Interface) && v.IsNil() {

@@ -90,7 +90,7 @@ func cause(message string) string {
 	return message
 }
 
-// unschedulable keeps the scheduler's own words, and says which of them somebody can act on.
+// unschedulable keeps the scheduler's own words, and says which of them someone can act on.
 func unschedulable(p *corev1.Pod, c corev1.PodCondition, now time.Time) *Finding {
 	after := TimeLeft(c.LastTransitionTime.Time, scheduleGrace, now)
 	f := &Finding{Reason: v1alpha1.ReasonUnschedulable, After: after}

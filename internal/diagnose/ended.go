@@ -9,7 +9,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 )
 
-// Ended says why a pod, or a container of it, ended otherwise than with exit code 0; nil when none did. What was done to the pod
+// Ended explains why a pod, or a container of it, ended otherwise than with exit code 0; nil when none did. What was done to the pod
 // comes first: the exit code of a process that was ended from outside says nothing about the process.
 func Ended(p *corev1.Pod, about Subject) *Finding {
 	if f := disrupted(p); f != nil {

@@ -1,4 +1,4 @@
-// Package diagnose says why something does not run, and what to do about it, from the status that Kubernetes keeps of it. Reasons come
+// Package diagnose explains why something does not run, and what to do about it, from the status that Kubernetes keeps of it. Reasons come
 // from fields that are made for programs. Where Kubernetes says a thing in a message alone, its documented or literal form is
 // parsed, the source stands beside it, and the message's own words are kept.
 //

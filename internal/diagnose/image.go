@@ -64,7 +64,7 @@ func (f *Finding) retried(since, now time.Time, what string) {
 // without the words (pkg/kubelet/images/image_manager.go).
 var backOff = regexp.MustCompile(`(?s)^Back-off pulling image "[^"]*"(?:: [A-Za-z]+: (.*))?`)
 
-// HidesCause reports whether a container of a pod waits for an image and its status does not say why: an event of the pod may.
+// HidesCause reports whether a container of a pod waits for an image and its status does not explain why: an event of the pod may.
 func HidesCause(p *corev1.Pod) bool {
 	for _, c := range statuses(p) {
 		if w := c.State.Waiting; w != nil {

@@ -25,7 +25,7 @@ func Terminating(ns *corev1.Namespace) *Finding {
 	}
 }
 
-// Claim says why a volume's claim is not bound; nil for one that is, or of which nothing is known yet.
+// Claim explains why a volume's claim is not bound; nil for one that is, or of which nothing is known yet.
 func Claim(c *corev1.PersistentVolumeClaim, events []corev1.Event) *Finding {
 	switch c.Status.Phase {
 	case corev1.ClaimBound:

@@ -11,7 +11,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 )
 
-// Deployment says why a Deployment gets no pods; nil when nothing is known.
+// Deployment explains why a Deployment gets no pods; nil when nothing is known.
 func Deployment(d *appsv1.Deployment, now time.Time) *Finding {
 	for _, c := range d.Status.Conditions {
 		if c.Type == appsv1.DeploymentReplicaFailure && c.Status == corev1.ConditionTrue {
@@ -21,7 +21,7 @@ func Deployment(d *appsv1.Deployment, now time.Time) *Finding {
 	return nil
 }
 
-// Creation says why a Job or another controller made no pod: by its newest FailedCreate event, since a Job has no condition for
+// Creation explains why a Job or another controller made no pod: by its newest FailedCreate event, since a Job has no condition for
 // it. It is nil when there is none.
 func Creation(events []corev1.Event, now time.Time) *Finding {
 	if e := newest(events, "FailedCreate"); e != nil {

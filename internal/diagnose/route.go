@@ -28,7 +28,7 @@ var routeAdvice = map[string]string{
 	"NoMatchingListenerHostname": "The operator has to give the Gateway a listener for the host names of stacks.host.",
 }
 
-// Route says why the one Gateway of an HTTPRoute does not serve it, in the words of the Gateway's controller; nil when it does.
+// Route explains why the one Gateway of an HTTPRoute does not serve it, in the words of the Gateway's controller; nil when it does.
 func Route(route *unstructured.Unstructured, gateway string, now time.Time) *Finding {
 	var st routeStatus
 	if raw, ok := route.Object["status"].(map[string]any); ok {

@@ -10,7 +10,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 )
 
-// Unready says why a pod that nothing blocks is not ready, as far as the kubelet told: what could not be mounted, or its last failed
+// Unready explains why a pod that nothing blocks is not ready, as far as the kubelet told: what could not be mounted, or its last failed
 // probe. Only events say so. It is nil when they say nothing.
 func Unready(p *corev1.Pod, events []corev1.Event) *Finding {
 	if !created(p) {

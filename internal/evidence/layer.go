@@ -50,7 +50,7 @@ type Layer struct {
 	// Size is in bytes, Digest is sha256:HEX; both are of what Open gives.
 	Size   int64
 	Digest string
-	// Open begins at the first byte each time it is called; whoever calls it closes what it gives.
+	// Open begins at the first byte each time it is called; anyone who calls it closes what it gives.
 	Open func() (io.ReadCloser, error)
 	// Write is there instead of Open where size and digest are not known before the content was written, such as that of a log which
 	// grows. What it writes may differ from one call to the next.

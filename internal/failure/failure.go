@@ -25,7 +25,7 @@ type Error struct {
 	Kind Kind
 	// Reason is one of the api package's reasons; it ends up in a condition.
 	Reason string
-	// Sentence is for whoever reads the issue. It holds nothing that the log alone should hold.
+	// Sentence is for anyone who reads the issue. It holds nothing that the log alone should hold.
 	Sentence string
 	// After is when a Waiting failure is looked at again.
 	After time.Duration

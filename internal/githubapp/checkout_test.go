@@ -273,7 +273,7 @@ func TestUnpackStopsBelowABomb(t *testing.T) {
 	}
 }
 
-// The visitor's own error is what the caller gets, and not a sentence of GitHub's; a broken archive is GitHub's, whoever reads it.
+// The visitor's own error is what the caller gets, and not a sentence of GitHub's; a broken archive is GitHub's, for every reader.
 func TestTheErrorsOfAVisitorAreItsOwn(t *testing.T) {
 	full := errors.New("no space left on device")
 	data := archive(t, sha, entry{name: "top/f", content: strings.Repeat("x", 1<<16)})

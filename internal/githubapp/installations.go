@@ -12,7 +12,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 )
 
-// Permission is a user's right on the repository; "none" for somebody who has none or does not exist.
+// Permission is a user's right on the repository; "none" for someone who has none or does not exist.
 func (c *Client) Permission(ctx context.Context, installation int64, repo v1alpha1.Repository, login string) (v1alpha1.Permission, error) {
 	s := scope{installation: installation, repo: repo, grant: readMetadata, what: "read the rights of " + login}
 	// go-github's type lacks role_name, and permission alone knows neither triage nor maintain.

@@ -83,7 +83,7 @@ func (c *tokenCache) get(ctx context.Context, s scope) (token, error) {
 	if t.usable(c.clock.Now()) {
 		return t, nil
 	}
-	// Whoever asks first may give up; the others still want the token.
+	// Anyone who asks first may give up; the others still want the token.
 	result := c.group.DoChan(fmt.Sprintf("%+v", key), func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*requestTimeout)
 		defer cancel()

@@ -125,7 +125,7 @@ func TestTokenCacheAsksOnceForMany(t *testing.T) {
 		}
 	}
 	if n := made.Load(); n > 2 {
-		// Two, when somebody came after the first request had ended and before its token was kept.
+		// Two, when someone came after the first request had ended and before its token was kept.
 		t.Errorf("GitHub was asked %d times", n)
 	}
 }

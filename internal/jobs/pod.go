@@ -44,7 +44,7 @@ func seconds(d time.Duration) *int64 {
 	return new(int64((d + time.Second - 1) / time.Second))
 }
 
-// Literal keeps Kubernetes from expanding $(NAME) in arguments and environment values, where $$ stands for $. Without it a
+// Literal keeps Kubernetes from expanding $(NAME) in arguments and environment values, where $$ represents $. Without it a
 // build argument $(GIT_PASSWORD) would be the git token.
 // https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/
 func Literal(in []string) []string {

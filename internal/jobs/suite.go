@@ -46,7 +46,7 @@ type TestInput struct {
 	Timeout, Wait time.Duration
 	// JUnit and Artifacts are patterns of files from the working directory.
 	JUnit, Artifacts []string
-	// JUnitGuess says that nobody named JUnit: it is where tools usually write.
+	// JUnitGuess says that no one named JUnit: it is where tools usually write.
 	JUnitGuess bool
 	// PullSecret is the name of the stack's pull Secret; empty when there is none.
 	PullSecret string

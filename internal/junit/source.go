@@ -255,7 +255,7 @@ func (s *source) discard(n int) {
 }
 
 // skip reads up to the end of a comment, a processing instruction or a declaration. What is left of a document type behind
-// its first declaration is text outside of all elements, which nobody reads.
+// its first declaration is text outside of all elements, which no one reads.
 func (s *source) skip(end string) error {
 	for !s.next(end) {
 		if _, err := s.in.ReadByte(); err != nil {

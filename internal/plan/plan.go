@@ -45,7 +45,7 @@ type Input struct {
 type Images struct {
 	// References are what services run, by service, where the file does not say it.
 	References map[string]string `json:",omitempty"`
-	// Hooks are what the images of hooks stand for, by what the file names.
+	// Hooks are what the images of hooks represent, by what the file names.
 	Hooks map[string]string `json:",omitempty"`
 	// Configs are what images say about themselves, by reference.
 	Configs map[string]compose.ImageConfig `json:",omitempty"`

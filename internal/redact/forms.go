@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// forms are the texts that give a value away. Lines of a multi-line value stand for the whole of it, unless all are
+// forms are the texts that give a value away. Lines of a multi-line value represent the whole of it, unless all are
 // too short: a log shows lines, and a form without a newline never holds back a finished line.
 func forms(value string) []string {
 	var out []string

@@ -65,7 +65,7 @@ func (r *Registry) Ping(ctx context.Context) error {
 	return r.explain(host.Ping(ctx), e, r.o.Host)
 }
 
-// exclusive waits until nobody else rewrites something. The function that it gives ends that.
+// exclusive waits until no one else rewrites something. The function that it gives ends that.
 func (r *Registry) exclusive(ctx context.Context) (func(), error) {
 	select {
 	case r.rewrites <- struct{}{}:

@@ -71,7 +71,7 @@ func (r *Registry) explain(err error, e errand, host string) error {
 	return failure.Transientf(v1alpha1.ReasonUnavailable, err, "The registry %s did not answer", host)
 }
 
-// status is the HTTP status that an error stands for; 0 when nobody answered.
+// status is the HTTP status that an error represents; 0 when no one answered.
 func status(err error) int {
 	var answer *errcode.ErrorResponse
 	switch {

@@ -58,7 +58,7 @@ func (c *configCache) put(image orasregistry.Reference, file []byte) {
 	}
 }
 
-// ImageConfig is the digest that an image's name stands for and its configuration file, as JSON. The image may be in any registry and is
+// ImageConfig is the digest that an image's name represents and its configuration file, as JSON. The image may be in any registry and is
 // named as in a pod: nginx is Docker Hub's, for which the mirrors are asked first. Of an image for several platforms the digest is
 // that of all, and the configuration is the one for Linux on this process's architecture. Credentials are those of the operator's files
 // for that registry. What was read once by its digest is not asked for again.

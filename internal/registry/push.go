@@ -124,7 +124,7 @@ func describe(l evidence.Layer) ocispec.Descriptor {
 	}
 }
 
-// writeLayer sends a layer whose size and digest are known once it is sent. unread says why it cannot be read, where it cannot.
+// writeLayer sends a layer whose size and digest are known once it is sent. unread explains why it cannot be read, where it cannot.
 func (r *Registry) writeLayer(ctx context.Context, target *remote.Repository, l evidence.Layer) (d ocispec.Descriptor, unread, err error) {
 	d, err = r.upload(ctx, target, l.MediaType, l.Write)
 	if cause := new(unreadableError); errors.As(err, &cause) && ctx.Err() == nil {

@@ -36,7 +36,7 @@ type Options struct {
 	// Insecure speaks plain HTTP to Host. Without it nothing is ever sent over plain HTTP.
 	Insecure bool
 	// PushConfigFile and PullConfigFile are Docker config.json files, read whenever they are needed, so that a
-	// replaced credential is used at once. Either may be empty: then nobody logs in.
+	// replaced credential is used at once. Either may be empty: then no one logs in.
 	PushConfigFile, PullConfigFile string
 	// Mirrors are asked for images before Docker Hub is; each is a host, or a host and a path.
 	Mirrors []string

@@ -7,7 +7,7 @@ import (
 	"oras.land/oras-go/v2/registry/remote/credentials"
 )
 
-// UserCredential answers with the logins of whoever runs the program: those of the Docker config in DOCKER_CONFIG or in the home
+// UserCredential answers with the logins of anyone who runs the program: those of the Docker config in DOCKER_CONFIG or in the home
 // directory, with its credential helpers.
 func UserCredential() (auth.CredentialFunc, error) {
 	store, err := credentials.NewStoreFromDocker(credentials.StoreOptions{})

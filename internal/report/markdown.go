@@ -133,7 +133,7 @@ func escapeHTML(s string) string { return html.EscapeString(oneLine(s, 120)) }
 // Plain is s as a terminal can show it: on one line, with single spaces, without escape sequences and control characters.
 func Plain(s string) string { return strings.Join(strings.Fields(clean(s)), " ") }
 
-// oneLine is at most max characters of s on one line. What is far too long is cut first, so that nobody's text costs time.
+// oneLine is at most max characters of s on one line. What is far too long is cut first, so that no one's text costs time.
 func oneLine(s string, max int) string {
 	s, whole := head(s, 16*max)
 	s = Plain(s)

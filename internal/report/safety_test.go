@@ -21,7 +21,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
 )
 
-// hostile is a Run in which everything that somebody else wrote is s.
+// hostile is a Run in which everything that someone else wrote is s.
 func hostile(base *v1alpha1.Run, s string) *v1alpha1.Run {
 	r := base.DeepCopy()
 	r.Spec.Ref, r.Spec.Actor.Login, r.Spec.Repository.HTMLURL = s, s, s
@@ -46,7 +46,7 @@ func hostile(base *v1alpha1.Run, s string) *v1alpha1.Run {
 	return r
 }
 
-// hostileResults are results in which everything that somebody else wrote is s.
+// hostileResults are results in which everything that someone else wrote is s.
 func hostileResults(s string) []evidence.Suite {
 	c := evidence.Case{Class: s, Name: s, File: s, Line: 7, Status: evidence.Failed, Seconds: 1, Message: s, Detail: s + s, Output: s}
 	flaky := c

@@ -149,7 +149,7 @@ func (d *document) services(run *v1alpha1.Run) {
 	}
 }
 
-// addresses says why public addresses do not work, as many as the table has rows, and ten at most: they have one cause as a rule.
+// addresses explains why public addresses do not work, as many as the table has rows, and ten at most: they have one cause as a rule.
 func (d *document) addresses(services []v1alpha1.ServiceStatus) {
 	told := 0
 	for _, s := range services {

@@ -179,7 +179,7 @@ func TestCancelTriesAgainWhenTheRunMoved(t *testing.T) {
 	var patches atomic.Int32
 	s := service(t, interceptor.Funcs{Patch: func(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
 		if patches.Add(1) == 1 {
-			// Somebody else writes between our read and our patch.
+			// Someone else writes between our read and our patch.
 			moved := &v1alpha1.Run{}
 			if err := c.Get(ctx, client.ObjectKeyFromObject(o), moved); err != nil {
 				return err
@@ -310,7 +310,7 @@ func TestALogThatIsInTheRecordAloneIsPointedTo(t *testing.T) {
 	}
 }
 
-// Runs of the same second have one order, whoever compares them.
+// Runs of the same second have one order, for everyone who compares them.
 func TestRunsOfOneSecondHaveAnOrder(t *testing.T) {
 	at := func(r *v1alpha1.Run, d time.Duration) *v1alpha1.Run {
 		r.Spec.Trigger.ReceivedAt = new(metav1.NewMicroTime(now.Add(d)))

@@ -6,7 +6,7 @@ import (
 	"unicode/utf8"
 )
 
-// Ellipsis stands for what is missing.
+// Ellipsis represents what is missing.
 const Ellipsis = "…"
 
 // Head is the beginning of s, at most limit bytes.

@@ -71,7 +71,7 @@ var hidden = regexp.MustCompile(`(?i)<!--|<(?:pre|script|style|textarea)(?:[\s>]
 // list is what a list item begins with; a code block may stand right behind it.
 var list = regexp.MustCompile(`^(?:(?:[-*+]|[0-9]{1,9}[.)]) +)+`)
 
-// spoken takes the next line and says whether it is text that its author said, with no more than three blanks before it.
+// spoken takes the next line and reports whether it is text that its author said, with no more than three blanks before it.
 func (s *scanner) spoken(line string) bool {
 	text := strings.TrimLeft(line, " ")
 	indented := len(line)-len(text) > 3 || strings.HasPrefix(text, "\t")

@@ -45,7 +45,7 @@ func TestDeliveriesOfGitHub(t *testing.T) {
 	for _, d := range sent {
 		codes[d.Event] = append(codes[d.Event], d.StatusCode)
 	}
-	// The push to main starts nothing; the installation event nobody asked for.
+	// The push to main starts nothing; the installation event no one asked for.
 	for event, want := range map[string][]int{"ping": {200}, "installation": {200}, "push": {202, 202, 200}, "issue_comment": {202}} {
 		if got := codes[event]; len(got) != len(want) {
 			t.Errorf("%s: answered %v, want %v", event, got, want)

@@ -180,7 +180,7 @@ func (p *payload) comment() (*v1alpha1.CommentEvent, error) {
 	}, nil
 }
 
-// bound keeps an event below maxEvent. Names that long are nobody's; a long text made of characters that JSON writes
+// bound keeps an event below maxEvent. Names that long are no one's; a long text made of characters that JSON writes
 // as six bytes is cut once more.
 func bound(e *v1alpha1.Event) error {
 	names := []string{

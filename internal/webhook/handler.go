@@ -123,7 +123,7 @@ func answer(w http.ResponseWriter, res *result) {
 		w.Header().Set("Retry-After", "5")
 	}
 	w.WriteHeader(res.code)
-	// Whoever hung up needs no answer.
+	// Anyone who hung up needs no answer.
 	_ = json.NewEncoder(w).Encode(map[string]string{"status": res.word, "reason": res.reason})
 }
 

@@ -335,7 +335,7 @@ func TestANamespaceThatIsStuckSaysWhy(t *testing.T) {
 	}
 }
 
-// A namespace that is going when the outcome comes is somebody's doing, and nothing is made in it any more.
+// A namespace that is going when the outcome comes is someone's doing, and nothing is made in it any more.
 func TestANamespaceThatGoesAsTheRunEndsIsDeleted(t *testing.T) {
 	w := newWorld(t)
 	w.node.set("test", running)

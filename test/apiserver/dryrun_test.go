@@ -27,7 +27,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/test/corpus"
 )
 
-// enforced are the namespaces that objects are tried in, by the level of Pod Security that they enforce. What somebody has to
+// enforced are the namespaces that objects are tried in, by the level of Pod Security that they enforce. What someone has to
 // allow with --allow goes beyond baseline.
 var enforced = map[string]string{"baseline": "dry-run-baseline", "privileged": "dry-run-privileged"}
 
@@ -36,7 +36,7 @@ type dryRun struct {
 	client   client.Client
 	mu       sync.Mutex
 	warnings []string
-	// objects and pods count what was tried, and beyond those of them that somebody has to allow.
+	// objects and pods count what was tried, and beyond those of them that someone has to allow.
 	objects, pods, beyond int
 }
 
@@ -129,7 +129,7 @@ func documents(t *testing.T, manifest []byte) []*unstructured.Unstructured {
 	}
 }
 
-// manifestOf converts a project as `conductor convert` does. What is refused at baseline is allowed where somebody can allow it,
+// manifestOf converts a project as `conductor convert` does. What is refused at baseline is allowed where someone can allow it,
 // and then it needs the level privileged.
 func manifestOf(t *testing.T, p corpus.Project) (manifest []byte, level string, err error) {
 	t.Helper()

@@ -74,7 +74,7 @@ func TestImagesSayWhatIsHealthy(t *testing.T) {
 	w.until(run, "web's image is built, and web waits", func(r *v1alpha1.Run) bool {
 		return r.Status.Images[1].Digest != "" && len(r.Status.StackImages) == 2 && strings.Contains(message(r, "web"), "cache (healthy)")
 	})
-	// The process dies, and what the tags stand for is something else when the next one looks.
+	// The process dies, and what the tags represent is something else when the next one looks.
 	first.kill(t)
 	w.shelf.move("redis:7")
 	w.shelf.move("busybox:1")
@@ -122,7 +122,7 @@ func message(run *v1alpha1.Run, service string) string {
 	return ""
 }
 
-// An image that nobody can look up is taken as it comes, and the run says so.
+// An image that no one can look up is taken as it comes, and the run says so.
 func TestAnImageThatCannotBeReadIsTold(t *testing.T) {
 	w := newWorld(t)
 	w.github.files = checked

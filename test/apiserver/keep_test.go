@@ -103,7 +103,7 @@ func TestSomebodyElseMayDeleteAKeptStack(t *testing.T) {
 	}
 }
 
-// A Run whose stack is deleted under its feet ends soon and says why.
+// A Run whose stack is deleted under its feet ends soon and explains why.
 func TestAStackThatSomebodyDeletesWhileItIsNeededEndsTheRun(t *testing.T) {
 	for _, h := range halts[1:] {
 		t.Run(h.name, func(t *testing.T) {

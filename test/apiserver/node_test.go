@@ -36,7 +36,7 @@ type fate struct {
 	// name and as give the pod a status as a cluster writes it.
 	name string
 	as   func(*corev1.Pod) corev1.PodStatus
-	// refused is what the API server answers to whoever makes the pod.
+	// refused is what the API server answers to anyone who makes the pod.
 	refused string
 }
 
@@ -344,7 +344,7 @@ func thing(labels map[string]string) string {
 	return "unknown"
 }
 
-// ignoreRaces drops what means that somebody else was quicker; the next round looks again.
+// ignoreRaces drops what means that someone else was quicker; the next round looks again.
 func ignoreRaces(err error) error {
 	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) || apierrors.IsForbidden(err) {
 		return nil

@@ -36,7 +36,7 @@ func (p *power) lives() bool {
 	return !p.dead
 }
 
-// spend notes an effect and says whether the process learns of it.
+// spend notes an effect and reports whether the process learns of it.
 func (p *power) spend(effect string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

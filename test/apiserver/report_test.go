@@ -76,7 +76,7 @@ func TestNothingIsSentWhenNothingChanged(t *testing.T) {
 	}
 }
 
-// What a comment says test by test stays there when the stack is gone and nobody remembers it but the record.
+// What a comment says test by test stays there when the stack is gone and no one remembers it but the record.
 func TestANewProcessDoesNotForgetWhatTestsShowed(t *testing.T) {
 	w := newWorld(t)
 	w.keeping("1h")

@@ -107,7 +107,7 @@ func afterEach(t *testing.T, least int, dies func(t *testing.T, n int) bool) {
 // seen twice.
 func TestAProcessMayDieAfterAnyEffect(t *testing.T) { afterEach(t, 20, diesAfter) }
 
-// diesAfter runs a Run with a process that dies after n effects, then with another. It says whether the first did die.
+// diesAfter runs a Run with a process that dies after n effects, then with another. It reports whether the first did die.
 func diesAfter(t *testing.T, n int) bool {
 	w := newWorld(t)
 	first := w.process(effects(n))
@@ -169,7 +169,7 @@ func TestAProcessMayDieAfterAnyEffectOfACancel(t *testing.T) {
 	})
 }
 
-// Somebody changes the Run right before every other write of its status, which then is refused; nothing comes of it.
+// Someone changes the Run right before every other write of its status, which then is refused; nothing comes of it.
 func TestConflictsOfStatusWritesAreHarmless(t *testing.T) {
 	w := newWorld(t)
 	run := w.start()

@@ -127,7 +127,7 @@ func measure(ctx context.Context, o options, out io.Writer) error {
 
 func (b *bench) printf(format string, args ...any) { fmt.Fprintf(b.out, format, args...) }
 
-// say tells whoever watches what goes on; it is no part of the result.
+// say tells anyone who watches what goes on; it is no part of the result.
 func say(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
 
 // poll calls done, with a pause after each, until it says so, or the time is up.

@@ -42,7 +42,7 @@ func each(samples []sample, of func(sample) float64) []float64 {
 	return values
 }
 
-// idle is what is used in ten seconds in which nobody asks for anything, for each second.
+// idle is what is used in ten seconds in which no one asks for anything, for each second.
 func (b *bench) idle(ctx context.Context, pids []int) (meter, error) {
 	before, err := b.read(ctx, pids)
 	if err != nil {

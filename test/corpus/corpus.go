@@ -21,7 +21,7 @@ type Project struct {
 	Files, Profiles []string
 }
 
-// usual are the names that a compose file has when nobody says another.
+// usual are the names that a compose file has when no one says another.
 var usual = []string{"docker-compose.qa.yml", "compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"}
 
 // Read lists the projects of a directory: those that its corpus.json names, with files and profiles, or, where there is none, each

@@ -22,7 +22,7 @@ import (
 type scenario struct {
 	// values are laid over the chart's.
 	values map[string]any
-	// files are written into the repository before the push; %s stands for a word that nobody knew before.
+	// files are written into the repository before the push; %s represents a word that no one knew before.
 	files map[string]string
 	// says is what a right report does, check what is wrong with this one.
 	says  string
@@ -61,7 +61,7 @@ func (s scenario) changes(word string) map[string]string {
 	return files
 }
 
-// word is one that nobody knew before.
+// word is one that no one knew before.
 func word() string {
 	b := make([]byte, 6)
 	_, _ = rand.Read(b)

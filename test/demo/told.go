@@ -83,7 +83,7 @@ func (t *told) readGitHub() error {
 	return nil
 }
 
-// record runs `conductor runs record` as somebody who may only pull.
+// record runs `conductor runs record` as someone who may only pull.
 func (t *told) record(ctx context.Context, flags ...string) (string, error) {
 	dir, err := os.MkdirTemp("", "demo-")
 	if err != nil {

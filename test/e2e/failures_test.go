@@ -72,7 +72,7 @@ const (
         echo '<testsuite><testcase classname="slow" name="ends"/></testsuite>' >junit.xml
         sleep %d
 `
-	// gated is a stack whose service web waits until somebody opens the gate.
+	// gated is a stack whose service web waits until someone opens the gate.
 	gated = `services:
   gate:
     image: busybox:1.36
@@ -387,7 +387,7 @@ func narrowed(t *testing.T, r *repo) {
 	r.open(namespace)
 }
 
-// holder is a finalizer that nobody takes off.
+// holder is a finalizer that no one takes off.
 const holder = "example.com/hold"
 
 func held(t *testing.T, r *repo) {

@@ -49,7 +49,7 @@ func TestStacksAreIsolated(t *testing.T) {
 
 	walled(t, there)
 	targets := isolationTargets(t, there)
-	// Once its tests have ended, nobody comes in from outside either: this machine is nobody to it.
+	// Once its tests have ended, no one comes in from outside either: this machine is no one to it.
 	eventually(t, patience, func() error {
 		c, err := net.DialTimeout("tcp", targets["neighbour-by-address"], time.Second)
 		if err == nil {
@@ -79,7 +79,7 @@ func TestStacksAreIsolated(t *testing.T) {
 	}
 }
 
-// walled tries to enter a stack from this machine, which is a stranger to it. Once the tests have ended nobody from outside may.
+// walled tries to enter a stack from this machine, which is a stranger to it. Once the tests have ended no one from outside may.
 func walled(t *testing.T, run *v1alpha1.Run) {
 	t.Helper()
 	pods, err := here.Kube.CoreV1().Pods(run.Status.Namespace).List(t.Context(), metav1.ListOptions{LabelSelector: v1alpha1.LabelService + "=web"})

@@ -246,7 +246,7 @@ func public(t *testing.T) map[string]string {
 	return files
 }
 
-// answers says why a URL does not answer with a text.
+// answers explains why a URL does not answer with a text.
 func answers(t *testing.T, url, want string) error {
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 	if err != nil {

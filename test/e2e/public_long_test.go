@@ -169,7 +169,7 @@ func serviceOf(t *testing.T, run *v1alpha1.Run, name string) v1alpha1.ServiceSta
 	return v1alpha1.ServiceStatus{}
 }
 
-// served asks Traefik for an address, as a browser would whose DNS leads to the node, and says why it does not answer with a text.
+// served asks Traefik for an address, as a browser would whose DNS leads to the node, and explains why it does not answer with a text.
 func served(t *testing.T, address, want string) error {
 	u, err := url.Parse(address)
 	if err != nil {
@@ -192,7 +192,7 @@ func served(t *testing.T, address, want string) error {
 	return nil
 }
 
-// routeTaken says why a stack's route is not accepted.
+// routeTaken explains why a stack's route is not accepted.
 func routeTaken(t *testing.T, namespace string) error {
 	for _, kind := range []string{"Accepted", "ResolvedRefs"} {
 		out, err := here.Kubectl(t.Context(), "-n", namespace, "get", "httproutes", "-o",
@@ -204,7 +204,7 @@ func routeTaken(t *testing.T, namespace string) error {
 	return nil
 }
 
-// ingressTaken says why no controller has taken up a stack's Ingress.
+// ingressTaken explains why no controller has taken up a stack's Ingress.
 func ingressTaken(t *testing.T, namespace string) error {
 	list, err := here.Kube.NetworkingV1().Ingresses(namespace).List(t.Context(), metav1.ListOptions{})
 	if err != nil {

@@ -144,7 +144,7 @@ func TestRecordOutlivesItsRun(t *testing.T) {
 	t.Run("and is compared with", func(t *testing.T) { compared(t, r, run) })
 }
 
-// login writes a Docker config for whoever may only pull.
+// login writes a Docker config for anyone who may only pull.
 func login(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()

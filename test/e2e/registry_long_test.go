@@ -96,7 +96,7 @@ func pullsLate(t *testing.T) *repo {
 	})
 }
 
-// TestRegistryStaysAway ends the registry for good: the run ends and says why, its record is given up after its time, and nothing
+// TestRegistryStaysAway ends the registry for good: the run ends and explains why, its record is given up after its time, and nothing
 // of it is left.
 func TestRegistryStaysAway(t *testing.T) {
 	install(t, map[string]any{"runTimeout": "40s", "deadlines": map[string]any{"record": "20s"}})

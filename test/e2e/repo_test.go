@@ -112,7 +112,7 @@ func adopt(t *testing.T, r *lab.Repository, err error) *repo {
 	return mine
 }
 
-// clean deletes the repository's runs. Nobody waits for them: verdict looks at what is left.
+// clean deletes the repository's runs. No one waits for them: verdict looks at what is left.
 func (r *repo) clean() {
 	ctx := context.Background()
 	for _, run := range r.runs() {

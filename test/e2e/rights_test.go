@@ -29,7 +29,7 @@ type account struct {
 	client client.Client
 	kube   kubernetes.Interface
 	config *rest.Config
-	// stack is a namespace that Conductor made and pod one of its pods; foreign is a namespace of somebody else.
+	// stack is a namespace that Conductor made and pod one of its pods; foreign is a namespace of someone else.
 	stack, pod, foreign string
 }
 

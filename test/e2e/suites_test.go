@@ -149,7 +149,7 @@ func TestSuitesThatFail(t *testing.T) {
 
 var inventions = regexp.MustCompile(`made up: (\S+), (\d+), (want \w+)`)
 
-// madeUp follows a failing test whose name, message and line nobody knew before it ran.
+// madeUp follows a failing test whose name, message and line no one knew before it ran.
 func madeUp(t *testing.T, r *repo, run *v1alpha1.Run, kept *keptRecord) {
 	logs, err := here.Kubectl(t.Context(), "-n", run.Status.Namespace, "logs", "-l", v1alpha1.LabelSuite+"=failing", "-c", "test", "--tail=-1")
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/golang-jwt/jwt/v4"
 )
 
-// principal is who makes a request: nobody, an App by its JWT, an installation or a user by a token.
+// principal is who makes a request: no one, an App by its JWT, an installation or a user by a token.
 type principal struct {
 	app          *app // set for a JWT and for an installation
 	installation *installation

@@ -45,7 +45,7 @@ func (s *Server) InstallApp(app int64, login string, o InstallOptions) (int64, e
 	return i.id, nil
 }
 
-// emitInstallation sends an installation event, to which nobody subscribes and which every App gets.
+// emitInstallation sends an installation event, to which no one subscribes and which every App gets.
 func (s *Server) emitInstallation(i *installation, action string, extra object) {
 	var repos []*repository
 	for _, r := range s.state.repositories {

@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// The users of the boxes. Nobody else has processes of limited's.
+// The users of the boxes. No one else has processes of limited's.
 const (
 	somebody = 1000
 	limited  = 61234

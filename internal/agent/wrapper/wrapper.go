@@ -28,7 +28,7 @@ import (
 const (
 	// exitWrapper is when the test was not run.
 	exitWrapper = 125
-	// exitTimedOut stands for the 0 of a test that was ended at its time limit, as timeout(1) has it.
+	// exitTimedOut represents the 0 of a test that was ended at its time limit, as timeout(1) has it.
 	exitTimedOut = 124
 )
 

@@ -50,11 +50,11 @@ const (
 	DeliveryCanceled DeliveryOutcome = "Canceled"
 	// DeliveryAnswered: it was answered in words, such as help.
 	DeliveryAnswered DeliveryOutcome = "Answered"
-	// DeliveryRefused: whoever asked may not.
+	// DeliveryRefused: the person who asked may not.
 	DeliveryRefused DeliveryOutcome = "Refused"
 	// DeliveryIgnored: nothing was asked after all.
 	DeliveryIgnored DeliveryOutcome = "Ignored"
-	// DeliveryFailed: it cannot be acted on; Reason says why.
+	// DeliveryFailed: it cannot be acted on; Reason explains why.
 	DeliveryFailed DeliveryOutcome = "Failed"
 )
 

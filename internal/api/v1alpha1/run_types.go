@@ -345,7 +345,7 @@ type StackImage struct {
 	// Digest is what the name stood for; empty where that is known from the name, or the registry could not say.
 	// +optional
 	Digest string `json:"digest,omitempty"`
-	// Problem says why the image's configuration could not be read; empty when it was.
+	// Problem explains why the image's configuration could not be read; empty when it was.
 	// +optional
 	// +kubebuilder:validation:MaxLength=512
 	Problem string `json:"problem,omitempty"`
@@ -384,7 +384,7 @@ type ServiceStatus struct {
 	// URL is the public address, or empty.
 	// +optional
 	URL string `json:"url,omitempty"`
-	// URLProblem says why the address does not work, where the cluster says so.
+	// URLProblem explains why the address does not work, where the cluster says so.
 	// +optional
 	// +kubebuilder:validation:MaxLength=2048
 	URLProblem string `json:"urlProblem,omitempty"`
@@ -542,7 +542,7 @@ type ReportStatus struct {
 	// Final says that the outcome was told.
 	// +optional
 	Final bool `json:"final,omitempty"`
-	// Message says why the report could not be brought to GitHub.
+	// Message explains why the report could not be brought to GitHub.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	Message string `json:"message,omitempty"`

@@ -8,7 +8,7 @@ import (
 
 // GitHub is what acting on a delivery, and looking for lost ones, needs of GitHub.
 type GitHub interface {
-	// Permission is a user's right on the repository; "none" for somebody who has none.
+	// Permission is a user's right on the repository; "none" for someone who has none.
 	Permission(ctx context.Context, installation int64, repo v1alpha1.Repository, login string) (v1alpha1.Permission, error)
 	// Head is the commit that a comment on an issue or pull request asks to run: a pull request's head,
 	// or the head of the default branch.

@@ -42,7 +42,7 @@ type Reconciler struct {
 }
 
 // deadline is how long a Delivery is tried; GitHub forgets deliveries after three days (docs.github.com, handling failed
-// webhook deliveries), and a run that starts so late helps nobody.
+// webhook deliveries), and a run that starts so late helps no one.
 const deadline = 6 * time.Hour
 
 // Reconcile acts on one Delivery and notes what it became. What it does can be done twice: Runs are named by what the

@@ -34,7 +34,7 @@ func (r *Reconciler) hasRoutes() bool {
 }
 
 // addresses notes which public addresses do not work, as far as the cluster says: of an HTTPRoute its Gateway's controller has a word,
-// of an Ingress nobody has. It never fails a Run.
+// of an Ingress no one has. It never fails a Run.
 func (r *Reconciler) addresses(ctx context.Context, s *state) {
 	gateway := r.Settings.Stacks.Gateway
 	if gateway == "" || !slices.ContainsFunc(s.status().Services, hasAddress) {

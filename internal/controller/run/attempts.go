@@ -98,7 +98,7 @@ func attemptPod(pods []*corev1.Pod, suite string, a v1alpha1.AttemptStatus) *cor
 	return nil
 }
 
-// doubt is how long after a test ended the kubelet may take to say what was done to its container, or the agent to answer. Nobody waits
+// doubt is how long after a test ended the kubelet may take to say what was done to its container, or the agent to answer. No one waits
 // that long for a test that ended by itself.
 const doubt = 30 * time.Second
 
@@ -137,7 +137,7 @@ func ownExit(pod *corev1.Pod) bool {
 	return end != nil && end.ExitCode >= 0 && end.ExitCode <= 128 && end.Reason != "OOMKilled" && !diagnose.Deleted(pod, end)
 }
 
-// deletedBefore reports whether somebody asked for a pod's end before a moment.
+// deletedBefore reports whether someone asked for a pod's end before a moment.
 func deletedBefore(pod *corev1.Pod, at time.Time) bool {
 	if pod.DeletionTimestamp == nil {
 		return false

@@ -15,7 +15,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 )
 
-// errEnded stands for the end of the process in a step.
+// errEnded represents the end of the process in a step.
 var errEnded = errors.New("the process ended")
 
 // house is a Conductor with some Runs whose processes end: what their statuses hold outlives them.

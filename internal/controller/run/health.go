@@ -20,7 +20,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/jobs"
 )
 
-// healthPace is the time between two looks at a kept stack. They are looks and no watches: nobody waits for the answer, a thousand kept
+// healthPace is the time between two looks at a kept stack. They are looks and no watches: no one waits for the answer, a thousand kept
 // stacks cost the API server 17 lists a second out of its cache, and a thousand watches would cost Conductor a cache of all their pods.
 const healthPace = time.Minute
 

@@ -34,7 +34,7 @@ func (i *stackImages) exposes(svc *plan.Service) bool {
 func podServices(svc *plan.Service) []string { return append([]string{svc.Name}, svc.Shares...) }
 
 // noteAnswers notes what registries have answered about images, and asks about those of which nothing is known yet. It waits for none: an
-// answer wakes the Run. What a tag stands for is used when the status has it, from the next reconcile on, so that a service is started
+// answer wakes the Run. What a tag represents is used when the status has it, from the next reconcile on, so that a service is started
 // again with what it was started with, whatever happens in between.
 func (r *Reconciler) noteAnswers(s *state) {
 	for _, ref := range s.images.ask {
@@ -82,7 +82,7 @@ func (r *Reconciler) imagesOf(run *v1alpha1.Run, p *loaded) *stackImages {
 	return out
 }
 
-// stackImage is what an image's name stands for, and its configuration, which is nil where it could not be read. It is not known while
+// stackImage is what an image's name represents, and its configuration, which is nil where it could not be read. It is not known while
 // it has to be asked for.
 func (r *Reconciler) stackImage(run *v1alpha1.Run, name string) (ref string, config *compose.ImageConfig, known bool) {
 	noted := slices.IndexFunc(run.Status.StackImages, func(i v1alpha1.StackImage) bool { return i.Name == name })

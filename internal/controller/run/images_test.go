@@ -26,7 +26,7 @@ import (
 
 const someDigest = "sha256:1111111111111111111111111111111111111111111111111111111111111111"
 
-// images is a registry of some images: what their tags stand for, and a health check for each digest.
+// images is a registry of some images: what their tags represent, and a health check for each digest.
 type imageServer struct {
 	Registry
 	mu    sync.Mutex
@@ -194,7 +194,7 @@ func TestATagThatMovesChangesNothing(t *testing.T) {
 	}
 }
 
-// What a tag stands for is used when the Run has it, and not in the look that learns it: the status may not be taken.
+// What a tag represents is used when the Run has it, and not in the look that learns it: the status may not be taken.
 func TestADigestIsNotedBeforeItIsUsed(t *testing.T) {
 	b := newBench(t, "services: {a: {image: 'redis:7'}}")
 	b.server.tags["redis:7"] = someDigest

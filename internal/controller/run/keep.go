@@ -86,7 +86,7 @@ func (r *Reconciler) keep(ctx context.Context, s *state) error {
 // ending is why a stack goes.
 type ending struct{ reason, message string }
 
-// unwanted says why a stack is not to be kept; nil when it is.
+// unwanted explains why a stack is not to be kept; nil when it is.
 func (r *Reconciler) unwanted(s *state) *ending {
 	e := s.status().ExpiresAt
 	switch {

@@ -66,7 +66,7 @@ func (l *imageLooks) known(run types.UID, ref string) *imageLook {
 	return nil
 }
 
-// at is the same, and asks when nobody has yet.
+// at is the same, and asks when no one has yet.
 func (l *imageLooks) at(run *v1alpha1.Run, ref string) *imageLook {
 	l.mu.Lock()
 	defer l.mu.Unlock()

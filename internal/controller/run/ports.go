@@ -38,7 +38,7 @@ type Registry interface {
 	// Ping reports whether the registry answers and takes the credential that builds push with. A build that cannot push would
 	// find out only at its end.
 	Ping(ctx context.Context) error
-	// ImageConfig is the digest that an image's name stands for, and its configuration file as JSON.
+	// ImageConfig is the digest that an image's name represents, and its configuration file as JSON.
 	ImageConfig(ctx context.Context, image string) (digest string, config []byte, err error)
 	// PushSource keeps the files of a run's commit. fill writes the layers, one after the other, into what next gives, and returns their
 	// index. The same annotations and files make the same digest.

@@ -21,7 +21,7 @@ import (
 )
 
 // tests runs the suites one after the other, since they share one stack. The pods of the first one are made as soon as its image is
-// known, and those of each further one while the one before runs: they wait for leave, and nobody waits for them.
+// known, and those of each further one while the one before runs: they wait for leave, and no one waits for them.
 func (r *Reconciler) tests(ctx context.Context, s *state) error {
 	if s.plan == nil || s.status().Namespace == "" || !s.open(v1alpha1.ConditionTestsPassed) {
 		return nil

@@ -47,7 +47,7 @@ func Have(dir, kind, key string) (string, bool) {
 
 // Once answers the directory <dir>/<kind>/<key>, made by fill if it is not
 // there. Fill writes into an empty directory that gets its name only when fill
-// has succeeded. Whoever comes second waits for the first.
+// has succeeded. Anyone who comes second waits for the first.
 func Once(dir, kind, key string, fill func(tmp string) error) (string, error) {
 	path, ok := Have(dir, kind, key)
 	if ok {

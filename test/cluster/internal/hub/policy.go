@@ -17,7 +17,7 @@ const (
 )
 
 // private is the namespace whose repositories need a login. Every other one
-// holds mirrored public images, which anybody may pull and nobody may push.
+// holds mirrored public images, which anybody may pull and no one may push.
 const private = "conductor/"
 
 // Access is what a token allows: the `access` claim of the token specification.

@@ -33,7 +33,7 @@ func (d *digester) hash() v1.Hash {
 }
 
 // linked answers the names of the shared libraries that the programs of a
-// tree load, and of those that lie in it. A library that nobody brings is
+// tree load, and of those that lie in it. A library that no one brings is
 // found when the image is made, not when a test runs it.
 func linked(tree string) (needs, provides []string, err error) {
 	err = filepath.WalkDir(tree, func(path string, d fs.DirEntry, err error) error {

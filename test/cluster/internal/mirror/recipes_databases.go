@@ -6,7 +6,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/test/cluster/image"
 )
 
-// databaseRecipes are databases, and further names of what the mirror has. Which version a name stands for is no secret: it is
+// databaseRecipes are databases, and further names of what the mirror has. Which version a name represents is no secret: it is
 // Debian's, whatever the tag says.
 func databaseRecipes() ([]layer, []recipe) {
 	layers := []layer{shell, libraries, bash, redis, databaseLibraries, postgres, mariadb}

@@ -53,7 +53,7 @@ func MakeNetwork(ctx context.Context, p plan.Plan) error {
 
 // makeServiceRoute routes the services' addresses, within, onto a bridge that
 // has no ports. Kube-proxy rewrites what goes to a service, but a sender on
-// the node needs a route before that; and what nobody rewrites ends there.
+// the node needs a route before that; and what no one rewrites ends there.
 func makeServiceRoute(ctx context.Context, p plan.Plan) error {
 	const nowhere = "services"
 	if ip(ctx, "-n", p.NetNS, "link", "show", nowhere) != nil {

@@ -116,7 +116,7 @@ func (p Part) buildIn(ctx context.Context, dir, cacheDir string, out io.Writer) 
 }
 
 func (p Part) compile(ctx context.Context, dir, into string) error {
-	// Nobody debugs these, and not to describe them for a debugger saves a sixth of the time.
+	// No one debugs these, and not to describe them for a debugger saves a sixth of the time.
 	args := []string{"build", "-trimpath", "-gcflags", "all=-dwarf=false", "-ldflags", strings.TrimSpace("-s -w " + p.LDFlags), "-o", into + "/"}
 	cmd := exec.CommandContext(ctx, "go", append(args, p.Packages...)...)
 	cmd.Dir = dir

@@ -29,7 +29,7 @@ type Daemon struct {
 var environment = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/"}
 
 // enter puts the shell into the cgroup, notes its pid with the time it
-// started (so that nobody else's process is taken for it later), and becomes
+// started (so that no one else's process is taken for it later), and becomes
 // the daemon. $1 cgroup.procs, $2 pid file, then the daemon's arguments.
 const enter = `set -e
 echo $$ >"$1"
