@@ -42,7 +42,7 @@ type Test struct {
 	Env       map[string]string `yaml:"env" keys:"env" is:"value" doc:"Environment variables of the tests."`
 	Timeout   Duration          `yaml:"timeout" default:"30m" doc:"The longest that one attempt of one shard may take. It is then ended by SIGTERM and, 10 seconds later, SIGKILL."`
 	Retry     int               `yaml:"retry" is:"retry" default:"0" doc:"How often a shard that failed is run again. A test that failed and then passed counts as passed, and is called flaky."`
-	Shards    int               `yaml:"shards" is:"shards" default:"1" doc:"Into how many pods the suite is split. They run side by side, each with its index, counted from 0, in CONDUCTOR_SHARD and their number in CONDUCTOR_SHARDS."`
+	Shards    int               `yaml:"shards" is:"shards" default:"1" doc:"Into how many pods the suite is split. They run side by side, as many at a time as the operator allows (stacks.testsAtOnce), each with its index, counted from 0, in CONDUCTOR_SHARD and their number in CONDUCTOR_SHARDS."`
 	Reports   Reports           `yaml:"reports" doc:"Files in which the tests say how they went."`
 	Artifacts []string          `yaml:"artifacts" is:"glob" doc:"Files to keep in the run's record: patterns such as screenshots/** from the working directory."`
 }

@@ -150,6 +150,8 @@ type Stacks struct {
 	Pods   int32  `json:"pods,omitempty"`
 	CPU    string `json:"cpu,omitempty"`
 	Memory string `json:"memory,omitempty"`
+	// TestsAtOnce is how many test pods of one run there are at a time; further shards wait until others have ended.
+	TestsAtOnce int `json:"testsAtOnce"`
 	// Files is how much of the repository's files all pods of a stack are given besides what ConfigMaps hold, a Kubernetes quantity; 0 means
 	// nothing.
 	Files string `json:"files"`
@@ -239,7 +241,7 @@ func Default() Settings {
 			Timeout: d(30 * time.Minute), CPU: "500m", Memory: "512Mi",
 		},
 		Planning:   Planning{AtOnce: 1},
-		Stacks:     Stacks{Scheme: "https", Files: "256Mi"},
+		Stacks:     Stacks{Scheme: "https", TestsAtOnce: 8, Files: "256Mi"},
 		Keep:       Keep{Default: d(24 * time.Hour), Max: d(7 * 24 * time.Hour)},
 		Triggers:   Triggers{Tags: []string{"run-integration-tests", "run-integration-tests/*"}, PollInterval: d(3 * time.Minute)},
 		RunTimeout: d(2 * time.Hour),
@@ -321,6 +323,9 @@ func (s Settings) check() error {
 	}
 	if s.Planning.AtOnce < 1 {
 		bad("planning.atOnce must be at least 1")
+	}
+	if s.Stacks.TestsAtOnce < 1 {
+		bad("stacks.testsAtOnce must be at least 1")
 	}
 	if s.Registry.Type != RegistryOCI {
 		bad("registry.type %q is unknown; it is oci", s.Registry.Type)

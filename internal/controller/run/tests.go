@@ -49,8 +49,11 @@ func (r *Reconciler) tests(ctx context.Context, s *state) error {
 		if err := r.runSuite(ctx, s, t, st); err != nil {
 			return err
 		}
-		if st.Outcome == "" {
+		if st.Outcome == "" && isPrepared(st) {
 			return r.prepareNext(ctx, s, i+1)
+		}
+		if st.Outcome == "" {
+			return nil
 		}
 	}
 	noteCrashes(s)
@@ -66,18 +69,44 @@ func (r *Reconciler) prepareNext(ctx context.Context, s *state, i int) error {
 	return r.prepare(ctx, s, s.plan.Suites[i], suite(s.status(), s.plan.Suites[i].Name))
 }
 
-// prepare makes the first attempts of a suite's shards, once its image is known.
+// prepare makes the first attempts of a suite's shards, once its image is known, as far as there is room for test pods.
 func (r *Reconciler) prepare(ctx context.Context, s *state, t plan.Suite, st *v1alpha1.SuiteStatus) error {
 	st.Shards = int32(t.Test.Shards)
 	for shard := range st.Shards {
 		if slices.ContainsFunc(st.Attempts, func(a v1alpha1.AttemptStatus) bool { return a.Shard == shard }) {
 			continue
 		}
+		if openAttempts(s.status()) >= r.Settings.Stacks.TestsAtOnce {
+			return nil
+		}
 		if err := r.createAttempt(ctx, s, t, st, shard, 1); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// isPrepared reports whether each shard of a suite has an attempt.
+func isPrepared(st *v1alpha1.SuiteStatus) bool {
+	for shard := range st.Shards {
+		if !slices.ContainsFunc(st.Attempts, func(a v1alpha1.AttemptStatus) bool { return a.Shard == shard }) {
+			return false
+		}
+	}
+	return true
+}
+
+// openAttempts is how many attempts there are that have not ended.
+func openAttempts(st *v1alpha1.RunStatus) int {
+	n := 0
+	for _, suite := range st.Suites {
+		for _, a := range suite.Attempts {
+			if suite.Outcome == "" && a.Outcome == "" {
+				n++
+			}
+		}
+	}
+	return n
 }
 
 // createAttempt makes the Job of an attempt, and notes it. Where the image is not known yet it does nothing.
@@ -156,6 +185,9 @@ func (r *Reconciler) runSuite(ctx context.Context, s *state, t plan.Suite, st *v
 				return err
 			}
 		}
+	}
+	if !isPrepared(st) {
+		return r.prepare(ctx, s, t, st) // Others have ended, which makes room.
 	}
 	if open {
 		return nil
