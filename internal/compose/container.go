@@ -188,7 +188,7 @@ func (u *unit) user(sc *corev1.SecurityContext) {
 		names = append(names, group)
 	}
 	if len(names) > 0 && u.s.User != u.c.o.ImageConfigs[u.image].User && !u.c.pending(u.s.Name) {
-		u.say(LevelNote, Dropped, "user", "", "%s: the image's /etc/passwd is not read for names: what it says itself holds. Numbers (uid:gid) are kept", strings.Join(names, " and "))
+		u.say(LevelNote, Dropped, "user", "", "%s: ignored, since the image's /etc/passwd is not read; the image's own USER applies. Use uid:gid", strings.Join(names, " and "))
 	}
 	if gok {
 		sc.RunAsGroup = &gid

@@ -41,7 +41,7 @@ func TestDetails(t *testing.T) {
 		},
 		"a variable in a list": {
 			file: service(`command: ["$$KEPT", "$NOWHERE"]`),
-			told: []string{"note: web.command: NOWHERE is not among the variables for interpolation: it is empty", "!KEPT"},
+			told: []string{"note: web.command: variable NOWHERE is not set: it is empty", "!KEPT"},
 		},
 		"the last port": {file: service(`expose: ["65535"]`), objects: []string{"port: 65535\n"}},
 		"ports beyond the last": {
@@ -170,7 +170,7 @@ func TestDetails(t *testing.T) {
 		},
 		"users in part": {
 			file:    "services:\n  a: {image: x, user: ':'}\n  b: {image: x, user: ':1000'}\n  c: {image: x, user: '1001:'}\n  d: {image: x, user: 'node:1002'}\n  e: {image: x, user: '1003:staff'}\n  f: {image: x, user: 'node:staff'}\n",
-			told:    []string{"!a.user", "!b.user", "!c.user", "note: d.user: node: the image's", "note: e.user: staff: the image's", "note: f.user: node and staff: the image's"},
+			told:    []string{"!a.user", "!b.user", "!c.user", "note: d.user: node: ignored", "note: e.user: staff: ignored", "note: f.user: node and staff: ignored"},
 			objects: []string{"runAsGroup: 1000\n", "!runAsUser: 1000\n", "runAsUser: 1001\n", "!runAsGroup: 1001\n", "runAsGroup: 1002\n", "!runAsUser: 1002", "runAsUser: 1003\n"},
 		},
 		"what is there and empty": {

@@ -311,7 +311,7 @@ func (r *reader) unset(s *source, n *yaml.Node, path []string, env map[string]st
 		}
 		for _, m := range variable.FindAllStringSubmatch(n.Value, -1) {
 			if name := m[1] + m[2]; name != "" {
-				r.gap(s, n, path, env, name, "", "%s is not among the variables for interpolation: it is empty")
+				r.gap(s, n, path, env, name, "", "variable %s is not set: it is empty")
 			}
 		}
 	}

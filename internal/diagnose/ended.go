@@ -104,15 +104,15 @@ func podFailed(p *corev1.Pod, about Subject) *Finding {
 
 // tookTooLong is a pod that was ended at its deadline.
 func tookTooLong(p *corev1.Pod, who string, about Subject) *Finding {
-	f := &Finding{Reason: v1alpha1.ReasonTimeout, Sentence: who + " took longer than it may"}
+	f := &Finding{Reason: v1alpha1.ReasonTimeout, Sentence: who + " timed out"}
 	if d := p.Spec.ActiveDeadlineSeconds; d != nil {
-		f.Sentence += ", " + seconds(*d).String()
+		f.Sentence += " after " + seconds(*d).String()
 	}
 	switch about.Kind {
 	case Build:
-		f.Advice = "The time is builds.timeout, the operator's."
+		f.Advice = "The limit is the operator setting builds.timeout."
 	case Test:
-		f.Advice = "The time is tests." + about.Name + ".timeout."
+		f.Advice = "The limit is tests." + about.Name + ".timeout."
 	}
 	return f
 }
@@ -170,9 +170,9 @@ var signalNames = map[int32]string{6: ", SIGABRT", 9: ", SIGKILL", 11: ", SIGSEG
 
 // exitAdvice is for the exit codes that mean the same everywhere: those of a shell, and of a signal that a program does not send itself.
 var exitAdvice = map[int32]string{
-	126: "A shell says so of a command that may not be executed.",
-	127: "A shell says so of a command that it did not find.",
-	137: "Something killed it, and not for its memory.",
+	126: "Usually: a command is not executable.",
+	127: "Usually: command not found.",
+	137: "It was killed by SIGKILL, not by the OOM killer.",
 }
 
 // outOfMemory is a container that the kernel killed.

@@ -37,7 +37,7 @@ func Job(j *batchv1.Job) *Finding {
 			continue
 		}
 		if c.Reason == batchv1.JobReasonDeadlineExceeded {
-			return &Finding{Reason: v1alpha1.ReasonTimeout, Sentence: said("it took longer than it may", c.Message)}
+			return &Finding{Reason: v1alpha1.ReasonTimeout, Sentence: said("it timed out", c.Message)}
 		}
 		return &Finding{Reason: v1alpha1.ReasonCrashed, Sentence: said("its Job failed", c.Message)}
 	}

@@ -68,7 +68,7 @@ func Of(err error) *Error {
 	if errors.As(err, &f) {
 		return f
 	}
-	return &Error{Kind: Transient, Reason: "Unavailable", Sentence: "Something that Conductor needs did not answer", cause: err}
+	return &Error{Kind: Transient, Reason: "Unavailable", Sentence: "A service that Conductor depends on did not answer", cause: err}
 }
 
 // IsTerminal reports whether trying again cannot help.

@@ -110,7 +110,7 @@ func (c *Client) explain(s scope, err error) error {
 		return failure.Transientf(v1alpha1.ReasonUnavailable, err, "GitHub did not answer")
 	}
 	if pause, limited := c.limit(err, resp); limited {
-		return failure.Waitingf(v1alpha1.ReasonUnavailable, pause, "GitHub asks to wait before it is asked again (rate limit)")
+		return failure.Waitingf(v1alpha1.ReasonUnavailable, pause, "GitHub's rate limit is reached; waiting until it allows more")
 	}
 	on := s.on()
 	switch code := resp.StatusCode; {

@@ -62,7 +62,7 @@ func (r *Registry) explain(err error, e errand, host string) error {
 		}
 		return failure.Terminalf(e.denied, err, "The registry %s does not let Conductor %s%s; it was asked %s", host, e.act, or, r.tried(host, e.files))
 	case code == http.StatusTooManyRequests:
-		return failure.Waitingf(v1alpha1.ReasonUnavailable, time.Minute, "The registry %s asks to wait before it is asked again", host)
+		return failure.Waitingf(v1alpha1.ReasonUnavailable, time.Minute, "The registry %s limits requests; trying again in a minute", host)
 	case code == http.StatusRequestEntityTooLarge:
 		return failure.Terminalf(e.denied, err, "The registry %s does not let Conductor %s: it is too large (HTTP status 413)", host, e.act)
 	case code != 0:

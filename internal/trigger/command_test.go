@@ -86,7 +86,7 @@ func TestProblems(t *testing.T) {
 		"/conductor @team`<b>":                   "There is no command `@team?<b>`.",
 		"/conductor test ../etc":                 "`../etc` is not the name of a suite.",
 		"/conductor test a`@b":                   "`a?@b` is not the name of a suite.",
-		"/conductor cancel please":               "Nothing is expected after the command, but there is `please`.",
+		"/conductor cancel please":               "This command takes no arguments (got `please`).",
 		"/conductor test " + many():              "A command takes at most 64 words.",
 		"/conductor " + strings.Repeat("x", 100): "There is no command `" + strings.Repeat("x", 40) + "`….",
 	} {

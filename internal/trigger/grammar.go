@@ -66,7 +66,7 @@ func nothing(args []string) string {
 	if len(args) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("Nothing is expected after the command, but there is %s.", quote(args[0]))
+	return fmt.Sprintf("This command takes no arguments (got %s).", quote(args[0]))
 }
 
 func anything([]string) string { return "" }

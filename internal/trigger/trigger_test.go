@@ -79,7 +79,7 @@ func TestDecideComment(t *testing.T) {
 		{"cancel", comment("/conductor cancel"), Decision{Action: Cancel, Reason: "ann commented on #12: cancel"}},
 		{"help", comment("/conductor help"), Decision{Action: Help, Reason: "ann commented on #12: help"}},
 		{"a problem", comment("/conductor cancel now"), Decision{
-			Action: Help, Reason: "ann commented on #12 with a command that cannot be followed", Unknown: "Nothing is expected after the command, but there is `now`.",
+			Action: Help, Reason: "ann commented on #12 with a command that cannot be followed", Unknown: "This command takes no arguments (got `now`).",
 		}},
 		{"an unknown command", comment("/conductor dance"), Decision{
 			Action: Help, Reason: "ann commented on #12 with a command that cannot be followed", Unknown: "There is no command `dance`.",

@@ -186,7 +186,7 @@ func TestACrashLoopDuringTheTestsIsToldAtOnceAndEndsNothing(t *testing.T) {
 	}
 	w.node.set("test", exits(0, ""))
 	run = w.until(run, "the run passes", kept)
-	if run.Status.Outcome != v1alpha1.OutcomePassed || !strings.Contains(strings.Join(run.Status.Notes, "\n"), "the service backend was not well: It crashed 3 times") {
+	if run.Status.Outcome != v1alpha1.OutcomePassed || !strings.Contains(strings.Join(run.Status.Notes, "\n"), "Service backend was unhealthy when the tests finished: It crashed 3 times") {
 		t.Errorf("outcome %q, notes %q", run.Status.Outcome, run.Status.Notes)
 	}
 }

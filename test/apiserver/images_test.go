@@ -134,7 +134,7 @@ func TestAnImageThatCannotBeReadIsTold(t *testing.T) {
 		t.Errorf("the cache runs %+v", d.Spec.Template.Spec.Containers[0])
 	}
 	notes := strings.Join(run.Status.Notes, "\n")
-	for _, want := range []string{"redis:7, which could not be looked up: The registry docker.io does not let Conductor see it", "web.depends_on: cache has no healthcheck"} {
+	for _, want := range []string{"redis:7, whose configuration could not be read: The registry docker.io does not let Conductor see it", "web.depends_on: cache has no healthcheck"} {
 		if !strings.Contains(notes, want) {
 			t.Errorf("the notes do not say %q: %s", want, notes)
 		}
@@ -148,10 +148,10 @@ func TestASilentRegistryHoldsUpNobodyElse(t *testing.T) {
 	w.github.failAlways("ImageConfig busybox:1", failure.Transientf(v1alpha1.ReasonUnavailable, nil, "The registry docker.io did not answer"))
 	w.process()
 	run := w.until(w.start(), "web is up while last waits for a word on its image", func(r *v1alpha1.Run) bool {
-		return state(r, "web") == v1alpha1.ServiceReady && strings.Contains(message(r, "last"), "the registry to say what the image of last is")
+		return state(r, "web") == v1alpha1.ServiceReady && strings.Contains(message(r, "last"), "the registry to resolve the image of last")
 	})
 	run = w.until(run, "the run passes", kept)
-	if !strings.Contains(strings.Join(run.Status.Notes, "\n"), "busybox:1, which could not be looked up: The registry docker.io did not answer") {
+	if !strings.Contains(strings.Join(run.Status.Notes, "\n"), "busybox:1, whose configuration could not be read: The registry docker.io did not answer") {
 		t.Errorf("notes: %q", run.Status.Notes)
 	}
 }

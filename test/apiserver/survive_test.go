@@ -230,7 +230,7 @@ func (w *world) endedByTheClock(run *v1alpha1.Run, by time.Duration) {
 		return
 	}
 	w.t.Logf("%s: %s", run.Status.Outcome, run.Status.Message)
-	if by < 0 || run.Status.Outcome != v1alpha1.OutcomeError || !strings.Contains(run.Status.Message, "timeout") && !strings.Contains(run.Status.Message, "tried for") {
+	if by < 0 || run.Status.Outcome != v1alpha1.OutcomeError || !strings.Contains(run.Status.Message, "timeout") && !strings.Contains(run.Status.Message, "gave up after") {
 		w.t.Errorf("outcome %q: %s", run.Status.Outcome, run.Status.Message)
 	}
 	if n := len(w.github.commentsOn(issueNumber)); n != 1 {

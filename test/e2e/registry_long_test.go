@@ -120,7 +120,7 @@ func TestRegistryStaysAway(t *testing.T) {
 	})
 	r.gone(run)
 	eventually(t, patience, func() error {
-		want := "The registry " + here.Registry + " did not answer (tried for 20s). Run it again, and if it stays so, ask the operator"
+		want := "The registry " + here.Registry + " did not answer (gave up after 20s). Run it again; if it happens again, ask your Conductor operator"
 		if text := plain(r.comment(run)); !strings.Contains(text, want) {
 			return fmt.Errorf("the comment does not say %q:\n%s", want, text)
 		}

@@ -79,7 +79,7 @@ func (r *Reconciler) observeAttempt(ctx context.Context, s *state, t plan.Suite,
 	}
 	a.Outcome, a.Reason, a.FinishedAt = v1alpha1.OutcomeError, v1alpha1.ReasonStuck, s.micro()
 	// Its Job is ended with the Run: to delete it before the outcome stands would be to judge it by its deletion.
-	a.Message = fmt.Sprintf("The tests of %s did not end within %s (tests.%s.timeout), and neither did what should have ended them", t.Name, t.Test.Timeout.Duration, t.Name)
+	a.Message = fmt.Sprintf("Suite %s exceeded tests.%s.timeout (%s) and could not be terminated", t.Name, t.Name, t.Test.Timeout.Duration)
 	return nil
 }
 
@@ -202,7 +202,7 @@ func judge(s *state, t plan.Suite, a *v1alpha1.AttemptStatus, seen evidence.Atte
 // lost notes how an attempt ended whose wrapper could not say so: it was killed with its container, or its pod was taken away.
 func lost(s *state, t plan.Suite, a *v1alpha1.AttemptStatus, pod *corev1.Pod, f *diagnose.Finding) {
 	a.FinishedAt = s.micro()
-	a.Outcome, a.Reason, a.Message = v1alpha1.OutcomeError, v1alpha1.ReasonCrashed, "The tests of "+t.Name+" were lost, and nothing says why"
+	a.Outcome, a.Reason, a.Message = v1alpha1.OutcomeError, v1alpha1.ReasonCrashed, "The pod of suite "+t.Name+" disappeared; Kubernetes recorded no reason"
 	if f != nil {
 		a.Reason, a.Message = f.Reason, text.Truncate(f.About("The tests of "+t.Name+" were lost"), 1024)
 	}

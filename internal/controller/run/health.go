@@ -90,7 +90,7 @@ func noteCrashes(s *state) {
 	for _, st := range s.status().Services {
 		if st.Message != "" && st.State != v1alpha1.ServiceFailed {
 			first, _, _ := strings.Cut(st.Message, "\n")
-			s.note("By the end of the tests the service " + st.Name + " was not well: " + first)
+			s.note("Service " + st.Name + " was unhealthy when the tests finished: " + first)
 		}
 	}
 }

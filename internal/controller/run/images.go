@@ -161,11 +161,11 @@ func (s *state) noteFindings() {
 			names, why = append(names, i.Name), i.Problem
 		}
 	}
-	const without = "HEALTHCHECK, EXPOSE and a cleared entrypoint's CMD are not known for"
+	const without = "HEALTHCHECK, EXPOSE and CMD are ignored for"
 	if len(names) > 0 {
-		s.note(fmt.Sprintf("%s %s, which could not be looked up: %s", without, strings.Join(names, ", "), why))
+		s.note(fmt.Sprintf("%s %s, whose configuration could not be read: %s", without, strings.Join(names, ", "), why))
 	}
 	if len(s.status().StackImages) >= maxStackImages {
-		s.note(fmt.Sprintf("%s images after the first %d: no more are looked up", without, maxStackImages))
+		s.note(fmt.Sprintf("%s images after the first %d: no more are read", without, maxStackImages))
 	}
 }

@@ -364,7 +364,7 @@ func TestNoMoreImagesThanThereIsRoomFor(t *testing.T) {
 		t.Errorf("%d noted, %d known", len(b.run.Status.StackImages), len(s.images.Configs))
 	}
 	b.noteFindings(s)
-	if !strings.Contains(strings.Join(b.run.Status.Notes, "\n"), "no more are looked up") {
+	if !strings.Contains(strings.Join(b.run.Status.Notes, "\n"), "no more are read") {
 		t.Errorf("notes: %q", b.run.Status.Notes)
 	}
 }

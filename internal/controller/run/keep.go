@@ -23,13 +23,13 @@ func (r *Reconciler) reported(_ context.Context, s *state) error {
 	if !s.over() || !s.open(v1alpha1.ConditionReported) {
 		return nil
 	}
-	s.begin(v1alpha1.ConditionReported, "Telling the outcome on GitHub")
+	s.begin(v1alpha1.ConditionReported, "Posting the result to GitHub")
 	switch rep := s.status().Report; {
 	case rep == nil || !rep.Final:
 	case rep.Message != "":
-		s.fail(v1alpha1.ConditionReported, v1alpha1.ReasonUnavailable, "The outcome could not be told on GitHub: "+rep.Message)
+		s.fail(v1alpha1.ConditionReported, v1alpha1.ReasonUnavailable, "The result could not be posted to GitHub: "+rep.Message)
 	default:
-		s.done(v1alpha1.ConditionReported, v1alpha1.ReasonDone, "The outcome is on GitHub")
+		s.done(v1alpha1.ConditionReported, v1alpha1.ReasonDone, "The result is on GitHub")
 	}
 	return nil
 }
@@ -50,7 +50,7 @@ func (r *Reconciler) keep(ctx context.Context, s *state) error {
 		return nil
 	}
 	if kept == nil {
-		s.begin(v1alpha1.ConditionStackKept, "Ending what the run no longer needs")
+		s.begin(v1alpha1.ConditionStackKept, "Cleaning up")
 		return nil
 	}
 	if recording(s) || s.recorded {
@@ -91,7 +91,7 @@ func (r *Reconciler) unwanted(s *state) *ending {
 	e := s.status().ExpiresAt
 	switch {
 	case s.run.Spec.Cancel != nil:
-		return &ending{v1alpha1.ReasonCanceled, "Nothing is kept of a canceled run"}
+		return &ending{v1alpha1.ReasonCanceled, "The run was canceled, and its stack is deleted"}
 	case s.status().Namespace == "":
 		return &ending{v1alpha1.ReasonNothingToDo, "There was no stack yet"}
 	case e != nil && !s.now.Before(e.Time):

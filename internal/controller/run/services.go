@@ -72,7 +72,7 @@ func (r *Reconciler) waitsFor(s *state, svc *plan.Service, pods map[string][]*co
 		if b := s.plan.BuildOf(name); b != "" && image(s.status(), b).Digest == "" {
 			waits = append(waits, "the image "+b)
 		} else if slices.Contains(svc.Pending, name) {
-			waits = append(waits, "the registry to say what the image of "+name+" is")
+			waits = append(waits, "the registry to resolve the image of "+name)
 		}
 	}
 	for _, d := range svc.DependsOn {

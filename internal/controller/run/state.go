@@ -169,7 +169,7 @@ func (s *state) absorb(st runner, err error) error {
 		return nil
 	}
 	if f.Kind != failure.Terminal && (!s.over() || st.Always) && s.late(st) {
-		f = failure.Terminalf(v1alpha1.ReasonTimeout, err, "%s (tried for %s). Run it again, and if it stays so, ask the operator", f.Sentence, s.deadline(st))
+		f = failure.Terminalf(v1alpha1.ReasonTimeout, err, "%s (gave up after %s). Run it again; if it happens again, ask your Conductor operator", f.Sentence, s.deadline(st))
 	}
 	switch f.Kind {
 	case failure.Terminal:
