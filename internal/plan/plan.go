@@ -141,7 +141,8 @@ func (m *maker) read() error {
 	}
 	data, err := os.ReadFile(filepath.Join(m.in.Dir, ConfigFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		return failure.Terminalf(v1alpha1.ReasonNotFound, err, "There is no %s in the repository's root at this commit", ConfigFile)
+		return failure.Terminalf(v1alpha1.ReasonNotFound, err, "There is no %s in the repository's root%s", ConfigFile,
+			m.suggest([]string{".conductor.yml", "conductor.yaml", "conductor.yml"}, "rename it", "two lines are enough: version: 1, and tests: {integration: THE COMMAND OF YOUR TESTS}"))
 	} else if err != nil {
 		return failure.Terminalf(v1alpha1.ReasonInvalidConfig, err, "%s cannot be read", ConfigFile)
 	}
@@ -149,11 +150,32 @@ func (m *maker) read() error {
 		return failure.Terminalf(v1alpha1.ReasonInvalidConfig, nil, "%v", err)
 	}
 	stack := m.config.Stack
+	if slices.Equal(stack.Compose, []string{compose.DefaultFile}) && !m.has(compose.DefaultFile) {
+		usual := []string{"docker-compose.yml", "docker-compose.yaml", "compose.yaml", "compose.yml"}
+		return failure.Terminalf(v1alpha1.ReasonInvalidCompose, nil, "There is no %s in the repository's root%s", compose.DefaultFile,
+			m.suggest(usual, "name it with stack: {compose: [FILE]} in "+ConfigFile, "it has the services that the tests need; name another file with stack: {compose: [FILE]} in "+ConfigFile))
+	}
 	m.project, err = compose.Load(m.in.Dir, compose.LoadOptions{
 		Files: stack.Compose, Profiles: stack.Profiles, Env: stack.Env, EnvFiles: stack.EnvFile,
 		Absent: absent,
 	})
 	return composeError(err)
+}
+
+// has reports whether the repository has a file.
+func (m *maker) has(name string) bool {
+	st, err := os.Stat(filepath.Join(m.in.Dir, name))
+	return err == nil && st.Mode().IsRegular()
+}
+
+// suggest continues a sentence about a file that is missing: with the first of near that is there and what to do with it, or else with other.
+func (m *maker) suggest(near []string, do, other string) string {
+	for _, name := range near {
+		if m.has(name) {
+			return "; there is " + name + ": " + strings.ReplaceAll(do, "FILE", name)
+		}
+	}
+	return "; " + other
 }
 
 // composeError is what is wrong with the compose files as a refusal; the need for more files stays as it is.

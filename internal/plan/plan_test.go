@@ -2,6 +2,7 @@ package plan
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -68,6 +69,27 @@ func TestThreeLinesAreEnough(t *testing.T) {
 	}
 	if len(p.Suites) != 1 || p.Suites[0].Build != "tests" {
 		t.Errorf("suites %+v: Dockerfile.test holds the tests", p.Suites)
+	}
+}
+
+// The commonest first errors name the file that was probably meant, or what to write.
+func TestAMissingFileIsExplained(t *testing.T) {
+	const config, services = "version: 1\ntests: {smoke: {image: busybox, command: x}}\n", "services:\n  web: {image: nginx}\n"
+	for name, tc := range map[string]struct {
+		files map[string]string
+		want  string
+	}{
+		"nothing":               {map[string]string{"README": ""}, "There is no .conductor.yaml in the repository's root; two lines are enough: version: 1, and tests: {integration: THE COMMAND OF YOUR TESTS}"},
+		"the other extension":   {map[string]string{".conductor.yml": config}, "There is no .conductor.yaml in the repository's root; there is .conductor.yml: rename it"},
+		"no compose file":       {map[string]string{".conductor.yaml": config}, "There is no docker-compose.qa.yml in the repository's root; it has the services that the tests need; name another file with stack: {compose: [FILE]} in .conductor.yaml"},
+		"the usual one":         {map[string]string{".conductor.yaml": config, "compose.yaml": services}, "There is no docker-compose.qa.yml in the repository's root; there is compose.yaml: name it with stack: {compose: [compose.yaml]} in .conductor.yaml"},
+		"the usual one, named":  {map[string]string{".conductor.yaml": config + "stack: {compose: [compose.yaml]}\n", "compose.yaml": services}, ""},
+		"another one, mistyped": {map[string]string{".conductor.yaml": config + "stack: {compose: [compse.yaml]}\n", "compose.yaml": services}, "compse.yaml: refused: compse.yaml is not in the repository"},
+	} {
+		_, err := Make(Input{Dir: checkout(t, tc.files), Run: &v1alpha1.Run{}, Settings: settings.Default()})
+		if got := fmt.Sprint(err); tc.want == "" && err != nil || tc.want != "" && got != tc.want && !strings.Contains(got, tc.want) {
+			t.Errorf("%s: %v, want %q", name, err, tc.want)
+		}
 	}
 }
 

@@ -76,7 +76,7 @@ var badFiles = []badInput{
 	{
 		name:  "no file",
 		files: map[string]string{".conductor.yaml": ""},
-		want:  []string{"There is no .conductor.yaml in the repository's root at this commit"},
+		want:  []string{"There is no .conductor.yaml in the repository's root; two lines are enough"},
 	},
 	{
 		name:  "bad YAML",
