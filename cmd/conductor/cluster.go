@@ -1,12 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"os"
 
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -24,6 +27,10 @@ func scheme() (*runtime.Scheme, error) {
 // clusterConfig finds the cluster: the kubeconfig's, or that of the pod it runs in.
 func clusterConfig() (*rest.Config, error) {
 	config, err := ctrl.GetConfig()
+	if clientcmd.IsEmptyConfig(err) {
+		where := cmp.Or(os.Getenv(clientcmd.RecommendedConfigPathEnvVar), clientcmd.RecommendedHomeFile)
+		return nil, fmt.Errorf("no cluster is configured: there is no kubeconfig at %s, and this is not a pod; name one with KUBECONFIG", where)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("find the cluster: %w", err)
 	}

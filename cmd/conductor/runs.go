@@ -128,7 +128,11 @@ func cancelCommand(open opener) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return s.Cancel(cmd.Context(), args[0], by, reason)
+			if err := s.Cancel(cmd.Context(), args[0], by, reason); err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "run %s canceled\n", args[0])
+			return nil
 		},
 	}
 	cmd.Flags().StringVar(&by, "by", "kubectl", "who cancels")

@@ -75,3 +75,13 @@ func TestVersion(t *testing.T) {
 		t.Errorf("%v: %q", err, out.String())
 	}
 }
+
+func TestWithoutAKubeconfigTheFileIsNamed(t *testing.T) {
+	t.Setenv("KUBECONFIG", "/nonexistent/config")
+	t.Setenv("KUBERNETES_SERVICE_HOST", "")
+	cmd := rootCommand()
+	cmd.SetArgs([]string{"runs", "list"})
+	if err := cmd.Execute(); err == nil || !strings.Contains(err.Error(), "no cluster is configured: there is no kubeconfig at /nonexistent/config") {
+		t.Errorf("%v", err)
+	}
+}
