@@ -3,6 +3,7 @@ package github_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"testing"
 	"time"
@@ -59,6 +60,27 @@ func TestConditionalRequestsCostNothing(t *testing.T) {
 	status, _, third := w.call("GET", "/repos/acme/shop/git/matching-refs/tags/", token, "", "If-None-Match", first.Get("ETag"))
 	if status != http.StatusOK || third.Get("ETag") == first.Get("ETag") {
 		t.Errorf("after a change: %d", status)
+	}
+}
+
+// An installation on many repositories has more requests; a person has not.
+func TestThePrimaryLimitGrowsWithTheRepositories(t *testing.T) {
+	w := newWorld(t, github.Options{})
+	limit := func() string {
+		_, _, header := w.call("GET", "/repos/acme/shop", one(w.InstallationToken(w.installation))(t), "")
+		return header.Get("X-RateLimit-Limit")
+	}
+	have := 1
+	for _, tc := range []struct {
+		repositories int
+		want         string
+	}{{20, "5000"}, {22, "5100"}, {180, "12500"}} {
+		for ; have < tc.repositories; have++ {
+			one(w.CreateRepository(fmt.Sprintf("acme/r%d", have), github.RepositoryOptions{}))(t)
+		}
+		if got := limit(); got != tc.want {
+			t.Errorf("with %d repositories: %s, want %s", have, got, tc.want)
+		}
 	}
 }
 

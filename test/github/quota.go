@@ -20,7 +20,29 @@ func (c *call) limit() int {
 	if c.principal.anonymous() {
 		return anonymousLimit
 	}
+	if i := c.principal.installation; i != nil {
+		return c.installationLimit(i)
+	}
 	return c.options.RateLimit
+}
+
+// An installation on more than twenty repositories has more requests for each further one, up to a most (the same page, "Primary rate limit
+// for GitHub App installations").
+const (
+	baseRepositories = 20
+	perRepository    = 50
+	mostRequests     = 12_500
+)
+
+func (c *call) installationLimit(i *installation) int {
+	repositories := 0
+	for _, r := range c.state.repositories {
+		if i.covers(r) {
+			repositories++
+		}
+	}
+	more := max(0, repositories-baseRepositories) * perRepository
+	return max(c.options.RateLimit, min(c.options.RateLimit+more, mostRequests))
 }
 
 // quota is the caller's count in the running hour.
