@@ -22,8 +22,9 @@ const (
 	leastDeaths, mostDeaths = 3, 5
 )
 
-// lifted are values of the chart that raise a bound above the container's memory: what such a bound is there for then happens.
-var lifted = map[string]any{"memory": map[string]any{"results": "4Gi"}}
+// lifted are values of the chart that raise a bound above the container's memory: what such a bound is there for then happens. All shards
+// run at once, so that normal Runs have not ended by then.
+var lifted = map[string]any{"memory": map[string]any{"results": "4Gi"}, "stacks": map[string]any{"testsAtOnce": 32}}
 
 // poison runs a Run whose results do not fit into Conductor's memory, with a setting that has it try, beside normal Runs. The kernel ends
 // the leader, not a fault hook. The poison Run is ended with the stage and the reason; all others pass.
