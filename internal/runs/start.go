@@ -22,7 +22,7 @@ type GitHub interface {
 
 // Request asks for a Run.
 type Request struct {
-	// Name says what asked: a request with the name of a Run that exists is that Run.
+	// Name identifies what asked: a request with the name of a Run that exists is that Run.
 	Name           string
 	Repository     v1alpha1.Repository
 	InstallationID int64

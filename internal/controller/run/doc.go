@@ -10,5 +10,5 @@
 // status before it begins, so that a Run that ends the process is found and ended (guard.go), and it is taken beside the
 // reconcile workers, which wait for none (steps.go).
 //
-// The stages are the table in package stage, which says how to add one; their functions are named in reconciler.go.
+// The stages are the table in package stage, which explains how to add one; their functions are named in reconciler.go.
 package run

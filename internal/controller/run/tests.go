@@ -49,12 +49,13 @@ func (r *Reconciler) tests(ctx context.Context, s *state) error {
 		if err := r.runSuite(ctx, s, t, st); err != nil {
 			return err
 		}
-		if st.Outcome == "" && isPrepared(st) {
-			return r.prepareNext(ctx, s, i+1)
+		if st.Outcome != "" {
+			continue
 		}
-		if st.Outcome == "" {
+		if !isPrepared(st) {
 			return nil
 		}
+		return r.prepareNext(ctx, s, i+1)
 	}
 	noteCrashes(s)
 	r.conclude(s)
@@ -73,7 +74,7 @@ func (r *Reconciler) prepareNext(ctx context.Context, s *state, i int) error {
 func (r *Reconciler) prepare(ctx context.Context, s *state, t plan.Suite, st *v1alpha1.SuiteStatus) error {
 	st.Shards = int32(t.Test.Shards)
 	for shard := range st.Shards {
-		if slices.ContainsFunc(st.Attempts, func(a v1alpha1.AttemptStatus) bool { return a.Shard == shard }) {
+		if hasAttempt(st, shard) {
 			continue
 		}
 		if openAttempts(s.status()) >= r.Settings.Stacks.TestsAtOnce {
@@ -89,11 +90,15 @@ func (r *Reconciler) prepare(ctx context.Context, s *state, t plan.Suite, st *v1
 // isPrepared reports whether each shard of a suite has an attempt.
 func isPrepared(st *v1alpha1.SuiteStatus) bool {
 	for shard := range st.Shards {
-		if !slices.ContainsFunc(st.Attempts, func(a v1alpha1.AttemptStatus) bool { return a.Shard == shard }) {
+		if !hasAttempt(st, shard) {
 			return false
 		}
 	}
 	return true
+}
+
+func hasAttempt(st *v1alpha1.SuiteStatus, shard int32) bool {
+	return slices.ContainsFunc(st.Attempts, func(a v1alpha1.AttemptStatus) bool { return a.Shard == shard })
 }
 
 // openAttempts is how many attempts there are that have not ended.
