@@ -6,6 +6,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
 // zeroWidth is put where GitHub would see a mention or a reference. GitHub looks for them in the rendered text, so that
@@ -91,27 +93,10 @@ func fenced(s string) string {
 }
 
 // head is at most max bytes of the beginning of s, cut between characters, and whether that is all of it.
-func head(s string, max int) (string, bool) {
-	if len(s) <= max {
-		return s, true
-	}
-	for max > 0 && !utf8.RuneStart(s[max]) {
-		max--
-	}
-	return s[:max], false
-}
+func head(s string, max int) (string, bool) { return text.Head(s, max), len(s) <= max }
 
 // tail is at most max bytes of the end of s, cut between characters, and whether that is all of it.
-func tail(s string, max int) (string, bool) {
-	if len(s) <= max {
-		return s, true
-	}
-	from := len(s) - max
-	for from < len(s) && !utf8.RuneStart(s[from]) {
-		from++
-	}
-	return s[from:], false
-}
+func tail(s string, max int) (string, bool) { return text.Tail(s, max), len(s) <= max }
 
 // linkable is an address without credentials, query or anything else that Markdown could read otherwise; it may end with a line.
 var linkable = regexp.MustCompile(`^https?://[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]+)?(/[A-Za-z0-9._%+/-]*(#L[0-9]+)?)?$`)
