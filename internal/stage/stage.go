@@ -49,6 +49,10 @@ var Table = []Stage{
 		Title: "Images", Doing: "Building images", Failed: "an image could not be built",
 	},
 	{
+		Name: "images", Condition: v1alpha1.ConditionImagesResolved, Phase: v1alpha1.PhaseStarting, Deadline: StageDeadline,
+		Failed: "the images of the stack could not be resolved",
+	},
+	{
 		Name: "stack", Condition: v1alpha1.ConditionStackReady, Phase: v1alpha1.PhaseStarting, Deadline: StageDeadline,
 		Title: "Stack", Doing: "Starting the stack", Failed: "the stack did not come up",
 	},

@@ -9,6 +9,8 @@ const (
 	ConditionSecretsSynced = "SecretsSynced"
 	// ConditionImagesBuilt: every image is in the registry and known by digest.
 	ConditionImagesBuilt = "ImagesBuilt"
+	// ConditionImagesResolved: the registries have answered about the images of the stack, or did not in time.
+	ConditionImagesResolved = "ImagesResolved"
 	// ConditionStackReady: every service of the stack is up behind the health gate.
 	ConditionStackReady = "StackReady"
 	// ConditionTestsPassed: every suite ended with exit code 0.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -49,40 +48,34 @@ const agentStart = 3 * time.Minute
 
 // stackAgents follows the agents of the Runs that are under way, so that a Run is looked at the moment a test has ended.
 type stackAgents struct {
+	*sessions
 	agents Agents
 	wake   func(*v1alpha1.Run)
-
-	mu      sync.Mutex
-	watches map[types.UID]*agentWatch
 }
 
 // agentWatch follows one agent.
 type agentWatch struct {
 	Agent
-	address string
-	stop    context.CancelFunc
-
-	mu    sync.Mutex
-	known bool
-	state evidence.AgentState
+	sessions *sessions
+	address  string
+	stop     context.CancelFunc
+	state    evidence.AgentState
 }
 
 // at follows the agent of a Run at an address, or finds the watch that is there.
 func (a *stackAgents) at(run *v1alpha1.Run, address string) *agentWatch {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if w := a.watches[run.UID]; w != nil {
-		if w.address == address {
-			return w
+	of := a.of(run.UID)
+	if of.agent != nil {
+		if of.agent.address == address {
+			return of.agent
 		}
-		w.stop()
+		of.agent.stop()
 	}
 	ctx, stop := context.WithCancel(context.Background())
-	w := &agentWatch{Agent: a.agents.At(run, address), address: address, stop: stop}
-	if a.watches == nil {
-		a.watches = map[types.UID]*agentWatch{}
-	}
-	a.watches[run.UID] = w
+	w := &agentWatch{Agent: a.agents.At(run, address), sessions: a.sessions, address: address, stop: stop}
+	of.agent = w
 	go w.follow(ctx, run.DeepCopy(), a.wake)
 	return w
 }
@@ -118,9 +111,9 @@ func (w *agentWatch) learn(state evidence.AgentState) {
 			a.JUnit, a.Artifacts, a.Problems = nil, nil, slices.Clone(a.Problems[:first])
 		}
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.known, w.state = true, state
+	w.sessions.mu.Lock()
+	defer w.sessions.mu.Unlock()
+	w.state = state
 }
 
 // attempt is what is known of an attempt; fresh asks the agent instead of remembering.
@@ -132,8 +125,8 @@ func (w *agentWatch) attempt(ctx context.Context, key evidence.AttemptKey, fresh
 		}
 		w.learn(state)
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	w.sessions.mu.Lock()
+	defer w.sessions.mu.Unlock()
 	for _, a := range w.state.Attempts {
 		if a.Key == key {
 			return a, nil
@@ -146,20 +139,12 @@ func (w *agentWatch) attempt(ctx context.Context, key evidence.AttemptKey, fresh
 func (a *stackAgents) forget(uid types.UID) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if w := a.watches[uid]; w != nil {
-		w.stop()
-		delete(a.watches, uid)
-	}
-}
-
-// close ends every watch.
-func (a *stackAgents) close() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for uid, w := range a.watches {
-		w.stop()
-		delete(a.watches, uid)
-	}
+	a.drop(uid, func(s *session) {
+		if s.agent != nil {
+			s.agent.stop()
+			s.agent = nil
+		}
+	})
 }
 
 // agentPod is the agent's pod among those of a stack; nil when there is none that could answer.

@@ -15,7 +15,7 @@ func TestAWatchKeepsHowAttemptsEnded(t *testing.T) {
 		for i := range problems {
 			a.Problems = append(a.Problems, fmt.Sprint("problem ", i))
 		}
-		w := &agentWatch{}
+		w := &agentWatch{sessions: &sessions{}}
 		w.learn(evidence.AgentState{Attempts: []evidence.AttemptState{{Key: key, Ended: true, Attempt: a}}, Logs: []evidence.LogFile{{Pod: "p"}}})
 		got, err := w.attempt(t.Context(), key, false)
 		if err != nil || got.Attempt == nil || got.Attempt.ExitCode != 1 || len(got.Attempt.Problems) != min(problems, 1) || got.Attempt.Artifacts != nil || w.state.Logs != nil {

@@ -87,7 +87,7 @@ func TestASuitesResultDoesNotHaveTheContainersTimes(t *testing.T) {
 	future := time.Date(2099, 1, 1, 0, 0, 0, 0, time.UTC)
 	key := evidence.AttemptKey{Suite: "api", Number: 1}
 	agent := stateOnly{state: evidence.AgentState{Attempts: []evidence.AttemptState{{Key: key, Ended: true, Attempt: &evidence.Attempt{AttemptKey: key, StartedAt: noon, FinishedAt: future}}}}}
-	r := &Reconciler{Now: func() time.Time { return noon.Add(time.Hour) }}
+	r := opened(&Reconciler{Now: func() time.Time { return noon.Add(time.Hour) }})
 	st := &v1alpha1.SuiteStatus{Name: "api", Shards: 1, Attempts: []v1alpha1.AttemptStatus{{
 		Number: 1, StartedAt: &metav1.MicroTime{Time: noon}, FinishedAt: &metav1.MicroTime{Time: noon.Add(time.Minute)},
 	}}}

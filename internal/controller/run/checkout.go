@@ -32,9 +32,10 @@ func (r *Reconciler) checkout(ctx context.Context, s *state) error {
 		r.notePlan(s)
 	}
 	s.images = r.imagesOf(s.run, newest)
-	r.noteAnswers(s)
-	if err := r.requestPlan(s); err != nil {
-		return err
+	if newest == nil { // With one, the images stage asks for the next.
+		if err := r.requestPlan(s); err != nil {
+			return err
+		}
 	}
 	if err := r.plans.failed(s.run.UID); err != nil { // This wait is for no other Run: the stage's deadline counts it.
 		return failure.Waitingf(v1alpha1.ReasonUnavailable, time.Minute, "%s", failure.Of(err).Sentence)
@@ -45,20 +46,29 @@ func (r *Reconciler) checkout(ctx context.Context, s *state) error {
 	return nil
 }
 
-// checkOut brings the files of a Run's commit to disk.
+// checkOut brings the files of a Run's commit to disk, and meanwhile finds its issue and its branch.
 func (r *Reconciler) checkOut(ctx context.Context, run *v1alpha1.Run) taken {
+	var hints found
+	var asking sync.WaitGroup
+	if run.Status.IssueSource == "" {
+		asking.Go(func() {
+			var err error
+			if hints, err = findIssue(ctx, r.GitHub, run); err != nil { // The reporter asks again.
+				r.Log.Warn("the issue of a run could not be found yet", "run", run.Name, "error", err)
+			}
+		})
+	}
 	files, err := r.fetchSource(ctx, run)
+	asking.Wait()
+	note := func(s *state) {
+		hints.note(s.status())
+		s.status().Source = run.Status.Source // It may be gone.
+	}
 	if err != nil {
-		return taken{err: err, note: func(s *state) error {
-			s.status().Source = run.Status.Source // It may be gone.
-			return nil
-		}}
+		return taken{err: err, note: func(s *state) error { note(s); return nil }}
 	}
 	add := sync.OnceValue(func() error { return r.plans.add(run.UID, files) })
-	return taken{drop: files.Close, note: func(s *state) error {
-		s.status().Source = run.Status.Source
-		return add()
-	}}
+	return taken{drop: files.Close, note: func(s *state) error { note(s); return add() }}
 }
 
 // requestPlan has the Run planned of what is known, and fetches the files that the plan wants besides.

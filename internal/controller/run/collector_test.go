@@ -51,7 +51,7 @@ func TestTheResultSaysWhatIsMissing(t *testing.T) {
 	run.Status.Suites = []v1alpha1.SuiteStatus{{Name: "e2e"}}
 	run.Status.Images = []v1alpha1.ImageStatus{{Name: "web", Job: "build-web"}, {Name: "api", Job: "build-api"}}
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p", Namespace: "builds", Labels: map[string]string{v1alpha1.LabelRunUID: "1", v1alpha1.LabelImage: jobs.LabelValue("web")}}}
-	r := &Reconciler{Kube: fake.NewClientset(pod), Log: slog.New(slog.DiscardHandler), plans: newPlanning(nil, t.TempDir(), 1, nil)}
+	r := opened(&Reconciler{Kube: fake.NewClientset(pod), Log: slog.New(slog.DiscardHandler), Dir: t.TempDir()})
 	r.Settings.Builds.Namespace = "builds"
 	c := newCollector(r, run, archivist{
 		blobs: map[string]string{

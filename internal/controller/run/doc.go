@@ -1,4 +1,4 @@
-// Package run walks a Run through its stages: checkout, secrets, builds, stack, tests, record, report, keep.
+// Package run walks a Run through its stages: checkout, secrets, builds, images, stack, tests, record, report, keep.
 //
 // Every stage is run on every reconcile, in the order of the slice in reconciler.go. A stage compares what is wanted with
 // what is there, moves it one step and returns. What a stage needs from an earlier one it finds in the Run's status or

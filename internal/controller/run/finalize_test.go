@@ -49,11 +49,9 @@ func newCluster(t *testing.T, funcs interceptor.Funcs, run *v1alpha1.Run, object
 	b.Reconciler = &Reconciler{
 		Client:   fakeclient.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(&v1alpha1.Run{}).WithObjects(run).WithInterceptorFuncs(funcs).Build(),
 		Registry: &sourceShelf{}, Kube: b.kube, Log: slog.New(slog.NewTextHandler(b.log, nil)), Now: func() time.Time { return noon },
-		stacks: newStackPods(b.kube), agents: &stackAgents{}, written: &written{}, guard: &guard{},
+		Dir: t.TempDir(),
 	}
-	b.steps.wake = b.stacks.wakeUp
-	b.looks = &imageLooks{wake: b.stacks.wakeUp, now: b.now}
-	b.plans = newPlanning(nil, t.TempDir(), 1, b.stacks.wakeUp)
+	b.open()
 	b.Settings.Deadlines = settings.Default().Deadlines
 	b.Settings.Namespace, b.Settings.Builds.Namespace = "conductor", "conductor-builds"
 	return b

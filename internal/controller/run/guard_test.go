@@ -55,13 +55,13 @@ func newHouse(t *testing.T, runs int) *house {
 
 // start begins a process after one that stopped or that ended.
 func (h *house) start(unclean bool) {
-	h.r = &Reconciler{Now: func() time.Time { return noon }, guard: &guard{unclean: func() bool { return unclean }, list: func(context.Context) ([]v1alpha1.Run, error) {
+	h.r = opened(&Reconciler{Now: func() time.Time { return noon }, guard: &guard{unclean: func() bool { return unclean }, list: func(context.Context) ([]v1alpha1.Run, error) {
 		var all []v1alpha1.Run
 		for _, run := range h.runs {
 			all = append(all, *run.DeepCopy())
 		}
 		return all, nil
-	}}}
+	}}})
 	h.r.steps.wake = func(*v1alpha1.Run) { h.ended <- struct{}{} }
 }
 

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -33,12 +34,50 @@ func (i *stackImages) exposes(svc *plan.Service) bool {
 // podServices are the services whose containers run in a service's pod.
 func podServices(svc *plan.Service) []string { return append([]string{svc.Name}, svc.Shares...) }
 
+// resolveImages resolves the images of the stack: what their tags represent, and what they say about themselves. What becomes known is planned anew.
+func (r *Reconciler) resolveImages(_ context.Context, s *state) error {
+	if s.plan == nil {
+		return nil
+	}
+	s.images = r.imagesOf(s.run, s.plan) // Builds may have ended in this reconcile.
+	r.noteAnswers(s)
+	if err := r.requestPlan(s); err != nil {
+		return err
+	}
+	pending := pendingImages(s.plan)
+	switch {
+	case !s.open(v1alpha1.ConditionImagesResolved):
+	case len(s.plan.Uses) == 0:
+		s.done(v1alpha1.ConditionImagesResolved, v1alpha1.ReasonNothingToDo, "The stack has no image")
+	case len(pending) > 0:
+		s.begin(v1alpha1.ConditionImagesResolved, "Resolving the images of "+text.Truncate(strings.Join(pending, ", "), 512))
+	default:
+		s.done(v1alpha1.ConditionImagesResolved, v1alpha1.ReasonDone, text.Plural(len(s.plan.Uses), "image")+" resolved")
+	}
+	return nil
+}
+
+// pendingImages are the services and suites whose images a plan does not know yet.
+func pendingImages(p *loaded) []string {
+	var names []string
+	for _, svc := range p.Services {
+		names = append(names, svc.Pending...)
+	}
+	for _, t := range p.Suites {
+		if t.Pending {
+			names = append(names, t.Test.Service)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
 // noteAnswers notes what registries have answered about images, and asks about those of which nothing is known yet. It waits for none: an
 // answer wakes the Run. What a tag represents is used when the status has it, from the next reconcile on, so that a service is started
 // again with what it was started with, whatever happens in between.
 func (r *Reconciler) noteAnswers(s *state) {
 	for _, ref := range s.images.ask {
-		if l := r.looks.at(s.run, ref); l != nil {
+		if l := r.lookups.request(s.run, ref); l != nil {
 			s.noteImage(ref, l)
 			s.lookAgain(10 * time.Millisecond)
 		}
@@ -97,7 +136,7 @@ func (r *Reconciler) stackImage(run *v1alpha1.Run, name string) (ref string, con
 	case !byDigest(name):
 		return name, nil, len(run.Status.StackImages) >= maxStackImages
 	}
-	l := r.looks.known(run.UID, ref)
+	l := r.lookups.answer(run.UID, ref)
 	if l != nil && l.err == nil {
 		return ref, &l.config, true
 	}
@@ -108,7 +147,7 @@ func byDigest(ref string) bool { return strings.Contains(ref, "@") }
 
 // noteImage notes what a tag stood for, and what could not be read. Of what is named by its digest nothing else needs to be noted: it
 // reads the same whenever it is read.
-func (s *state) noteImage(ref string, l *imageLook) {
+func (s *state) noteImage(ref string, l *imageLookup) {
 	list := &s.status().StackImages
 	entry := v1alpha1.StackImage{Name: ref}
 	if l.err != nil {

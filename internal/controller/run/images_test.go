@@ -131,9 +131,8 @@ func (b *bench) pending(s *state) []string {
 // restart is another life of Conductor.
 func (b *bench) restart() {
 	b.woken = make(chan struct{}, 100)
-	b.r = &Reconciler{Registry: b.server, Settings: settings.Default(), looks: &imageLooks{
-		ask: b.server.ImageConfig, now: time.Now, wake: func(*v1alpha1.Run) { b.woken <- struct{}{} },
-	}}
+	b.r = opened(&Reconciler{Registry: b.server, Settings: settings.Default()})
+	b.r.lookups.wake = func(*v1alpha1.Run) { b.woken <- struct{}{} }
 }
 
 // look is one look of the reconciler; what it noted is in the Run for the next.
@@ -317,15 +316,15 @@ func TestASilentRegistryIsNotWaitedForTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, "services: {a: {image: 'redis:7'}}")
 		b.server.err, b.server.slow = errors.New("no route"), time.Second
-		for i, most := range []time.Duration{lookPatience, lookHaste} {
+		for i, most := range []time.Duration{lookupTimeout, shortTimeout} {
 			b.run = testRun("r", b.run.UID+"x")
 			began := time.Now()
 			b.settle()
-			if took := time.Since(began); took > most || took < most-lookPause {
+			if took := time.Since(began); took > most || took < most-lookupPause {
 				t.Errorf("run %d waited %s, want %s", i+1, took, most)
 			}
 		}
-		time.Sleep(silence)
+		time.Sleep(unresponsiveFor)
 		b.server.err, b.server.tags["redis:7"] = nil, someDigest
 		b.run = testRun("r", "later")
 		if b.settle(); b.run.Status.StackImages[0].Problem != "" {
@@ -341,9 +340,9 @@ func TestAnEndedRunAccusesNobody(t *testing.T) {
 		b.server.slow = time.Hour
 		b.look()
 		synctest.Wait()
-		b.r.looks.forget(b.run.UID)
+		b.r.lookups.forget(b.run.UID)
 		synctest.Wait()
-		if got := b.r.looks.patience("docker.io"); got != lookPatience || len(b.woken) > 0 {
+		if got := b.r.lookups.timeout("docker.io"); got != lookupTimeout || len(b.woken) > 0 {
 			t.Errorf("the next run waits %s; the ended one was woken %d times", got, len(b.woken))
 		}
 	})

@@ -18,22 +18,6 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/jobs"
 )
 
-// reported notes that the outcome was told; the reporter does the telling.
-func (r *Reconciler) reported(_ context.Context, s *state) error {
-	if !s.over() || !s.open(v1alpha1.ConditionReported) {
-		return nil
-	}
-	s.begin(v1alpha1.ConditionReported, "Posting the result to GitHub")
-	switch rep := s.status().Report; {
-	case rep == nil || !rep.Final:
-	case rep.Message != "":
-		s.fail(v1alpha1.ConditionReported, v1alpha1.ReasonUnavailable, "The result could not be posted to GitHub: "+rep.Message)
-	default:
-		s.done(v1alpha1.ConditionReported, v1alpha1.ReasonDone, "The result is on GitHub")
-	}
-	return nil
-}
-
 // keep ends what a Run no longer needs once its outcome is known, and takes the stack down when its time is up. A canceled
 // Run keeps nothing; one that is canceled after its outcome keeps the outcome and loses the stack.
 //
@@ -54,7 +38,7 @@ func (r *Reconciler) keep(ctx context.Context, s *state) error {
 		return nil
 	}
 	if recording(s) || s.recorded {
-		return r.close(ctx, s) // The record is made of what is there, and once more of it when this look cannot be noted.
+		return r.restrictIngress(ctx, s) // The record is made of what is there, and once more of it when this look cannot be noted.
 	}
 	r.release(s.run)
 	var builds error
@@ -75,7 +59,7 @@ func (r *Reconciler) keep(ctx context.Context, s *state) error {
 		return r.takeDown(ctx, s, v1alpha1.ReasonDeleted, "The stack's namespace was deleted")
 	}
 	if s.open(v1alpha1.ConditionStackKept) {
-		if err := r.close(ctx, s); err != nil {
+		if err := r.restrictIngress(ctx, s); err != nil {
 			return err
 		}
 		r.kept(s)
@@ -106,8 +90,8 @@ func recording(s *state) bool {
 	return c != nil && c.Status == metav1.ConditionUnknown
 }
 
-// close keeps others out of the stack, now that no new pod is expected. A namespace that is going needs no wall.
-func (r *Reconciler) close(ctx context.Context, s *state) error {
+// restrictIngress keeps others out of the stack, now that no new pod is expected. A namespace that is going needs no wall.
+func (r *Reconciler) restrictIngress(ctx context.Context, s *state) error {
 	if s.status().Namespace == "" || s.run.Spec.Cancel != nil {
 		return nil
 	}
@@ -202,17 +186,4 @@ func (r *Reconciler) deleteNamespace(ctx context.Context, run *v1alpha1.Run) (*c
 		return nil, fmt.Errorf("delete namespace %s: %w", ns.Name, err)
 	}
 	return ns, nil
-}
-
-// release forgets what a Run needed while it was under way.
-func (r *Reconciler) release(run *v1alpha1.Run) {
-	r.steps.forget(run.UID, func() { r.plans.drop(run.UID) })
-	if told(run) || run.DeletionTimestamp != nil {
-		r.results.drop(run.UID)
-	}
-	r.stacks.forget(run.UID)
-	r.agents.forget(run.UID)
-	r.looks.forget(run.UID)
-	r.large.forget(run.UID)
-	r.guard.forget(run.UID)
 }

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"sync"
@@ -23,13 +24,10 @@ const (
 // is asked of the stack's agent or read from the record again. All results of the process share one budget of memory: where it ends,
 // those that a record holds make room first. A suite that finds none loses texts, then cases, and says so in its problems.
 type results struct {
-	// limit is the budget in bytes; 0 is defaultResults.
-	limit int64
-
-	mu     sync.Mutex
-	used   int64
-	runs   map[types.UID]*runResults
-	reader chan struct{}
+	*sessions
+	// limit is the budget in bytes, used what is taken of it.
+	limit, used int64
+	reader      chan struct{}
 	// comparing is held while a history is in memory.
 	comparing sync.Mutex
 }
@@ -41,16 +39,14 @@ type runResults struct {
 	again bool
 }
 
-func (c *results) budget() int64 {
-	if c.limit > 0 {
-		return c.limit
-	}
-	return defaultResults
+// newResults has a budget of bytes; 0 is defaultResults.
+func newResults(l *sessions, limit int64) *results {
+	return &results{sessions: l, limit: cmp.Or(limit, defaultResults), reader: make(chan struct{}, readers)}
 }
 
 // share is memory for the results that are read in one go: at most half of all, so that no suite takes that of the others.
 func (c *results) share() result.Grow {
-	most := c.budget() / 2
+	most := c.limit / 2
 	return func(bytes int64) bool {
 		if bytes > most || !c.grow(bytes) {
 			return false
@@ -64,43 +60,43 @@ func (c *results) share() result.Grow {
 func (c *results) grow(bytes int64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for uid, run := range c.runs {
-		if bytes <= 0 || c.used+bytes <= c.budget() {
+	for uid, s := range c.runs {
+		if bytes <= 0 || c.used+bytes <= c.limit {
 			break
 		}
-		if run.again {
-			c.forget(uid)
+		if s.results != nil && s.results.again {
+			c.clear(uid)
 		}
 	}
-	if bytes > 0 && c.used+bytes > c.budget() {
+	if bytes > 0 && c.used+bytes > c.limit {
 		return false
 	}
 	c.used += bytes
 	return true
 }
 
-// forget drops a Run's results. The lock is held.
-func (c *results) forget(run types.UID) {
-	if have := c.runs[run]; have != nil {
-		for _, s := range have.suites {
-			c.used -= s.Size
+// clear drops a Run's results. The lock is held.
+func (c *results) clear(run types.UID) {
+	c.drop(run, func(s *session) {
+		if s.results == nil {
+			return
 		}
-		delete(c.runs, run)
-	}
+		for _, kept := range s.results.suites {
+			c.used -= kept.Size
+		}
+		s.results = nil
+	})
 }
 
 // put keeps a result whose memory was asked for. again says that it can be read once more.
 func (c *results) put(run types.UID, s result.Kept, again bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.runs == nil {
-		c.runs = map[types.UID]*runResults{}
+	of := c.of(run)
+	if of.results == nil {
+		of.results = &runResults{suites: map[string]result.Kept{}}
 	}
-	have := c.runs[run]
-	if have == nil {
-		have = &runResults{suites: map[string]result.Kept{}}
-		c.runs[run] = have
-	}
+	have := of.results
 	c.used -= have.suites[s.Suite.Name].Size
 	have.suites[s.Suite.Name] = s
 	have.again = again
@@ -109,7 +105,7 @@ func (c *results) put(run types.UID, s result.Kept, again bool) {
 func (c *results) get(run types.UID, suite string) (evidence.Suite, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if have := c.runs[run]; have != nil {
+	if have := c.find(run).results; have != nil {
 		s, ok := have.suites[suite]
 		return s.Suite, ok
 	}
@@ -120,28 +116,23 @@ func (c *results) get(run types.UID, suite string) (evidence.Suite, bool) {
 func (c *results) recorded(run types.UID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if have := c.runs[run]; have != nil {
+	if have := c.find(run).results; have != nil {
 		have.again = true
 	}
 }
 
-func (c *results) drop(run types.UID) {
+// forget drops a Run's results.
+func (c *results) forget(run types.UID) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.forget(run)
+	c.clear(run)
 }
 
 // read waits until results may be read. The function that it gives ends that.
 func (c *results) read(ctx context.Context) (func(), error) {
-	c.mu.Lock()
-	if c.reader == nil {
-		c.reader = make(chan struct{}, readers)
-	}
-	slots := c.reader
-	c.mu.Unlock()
 	select {
-	case slots <- struct{}{}:
-		return func() { <-slots }, nil
+	case c.reader <- struct{}{}:
+		return func() { <-c.reader }, nil
 	case <-ctx.Done():
 		return nil, fmt.Errorf("wait until other results are read: %w", ctx.Err())
 	}

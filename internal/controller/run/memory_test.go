@@ -77,8 +77,10 @@ func failing(key evidence.AttemptKey, i int) evidence.Case {
 	}
 }
 
-func newResults(limit int64) *Reconciler {
-	return &Reconciler{Log: slog.New(slog.DiscardHandler), results: results{limit: limit}}
+func newReconciler(limit int64) *Reconciler {
+	r := opened(&Reconciler{Log: slog.New(slog.DiscardHandler)})
+	r.results.limit = limit
+	return r
 }
 
 func runOf(uid string) *v1alpha1.Run {
@@ -115,7 +117,7 @@ func most(f func()) int64 {
 
 // The database did not come up: 24 attempts of 1,000 failing tests each, in eight Runs at once.
 func TestResultsOfAllRunsShareABudget(t *testing.T) {
-	r := newResults(64 << 20)
+	r := newReconciler(64 << 20)
 	agent := &witness{cases: 1000, one: failing}
 	grown := most(func() {
 		group := make(chan error)
@@ -140,7 +142,7 @@ func TestResultsOfAllRunsShareABudget(t *testing.T) {
 		t.Errorf("the heap grew by %d MiB, %d are accounted; %d agents were read at a time", grown>>20, r.results.used>>20, agent.most.Load())
 	}
 	for i := range 8 {
-		r.results.drop(types.UID(fmt.Sprint(i)))
+		r.results.forget(types.UID(fmt.Sprint(i)))
 	}
 	if r.results.used != 0 {
 		t.Errorf("%d bytes are left when all results are dropped", r.results.used)
@@ -149,7 +151,7 @@ func TestResultsOfAllRunsShareABudget(t *testing.T) {
 
 // Whatever agents answer, and however many, the budget holds, totals are right and each suite says what it lacks.
 func TestHostileResultsShareABudget(t *testing.T) {
-	r := newResults(16 << 20)
+	r := newReconciler(16 << 20)
 	long := strings.Repeat("x", 900)
 	agent := &witness{cases: 20000, one: func(key evidence.AttemptKey, i int) evidence.Case {
 		return evidence.Case{Class: fmt.Sprint(i, long), Name: fmt.Sprint(key.Shard, i, long), File: fmt.Sprint(i, "f", long), Status: evidence.Error, Message: long, Detail: long, Output: long}
@@ -174,7 +176,7 @@ func TestHostileResultsShareABudget(t *testing.T) {
 
 // What a record holds makes room for what none does.
 func TestRecordedResultsMakeRoom(t *testing.T) {
-	r := newResults(4 << 20)
+	r := newReconciler(4 << 20)
 	agent := &witness{cases: 80, one: failing}
 	gather := func(uid string) evidence.Suite {
 		kept, err := r.gather(t.Context(), runOf(uid), suiteOf(1, 1), agent)
@@ -221,7 +223,7 @@ func (l *library) OpenResult(context.Context, v1alpha1.RecordStatus) (io.ReadClo
 
 // A Run whose stack is gone has its results from its record, and those that are hostile take nothing.
 func TestResultsFromTheRecord(t *testing.T) {
-	first := newResults(64 << 20)
+	first := newReconciler(64 << 20)
 	kept, err := first.gather(t.Context(), runOf("1"), suiteOf(2, 2), &witness{cases: 200, one: failing})
 	if err != nil {
 		t.Fatal(err)
@@ -234,7 +236,7 @@ func TestResultsFromTheRecord(t *testing.T) {
 	run.Status.Suites = []v1alpha1.SuiteStatus{*suiteOf(2, 2)}
 	run.Status.Record = &v1alpha1.RecordStatus{Reference: "r.example/a:1", Digest: "sha256:1"}
 	l := &library{text: text.String()}
-	r := newResults(8 << 20)
+	r := newReconciler(8 << 20)
 	r.Registry = l
 	for range 2 {
 		all, _ := r.Results(t.Context(), run)
@@ -253,7 +255,7 @@ func TestResultsFromTheRecord(t *testing.T) {
 	if _, err := r.Results(t.Context(), run); l.asked != 2 {
 		t.Errorf("the record was read %d times: %v", l.asked, err)
 	}
-	r.results.drop(run.UID)
+	r.results.forget(run.UID)
 	l.text = text.String()[:text.Len()-100]
 	if all, _ := r.Results(t.Context(), run); len(all) != 0 || r.results.used != 0 {
 		t.Errorf("%d suites of half a record, %d bytes are out", len(all), r.results.used)
@@ -266,7 +268,7 @@ func TestResultsFromTheRecord(t *testing.T) {
 
 // One attempt that has more than is read costs no case of the others.
 func TestCasesThatAreTooMany(t *testing.T) {
-	r := newResults(64 << 20)
+	r := newReconciler(64 << 20)
 	agent := &witness{cases: 10, one: failing, fails: map[evidence.AttemptKey]error{{Suite: "e2e", Shard: 0, Number: 1}: evidence.ErrTooLarge}}
 	kept, err := r.gather(t.Context(), runOf("1"), suiteOf(3, 1), agent)
 	if err != nil || len(kept.Suite.Cases) != 30 || !slices.Contains(result.Problems(kept.Suite), "The test cases were not read to their end: "+evidence.ErrTooLarge.Error()) {
@@ -277,7 +279,7 @@ func TestCasesThatAreTooMany(t *testing.T) {
 // A suite of many attempts that takes long keeps no other waiting.
 func TestSuitesAreReadInTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newResults(64 << 20)
+		r := newReconciler(64 << 20)
 		turns, all := make(chan struct{}), make(chan error, readers)
 		slow := &witness{cases: 1, one: func(key evidence.AttemptKey, i int) evidence.Case { <-turns; return failing(key, i) }}
 		for i := range readers {
@@ -334,7 +336,7 @@ func (m *mute) Cases(ctx context.Context, key evidence.AttemptKey, each func(evi
 func TestPatienceWithAnAgent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
-		kept, err := newResults(64<<20).gather(t.Context(), runOf("1"), suiteOf(1, 1), &mute{})
+		kept, err := newReconciler(64<<20).gather(t.Context(), runOf("1"), suiteOf(1, 1), &mute{})
 		if err == nil || err.Error() != "the stack's agent sent no test case for 1m0s" || len(kept.Suite.Cases) != 5 {
 			t.Errorf("%d cases: %v", len(kept.Suite.Cases), err)
 		}
@@ -346,7 +348,7 @@ func TestPatienceWithAnAgent(t *testing.T) {
 
 // The cases of an attempt that breaks off are kept as far as they came, and so are the others.
 func TestCasesThatBreakOff(t *testing.T) {
-	r := newResults(64 << 20)
+	r := newReconciler(64 << 20)
 	broken := io.ErrUnexpectedEOF
 	agent := &witness{cases: 10, one: failing, fails: map[evidence.AttemptKey]error{{Suite: "e2e", Shard: 1, Number: 1}: broken, {Suite: "e2e", Shard: 0, Number: 1}: evidence.ErrAbsent}}
 	kept, err := r.gather(t.Context(), runOf("1"), suiteOf(2, 1), agent)

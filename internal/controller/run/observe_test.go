@@ -23,6 +23,7 @@ func TestTransitionsAreWhatChangedForGood(t *testing.T) {
 	want := []Transition{
 		{Condition: v1alpha1.ConditionSecretsSynced, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonSkipped, Message: "Not finished: web could not be built"},
 		{Condition: v1alpha1.ConditionImagesBuilt, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonBuildFailed, Message: "web could not be built"},
+		{Condition: v1alpha1.ConditionImagesResolved, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonSkipped, Message: "Not finished: web could not be built"},
 		{Condition: v1alpha1.ConditionStackReady, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonSkipped, Message: "Not finished: web could not be built"},
 		{Condition: v1alpha1.ConditionTestsPassed, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonSkipped, Message: "Not finished: web could not be built"},
 		{Reason: "error", Message: "web could not be built"},

@@ -11,7 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -45,6 +44,7 @@ const (
 
 // planning has Runs planned, and keeps the plans of those that are in progress. A plan that is not there is made again.
 type planning struct {
+	*sessions
 	planner Planner
 	wake    func(*v1alpha1.Run)
 	// dir is where the plans' files are.
@@ -52,10 +52,8 @@ type planning struct {
 	// slots bounds the children, large the large plans in memory.
 	slots, large chan struct{}
 
-	mu sync.Mutex
 	// waiting counts what waits for a slot.
 	waiting int
-	runs    map[types.UID]*runPlan
 	// cached is the sum of the sizes of the decoded plans.
 	cached int64
 	// uses counts calls of load: the plan with the lowest use goes first.
@@ -88,9 +86,9 @@ type runPlan struct {
 	number int
 }
 
-func newPlanning(planner Planner, dir string, atOnce int, wake func(*v1alpha1.Run)) *planning {
+func newPlanning(l *sessions, planner Planner, dir string, atOnce int, wake func(*v1alpha1.Run)) *planning {
 	return &planning{
-		planner: planner, dir: dir, wake: wake, slots: make(chan struct{}, max(1, atOnce)), large: make(chan struct{}, largePlans), runs: map[types.UID]*runPlan{},
+		sessions: l, planner: planner, dir: dir, wake: wake, slots: make(chan struct{}, max(1, atOnce)), large: make(chan struct{}, largePlans),
 	}
 }
 
@@ -105,7 +103,7 @@ func (p *planning) add(uid types.UID, files *Checkout) error {
 	defer p.mu.Unlock()
 	rp := &runPlan{files: files, dir: dir}
 	rp.ctx, rp.end = context.WithCancel(context.Background())
-	p.runs[uid] = rp
+	p.of(uid).plan = rp
 	return nil
 }
 
@@ -113,13 +111,13 @@ func (p *planning) add(uid types.UID, files *Checkout) error {
 func (p *planning) has(uid types.UID) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.runs[uid] != nil
+	return p.find(uid).plan != nil
 }
 
 func (p *planning) files(uid types.UID) *Checkout {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.runs[uid].files
+	return p.find(uid).plan.files
 }
 
 // loaded is the newest plan of a Run for one reconcile.
@@ -133,7 +131,7 @@ type loaded struct {
 // load is the newest plan of a Run; nil when there is none. Its user releases it.
 func (p *planning) load(run *v1alpha1.Run, set settings.Settings) (*loaded, error) {
 	p.mu.Lock()
-	rp := p.runs[run.UID]
+	rp := p.find(run.UID).plan
 	if rp == nil || rp.file == "" {
 		p.mu.Unlock()
 		return nil, nil
@@ -170,15 +168,15 @@ func (p *planning) load(run *v1alpha1.Run, set settings.Settings) (*loaded, erro
 func (p *planning) cache(uid types.UID, l *loaded) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	rp := p.runs[uid]
+	rp := p.find(uid).plan
 	if rp == nil || rp.file != l.file || rp.decoded != nil {
 		return
 	}
 	rp.decoded = l.Plan
 	for p.cached += rp.size; p.cached > cachedPlans; {
 		var oldest *runPlan
-		for _, other := range p.runs {
-			if other.decoded != nil && (oldest == nil || other.used < oldest.used) {
+		for _, s := range p.runs {
+			if other := s.plan; other != nil && other.decoded != nil && (oldest == nil || other.used < oldest.used) {
 				oldest = other
 			}
 		}
@@ -216,7 +214,7 @@ func planned(run *v1alpha1.Run) *v1alpha1.Run {
 func (p *planning) request(run *v1alpha1.Run, in plan.Input) (absent []string, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	rp := p.runs[run.UID]
+	rp := p.find(run.UID).plan
 	if rp == nil || rp.busy {
 		return nil, nil
 	}
@@ -249,7 +247,7 @@ func (p *planning) request(run *v1alpha1.Run, in plan.Input) (absent []string, e
 func (p *planning) askAgain(uid types.UID, absent []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if rp := p.runs[uid]; rp != nil {
+	if rp := p.find(uid).plan; rp != nil {
 		rp.absent = absent
 	}
 }
@@ -258,7 +256,7 @@ func (p *planning) askAgain(uid types.UID, absent []string) {
 func (p *planning) failed(uid types.UID) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if rp := p.runs[uid]; rp != nil {
+	if rp := p.find(uid).plan; rp != nil {
 		return rp.failed
 	}
 	return nil
@@ -347,14 +345,14 @@ func (p *planning) position() int {
 	return p.waiting
 }
 
-// drop forgets a Run's plan and removes its checkout.
-func (p *planning) drop(uid types.UID) {
+// forget drops a Run's plan and removes its checkout.
+func (p *planning) forget(uid types.UID) {
 	p.mu.Lock()
-	rp := p.runs[uid]
+	rp := p.find(uid).plan
 	if rp != nil {
 		p.uncache(rp)
 	}
-	delete(p.runs, uid)
+	p.drop(uid, func(s *session) { s.plan = nil })
 	p.mu.Unlock()
 	if rp != nil {
 		rp.end()

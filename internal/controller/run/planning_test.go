@@ -79,7 +79,7 @@ type planBench struct {
 
 func newPlanBench(t *testing.T, atOnce int) *planBench {
 	b := &planBench{t: t, server: &planServer{}, run: testRun("r", "u")}
-	b.planning = newPlanning(b.server, t.TempDir(), atOnce, func(*v1alpha1.Run) { b.woken++ })
+	b.planning = newPlanning(&sessions{}, b.server, t.TempDir(), atOnce, func(*v1alpha1.Run) { b.woken++ })
 	b.begin(b.run)
 	return b
 }
@@ -262,7 +262,7 @@ func TestADroppedRunIsPlannedNoMore(t *testing.T) {
 		if _, err := b.ask(); err != nil {
 			t.Fatal(err)
 		}
-		b.drop(b.run.UID)
+		b.forget(b.run.UID)
 		synctest.Wait()
 		if b.server.running != 0 || b.woken != 0 || b.has(b.run.UID) || b.position() != 0 {
 			t.Errorf("%d children, woken %d times, there %t, %d awaited", b.server.running, b.woken, b.has(b.run.UID), b.position())
@@ -292,8 +292,8 @@ func TestThePlansInMemoryAreBounded(t *testing.T) {
 			}
 		}
 		decoded := 0
-		for _, rp := range b.runs {
-			if rp.decoded != nil {
+		for _, s := range b.runs {
+			if s.plan.decoded != nil {
 				decoded++
 			}
 		}
@@ -301,7 +301,7 @@ func TestThePlansInMemoryAreBounded(t *testing.T) {
 			t.Errorf("%d plans with %d bytes are in memory", decoded, b.cached)
 		}
 		for _, run := range all {
-			b.drop(run.UID)
+			b.forget(run.UID)
 		}
 		if b.cached != 0 {
 			t.Errorf("without a run %d bytes are counted", b.cached)

@@ -13,6 +13,9 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/compose"
 	"github.com/w3evolutionsllc/conductor/internal/jobs"
+	"k8s.io/client-go/tools/cache"
+
+	"github.com/w3evolutionsllc/conductor/internal/failure"
 )
 
 func waiting(reason, message string) *corev1.Pod {
@@ -104,7 +107,14 @@ func TestThePodsOfAStackAreAlwaysInTheSameOrder(t *testing.T) {
 		objects = append(objects, p)
 	}
 	c := newCluster(t, interceptor.Funcs{}, run, objects...)
-	defer c.stacks.close()
+	defer c.close()
+	if _, err := c.stacks.pods(t.Context(), run); failure.Of(err).Kind != failure.Waiting {
+		t.Fatalf("before the pods are listed: %v, want a wait", err)
+	}
+	<-c.stacks.wake
+	if !cache.WaitForCacheSync(t.Context().Done(), c.stacks.current(run.UID).pods.HasSynced) {
+		t.Fatal("the pods are not listed")
+	}
 	for range 20 {
 		pods, err := c.stacks.pods(t.Context(), run)
 		if err != nil {

@@ -37,6 +37,7 @@ func init() {
 		"checkout": (*Reconciler).checkout,
 		"secrets":  (*Reconciler).secrets,
 		"builds":   (*Reconciler).builds,
+		"images":   (*Reconciler).resolveImages,
 		"stack":    (*Reconciler).stack,
 		"tests":    (*Reconciler).tests,
 		"record":   (*Reconciler).record,
@@ -72,9 +73,10 @@ type Reconciler struct {
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 
-	plans *planning
-	guard *guard
-	steps steps
+	sessions *sessions
+	plans    *planning
+	guard    *guard
+	steps    *steps
 	// checkouts is the room on disk for what the plans are made of.
 	checkouts room
 	// fetched are the repositories whose commits are being fetched.
@@ -83,11 +85,10 @@ type Reconciler struct {
 	large largeTurn
 	// undeleted notes once that the registry deletes nothing.
 	undeleted sync.Once
-	results   results
+	results   *results
 	stacks    *stackPods
 	agents    *stackAgents
-	written   *written
-	looks     *imageLooks
+	lookups   *imageLookups
 }
 
 // Reconcile looks at every stage of one Run and writes its status once.
@@ -96,7 +97,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if err := r.Client.Get(ctx, req.NamespacedName, run); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	run = r.written.newest(run)
+	run = r.sessions.newest(run)
 	if run.DeletionTimestamp != nil {
 		return r.finalize(ctx, run)
 	}
@@ -208,7 +209,7 @@ func (r *Reconciler) writeStatus(ctx context.Context, before *v1alpha1.Run, s *s
 	if err != nil {
 		return err
 	}
-	r.written.keep(s.run)
+	r.sessions.keepWritten(s.run)
 	return nil
 }
 

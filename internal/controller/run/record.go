@@ -104,7 +104,7 @@ func (r *Reconciler) remember(ctx context.Context, run *v1alpha1.Run, kept v1alp
 	if err := r.Registry.LinkImages(ctx, kept, images); err != nil {
 		return fmt.Errorf("have the images refer to the record: %w", err)
 	}
-	branch := r.branch(ctx, run)
+	branch := run.Status.Branch
 	if branch == "" || run.Spec.Trust == v1alpha1.TrustFork {
 		return nil
 	}
@@ -156,7 +156,7 @@ func (r *Reconciler) complete(ctx context.Context, s *state, agent Agent) (evide
 		return known, late
 	}
 	for _, a := range known.Attempts {
-		if a.Ended && !a.Complete && !late && judged(s.status(), a.Key) {
+		if a.Ended && !a.Complete && !late && endedByItself(s.status(), a.Key) {
 			return known, false
 		}
 	}
@@ -180,9 +180,9 @@ func logged(st *v1alpha1.RunStatus, logs []evidence.LogFile) bool {
 	return true
 }
 
-// judged reports whether an attempt ended by itself: of the others nothing more is waited for. Of one that was folded it is not known, so
+// endedByItself reports whether an attempt ended by itself: of the others nothing more is waited for. Of one that was folded it is not known, so
 // that it is waited for.
-func judged(st *v1alpha1.RunStatus, key evidence.AttemptKey) bool {
+func endedByItself(st *v1alpha1.RunStatus, key evidence.AttemptKey) bool {
 	for _, suite := range st.Suites {
 		is := func(a v1alpha1.AttemptStatus) bool { return keyOf(suite.Name, a) == key }
 		if i := slices.IndexFunc(suite.Attempts, is); i >= 0 {

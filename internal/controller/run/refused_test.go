@@ -143,7 +143,7 @@ func TestARefusedReportIsNotMadeAgain(t *testing.T) {
 		run := &v1alpha1.Run{ObjectMeta: metav1.ObjectMeta{Name: "shop-1", Namespace: "conductor", UID: "1"}}
 		run.Status.Outcome = outcome
 		c := newCluster(t, strict, run)
-		rep := &Reporter{Client: c.Client, Log: c.Log, written: c.written}
+		rep := &Reporter{Client: c.Client, Log: c.Log, sessions: c.sessions}
 		before := run.DeepCopy()
 		run.Status.Report = &v1alpha1.ReportStatus{CommentID: 9, CheckRuns: map[string]int64{}}
 		for i := range 65 {

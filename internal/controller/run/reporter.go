@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/compact"
@@ -20,7 +20,6 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/faults"
 	"github.com/w3evolutionsllc/conductor/internal/report"
 	"github.com/w3evolutionsllc/conductor/internal/text"
-	"github.com/w3evolutionsllc/conductor/internal/trigger"
 )
 
 const (
@@ -39,13 +38,41 @@ const (
 type Reporter struct {
 	Client client.Client
 	GitHub GitHub
-	// Shown is a Run with the texts that it has left to its record, and what its suites showed, as far as it is known.
-	Shown func(ctx context.Context, run *v1alpha1.Run) (*v1alpha1.Run, []evidence.Suite, error)
-	Log   *slog.Logger
-	Now   func() time.Time
+	Log    *slog.Logger
+	Now    func() time.Time
 
-	last    lastTold
-	written *written
+	sessions *sessions
+	// runs has what Runs showed, as far as it is known; readings read the rest beside the workers, and wake the Run.
+	runs     *Reconciler
+	readings *steps
+	wake     chan event.TypedGenericEvent[*v1alpha1.Run]
+}
+
+// open connects the Reporter with the Reconciler of the same Runs. Setup calls it.
+func (r *Reporter) open(runs *Reconciler) {
+	r.runs, r.sessions, r.wake = runs, runs.sessions, make(chan event.TypedGenericEvent[*v1alpha1.Run], 1024)
+	r.readings = newReadings(r.sessions, func(run *v1alpha1.Run) {
+		select {
+		case r.wake <- event.TypedGenericEvent[*v1alpha1.Run]{Object: run}:
+		default: // It is requeued in any case.
+		}
+	})
+}
+
+// reported is the stage: it reads in the status what the Reporter wrote there.
+func (r *Reconciler) reported(_ context.Context, s *state) error {
+	if !s.over() || !s.open(v1alpha1.ConditionReported) {
+		return nil
+	}
+	s.begin(v1alpha1.ConditionReported, "Posting the result to GitHub")
+	switch rep := s.status().Report; {
+	case rep == nil || !rep.Final:
+	case rep.Message != "":
+		s.fail(v1alpha1.ConditionReported, v1alpha1.ReasonUnavailable, "The result could not be posted to GitHub: "+rep.Message)
+	default:
+		s.done(v1alpha1.ConditionReported, v1alpha1.ReasonDone, "The result is on GitHub")
+	}
+	return nil
 }
 
 // Reconcile brings GitHub to what the Run's status says.
@@ -54,8 +81,12 @@ func (r *Reporter) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result
 	if err := r.Client.Get(ctx, req.NamespacedName, run); err != nil {
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	run = r.written.newest(run)
-	if run.DeletionTimestamp != nil || run.Status.StartedAt == nil {
+	run = r.sessions.newest(run)
+	if run.DeletionTimestamp != nil {
+		r.readings.forget(run.UID, func() {})
+		return ctrl.Result{}, nil
+	}
+	if run.Status.StartedAt == nil {
 		return ctrl.Result{}, nil
 	}
 	if rep := run.Status.Report; rep != nil && rep.Digest == report.Digest(run, endedSuites(run)) {
@@ -69,16 +100,20 @@ func (r *Reporter) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result
 			return ctrl.Result{RequeueAfter: time.Millisecond}, err
 		}
 	}
-	whole, results, err := r.shown(ctx, run)
-	if err != nil && told(run) { // What is there says more than what could be told now.
-		return ctrl.Result{}, fmt.Errorf("read again what run %s showed: %w", run.Name, err)
+	known, wait := r.shown(run)
+	if wait > 0 {
+		return ctrl.Result{RequeueAfter: wait}, nil
 	}
+	if known.err != nil && isReported(run) { // The report that is there has more in it than one of now would.
+		return ctrl.Result{}, fmt.Errorf("read again what run %s showed: %w", run.Name, known.err)
+	}
+	whole, results := known.restore(run), known.suites
 	digest := report.Digest(run, names(results))
 	if rep := run.Status.Report; rep != nil && rep.Digest == digest {
 		return ctrl.Result{}, nil
 	}
 	over := run.Status.Outcome != ""
-	if wait := r.last.wait(run.UID, r.now()); wait > 0 && !over {
+	if wait := r.sessions.reportPauseLeft(run.UID, r.now()); wait > 0 && !over {
 		return ctrl.Result{RequeueAfter: wait}, nil
 	}
 	before := run.DeepCopy()
@@ -86,8 +121,8 @@ func (r *Reporter) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result
 		run.Status.Report = &v1alpha1.ReportStatus{}
 	}
 	whole.Status.Report = run.Status.Report
-	err = r.tell(ctx, run, whole, results)
-	r.last.told(run.UID, r.now(), over)
+	err := r.post(ctx, run, whole, results)
+	r.sessions.noteReport(run.UID, r.now(), over)
 	run.Status.Report.Message = ""
 	if err == nil {
 		run.Status.Report.Digest, run.Status.Report.Final = digest, over
@@ -146,13 +181,15 @@ func (r *Reporter) next(run *v1alpha1.Run, err error) (ctrl.Result, error) {
 	return ctrl.Result{}, fmt.Errorf("report run %s: %w", run.Name, err)
 }
 
-// tell brings the check runs, then the comment, to what the Run's status says; whole is the Run with the texts that it has left to its
+// post brings the check runs, then the comment, to what the Run's status says; whole is the Run with the texts that it has left to its
 // record. Both can fail by themselves.
-func (r *Reporter) tell(ctx context.Context, run, whole *v1alpha1.Run, results []evidence.Suite) error {
+func (r *Reporter) post(ctx context.Context, run, whole *v1alpha1.Run, results []evidence.Suite) error {
 	spec := run.Spec
 	var errs []error
 	if run.Status.IssueSource == "" {
-		errs = append(errs, r.findIssue(ctx, run))
+		f, err := findIssue(ctx, r.GitHub, run) // The Run ended before its checkout found it.
+		f.note(&run.Status)
+		errs = append(errs, err)
 	}
 	for _, c := range report.CheckRuns(whole, suiteNames(run), results) {
 		id, err := r.GitHub.UpsertCheckRun(ctx, spec.InstallationID, spec.Repository, run.Status.Report.CheckRuns[c.ExternalID], c)
@@ -182,40 +219,6 @@ func (r *Reporter) tell(ctx context.Context, run, whole *v1alpha1.Run, results [
 	return errors.Join(errs...)
 }
 
-// findIssue finds the issue that the result goes to. Finding none is no failure: the check run tells all.
-func (r *Reporter) findIssue(ctx context.Context, run *v1alpha1.Run) error {
-	if run.Spec.Issue > 0 {
-		run.Status.Issue, run.Status.IssueSource = run.Spec.Issue, "comment"
-		if run.Status.Branch = branchOf(run.Spec.Ref, nil); run.Status.Branch != "" {
-			return nil
-		}
-	}
-	hints, err := r.GitHub.Hints(ctx, run.Spec.InstallationID, run.Spec.Repository, run.Spec.Object, run.Spec.SHA)
-	if err != nil {
-		return fmt.Errorf("look for the issue: %w", err)
-	}
-	run.Status.Branch = branchOf(run.Spec.Ref, hints.Branches)
-	if run.Spec.Issue > 0 {
-		return nil
-	}
-	run.Status.Issue, run.Status.IssueSource = trigger.Issue(run.Spec.Ref, hints)
-	if run.Status.Issue == 0 {
-		run.Status.IssueSource = "none"
-	}
-	return nil
-}
-
-// branchOf is the branch that a Run's results belong to: the one that its ref names, else the first whose head the commit is.
-func branchOf(ref string, heads []string) string {
-	if b, ok := strings.CutPrefix(ref, "refs/heads/"); ok {
-		return b
-	}
-	if len(heads) > 0 {
-		return heads[0]
-	}
-	return ""
-}
-
 // patch writes the reporter's part of the status and nothing else, so that it never undoes what a stage wrote meanwhile. What the API
 // server refuses for what is in it is replaced by a part that reports this; digest is what need not be reported again.
 func (r *Reporter) patch(ctx context.Context, before, run *v1alpha1.Run, digest string) error {
@@ -241,16 +244,25 @@ func (r *Reporter) write(ctx context.Context, before, run *v1alpha1.Run) error {
 	if err := r.Client.Status().Patch(ctx, run, client.MergeFrom(before)); client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("note the report of %s: %w", run.Name, err)
 	} else if err == nil {
-		r.written.keep(run)
+		r.sessions.keepWritten(run)
 	}
 	return nil
 }
 
-func (r *Reporter) shown(ctx context.Context, run *v1alpha1.Run) (*v1alpha1.Run, []evidence.Suite, error) {
-	if r.Shown == nil {
-		return run, nil, nil
+// shown is what a Run showed. What is not in memory is read beside the worker: until then there is a time to wait, and the end of the
+// reading wakes the Run.
+func (r *Reporter) shown(run *v1alpha1.Run) (shown, time.Duration) {
+	if known, ok := r.runs.shownInMemory(run); ok {
+		return known, 0
 	}
-	return r.Shown(ctx, run)
+	got, err := r.readings.takeAt(run, r.now(), "reading what the run showed", func(ctx context.Context, run *v1alpha1.Run) taken {
+		return taken{value: r.runs.readShown(ctx, run)}
+	})
+	if f := failure.Of(err); f != nil {
+		return shown{}, max(f.After, time.Millisecond)
+	}
+	r.readings.forget(run.UID, func() {})
+	return got.value.(shown), 0
 }
 
 // endedSuites are the suites whose results there should be, and names those of results that are there.

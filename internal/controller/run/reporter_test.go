@@ -52,7 +52,8 @@ func TestNoCheckRunIsForgottenWhenItsIDIsNotStored(t *testing.T) {
 	now := noon.Add(suitesGrace)
 	reconcile := func() {
 		// Each time by a process that remembers nothing.
-		r := &Reporter{Client: kube, GitHub: page, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return now }, written: &written{}}
+		r := &Reporter{Client: kube, GitHub: page, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return now }}
+		r.open(opened(&Reconciler{}))
 		for tries := 0; tries == 0 || !lost && tries < 5; tries++ {
 			if _, err := r.Reconcile(t.Context(), ctrl.Request{NamespacedName: client.ObjectKeyFromObject(run)}); err != nil && !lost {
 				t.Fatal(err)

@@ -28,42 +28,84 @@ func (r *Reconciler) Results(ctx context.Context, run *v1alpha1.Run) ([]evidence
 	return source.suites(ctx), source.err
 }
 
-// Shown is a Run with the texts that it has left to its record, and the Results.
-func (r *Reconciler) Shown(ctx context.Context, run *v1alpha1.Run) (*v1alpha1.Run, []evidence.Suite, error) {
-	source := &sources{r: r, run: run}
-	suites := source.suites(ctx)
-	if compact.IsFolded(&run.Status) && source.pull(ctx) {
-		run = compact.Restore(run, source.record.Result())
-	}
-	return run, suites, source.err
+// shown is what a report of a Run is made of besides the Run: the results of the suites that have ended, and what the record has of a Run
+// that left its texts there.
+type shown struct {
+	suites []evidence.Suite
+	record *evidence.Result
+	err    error
 }
 
-// suites are those that have ended.
-func (s *sources) suites(ctx context.Context) []evidence.Suite {
-	var all []evidence.Suite
-	r, run := s.r, s.run
+// restore is the Run with the texts that it left to its record.
+func (s shown) restore(run *v1alpha1.Run) *v1alpha1.Run {
+	if s.record == nil {
+		return run
+	}
+	return compact.Restore(run, *s.record)
+}
+
+// readShown reads what a Run showed; it may take minutes.
+func (r *Reconciler) readShown(ctx context.Context, run *v1alpha1.Run) shown {
+	source := &sources{r: r, run: run}
+	out := shown{suites: source.suites(ctx)}
+	if compact.IsFolded(&run.Status) && source.pull(ctx) {
+		record := source.record.Result()
+		out.record = &record
+	}
+	out.err = source.err
+	return out
+}
+
+// shownInMemory is the same without reading anything; false where something is not in memory.
+func (r *Reconciler) shownInMemory(run *v1alpha1.Run) (shown, bool) {
+	var out shown
+	for _, st := range readableSuites(run) {
+		full, ok := r.results.get(run.UID, st.Name)
+		if !ok {
+			return shown{}, false
+		}
+		out.suites = append(out.suites, judged(full, st))
+	}
+	return out, !compact.IsFolded(&run.Status)
+}
+
+// readableSuites are the suites of a Run that have a result.
+func readableSuites(run *v1alpha1.Run) []*v1alpha1.SuiteStatus {
 	if c := meta.FindStatusCondition(run.Status.Conditions, v1alpha1.ConditionRecorded); c != nil && c.Reason == v1alpha1.ReasonProcessEnded {
 		return nil // Reading them may end the process once more.
 	}
+	var all []*v1alpha1.SuiteStatus
 	for i := range run.Status.Suites {
-		st := &run.Status.Suites[i]
-		if st.Outcome == "" || !compact.HasAttempts(st) {
-			continue
-		}
-		full, ok := r.results.get(run.UID, st.Name)
-		if !ok {
-			full, ok = s.suite(ctx, st)
-		}
-		if ok {
-			full.Outcome, full.Message = string(st.Outcome), st.Message
-			all = append(all, full)
+		if st := &run.Status.Suites[i]; st.Outcome != "" && compact.HasAttempts(st) {
+			all = append(all, st)
 		}
 	}
 	return all
 }
 
-// told reports whether the outcome is on GitHub: from then on results are asked for seldom and need not be held.
-func told(run *v1alpha1.Run) bool {
+// judged is a result with the outcome that the Run's status has.
+func judged(full evidence.Suite, st *v1alpha1.SuiteStatus) evidence.Suite {
+	full.Outcome, full.Message = string(st.Outcome), st.Message
+	return full
+}
+
+// suites are those that have ended.
+func (s *sources) suites(ctx context.Context) []evidence.Suite {
+	var all []evidence.Suite
+	for _, st := range readableSuites(s.run) {
+		full, ok := s.r.results.get(s.run.UID, st.Name)
+		if !ok {
+			full, ok = s.suite(ctx, st)
+		}
+		if ok {
+			all = append(all, judged(full, st))
+		}
+	}
+	return all
+}
+
+// isReported reports whether the outcome is on GitHub: from then on results are asked for seldom and need not be held.
+func isReported(run *v1alpha1.Run) bool {
 	return run.Status.Report != nil && run.Status.Report.Final
 }
 
@@ -96,7 +138,7 @@ func (s *sources) suite(ctx context.Context, st *v1alpha1.SuiteStatus) (evidence
 		kept, err := s.r.gather(ctx, s.run, st, s.agent)
 		if err == nil {
 			s.r.compare(ctx, s.run, &kept)
-			s.r.results.put(s.run.UID, kept, told(s.run) || s.run.Status.Record != nil)
+			s.r.results.put(s.run.UID, kept, isReported(s.run) || s.run.Status.Record != nil)
 			return kept.Suite, true
 		}
 		s.r.results.grow(-kept.Size)
@@ -286,7 +328,7 @@ func (r *Reconciler) compare(ctx context.Context, run *v1alpha1.Run, kept *resul
 	defer cancel()
 	r.results.comparing.Lock()
 	defer r.results.comparing.Unlock()
-	branch := r.branch(ctx, run)
+	branch := run.Status.Branch
 	if branch == "" {
 		return
 	}
@@ -310,22 +352,6 @@ func (r *Reconciler) compare(ctx context.Context, run *v1alpha1.Run, kept *resul
 		return
 	}
 	kept.Size += size
-}
-
-// branch is the branch that a Run's results are compared on; empty when it is on none that is known.
-func (r *Reconciler) branch(ctx context.Context, run *v1alpha1.Run) string {
-	if run.Status.Branch != "" || run.Status.IssueSource != "" {
-		return run.Status.Branch
-	}
-	if b := branchOf(run.Spec.Ref, nil); b != "" {
-		return b
-	}
-	hints, err := r.GitHub.Hints(ctx, run.Spec.InstallationID, run.Spec.Repository, run.Spec.Object, run.Spec.SHA)
-	if err != nil {
-		r.Log.Warn("the branch of a run could not be looked up", "run", run.Name, "error", err)
-		return ""
-	}
-	return branchOf(run.Spec.Ref, hints.Branches)
 }
 
 // describe brings a suite's status to what its result says.

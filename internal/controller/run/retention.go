@@ -23,7 +23,7 @@ const metadataPage = 500
 // cache reports whether there may be any; the API server says which Runs there are to count, since a cache may still hold newer ones that
 // are gone.
 func (s *Sweeper) retire(ctx context.Context) error {
-	list, err := s.cachedRuns(ctx)
+	list, err := s.listRuns(ctx)
 	if err != nil {
 		return err
 	}

@@ -147,7 +147,7 @@ func TestWidowsAreFoundWithoutCopies(t *testing.T) {
 		run.Status.Namespace = "stack-" + run.Name
 	}
 	w := newRetired(t, 3, widow, kept)
-	w.sweeper.stacks = newStackPods(nil)
+	w.sweeper.open()
 	if err := w.sweeper.widows(t.Context(), []corev1.Namespace{{ObjectMeta: metav1.ObjectMeta{Name: "stack-kept"}}}); err != nil {
 		t.Fatal(err)
 	}

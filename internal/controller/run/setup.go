@@ -21,21 +21,8 @@ import (
 
 // Setup adds the controllers of Runs to a manager.
 func Setup(mgr ctrl.Manager, r *Reconciler, rep *Reporter) error {
-	r.stacks = newStackPods(r.Kube)
-	r.plans = newPlanning(r.Planner, r.Dir, r.Settings.Planning.AtOnce, r.stacks.wakeUp)
-	r.guard = &guard{unclean: r.Unclean, list: func(ctx context.Context) ([]v1alpha1.Run, error) {
-		var all v1alpha1.RunList
-		err := r.Client.List(ctx, &all, client.InNamespace(r.Settings.Namespace), client.UnsafeDisableDeepCopy)
-		return all.Items, err
-	}}
-	r.steps.wake = r.stacks.wakeUp
-	r.agents = &stackAgents{agents: r.Agents, wake: r.stacks.wakeUp}
-	r.looks = &imageLooks{ask: r.Registry.ImageConfig, wake: r.stacks.wakeUp, now: r.now}
-	rep.Shown = r.Shown
-	r.checkouts.size = r.Settings.Checkouts.Bytes()
-	r.results.limit = r.Settings.Memory.ResultBytes()
-	r.written = &written{}
-	rep.written = r.written
+	r.open()
+	rep.open(r)
 	toRun := func(_ context.Context, o client.Object) []reconcile.Request {
 		name := o.GetLabels()[v1alpha1.LabelRun]
 		if name == "" {
@@ -54,6 +41,7 @@ func Setup(mgr ctrl.Manager, r *Reconciler, rep *Reporter) error {
 	}
 	err = ctrl.NewControllerManagedBy(mgr).Named("report").
 		For(&v1alpha1.Run{}).
+		WatchesRawSource(source.Channel(rep.wake, &handler.TypedEnqueueRequestForObject[*v1alpha1.Run]{})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 8, RateLimiter: backoff()}).
 		Complete(rep)
 	if err != nil {
@@ -61,10 +49,8 @@ func Setup(mgr ctrl.Manager, r *Reconciler, rep *Reporter) error {
 	}
 	if err := mgr.Add(manager.RunnableFunc(func(ctx context.Context) error {
 		<-ctx.Done()
-		r.steps.close()
-		r.stacks.close()
-		r.agents.close()
-		r.looks.close()
+		rep.readings.close()
+		r.close()
 		return nil
 	})); err != nil {
 		return fmt.Errorf("set up the end of the watches: %w", err)
@@ -73,6 +59,15 @@ func Setup(mgr ctrl.Manager, r *Reconciler, rep *Reporter) error {
 		return fmt.Errorf("set up the sweeper: %w", err)
 	}
 	return nil
+}
+
+// listRuns are all Runs as the cache has them. They are not copies, and are for reading only.
+func (r *Reconciler) listRuns(ctx context.Context) ([]v1alpha1.Run, error) {
+	var list v1alpha1.RunList
+	if err := r.Client.List(ctx, &list, client.InNamespace(r.Settings.Namespace), client.UnsafeDisableDeepCopy); err != nil {
+		return nil, fmt.Errorf("list runs: %w", err)
+	}
+	return list.Items, nil
 }
 
 // backoff is how errors are tried again: at once, then with doubled pauses of up to half a minute.

@@ -135,9 +135,14 @@ func reportOf(t *testing.T, shelf *recordShelf) (*comments, error) {
 	kube := fake.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(run).WithObjects(run).Build()
 	said := &comments{}
 	log := slog.New(slog.DiscardHandler)
-	r := &Reconciler{Registry: shelf, Log: log}
-	rep := &Reporter{Client: kube, GitHub: said, Shown: r.Shown, Log: log, Now: func() time.Time { return s.now }, written: &written{}}
-	_, err := rep.Reconcile(t.Context(), ctrl.Request{NamespacedName: client.ObjectKeyFromObject(run)})
+	rep := &Reporter{Client: kube, GitHub: said, Log: log, Now: func() time.Time { return s.now }}
+	rep.open(opened(&Reconciler{Registry: shelf, Log: log}))
+	req := ctrl.Request{NamespacedName: client.ObjectKeyFromObject(run)}
+	if res, err := rep.Reconcile(t.Context(), req); err != nil || res.RequeueAfter == 0 || said.comment != "" {
+		t.Fatalf("%v, %v, and the comment %q before the record is read", res, err, said.comment)
+	}
+	<-rep.wake
+	_, err := rep.Reconcile(t.Context(), req)
 	left := &v1alpha1.Run{}
 	if err := kube.Get(t.Context(), client.ObjectKeyFromObject(run), left); err != nil {
 		t.Fatal(err)

@@ -36,6 +36,10 @@ type oneCommit struct {
 	err      error
 }
 
+func (c *oneCommit) Hints(context.Context, int64, v1alpha1.Repository, string, string) (v1alpha1.CommitHints, error) {
+	return v1alpha1.CommitHints{Branches: []string{"7-fix"}}, nil
+}
+
 func (g *oneCommit) Archive(_ context.Context, _ int64, _ v1alpha1.Repository, _ string, visit func(source.File, io.Reader) error) error {
 	g.archives++
 	for i, path := range slices.Sorted(maps.Keys(g.files)) {
@@ -123,7 +127,8 @@ func newSources(t *testing.T, files map[string]string) (*Reconciler, *oneCommit,
 	t.Helper()
 	gh, shelf := &oneCommit{files: files}, &sourceShelf{kept: map[string]*keptSource{}}
 	r := &Reconciler{GitHub: gh, Registry: shelf, Dir: t.TempDir(), Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return noon }}
-	r.checkouts.size, r.guard, r.plans = 1<<30, &guard{}, newPlanning(nil, t.TempDir(), 1, nil)
+	r.open()
+	r.checkouts.size = 1 << 30
 	if err := r.guard.prepare(t.Context()); err != nil {
 		t.Fatal(err)
 	}

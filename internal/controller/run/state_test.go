@@ -153,7 +153,7 @@ func TestThePhaseFollowsTheConditions(t *testing.T) {
 		phase     v1alpha1.RunPhase
 	}{
 		{v1alpha1.ConditionCheckedOut, v1alpha1.PhaseBuilding}, {v1alpha1.ConditionSecretsSynced, v1alpha1.PhaseBuilding}, {v1alpha1.ConditionImagesBuilt, v1alpha1.PhaseStarting},
-		{v1alpha1.ConditionStackReady, v1alpha1.PhaseTesting},
+		{v1alpha1.ConditionImagesResolved, v1alpha1.PhaseStarting}, {v1alpha1.ConditionStackReady, v1alpha1.PhaseTesting},
 	} {
 		s.done(step.condition, v1alpha1.ReasonDone, "")
 		want(step.phase)

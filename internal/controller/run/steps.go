@@ -14,8 +14,10 @@ import (
 
 const (
 	// maxSteps is how many steps are taken at a time, stepPause the time after which a Run asks again for which there was no place.
-	maxSteps  = 16
-	stepPause = 500 * time.Millisecond
+	maxSteps = 16
+	// maxReadings is how many Runs are read for their reports at a time.
+	maxReadings = 4
+	stepPause   = 500 * time.Millisecond
 	// runningPause is the time after which a Run whose step is being taken is reconciled at the latest; the end of the step wakes it.
 	runningPause = time.Minute
 	// firstRetry is the pause after which a step is taken again that failed; it doubles with each failure in a row, up to maxRetry.
@@ -29,14 +31,30 @@ var errRunning = errors.New("a step is being taken")
 
 // steps takes the steps of Runs beside the reconcile workers, each of which they would keep busy for minutes. A Run has one at a time.
 type steps struct {
+	*sessions
 	wake func(*v1alpha1.Run)
-
-	mu   sync.Mutex
-	runs map[types.UID]*step
-	// running counts the steps that have not ended.
+	// slot is where a session has its step, and most how many are taken at a time.
+	slot func(*session) **step
+	most int
+	// running are the steps that have not ended, and count how many those are.
 	running sync.WaitGroup
 	count   int
 }
+
+func newSteps(l *sessions, wake func(*v1alpha1.Run)) *steps {
+	return &steps{sessions: l, wake: wake, most: maxSteps, slot: func(s *session) **step { return &s.step }}
+}
+
+// newReadings takes the steps of the reporter, which have a session's other slot.
+func newReadings(l *sessions, wake func(*v1alpha1.Run)) *steps {
+	return &steps{sessions: l, wake: wake, most: maxReadings, slot: func(s *session) **step { return &s.reading }}
+}
+
+// find is a Run's step; nil where it has none. The lock is held.
+func (k *steps) find(uid types.UID) *step { return *k.slot(k.sessions.find(uid)) }
+
+// clear forgets a Run's step. The lock is held.
+func (k *steps) clear(uid types.UID) { k.drop(uid, func(s *session) { *k.slot(s) = nil }) }
 
 // step is a step that has begun. It is known until the status that it is noted in is stored, and one that failed until it is taken again.
 type step struct {
@@ -59,6 +77,8 @@ type taken struct {
 	err error
 	// note brings it into the status, also of a step with an error. It is called once more where that status could not be stored.
 	note func(*state) error
+	// value is for who takes the step, where that is not a stage.
+	value any
 	// drop gives back what it holds where it is never noted.
 	drop func()
 }
@@ -67,18 +87,21 @@ type taken struct {
 func (k *steps) has(uid types.UID, name string) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	st := k.runs[uid]
+	st := k.find(uid)
 	return st != nil && st.name == name && st.failedAt.IsZero()
 }
 
 // take begins a step, or returns what it has brought. Until then its error is a wait.
 func (k *steps) take(s *state, name string, do func(context.Context, *v1alpha1.Run) taken) (taken, error) {
-	run := s.run
+	return k.takeAt(s.run, s.now, name, do)
+}
+
+func (k *steps) takeAt(run *v1alpha1.Run, now time.Time, name string, do func(context.Context, *v1alpha1.Run) taken) (taken, error) {
 	drop := func() {}
 	defer func() { drop() }()
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	st := k.runs[run.UID]
+	st := k.find(run.UID)
 	if st != nil && st.name != name { // The Run has ended, say, and its record is kept now.
 		if st.stop(); st.ended {
 			drop, st = k.discard(run.UID, st), nil
@@ -86,13 +109,13 @@ func (k *steps) take(s *state, name string, do func(context.Context, *v1alpha1.R
 	}
 	next := &step{name: name, why: upper(name)}
 	if st != nil && !st.failedAt.IsZero() {
-		if since := s.now.Sub(st.failedAt); since >= 0 && since < st.pause { // Less than none is a clock that was set back.
+		if since := now.Sub(st.failedAt); since >= 0 && since < st.pause { // Less than none is a clock that was set back.
 			return taken{}, st.wait(st.pause - since)
 		}
 		next.fails, next.why, st = st.fails, st.why, nil
 	}
 	switch {
-	case st == nil && k.count >= maxSteps:
+	case st == nil && k.count >= k.most:
 		return taken{}, waitingf(stepPause, "Waiting for %s: Conductor does as much for other runs at the moment", name)
 	case st == nil:
 		st = next
@@ -113,10 +136,7 @@ func (st *step) wait(after time.Duration) error {
 func (k *steps) begin(run *v1alpha1.Run, st *step, do func(context.Context, *v1alpha1.Run) taken) {
 	ctx, stop := context.WithCancel(context.Background())
 	st.stop = stop
-	if k.runs == nil {
-		k.runs = map[types.UID]*step{}
-	}
-	k.runs[run.UID] = st
+	*k.slot(k.of(run.UID)) = st
 	k.count++
 	k.running.Add(1)
 	go func() {
@@ -144,7 +164,7 @@ func (k *steps) end(run *v1alpha1.Run, st *step, t taken) {
 
 // discard forgets a step that has ended and returns what gives back what it holds. The lock is held.
 func (k *steps) discard(uid types.UID, st *step) func() {
-	delete(k.runs, uid)
+	k.clear(uid)
 	if st.noted || st.taken.drop == nil {
 		return func() {}
 	}
@@ -155,12 +175,12 @@ func (k *steps) discard(uid types.UID, st *step) func() {
 func (k *steps) stored(uid types.UID, now time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	st := k.runs[uid]
+	st := k.find(uid)
 	switch {
 	case st == nil || !st.noted || !st.failedAt.IsZero():
 		return
 	case st.taken.err == nil || errors.Is(st.taken.err, errWaiting) || failure.IsTerminal(st.taken.err):
-		delete(k.runs, uid)
+		k.clear(uid)
 		return
 	}
 	f := failure.Of(st.taken.err)
@@ -174,7 +194,7 @@ func (k *steps) stored(uid types.UID, now time.Time) {
 // forget stops a Run's step and then calls after, once nothing uses any more what the step works on.
 func (k *steps) forget(uid types.UID, after func()) {
 	k.mu.Lock()
-	st := k.runs[uid]
+	st := k.find(uid)
 	if st != nil && !st.ended {
 		st.stop()
 		st.after = after
@@ -193,8 +213,10 @@ func (k *steps) forget(uid types.UID, after func()) {
 // close stops every step and waits for their ends.
 func (k *steps) close() {
 	k.mu.Lock()
-	for _, st := range k.runs {
-		st.stop()
+	for _, s := range k.runs {
+		if st := *k.slot(s); st != nil {
+			st.stop()
+		}
 	}
 	k.mu.Unlock()
 	k.running.Wait()

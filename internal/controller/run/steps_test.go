@@ -25,7 +25,7 @@ type stair struct {
 }
 
 func newStair(t *testing.T) *stair {
-	h := &stair{Reconciler: &Reconciler{guard: &guard{}}, run: testRun("r", "u"), let: make(chan struct{}), woken: make(chan struct{}, maxSteps)}
+	h := &stair{Reconciler: opened(&Reconciler{}), run: testRun("r", "u"), let: make(chan struct{}), woken: make(chan struct{}, maxSteps)}
 	h.steps.wake = func(*v1alpha1.Run) { h.woken <- struct{}{} }
 	if err := h.guard.prepare(t.Context()); err != nil {
 		t.Fatal(err)

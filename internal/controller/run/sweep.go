@@ -77,18 +77,9 @@ func (s *Sweeper) orphan(ctx context.Context, ns *corev1.Namespace) error {
 	return client.IgnoreNotFound(err)
 }
 
-// cachedRuns are all Runs as the cache has them. They are not copies, and are for reading only.
-func (s *Sweeper) cachedRuns(ctx context.Context) ([]v1alpha1.Run, error) {
-	var list v1alpha1.RunList
-	if err := s.Client.List(ctx, &list, client.InNamespace(s.Settings.Namespace), client.UnsafeDisableDeepCopy); err != nil {
-		return nil, fmt.Errorf("list runs: %w", err)
-	}
-	return list.Items, nil
-}
-
 // widows wakes the Runs that say their stack is kept while its namespace is gone, so that they say otherwise.
 func (s *Sweeper) widows(ctx context.Context, spaces []corev1.Namespace) error {
-	list, err := s.cachedRuns(ctx)
+	list, err := s.listRuns(ctx)
 	if err != nil {
 		return err
 	}

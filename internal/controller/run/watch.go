@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -25,12 +24,10 @@ import (
 // stackPods watches the pods of the stacks that are under way, each namespace by itself: Conductor may read pods only in
 // namespaces that it made.
 type stackPods struct {
+	*sessions
 	kube kubernetes.Interface
 	// wake gets an event for the Run whose pods changed.
 	wake chan event.TypedGenericEvent[*v1alpha1.Run]
-
-	mu      sync.Mutex
-	watches map[types.UID]*podWatch
 }
 
 type podWatch struct {
@@ -39,8 +36,8 @@ type podWatch struct {
 	startedAt time.Time
 }
 
-func newStackPods(kube kubernetes.Interface) *stackPods {
-	return &stackPods{kube: kube, wake: make(chan event.TypedGenericEvent[*v1alpha1.Run], 1024), watches: map[types.UID]*podWatch{}}
+func newStackPods(l *sessions, kube kubernetes.Interface) *stackPods {
+	return &stackPods{sessions: l, kube: kube, wake: make(chan event.TypedGenericEvent[*v1alpha1.Run], 1024)}
 }
 
 // pods are the pods of a Run's stack by service, the oldest first; test pods are under the empty name.
@@ -68,17 +65,13 @@ func byService(pods []*corev1.Pod) map[string][]*corev1.Pod {
 	return by
 }
 
-const (
-	// syncPause is how long a reconcile waits for the first list of a stack's pods; after that the Run is reconciled again.
-	syncPause = time.Second
-	// syncTime is how long that list may take altogether.
-	syncTime = 10 * time.Second
-)
+// syncTime is how long the first list of a stack's pods may take.
+const syncTime = 10 * time.Second
 
-// watch finds the watch of a Run's namespace, or starts it. No lock is held meanwhile: an API server that is slow for one namespace
-// delays no other Run.
+// watch is the watch of a Run's namespace, which is started where there is none. Until the pods are listed its error is a wait, and their
+// list wakes the Run. No lock is held over I/O: an API server that is slow for one namespace delays no other Run.
 func (s *stackPods) watch(ctx context.Context, run *v1alpha1.Run) (*podWatch, error) {
-	w := s.find(run.UID)
+	w := s.current(run.UID)
 	if w == nil {
 		started, err := s.start(ctx, run)
 		if err != nil {
@@ -86,13 +79,11 @@ func (s *stackPods) watch(ctx context.Context, run *v1alpha1.Run) (*podWatch, er
 		}
 		w = s.keep(run.UID, started)
 	}
-	ctx, cancel := context.WithTimeout(ctx, syncPause)
-	defer cancel()
 	switch {
-	case cache.WaitForCacheSync(ctx.Done(), w.pods.HasSynced):
+	case w.pods.HasSynced():
 		return w, nil
 	case time.Since(w.startedAt) < syncTime:
-		return nil, failure.Waitingf(v1alpha1.ReasonPending, syncPause, "Waiting for the list of the stack's pods")
+		return nil, failure.Waitingf(v1alpha1.ReasonPending, syncTime, "Waiting for the list of the stack's pods")
 	}
 	s.forget(run.UID)
 	return nil, fmt.Errorf("the pods of %s could not be listed in %s", jobs.StackName(run), syncTime)
@@ -116,24 +107,29 @@ func (s *stackPods) start(ctx context.Context, run *v1alpha1.Run) (*podWatch, er
 		return nil, fmt.Errorf("watch the pods of %s: %w", ns, err)
 	}
 	factory.Start(w.stop)
+	go func() {
+		cache.WaitForCacheSync(w.stop, w.pods.HasSynced)
+		wake() // Also where no pod is there yet.
+	}()
 	return w, nil
 }
 
-func (s *stackPods) find(uid types.UID) *podWatch {
+func (s *stackPods) current(uid types.UID) *podWatch {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.watches[uid]
+	return s.find(uid).pods
 }
 
 // keep remembers a watch. Where another one was first, that one is kept and this one ended.
 func (s *stackPods) keep(uid types.UID, w *podWatch) *podWatch {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if first := s.watches[uid]; first != nil {
+	of := s.of(uid)
+	if of.pods != nil {
 		close(w.stop)
-		return first
+		return of.pods
 	}
-	s.watches[uid] = w
+	of.pods = w
 	return w
 }
 
@@ -148,21 +144,11 @@ func (s *stackPods) wakeUp(run *v1alpha1.Run) {
 // forget ends a Run's watch.
 func (s *stackPods) forget(uid types.UID) {
 	s.mu.Lock()
-	w := s.watches[uid]
-	delete(s.watches, uid)
+	w := s.find(uid).pods
+	s.drop(uid, func(of *session) { of.pods = nil })
 	s.mu.Unlock()
 	if w != nil {
 		close(w.stop)
-	}
-}
-
-// close ends every watch.
-func (s *stackPods) close() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for uid, w := range s.watches {
-		close(w.stop)
-		delete(s.watches, uid)
 	}
 }
 

@@ -57,9 +57,10 @@ func TestAStackWhosePodsCannotBeListedDelaysNoOther(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			pods := newStackPods(kube)
+			r := opened(&Reconciler{Kube: kube})
+			pods := r.stacks
 			t.Cleanup(func() {
-				pods.close()
+				r.close()
 				server.CloseClientConnections()
 				server.Close()
 			})
@@ -72,6 +73,10 @@ func TestAStackWhosePodsCannotBeListedDelaysNoOther(t *testing.T) {
 			listed := make(chan error, 1)
 			go func() {
 				_, err := pods.pods(t.Context(), other)
+				for failure.Of(err) != nil && failure.Of(err).Kind == failure.Waiting {
+					<-pods.wake
+					_, err = pods.pods(t.Context(), other)
+				}
 				pods.forget(other.UID)
 				listed <- err
 			}()
