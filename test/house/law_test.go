@@ -61,7 +61,8 @@ var layers = map[string]layer{
 	"internal/registry":  adapter,
 	"internal/agent":     adapter,
 
-	"internal/runs": door,
+	"internal/runs":    door,
+	"internal/stackns": door,
 
 	"internal/webhook":             driver,
 	"internal/controller/delivery": driver,

@@ -3,13 +3,11 @@ package run
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
@@ -17,6 +15,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 	"github.com/w3evolutionsllc/conductor/internal/jobs"
+	"github.com/w3evolutionsllc/conductor/internal/stackns"
 )
 
 // Agents reaches the agents of stacks.
@@ -147,19 +146,9 @@ func (a *stackAgents) forget(uid types.UID) {
 	})
 }
 
-// agentPod is the agent's pod among those of a stack; nil when there is none that could answer.
-func agentPod(pods []*corev1.Pod) *corev1.Pod {
-	for _, p := range pods {
-		if p.Labels[v1alpha1.LabelStage] == jobs.StageAgent && p.DeletionTimestamp == nil && p.Status.PodIP != "" && hasStarted(p) {
-			return p
-		}
-	}
-	return nil
-}
-
 // answersSince is when a stack's agent began to run, or a moment that is later.
 func answersSince(pods []*corev1.Pod, moment time.Time) time.Time {
-	p := agentPod(pods)
+	p := stackns.AgentPod(pods)
 	if p == nil {
 		return moment
 	}
@@ -173,15 +162,15 @@ func answersSince(pods []*corev1.Pod, moment time.Time) time.Time {
 
 // agent is the agent of a Run whose stack is there; since is when it should have begun to answer.
 func (r *Reconciler) agent(ctx context.Context, s *state, pods []*corev1.Pod, since time.Time) (*agentWatch, error) {
-	if p := agentPod(pods); p != nil {
+	if p := stackns.AgentPod(pods); p != nil {
 		return r.agents.at(s.run, p.Status.PodIP), nil
 	}
-	if err := r.own(ctx, s.run, s.status().Namespace); err != nil {
+	if err := r.namespaces().Verify(ctx, s.status().Namespace, stackns.OfRun(s.run)); err != nil {
 		return nil, err
 	}
 	limit := agentStart
 	for _, p := range pods {
-		if p.Labels[v1alpha1.LabelStage] != jobs.StageAgent || hasStarted(p) {
+		if p.Labels[v1alpha1.LabelStage] != jobs.StageAgent || stackns.HasStarted(p) {
 			continue
 		}
 		limit = agentStart + diagnose.PullGrace // Its image may come from a registry that was away.
@@ -198,33 +187,6 @@ func (r *Reconciler) agent(ctx context.Context, s *state, pods []*corev1.Pod, si
 		return nil, failure.Terminalf(v1alpha1.ReasonTimeout, nil, "The stack's agent did not start within %s", limit)
 	}
 	return nil, failure.Waitingf(v1alpha1.ReasonPending, left, "Waiting for the stack's agent")
-}
-
-// createAgentSecret writes the tokens that the agent takes.
-func (r *Reconciler) createAgentSecret(ctx context.Context, run *v1alpha1.Run) error {
-	tokens, err := r.Agents.Tokens(run)
-	if err != nil {
-		return failure.Terminalf(v1alpha1.ReasonInvalidConfig, err, "Conductor has no key to make its agent's tokens of")
-	}
-	if err := r.Client.Create(ctx, jobs.AgentSecret(run, tokens)); err != nil && !apierrors.IsAlreadyExists(err) {
-		return fmt.Errorf("create the agent's secret: %w", err)
-	}
-	return nil
-}
-
-// createSourceSecret writes the credential that the agent reads the source artifact with, where there is one.
-func (r *Reconciler) createSourceSecret(ctx context.Context, run *v1alpha1.Run) error {
-	if r.Settings.Registry.PullConfigFile == "" {
-		return nil
-	}
-	config, err := r.Registry.PullConfig(ctx, run.Spec.Repository)
-	if err != nil {
-		return fmt.Errorf("make a credential for the source artifact: %w", err)
-	}
-	if err := r.Client.Create(ctx, jobs.SourceSecret(run, config)); err != nil && !apierrors.IsAlreadyExists(err) {
-		return fmt.Errorf("create the source's secret: %w", err)
-	}
-	return nil
 }
 
 // absent reports whether an agent answered that it does not have something.

@@ -13,6 +13,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/diagnose"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
@@ -74,11 +76,10 @@ func (r *Reconciler) startBuilds(ctx context.Context, s *state) error {
 		return nil
 	}
 	s.begin(v1alpha1.ConditionImagesBuilt, "Starting "+text.Plural(len(missing), "build"))
-	err := each([]func() error{
-		func() error { return r.buildSecret(ctx, s) },
-		func() error { return r.Registry.Ping(ctx) },
-	}, func(do func() error) error { return do() })
-	if err != nil {
+	var group errgroup.Group
+	group.Go(func() error { return r.createBuildSecret(ctx, s) })
+	group.Go(func() error { return r.Registry.Ping(ctx) })
+	if err := group.Wait(); err != nil {
 		return err
 	}
 	for _, b := range missing {
@@ -96,9 +97,9 @@ func (r *Reconciler) startBuilds(ctx context.Context, s *state) error {
 	return nil
 }
 
-// buildSecret writes the git and registry credentials of one Run's builds. It is never read back: what a crash left behind is
+// createBuildSecret writes the git and registry credentials of one Run's builds. It is never read back: what a crash left behind is
 // deleted and written anew, so that its git token is fresh.
-func (r *Reconciler) buildSecret(ctx context.Context, s *state) error {
+func (r *Reconciler) createBuildSecret(ctx context.Context, s *state) error {
 	token, _, err := r.GitHub.CloneToken(ctx, s.run.Spec.InstallationID, s.run.Spec.Repository)
 	if err != nil {
 		return fmt.Errorf("make a clone token: %w", err)
@@ -132,7 +133,7 @@ func (r *Reconciler) unlessGone(ctx context.Context, err error) error {
 	if !apierrors.IsForbidden(err) {
 		return client.IgnoreNotFound(err)
 	}
-	ns, getErr := r.getNamespace(ctx, r.Settings.Builds.Namespace)
+	ns, getErr := r.namespaces().Get(ctx, r.Settings.Builds.Namespace)
 	if apierrors.IsNotFound(getErr) || getErr == nil && ns.DeletionTimestamp != nil {
 		return nil
 	}

@@ -13,6 +13,8 @@ import (
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/diagnose"
+	"github.com/w3evolutionsllc/conductor/internal/jobs"
+	"github.com/w3evolutionsllc/conductor/internal/stackns"
 )
 
 // sourceDeadline is how long it waits for a registry that does not delete its source artifact. It is shorter than what helm uninstall has.
@@ -26,7 +28,7 @@ func (r *Reconciler) finalize(ctx context.Context, run *v1alpha1.Run) (ctrl.Resu
 	}
 	r.release(run)
 	late := r.now().Sub(run.DeletionTimestamp.Time) >= r.Settings.Deadlines.Finalize.Duration
-	ns, err := r.deleteNamespace(ctx, run)
+	ns, err := r.namespaces().Delete(ctx, jobs.StackName(run), stackns.OfRun(run))
 	err = errors.Join(r.deleteBuilds(ctx, run), err)
 	switch {
 	case err != nil && !late:

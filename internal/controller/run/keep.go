@@ -3,11 +3,8 @@ package run
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -16,6 +13,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/diagnose"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 	"github.com/w3evolutionsllc/conductor/internal/jobs"
+	"github.com/w3evolutionsllc/conductor/internal/stackns"
 )
 
 // keep ends what a Run no longer needs once its outcome is known, and takes the stack down when its time is up. A canceled
@@ -51,7 +49,7 @@ func (r *Reconciler) keep(ctx context.Context, s *state) error {
 	if builds != nil {
 		return builds
 	}
-	ns, err := r.getNamespace(ctx, s.status().Namespace)
+	ns, err := r.namespaces().Get(ctx, s.status().Namespace)
 	if client.IgnoreNotFound(err) != nil {
 		return err
 	}
@@ -95,11 +93,7 @@ func (r *Reconciler) restrictIngress(ctx context.Context, s *state) error {
 	if s.status().Namespace == "" || s.run.Spec.Cancel != nil {
 		return nil
 	}
-	err := r.apply(ctx, jobs.Wall(s.run, r.Settings.Stacks.IngressNamespaces))
-	if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
-		return nil
-	}
-	return client.IgnoreNotFound(err)
+	return r.namespaces().Fence(ctx, jobs.Wall(s.run, r.Settings.Stacks.IngressNamespaces))
 }
 
 // kept says for how long the stack stays.
@@ -116,7 +110,7 @@ const stuckAfter = time.Minute
 
 // takeDown deletes the namespace and notes when it is gone.
 func (r *Reconciler) takeDown(ctx context.Context, s *state, reason, message string) error {
-	ns, err := r.deleteNamespace(ctx, s.run)
+	ns, err := r.namespaces().Delete(ctx, jobs.StackName(s.run), stackns.OfRun(s.run))
 	if err != nil {
 		return err
 	}
@@ -165,25 +159,4 @@ func (r *Reconciler) deleteSource(ctx context.Context, run *v1alpha1.Run) error 
 		return nil
 	}
 	return err
-}
-
-// deleteNamespace deletes a Run's namespace, if it is that Run's, and returns it for as long as it is there.
-func (r *Reconciler) deleteNamespace(ctx context.Context, run *v1alpha1.Run) (*corev1.Namespace, error) {
-	ns, err := r.getNamespace(ctx, jobs.StackName(run))
-	if apierrors.IsNotFound(err) {
-		return nil, nil
-	} else if err != nil {
-		return nil, err
-	}
-	if ns.Labels[v1alpha1.LabelManaged] != v1alpha1.ManagedValue || ns.Labels[v1alpha1.LabelRunUID] != string(run.UID) {
-		return nil, nil
-	}
-	if ns.DeletionTimestamp != nil {
-		return ns, nil
-	}
-	err = r.Client.Delete(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ns.Name}}, client.Preconditions{UID: &ns.UID})
-	if client.IgnoreNotFound(err) != nil {
-		return nil, fmt.Errorf("delete namespace %s: %w", ns.Name, err)
-	}
-	return ns, nil
 }

@@ -9,13 +9,11 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/compact"
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
-	"github.com/w3evolutionsllc/conductor/internal/jobs"
 	"github.com/w3evolutionsllc/conductor/internal/redact"
 	"github.com/w3evolutionsllc/conductor/internal/result"
 	"github.com/w3evolutionsllc/conductor/internal/text"
@@ -203,16 +201,11 @@ func (r *Reconciler) findAgent(ctx context.Context, run *v1alpha1.Run) (Agent, e
 	if run.Status.Namespace == "" {
 		return nil, errors.New("there is no stack")
 	}
-	list, err := r.Kube.CoreV1().Pods(run.Status.Namespace).List(ctx, metav1.ListOptions{LabelSelector: v1alpha1.LabelStage + "=" + jobs.StageAgent})
+	address, err := r.namespaces().AgentAddress(ctx, run.Status.Namespace)
 	if err != nil {
-		return nil, fmt.Errorf("look for the stack's agent: %w", err)
+		return nil, err
 	}
-	for i := range list.Items {
-		if p := agentPod([]*corev1.Pod{&list.Items[i]}); p != nil {
-			return r.Agents.At(run, p.Status.PodIP), nil
-		}
-	}
-	return nil, errors.New("the stack's agent is gone")
+	return r.Agents.At(run, address), nil
 }
 
 const (

@@ -148,7 +148,7 @@ func TestWidowsAreFoundWithoutCopies(t *testing.T) {
 	}
 	w := newRetired(t, 3, widow, kept)
 	w.sweeper.open()
-	if err := w.sweeper.widows(t.Context(), []corev1.Namespace{{ObjectMeta: metav1.ObjectMeta{Name: "stack-kept"}}}); err != nil {
+	if err := w.sweeper.wakeRunsWithoutStack(t.Context(), []corev1.Namespace{{ObjectMeta: metav1.ObjectMeta{Name: "stack-kept"}}}); err != nil {
 		t.Fatal(err)
 	}
 	if n := len(w.sweeper.stacks.wake); n != 1 || (<-w.sweeper.stacks.wake).Object.Name != "widow" {

@@ -19,6 +19,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/diagnose"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 	"github.com/w3evolutionsllc/conductor/internal/plan"
+	"github.com/w3evolutionsllc/conductor/internal/stackns"
 	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
@@ -62,7 +63,7 @@ func (r *Reconciler) services(ctx context.Context, s *state, pods map[string][]*
 	if err := r.crashLoop(ctx, s, pods); err != nil {
 		return err
 	}
-	return r.apply(ctx, start)
+	return r.namespaces().Apply(ctx, start)
 }
 
 // waitsFor says what keeps a service from being started; it is empty when nothing does.
@@ -81,7 +82,7 @@ func (r *Reconciler) waitsFor(s *state, svc *plan.Service, pods map[string][]*co
 			continue
 		}
 		dep := service(s.status(), d.Service)
-		if !met(d.Condition, dep.State, slices.ContainsFunc(pods[d.Service], hasStarted)) && (d.Required || dep.State != v1alpha1.ServiceFailed) {
+		if !met(d.Condition, dep.State, slices.ContainsFunc(pods[d.Service], stackns.HasStarted)) && (d.Required || dep.State != v1alpha1.ServiceFailed) {
 			waits = append(waits, d.Service+" ("+strings.TrimPrefix(d.Condition, "service_")+")")
 		}
 	}
@@ -100,16 +101,6 @@ func met(condition string, state v1alpha1.ServiceState, started bool) bool {
 		return state == v1alpha1.ServiceCompleted
 	}
 	return started || state == v1alpha1.ServiceReady || state == v1alpha1.ServiceCompleted
-}
-
-// hasStarted reports whether a pod's main container was ever started.
-func hasStarted(p *corev1.Pod) bool {
-	for _, c := range p.Status.ContainerStatuses {
-		if c.State.Running != nil || c.State.Terminated != nil || c.LastTerminationState.Terminated != nil {
-			return true
-		}
-	}
-	return false
 }
 
 // noPod asks why a service that was started has no pod.
@@ -289,7 +280,7 @@ func (r *Reconciler) waitSentence(s *state, p *corev1.Pod, svc *plan.Service) st
 	if f := diagnose.Ended(p, about); f != nil {
 		return upper(f.String())
 	}
-	if hasStarted(p) && svc.Probe != "" {
+	if stackns.HasStarted(p) && svc.Probe != "" {
 		return "It runs, but its health check has not passed yet: " + svc.Probe
 	}
 	return "Starting"
@@ -343,7 +334,7 @@ func (r *Reconciler) lastWords(ctx context.Context, s *state, pods map[string][]
 		if f := diagnose.Unready(p, r.events(ctx, p.Namespace, "Pod", p.Name)); f != nil {
 			st.Message = strings.TrimPrefix(st.Message+". "+upper(f.String()), "Starting. ")
 		}
-		if hasStarted(p) {
+		if stackns.HasStarted(p) {
 			st.Message = withLog(st.Message, r.stackTail(ctx, s.run, p, 20, 1500))
 		}
 	}

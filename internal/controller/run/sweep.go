@@ -10,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
@@ -44,41 +45,38 @@ func (s *Sweeper) Start(ctx context.Context) error {
 
 // Sweep looks once.
 func (s *Sweeper) Sweep(ctx context.Context) error {
-	spaces, err := s.Kube.CoreV1().Namespaces().List(ctx, metav1.ListOptions{LabelSelector: s.managed()})
+	spaces, err := s.namespaces().List(ctx)
 	if err != nil {
-		return fmt.Errorf("list namespaces: %w", err)
+		return err
 	}
-	for i := range spaces.Items {
-		if err := s.orphan(ctx, &spaces.Items[i]); err != nil {
+	for i := range spaces {
+		if err := s.deleteOrphan(ctx, &spaces[i]); err != nil {
 			return err
 		}
 	}
-	if err := s.orphanBuilds(ctx); err != nil {
+	if err := s.deleteOrphanBuilds(ctx); err != nil {
 		return err
 	}
-	if err := s.widows(ctx, spaces.Items); err != nil {
+	if err := s.wakeRunsWithoutStack(ctx, spaces); err != nil {
 		return err
 	}
 	return s.retire(ctx)
 }
 
-// orphan deletes a stack's namespace whose Run is gone.
-func (s *Sweeper) orphan(ctx context.Context, ns *corev1.Namespace) error {
-	name, uid := ns.Labels[v1alpha1.LabelRun], ns.Labels[v1alpha1.LabelRunUID]
-	if uid == "" || ns.DeletionTimestamp != nil || s.now().Sub(ns.CreationTimestamp.Time) < sweepAge {
-		return nil
+// deleteOrphan deletes a stack's namespace whose Run is gone.
+func (s *Sweeper) deleteOrphan(ctx context.Context, ns *corev1.Namespace) error {
+	run := ns.Labels[v1alpha1.LabelRun]
+	deleted, err := s.namespaces().DeleteOrphan(ctx, ns, v1alpha1.LabelRunUID, s.now(), func(uid types.UID) (bool, error) {
+		return s.exists(ctx, run, string(uid))
+	})
+	if deleted {
+		s.Log.Info("a stack without a run is deleted", "namespace", ns.Name, "run", run)
 	}
-	alive, err := s.alive(ctx, name, uid)
-	if err != nil || alive {
-		return err
-	}
-	s.Log.Info("a stack without a run is deleted", "namespace", ns.Name, "run", name)
-	err = s.Client.Delete(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: ns.Name}}, client.Preconditions{UID: &ns.UID})
-	return client.IgnoreNotFound(err)
+	return err
 }
 
-// widows wakes the Runs that say their stack is kept while its namespace is gone, so that they say otherwise.
-func (s *Sweeper) widows(ctx context.Context, spaces []corev1.Namespace) error {
+// wakeRunsWithoutStack wakes the Runs whose stack is kept although its namespace is gone.
+func (s *Sweeper) wakeRunsWithoutStack(ctx context.Context, spaces []corev1.Namespace) error {
 	list, err := s.listRuns(ctx)
 	if err != nil {
 		return err
@@ -93,9 +91,9 @@ func (s *Sweeper) widows(ctx context.Context, spaces []corev1.Namespace) error {
 	return nil
 }
 
-// orphanBuilds deletes build Jobs whose Run is gone.
-func (s *Sweeper) orphanBuilds(ctx context.Context) error {
-	jobs, err := s.Kube.BatchV1().Jobs(s.Settings.Builds.Namespace).List(ctx, metav1.ListOptions{LabelSelector: s.managed()})
+// deleteOrphanBuilds deletes build Jobs whose Run is gone.
+func (s *Sweeper) deleteOrphanBuilds(ctx context.Context) error {
+	jobs, err := s.Kube.BatchV1().Jobs(s.Settings.Builds.Namespace).List(ctx, metav1.ListOptions{LabelSelector: s.namespaces().Selector()})
 	if err != nil {
 		return s.unlessGone(ctx, fmt.Errorf("list build jobs: %w", err))
 	}
@@ -105,7 +103,7 @@ func (s *Sweeper) orphanBuilds(ctx context.Context) error {
 			continue
 		}
 		name := job.Labels[v1alpha1.LabelRun]
-		alive, err := s.alive(ctx, name, job.Labels[v1alpha1.LabelRunUID])
+		alive, err := s.exists(ctx, name, job.Labels[v1alpha1.LabelRunUID])
 		if err != nil {
 			return err
 		}
@@ -124,9 +122,9 @@ func (s *Sweeper) orphanBuilds(ctx context.Context) error {
 	return nil
 }
 
-// alive reports whether the Run with this name and UID exists. It asks the API server itself: a Run that a cache does not know
+// exists reports whether the Run with this name and UID exists. It asks the API server itself: a Run that a cache does not know
 // yet would lose its stack.
-func (s *Sweeper) alive(ctx context.Context, name, uid string) (bool, error) {
+func (s *Sweeper) exists(ctx context.Context, name, uid string) (bool, error) {
 	run := &v1alpha1.Run{}
 	err := s.Live.Get(ctx, client.ObjectKey{Namespace: s.Settings.Namespace, Name: name}, run)
 	if apierrors.IsNotFound(err) {

@@ -8,7 +8,6 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/informers"
 	"k8s.io/client-go/kubernetes"
@@ -150,20 +149,4 @@ func (s *stackPods) forget(uid types.UID) {
 	if w != nil {
 		close(w.stop)
 	}
-}
-
-// getNamespace reads a namespace from the API server itself.
-func (r *Reconciler) getNamespace(ctx context.Context, name string) (*corev1.Namespace, error) {
-	ns, err := r.Kube.CoreV1().Namespaces().Get(ctx, name, metav1.GetOptions{})
-	if err != nil {
-		return nil, fmt.Errorf("get namespace %s: %w", name, err)
-	}
-	return ns, nil
-}
-
-// managed selects what this Conductor made.
-func (r *Reconciler) managed() string {
-	return labels.SelectorFromSet(labels.Set{
-		v1alpha1.LabelManaged: v1alpha1.ManagedValue, v1alpha1.LabelConductor: r.Settings.Namespace,
-	}).String()
 }
