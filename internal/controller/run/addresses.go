@@ -33,9 +33,9 @@ func (r *Reconciler) hasRoutes() bool {
 	return !meta.IsNoMatchError(err)
 }
 
-// addresses notes which public addresses do not work, as far as the cluster says: of an HTTPRoute its Gateway's controller has a word,
+// checkAddresses notes which public addresses do not work, as far as the cluster says: of an HTTPRoute its Gateway's controller has a word,
 // of an Ingress no one has. It never fails a Run.
-func (r *Reconciler) addresses(ctx context.Context, s *state) {
+func (r *Reconciler) checkAddresses(ctx context.Context, s *state) {
 	gateway := r.Settings.Stacks.Gateway
 	if gateway == "" || !slices.ContainsFunc(s.status().Services, hasAddress) {
 		return
@@ -56,7 +56,7 @@ func (r *Reconciler) addresses(ctx context.Context, s *state) {
 		switch {
 		case f == nil:
 		case f.After > 0:
-			s.lookAgain(addressPace)
+			s.requeueAfter(addressPace)
 		default:
 			problems[routes.Items[i].GetLabels()[v1alpha1.LabelService]] = text.Truncate(f.About("The address does not work"), 2048)
 		}

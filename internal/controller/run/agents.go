@@ -94,15 +94,15 @@ func (w *agentWatch) follow(ctx context.Context, run *v1alpha1.Run, wake func(*v
 		}
 		pause = 50 * time.Millisecond
 		if state.Version != since {
-			w.learn(state)
+			w.store(state)
 			wake(run)
 		}
 		since = state.Version
 	}
 }
 
-// learn keeps of a state how attempts ended. What they left behind is asked for when it is needed.
-func (w *agentWatch) learn(state evidence.AgentState) {
+// store keeps of a state how attempts ended. What they left behind is asked for when it is needed.
+func (w *agentWatch) store(state evidence.AgentState) {
 	state.Logs = nil
 	for i := range state.Attempts {
 		if a := state.Attempts[i].Attempt; a != nil {
@@ -122,7 +122,7 @@ func (w *agentWatch) attempt(ctx context.Context, key evidence.AttemptKey, fresh
 		if err != nil {
 			return evidence.AttemptState{}, err
 		}
-		w.learn(state)
+		w.store(state)
 	}
 	w.sessions.mu.Lock()
 	defer w.sessions.mu.Unlock()
@@ -160,8 +160,8 @@ func answersSince(pods []*corev1.Pod, moment time.Time) time.Time {
 	return moment
 }
 
-// agent is the agent of a Run whose stack is there; since is when it should have begun to answer.
-func (r *Reconciler) agent(ctx context.Context, s *state, pods []*corev1.Pod, since time.Time) (*agentWatch, error) {
+// waitForAgent is the agent of a Run whose stack is there; since is when it should have begun to answer.
+func (r *Reconciler) waitForAgent(ctx context.Context, s *state, pods []*corev1.Pod, since time.Time) (*agentWatch, error) {
 	if p := stackns.AgentPod(pods); p != nil {
 		return r.agents.at(s.run, p.Status.PodIP), nil
 	}

@@ -16,7 +16,7 @@ func TestAWatchKeepsHowAttemptsEnded(t *testing.T) {
 			a.Problems = append(a.Problems, fmt.Sprint("problem ", i))
 		}
 		w := &agentWatch{sessions: &sessions{}}
-		w.learn(evidence.AgentState{Attempts: []evidence.AttemptState{{Key: key, Ended: true, Attempt: a}}, Logs: []evidence.LogFile{{Pod: "p"}}})
+		w.store(evidence.AgentState{Attempts: []evidence.AttemptState{{Key: key, Ended: true, Attempt: a}}, Logs: []evidence.LogFile{{Pod: "p"}}})
 		got, err := w.attempt(t.Context(), key, false)
 		if err != nil || got.Attempt == nil || got.Attempt.ExitCode != 1 || len(got.Attempt.Problems) != min(problems, 1) || got.Attempt.Artifacts != nil || w.state.Logs != nil {
 			t.Errorf("of %d problems: %+v, %v", problems, got.Attempt, err)

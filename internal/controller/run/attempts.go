@@ -22,7 +22,7 @@ import (
 )
 
 // overtime is how long after its time limit a test's wrapper may be silent before Conductor ends the test itself.
-const overtime = 30 * time.Second
+const wrapperGrace = 30 * time.Second
 
 // observeAttempt lets an attempt go and learns how it ended: from its wrapper, by way of the agent, or where that says nothing
 // from its pod.
@@ -30,12 +30,12 @@ func (r *Reconciler) observeAttempt(ctx context.Context, s *state, t plan.Suite,
 	key := keyOf(t.Name, *a)
 	if a.StartedAt == nil {
 		if err := agent.Go(ctx, key); err != nil {
-			if diagnose.TimeLeft(answersSince(pods, s.time(v1alpha1.ConditionTestsPassed).StartedAt.Time), agentStart, s.now) > 0 {
+			if diagnose.TimeLeft(answersSince(pods, s.stageTime(v1alpha1.ConditionTestsPassed).StartedAt.Time), agentStart, s.now) > 0 {
 				return failure.Waitingf(v1alpha1.ReasonPending, 200*time.Millisecond, "Waiting for the stack's agent")
 			}
 			return failure.Terminalf(v1alpha1.ReasonUnavailable, err, "The stack's agent did not answer for %s", agentStart)
 		}
-		a.StartedAt = s.micro()
+		a.StartedAt = s.timestamp()
 		if st.StartedAt == nil {
 			st.StartedAt = a.StartedAt
 		}
@@ -47,16 +47,16 @@ func (r *Reconciler) observeAttempt(ctx context.Context, s *state, t plan.Suite,
 	case err == nil && seen.Ended && seen.Attempt != nil:
 		r.settle(s, t, a, *seen.Attempt, pod)
 		return nil
-	case dead && err != nil && diagnose.TimeLeft(endOf(pod), doubt, s.now) > 0:
-		s.lookAgain(500 * time.Millisecond)
+	case dead && err != nil && diagnose.TimeLeft(endOf(pod), settleTimeout, s.now) > 0:
+		s.requeueAfter(500 * time.Millisecond)
 		return nil
 	case dead && err != nil && ownExit(pod):
 		// The wrapper's exit code is the test's own.
-		judge(s, t, a, evidence.Attempt{ExitCode: int(terminated(pod).ExitCode), FinishedAt: endOf(pod)})
+		judgeAttempt(s, t, a, evidence.Attempt{ExitCode: int(terminated(pod).ExitCode), FinishedAt: endOf(pod)})
 		st.Problems = append(st.Problems, "The stack's agent did not answer: there are no test cases and no artifacts")
 		return nil
 	case dead:
-		lost(s, t, a, pod, diagnose.Ended(pod, r.subject(s, diagnose.Test, t.Name)))
+		markLost(s, t, a, pod, diagnose.Ended(pod, r.subject(s, diagnose.Test, t.Name)))
 		return nil
 	case pod == nil:
 		return r.missingTestPod(ctx, s, t, a)
@@ -68,16 +68,16 @@ func (r *Reconciler) observeAttempt(ctx context.Context, s *state, t plan.Suite,
 	if yet != "" {
 		s.begin(v1alpha1.ConditionTestsPassed, yet)
 	}
-	limit := t.Test.Timeout.Duration + jobs.Grace + overtime
+	limit := t.Test.Timeout.Duration + jobs.Grace + wrapperGrace
 	if !seen.Ready {
 		limit += agentStart + diagnose.PullGrace // Its image may still be on its way.
 	}
 	wait := timeLeft(a.StartedAt, limit, s.now)
-	s.lookAgain(wait)
+	s.requeueAfter(wait)
 	if wait > 0 {
 		return nil
 	}
-	a.Outcome, a.Reason, a.FinishedAt = v1alpha1.OutcomeError, v1alpha1.ReasonStuck, s.micro()
+	a.Outcome, a.Reason, a.FinishedAt = v1alpha1.OutcomeError, v1alpha1.ReasonStuck, s.timestamp()
 	// Its Job is ended with the Run: to delete it before the outcome stands would be to judge it by its deletion.
 	a.Message = fmt.Sprintf("Suite %s exceeded tests.%s.timeout (%s) and could not be terminated", t.Name, t.Name, t.Test.Timeout.Duration)
 	return nil
@@ -100,26 +100,26 @@ func attemptPod(pods []*corev1.Pod, suite string, a v1alpha1.AttemptStatus) *cor
 
 // doubt is how long after a test ended the kubelet may take to say what was done to its container, or the agent to answer. No one waits
 // that long for a test that ended by itself.
-const doubt = 30 * time.Second
+const settleTimeout = 30 * time.Second
 
 // settle notes how an attempt ended. A test that ended well, or by itself, did what its wrapper says; one that was ended from outside
 // may have been killed for its memory or taken away with its pod, which only the pod's status tells.
 func (r *Reconciler) settle(s *state, t plan.Suite, a *v1alpha1.AttemptStatus, seen evidence.Attempt, pod *corev1.Pod) {
 	seen = clamped(seen, *a, s.now)
 	if pod == nil || seen.ExitCode == 0 || seen.TimedOut || seen.Signal == "" && !deletedBefore(pod, seen.FinishedAt) {
-		judge(s, t, a, seen)
+		judgeAttempt(s, t, a, seen)
 		return
 	}
 	f := diagnose.Ended(pod, r.subject(s, diagnose.Test, t.Name))
 	switch {
 	case f != nil && f.Reason != v1alpha1.ReasonCrashed:
-		lost(s, t, a, pod, f)
-	case terminated(pod) == nil && diagnose.TimeLeft(seen.FinishedAt, doubt, s.now) > 0:
-		s.lookAgain(100 * time.Millisecond)
+		markLost(s, t, a, pod, f)
+	case terminated(pod) == nil && diagnose.TimeLeft(seen.FinishedAt, settleTimeout, s.now) > 0:
+		s.requeueAfter(100 * time.Millisecond)
 	case deletedBefore(pod, seen.FinishedAt):
-		lost(s, t, a, pod, &diagnose.Finding{Reason: v1alpha1.ReasonDeleted, Sentence: "the pod was deleted while it ran"})
+		markLost(s, t, a, pod, &diagnose.Finding{Reason: v1alpha1.ReasonDeleted, Sentence: "the pod was deleted while it ran"})
 	default:
-		judge(s, t, a, seen)
+		judgeAttempt(s, t, a, seen)
 	}
 }
 
@@ -171,8 +171,8 @@ func clamped(seen evidence.Attempt, a v1alpha1.AttemptStatus, now time.Time) evi
 	return seen
 }
 
-// judge notes how an attempt ended, as its wrapper or its container's exit code reports it.
-func judge(s *state, t plan.Suite, a *v1alpha1.AttemptStatus, seen evidence.Attempt) {
+// judgeAttempt notes how an attempt ended, as its wrapper or its container's exit code reports it.
+func judgeAttempt(s *state, t plan.Suite, a *v1alpha1.AttemptStatus, seen evidence.Attempt) {
 	if seen = clamped(seen, *a, s.now); seen.FinishedAt.IsZero() {
 		seen.FinishedAt = s.now
 	}
@@ -199,9 +199,9 @@ func judge(s *state, t plan.Suite, a *v1alpha1.AttemptStatus, seen evidence.Atte
 	}
 }
 
-// lost notes how an attempt ended whose wrapper could not say so: it was killed with its container, or its pod was taken away.
-func lost(s *state, t plan.Suite, a *v1alpha1.AttemptStatus, pod *corev1.Pod, f *diagnose.Finding) {
-	a.FinishedAt = s.micro()
+// markLost notes how an attempt ended whose wrapper could not say so: it was killed with its container, or its pod was taken away.
+func markLost(s *state, t plan.Suite, a *v1alpha1.AttemptStatus, pod *corev1.Pod, f *diagnose.Finding) {
+	a.FinishedAt = s.timestamp()
 	a.Outcome, a.Reason, a.Message = v1alpha1.OutcomeError, v1alpha1.ReasonCrashed, "The pod of suite "+t.Name+" disappeared; Kubernetes recorded no reason"
 	if f != nil {
 		a.Reason, a.Message = f.Reason, text.Truncate(f.About("The tests of "+t.Name+" were lost"), 1024)
@@ -213,7 +213,7 @@ func lost(s *state, t plan.Suite, a *v1alpha1.AttemptStatus, pod *corev1.Pod, f 
 
 // missingTestPod handles an attempt whose pod is not there (yet, or any more).
 func (r *Reconciler) missingTestPod(ctx context.Context, s *state, t plan.Suite, a *v1alpha1.AttemptStatus) error {
-	s.lookAgain(5 * time.Second)
+	s.requeueAfter(5 * time.Second)
 	if timeLeft(a.StartedAt, 5*time.Second, s.now) > 0 {
 		return nil
 	}
@@ -226,13 +226,13 @@ func (r *Reconciler) missingTestPod(ctx context.Context, s *state, t plan.Suite,
 	}
 	f := diagnose.Job(job)
 	if f == nil {
-		f = diagnose.Creation(r.events(ctx, job.Namespace, "Job", name), s.now)
+		f = diagnose.Creation(r.listEvents(ctx, job.Namespace, "Job", name), s.now)
 	}
 	switch {
 	case f != nil && f.After == 0:
 		return failure.Terminalf(f.Reason, nil, "%s", f.About("The tests of "+t.Name+" cannot run"))
 	case f != nil:
-		s.lookAgain(f.After)
+		s.requeueAfter(f.After)
 	}
 	if timeLeft(a.StartedAt, t.Test.Timeout.Duration, s.now) <= 0 {
 		return failure.Terminalf(v1alpha1.ReasonTimeout, nil, "No pod of the suite %s was started in time", t.Name)

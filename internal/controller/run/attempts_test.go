@@ -59,9 +59,11 @@ func TestTheNotedEndOfAnAttemptIsNotTheContainers(t *testing.T) {
 			r.settle(s, plan.Suite{Name: "api"}, a, evidence.Attempt{FinishedAt: future}, &corev1.Pod{})
 		},
 		"its container's exit code reports it": func(s *state, a *v1alpha1.AttemptStatus) {
-			judge(s, plan.Suite{Name: "api"}, a, evidence.Attempt{FinishedAt: future})
+			judgeAttempt(s, plan.Suite{Name: "api"}, a, evidence.Attempt{FinishedAt: future})
 		},
-		"no time is known": func(s *state, a *v1alpha1.AttemptStatus) { judge(s, plan.Suite{Name: "api"}, a, evidence.Attempt{}) },
+		"no time is known": func(s *state, a *v1alpha1.AttemptStatus) {
+			judgeAttempt(s, plan.Suite{Name: "api"}, a, evidence.Attempt{})
+		},
 	} {
 		s := newState()
 		s.now = noon.Add(time.Minute)

@@ -23,9 +23,9 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
-// builds has every image built by a Job of its own, all at once, and learns their digests.
-func (r *Reconciler) builds(ctx context.Context, s *state) error {
-	if s.plan == nil || !s.open(v1alpha1.ConditionImagesBuilt) {
+// reconcileBuilds has every image built by a Job of its own, all at once, and learns their digests.
+func (r *Reconciler) reconcileBuilds(ctx context.Context, s *state) error {
+	if s.plan == nil || !s.isOpen(v1alpha1.ConditionImagesBuilt) {
 		return nil
 	}
 	if len(s.plan.Builds) == 0 {
@@ -41,7 +41,7 @@ func (r *Reconciler) builds(ctx context.Context, s *state) error {
 	}
 	var waiting, blocked []string
 	for _, b := range s.plan.Builds {
-		img := image(s.status(), b.Name)
+		img := imageStatus(s.status(), b.Name)
 		if img.Digest != "" {
 			continue
 		}
@@ -68,7 +68,7 @@ func (r *Reconciler) builds(ctx context.Context, s *state) error {
 func (r *Reconciler) startBuilds(ctx context.Context, s *state) error {
 	var missing []plan.Build
 	for _, b := range s.plan.Builds {
-		if img := image(s.status(), b.Name); img.Job == "" && img.Digest == "" {
+		if img := imageStatus(s.status(), b.Name); img.Job == "" && img.Digest == "" {
 			missing = append(missing, b)
 		}
 	}
@@ -83,7 +83,7 @@ func (r *Reconciler) startBuilds(ctx context.Context, s *state) error {
 		return err
 	}
 	for _, b := range missing {
-		img := image(s.status(), b.Name)
+		img := imageStatus(s.status(), b.Name)
 		img.Repository = r.Registry.Repository(s.run.Spec.Repository, b.Name)
 		job, err := s.plan.BuildJob(b, img.Repository)
 		if err != nil {
@@ -92,7 +92,7 @@ func (r *Reconciler) startBuilds(ctx context.Context, s *state) error {
 		if err := r.Client.Create(ctx, job); err != nil && !apierrors.IsAlreadyExists(err) {
 			return fmt.Errorf("create build job %s: %w", job.Name, err)
 		}
-		img.Job, img.StartedAt, s.status().BuildsNamespace = job.Name, s.micro(), job.Namespace
+		img.Job, img.StartedAt, s.status().BuildsNamespace = job.Name, s.timestamp(), job.Namespace
 	}
 	return nil
 }
@@ -167,20 +167,20 @@ func (r *Reconciler) observeBuild(ctx context.Context, s *state, img *v1alpha1.I
 	if t := terminated(pod); t != nil {
 		return "", r.endBuild(ctx, s, img, pod, t)
 	}
-	s.lookAgain(timeLeft(img.StartedAt, r.Settings.Builds.Timeout.Duration+30*time.Second, s.now))
+	s.requeueAfter(timeLeft(img.StartedAt, r.Settings.Builds.Timeout.Duration+30*time.Second, s.now))
 	return r.cannotStart(ctx, s, pod, r.subject(s, diagnose.Build, img.Name), "The build of "+img.Name)
 }
 
 // endBuild notes how a build ended.
 func (r *Reconciler) endBuild(ctx context.Context, s *state, img *v1alpha1.ImageStatus, pod *corev1.Pod, t *corev1.ContainerStateTerminated) error {
-	img.FinishedAt = s.micro()
+	img.FinishedAt = s.timestamp()
 	if t.ExitCode == 0 {
 		if img.Digest = digestPattern.FindString(t.Message); img.Digest != "" {
 			return nil
 		}
 		return failure.Terminalf(v1alpha1.ReasonBuildFailed, nil, "The build of %s ended without a digest", img.Name)
 	}
-	img.Log = r.tail(ctx, pod, 30, 4096)
+	img.Log = r.podTail(ctx, pod, 30, 4096)
 	f := diagnose.Ended(pod, r.subject(s, diagnose.Build, img.Name))
 	if f.Reason == v1alpha1.ReasonCrashed { // The builder ended by itself: its log says why.
 		f.Reason = v1alpha1.ReasonBuildFailed
@@ -202,8 +202,8 @@ func hostOf(address string) string {
 
 // missingBuildPod handles a build whose pod is not there (yet).
 func (r *Reconciler) missingBuildPod(ctx context.Context, s *state, img *v1alpha1.ImageStatus) error {
-	s.lookAgain(podless)
-	if timeLeft(img.StartedAt, podless, s.now) > 0 {
+	s.requeueAfter(noPodGrace)
+	if timeLeft(img.StartedAt, noPodGrace, s.now) > 0 {
 		return nil
 	}
 	job, err := r.Kube.BatchV1().Jobs(r.Settings.Builds.Namespace).Get(ctx, img.Job, metav1.GetOptions{})
@@ -215,13 +215,13 @@ func (r *Reconciler) missingBuildPod(ctx context.Context, s *state, img *v1alpha
 	if f := diagnose.Job(job); f != nil {
 		return failure.Terminalf(f.Reason, nil, "%s", f.About("The build of "+img.Name+" failed"))
 	}
-	f := diagnose.Creation(r.events(ctx, job.Namespace, "Job", job.Name), s.now)
+	f := diagnose.Creation(r.listEvents(ctx, job.Namespace, "Job", job.Name), s.now)
 	switch {
 	case f == nil:
 	case f.After == 0:
 		return failure.Terminalf(f.Reason, nil, "%s", f.About("The build of "+img.Name+" cannot start"))
 	default:
-		s.lookAgain(f.After)
+		s.requeueAfter(f.After)
 	}
 	return nil
 }

@@ -13,12 +13,12 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
-// checkout reads the repository's files at the Run's SHA and has the Run planned, and planned again whenever more is known of its images.
+// reconcileCheckout reads the repository's files at the Run's SHA and has the Run planned, and planned again whenever more is known of its images.
 // After a restart it reads them again: the same commit makes the same plan. The stages that follow use the newest plan that there is.
-func (r *Reconciler) checkout(ctx context.Context, s *state) error {
+func (r *Reconciler) reconcileCheckout(ctx context.Context, s *state) error {
 	if !r.plans.has(s.run.UID) || r.steps.has(s.run.UID, stepCheckout) {
-		if s.open(v1alpha1.ConditionCheckedOut) {
-			s.begin(v1alpha1.ConditionCheckedOut, "Reading "+plan.ConfigFile+" and the compose files at "+short(s.run.Spec.SHA))
+		if s.isOpen(v1alpha1.ConditionCheckedOut) {
+			s.begin(v1alpha1.ConditionCheckedOut, "Reading "+plan.ConfigFile+" and the compose files at "+shortSHA(s.run.Spec.SHA))
 		}
 		if err := r.takeStep(s, stepCheckout, r.checkOut); err != nil {
 			return err
@@ -31,17 +31,17 @@ func (r *Reconciler) checkout(ctx context.Context, s *state) error {
 	if s.plan = newest; newest != nil {
 		r.notePlan(s)
 	}
-	s.images = r.imagesOf(s.run, newest)
+	s.images = r.knownImages(s.run, newest)
 	if newest == nil { // With one, the images stage asks for the next.
 		if err := r.requestPlan(s); err != nil {
 			return err
 		}
 	}
-	if err := r.plans.failed(s.run.UID); err != nil { // This wait is for no other Run: the stage's deadline counts it.
+	if err := r.plans.lastFailure(s.run.UID); err != nil { // This wait is for no other Run: the stage's deadline counts it.
 		return failure.Waitingf(v1alpha1.ReasonUnavailable, time.Minute, "%s", failure.Of(err).Sentence)
 	}
 	if s.plan == nil {
-		return waitingf(time.Minute, "%s", waitsForPlan(r.plans.position()))
+		return waitForOthersf(time.Minute, "%s", planWait(r.plans.position()))
 	}
 	return nil
 }
@@ -76,68 +76,68 @@ func (r *Reconciler) requestPlan(s *state) error {
 	var absent []string
 	if !r.steps.has(s.run.UID, stepFiles) {
 		var err error
-		if absent, err = r.plans.request(s.run, r.input(s)); err != nil || len(absent) == 0 {
+		if absent, err = r.plans.request(s.run, r.planInput(s)); err != nil || len(absent) == 0 {
 			return err
 		}
-		r.plans.askAgain(s.run.UID, absent) // The step may not begin at once. Once it has them, it is another plan.
+		r.plans.repeatAbsent(s.run.UID, absent) // The step may not begin at once. Once it has them, it is another plan.
 	}
 	files := r.plans.files(s.run.UID)
 	err := r.takeStep(s, stepFiles, func(ctx context.Context, run *v1alpha1.Run) taken {
 		return taken{err: r.fetchFiles(ctx, run, files, absent)}
 	})
 	if err == nil {
-		s.lookAgain(time.Millisecond)
+		s.requeueAfter(time.Millisecond)
 	}
 	return err
 }
 
-// waitsForPlan is the sentence for a Run whose plan is being made beside n-1 others.
-func waitsForPlan(n int) string {
+// planWait is the sentence for a Run whose plan is being made beside n-1 others.
+func planWait(n int) string {
 	if n < 2 {
 		return "Planning what to build, start and test"
 	}
 	return fmt.Sprintf("Waiting to be planned: %s are planned one after the other (planning.atOnce)", text.Plural(n, "run"))
 }
 
-// input is what the Run is planned from, as far as it is known.
-func (r *Reconciler) input(s *state) plan.Input {
+// planInput is what the Run is planned from, as far as it is known.
+func (r *Reconciler) planInput(s *state) plan.Input {
 	return plan.Input{Settings: r.Settings, OwnProject: r.Registry.Repository(s.run.Spec.Repository, ""), Images: s.images.Images}
 }
 
 // notePlan notes what the plan has found.
 func (r *Reconciler) notePlan(s *state) {
 	for _, b := range s.plan.Builds {
-		image(s.status(), b.Name)
+		imageStatus(s.status(), b.Name)
 	}
 	for _, t := range s.plan.Suites {
-		suite(s.status(), t.Name)
+		suiteStatus(s.status(), t.Name)
 	}
 	for _, n := range s.plan.Notes {
-		s.note(n)
+		s.addNote(n)
 	}
-	s.noteFindings()
+	s.addFindings()
 	s.status().Keep = s.plan.Keep
 	s.done(v1alpha1.ConditionCheckedOut, v1alpha1.ReasonDone, fmt.Sprintf("%s: %s to build, %s",
 		plan.ConfigFile, text.Plural(len(s.plan.Builds), "image"), text.Plural(len(s.plan.Suites), "suite")))
 }
 
-// image finds or adds an image's status.
-func image(st *v1alpha1.RunStatus, name string) *v1alpha1.ImageStatus {
-	return entry(&st.Images, v1alpha1.ImageStatus{Name: name}, func(i v1alpha1.ImageStatus) bool { return i.Name == name })
+// imageStatus finds or adds an image's status.
+func imageStatus(st *v1alpha1.RunStatus, name string) *v1alpha1.ImageStatus {
+	return findOrAdd(&st.Images, v1alpha1.ImageStatus{Name: name}, func(i v1alpha1.ImageStatus) bool { return i.Name == name })
 }
 
-// suite finds or adds a suite's status.
-func suite(st *v1alpha1.RunStatus, name string) *v1alpha1.SuiteStatus {
-	return entry(&st.Suites, v1alpha1.SuiteStatus{Name: name}, func(i v1alpha1.SuiteStatus) bool { return i.Name == name })
+// suiteStatus finds or adds a suite's status.
+func suiteStatus(st *v1alpha1.RunStatus, name string) *v1alpha1.SuiteStatus {
+	return findOrAdd(&st.Suites, v1alpha1.SuiteStatus{Name: name}, func(i v1alpha1.SuiteStatus) bool { return i.Name == name })
 }
 
-// service finds or adds a service's status.
-func service(st *v1alpha1.RunStatus, name string) *v1alpha1.ServiceStatus {
-	return entry(&st.Services, v1alpha1.ServiceStatus{Name: name, State: v1alpha1.ServiceWaiting}, func(i v1alpha1.ServiceStatus) bool { return i.Name == name })
+// serviceStatus finds or adds a service's status.
+func serviceStatus(st *v1alpha1.RunStatus, name string) *v1alpha1.ServiceStatus {
+	return findOrAdd(&st.Services, v1alpha1.ServiceStatus{Name: name, State: v1alpha1.ServiceWaiting}, func(i v1alpha1.ServiceStatus) bool { return i.Name == name })
 }
 
-// entry finds the entry of a list, or adds it.
-func entry[T any](list *[]T, missing T, is func(T) bool) *T {
+// findOrAdd finds the entry of a list, or adds it.
+func findOrAdd[T any](list *[]T, missing T, is func(T) bool) *T {
 	i := slices.IndexFunc(*list, is)
 	if i < 0 {
 		*list = append(*list, missing)
@@ -146,4 +146,4 @@ func entry[T any](list *[]T, missing T, is func(T) bool) *T {
 	return &(*list)[i]
 }
 
-func short(sha string) string { return sha[:min(len(sha), 12)] }
+func shortSHA(sha string) string { return sha[:min(len(sha), 12)] }

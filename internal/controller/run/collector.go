@@ -85,7 +85,7 @@ func (c *collector) files(ctx context.Context, known evidence.AgentState) []evid
 			if err == nil {
 				files = append(files, l)
 			} else {
-				c.miss(err)
+				c.noteMissing(err)
 			}
 		}
 	}
@@ -100,8 +100,8 @@ func (c *collector) files(ctx context.Context, known evidence.AgentState) []evid
 	return files
 }
 
-// miss notes what is not in the record. What the agent does not have was never there.
-func (c *collector) miss(errs ...error) {
+// noteMissing notes what is not in the record. What the agent does not have was never there.
+func (c *collector) noteMissing(errs ...error) {
 	for _, err := range errs {
 		if !absent(err) {
 			c.notes = append(c.notes, err.Error())
@@ -111,7 +111,7 @@ func (c *collector) miss(errs ...error) {
 
 // head are the result and the plan, once it is known which files are missing.
 func (c *collector) head(ctx context.Context, missing []error) ([]evidence.Layer, error) {
-	c.miss(missing...)
+	c.noteMissing(missing...)
 	suites, err := c.r.Results(ctx, c.run)
 	if err != nil {
 		c.notes = append(c.notes, "test cases: "+err.Error())
@@ -148,7 +148,7 @@ const maxNotes = 100
 // plan is what ran: the builds and suites with their defaults, and the objects of the stack with the images' digests.
 func (c *collector) plan(ctx context.Context) ([]byte, error) {
 	p, err := c.r.plans.load(c.run, c.r.Settings)
-	for errors.Is(err, errWaiting) && ctx.Err() == nil { // Others have theirs for one reconcile.
+	for errors.Is(err, errOtherRuns) && ctx.Err() == nil { // Others have theirs for one reconcile.
 		select {
 		case <-ctx.Done():
 		case <-time.After(planPause):

@@ -146,7 +146,7 @@ func TestAStackExpiresWhateverBecomesOfTheBuilds(t *testing.T) {
 	b := newCluster(t, interceptor.Funcs{}, run, namespace("conductor-builds"))
 	b.refuse("list", "jobs", forbidden("jobs"))
 	s := &state{run: run, now: noon}
-	if err := b.keep(t.Context(), s); !apierrors.IsForbidden(err) {
+	if err := b.reconcileKeep(t.Context(), s); !apierrors.IsForbidden(err) {
 		t.Errorf("keep: %v, want what keeps the builds from being deleted", err)
 	}
 	if c := condition(s, v1alpha1.ConditionStackKept); c.Status != metav1.ConditionFalse || c.Reason != v1alpha1.ReasonExpired {

@@ -24,7 +24,7 @@ func stepResults(suite string) string { return "reading the results of " + suite
 
 const (
 	// maxDeaths is how many processes may end while a Run alone was in a step.
-	maxDeaths = 2
+	maxProcessEnds = 2
 	// guardPause is the time after which a Run asks again that waits for suspects, notedPause that after which one goes on whose step has
 	// just been noted: its own write wakes it before.
 	guardPause = 500 * time.Millisecond
@@ -139,14 +139,14 @@ func (r *Reconciler) takeStep(s *state, name string, do func(context.Context, *v
 		s.status().Step = step
 	}
 	if s.noted == nil || *s.noted != *step {
-		return waitingf(notedPause, "%s", upper(name))
+		return waitForOthersf(notedPause, "%s", capitalize(name))
 	}
 	if !r.guard.enter(s.run.UID, step.Suspect) {
-		return waitingf(guardPause, "Waiting for %s: Conductor's process has ended, and the runs that it was working on are taken one at a time", name)
+		return waitForOthersf(guardPause, "Waiting for %s: Conductor's process has ended, and the runs that it was working on are taken one at a time", name)
 	}
 	if step.Suspect && !step.Alone {
 		step.Alone = true
-		return waitingf(notedPause, "%s, alone", upper(name))
+		return waitForOthersf(notedPause, "%s, alone", capitalize(name))
 	}
 	got, err := r.steps.take(s, name, do)
 	if errors.Is(err, errRunning) {
@@ -165,7 +165,7 @@ func (r *Reconciler) takeStep(s *state, name string, do func(context.Context, *v
 			err = noted
 		}
 	}
-	if errors.Is(err, errWaiting) || step.Name != name { // The step that it is suspected of has not begun.
+	if errors.Is(err, errOtherRuns) || step.Name != name { // The step that it is suspected of has not begun.
 		return err
 	}
 	if step.Suspect = false; err == nil {
@@ -178,20 +178,20 @@ func (r *Reconciler) takeStep(s *state, name string, do func(context.Context, *v
 func (r *Reconciler) enforceGuard(s *state) {
 	step := s.status().Step
 	// It was canceled, or took too long; or its record is not tried any more.
-	if step != nil && s.over() && (step.Name != stepRecord || !s.open(v1alpha1.ConditionRecorded)) {
+	if step != nil && s.hasOutcome() && (step.Name != stepRecord || !s.isOpen(v1alpha1.ConditionRecorded)) {
 		s.status().Step = nil
 		r.steps.forget(s.run.UID, func() {})
 		r.guard.leave(s.run.UID)
 	}
-	if step == nil || step.Deaths < maxDeaths {
+	if step == nil || step.Deaths < maxProcessEnds {
 		return
 	}
 	message := fmt.Sprintf("Conductor's own process ended %d times while it was %s of this run, the last %d times while it did nothing else. "+
 		"The usual cause is that it needs more memory than Conductor has. Ask your Conductor operator to look at why the process ended", step.Deaths+1, step.Name, step.Deaths)
 	s.status().Step = nil // Once that is stored the Run is no suspect any more, and not before: judge has to find the same again.
 	s.fail(v1alpha1.ConditionRecorded, v1alpha1.ReasonProcessEnded, "There is no record: what the run left behind is not read again")
-	if s.over() {
-		s.note(message)
+	if s.hasOutcome() {
+		s.addNote(message)
 		return
 	}
 	s.finish(v1alpha1.OutcomeError, v1alpha1.ReasonProcessEnded, message)

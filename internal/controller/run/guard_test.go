@@ -75,7 +75,7 @@ func (h *house) reconcile(i int, during func()) bool {
 	h.r.guard.judge(run)
 	s := &state{run: run, noted: h.runs[i].Status.Step, now: noon}
 	h.r.enforceGuard(s)
-	if !s.over() && !h.done[run.UID] {
+	if !s.hasOutcome() && !h.done[run.UID] {
 		err := h.take(s, stepCheckout, func() error {
 			if during != nil {
 				during()
@@ -117,7 +117,7 @@ func TestOnlyTheRunThatEndsTheProcessIsEnded(t *testing.T) {
 			}
 		}
 	}
-	if h.ends != maxDeaths+1 {
+	if h.ends != maxProcessEnds+1 {
 		t.Errorf("the process ended %d times", h.ends)
 	}
 	for i, run := range h.runs {
@@ -223,10 +223,10 @@ func TestARunThatEndsTheProcessInALaterStepIsEnded(t *testing.T) {
 		s := &state{run: run, noted: h.runs[0].Status.Step, now: noon}
 		h.r.enforceGuard(s)
 		var err error
-		if !s.over() && !checkedOut {
+		if !s.hasOutcome() && !checkedOut {
 			err = h.take(s, stepCheckout, func() error { checkedOut = true; return nil })
 		}
-		if !s.over() && checkedOut {
+		if !s.hasOutcome() && checkedOut {
 			err = h.take(s, later, func() error { return errEnded })
 		}
 		if errors.Is(err, errEnded) {
@@ -238,7 +238,7 @@ func TestARunThatEndsTheProcessInALaterStepIsEnded(t *testing.T) {
 		h.runs[0] = run
 		h.r.guard.confirm(run.UID)
 	}
-	if st := h.runs[0].Status; h.ends != maxDeaths+1 || !strings.Contains(st.Message, later) {
+	if st := h.runs[0].Status; h.ends != maxProcessEnds+1 || !strings.Contains(st.Message, later) {
 		t.Errorf("the process ended %d times: %s", h.ends, st.Message)
 	}
 }
@@ -251,8 +251,8 @@ func TestASuspectThatWaitsHoldsNoOne(t *testing.T) {
 	h.reconcile(0, nil)
 	h.reconcile(0, nil)
 	s := &state{run: h.runs[0], noted: h.runs[0].Status.Step.DeepCopy(), now: noon}
-	err := h.take(s, stepCheckout, func() error { return waitingf(roomPause, "There is no room") })
-	if step := s.status().Step; !errors.Is(err, errWaiting) || step == nil || !step.Suspect || step.Alone {
+	err := h.take(s, stepCheckout, func() error { return waitForOthersf(roomPause, "There is no room") })
+	if step := s.status().Step; !errors.Is(err, errOtherRuns) || step == nil || !step.Suspect || step.Alone {
 		t.Errorf("%v, step %+v", err, step)
 	}
 	h.reconcile(1, nil)

@@ -22,43 +22,43 @@ import (
 
 // healthPace is the time between two looks at a kept stack. They are looks and no watches: no one waits for the answer, a thousand kept
 // stacks cost the API server 17 lists a second out of its cache, and a thousand watches would cost Conductor a cache of all their pods.
-const healthPace = time.Minute
+const healthInterval = time.Minute
 
-// watchOver looks at the services of a kept stack that were up when the outcome was known. What is wrong is said when it was wrong at
+// checkHealth looks at the services of a kept stack that were up when the outcome was known. What is wrong is said when it was wrong at
 // two looks, or at once when a container crashes again and again; what is right again is said, too.
-func (r *Reconciler) watchOver(ctx context.Context, s *state) error {
+func (r *Reconciler) checkHealth(ctx context.Context, s *state) error {
 	if e := s.status().ExpiresAt; e != nil {
-		s.lookAgain(e.Sub(s.now))
+		s.requeueAfter(e.Sub(s.now))
 	}
-	r.addresses(ctx, s)
-	if !slices.ContainsFunc(s.status().Services, wasUp) {
+	r.checkAddresses(ctx, s)
+	if !slices.ContainsFunc(s.status().Services, wasReady) {
 		return nil
 	}
-	s.lookAgain(healthPace)
+	s.requeueAfter(healthInterval)
 	pods, err := r.keptPods(ctx, s.status().Namespace)
 	if err != nil {
 		return err
 	}
 	for _, st := range s.status().Services {
-		if !wasUp(st) {
+		if !wasReady(st) {
 			continue
 		}
-		wrong, err := r.unhealthy(ctx, s, st.Name, pods[st.Name])
+		wrong, err := r.explainUnhealthy(ctx, s, st.Name, pods[st.Name])
 		if err != nil {
 			return err
 		}
 		if wrong != "" {
-			r.degraded(s, wrong, slices.ContainsFunc(pods[st.Name], crashLoops))
+			r.markDegraded(s, wrong, slices.ContainsFunc(pods[st.Name], isCrashLooping))
 			return nil
 		}
 	}
-	r.healthy(s)
+	r.markHealthy(s)
 	return nil
 }
 
-// tellCrashes says of services that crash while the tests run how they ended, with their last lines, as soon as it is known. It ends
+// reportCrashes says of services that crash while the tests run how they ended, with their last lines, as soon as it is known. It ends
 // nothing: tests may end a service on purpose.
-func (r *Reconciler) tellCrashes(ctx context.Context, s *state) error {
+func (r *Reconciler) reportCrashes(ctx context.Context, s *state) error {
 	pods, err := r.stacks.pods(ctx, s.run)
 	if err != nil {
 		return err
@@ -77,7 +77,7 @@ func (r *Reconciler) tellCrashes(ctx context.Context, s *state) error {
 			if st.State = v1alpha1.ServiceReady; !isReady(p) {
 				st.State = v1alpha1.ServiceStarting
 			}
-			if sentence := upper(f.String()); !strings.HasPrefix(st.Message, sentence) {
+			if sentence := capitalize(f.String()); !strings.HasPrefix(st.Message, sentence) {
 				st.Message = withLog(sentence, r.stackTail(ctx, s.run, p, 20, 1500))
 			}
 		}
@@ -90,27 +90,27 @@ func noteCrashes(s *state) {
 	for _, st := range s.status().Services {
 		if st.Message != "" && st.State != v1alpha1.ServiceFailed {
 			first, _, _ := strings.Cut(st.Message, "\n")
-			s.note("Service " + st.Name + " was unhealthy when the tests finished: " + first)
+			s.addNote("Service " + st.Name + " was unhealthy when the tests finished: " + first)
 		}
 	}
 }
 
-func wasUp(st v1alpha1.ServiceStatus) bool { return st.State == v1alpha1.ServiceReady }
+func wasReady(st v1alpha1.ServiceStatus) bool { return st.State == v1alpha1.ServiceReady }
 
-// degraded notes what is wrong: the first time as unknown, unless it is sure.
-func (r *Reconciler) degraded(s *state, wrong string, sure bool) {
+// markDegraded notes what is wrong: the first time as unknown, unless it is sure.
+func (r *Reconciler) markDegraded(s *state, wrong string, sure bool) {
 	c := meta.FindStatusCondition(s.status().Conditions, v1alpha1.ConditionStackHealthy)
 	switch {
 	case c != nil && c.Status == metav1.ConditionFalse:
-	case sure || c != nil && c.Status == metav1.ConditionUnknown && s.now.Sub(c.LastTransitionTime.Time) >= healthPace/2:
+	case sure || c != nil && c.Status == metav1.ConditionUnknown && s.now.Sub(c.LastTransitionTime.Time) >= healthInterval/2:
 		s.set(v1alpha1.ConditionStackHealthy, metav1.ConditionFalse, v1alpha1.ReasonDegraded, wrong)
 	default:
 		s.set(v1alpha1.ConditionStackHealthy, metav1.ConditionUnknown, v1alpha1.ReasonPending, "A service is not up; it is looked at once more")
 	}
 }
 
-// healthy notes that every service is up. After a time when one was not, the message says since when.
-func (r *Reconciler) healthy(s *state) {
+// markHealthy notes that every service is up. After a time when one was not, the message says since when.
+func (r *Reconciler) markHealthy(s *state) {
 	message := "Every service is up"
 	if c := meta.FindStatusCondition(s.status().Conditions, v1alpha1.ConditionStackHealthy); c != nil {
 		switch {
@@ -138,32 +138,32 @@ func (r *Reconciler) keptPods(ctx context.Context, namespace string) (map[string
 	return byService(pods), nil
 }
 
-// unhealthy says what is wrong with a service that was up, and the end of its log; it is empty when a pod of it is ready.
-func (r *Reconciler) unhealthy(ctx context.Context, s *state, name string, pods []*corev1.Pod) (string, error) {
+// explainUnhealthy says what is wrong with a service that was up, and the end of its log; it is empty when a pod of it is ready.
+func (r *Reconciler) explainUnhealthy(ctx context.Context, s *state, name string, pods []*corev1.Pod) (string, error) {
 	if slices.ContainsFunc(pods, isReady) {
 		return "", nil
 	}
 	who := "The service " + name + " is not up any more"
 	if len(pods) == 0 {
-		return r.withoutPods(ctx, s, name, who)
+		return r.explainNoPods(ctx, s, name, who)
 	}
 	about := r.subject(s, diagnose.Service, name)
 	for _, p := range pods {
-		for _, f := range []*diagnose.Finding{diagnose.Crashing(p, about), r.blocked(ctx, s, p, about), diagnose.Ended(p, about)} {
+		for _, f := range []*diagnose.Finding{diagnose.Crashing(p, about), r.explainBlocked(ctx, s, p, about), diagnose.Ended(p, about)} {
 			if f != nil {
 				return withLog(f.About(who), r.stackTail(ctx, s.run, p, 20, 1000)), nil
 			}
 		}
 	}
 	p := pods[len(pods)-1]
-	if f := diagnose.Unready(p, r.events(ctx, p.Namespace, "Pod", p.Name)); f != nil {
+	if f := diagnose.Unready(p, r.listEvents(ctx, p.Namespace, "Pod", p.Name)); f != nil {
 		return withLog(f.About(who), r.stackTail(ctx, s.run, p, 20, 1000)), nil
 	}
 	return withLog(who+": its pod is not ready", r.stackTail(ctx, s.run, p, 20, 1000)), nil
 }
 
-// withoutPods is a service without a pod: that is wrong unless none is wanted.
-func (r *Reconciler) withoutPods(ctx context.Context, s *state, name, who string) (string, error) {
+// explainNoPods is a service without a pod: that is wrong unless none is wanted.
+func (r *Reconciler) explainNoPods(ctx context.Context, s *state, name, who string) (string, error) {
 	d, err := r.Kube.AppsV1().Deployments(s.status().Namespace).Get(ctx, compose.ObjectName(name), metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):

@@ -17,7 +17,7 @@ func TestServicesWithoutPodsAreFound(t *testing.T) {
 	s := &state{run: &v1alpha1.Run{}, now: noon}
 	s.run.Status.Namespace = "stack"
 	for name, want := range map[string]string{"my_api": "", "Web": "It: it was deleted"} {
-		if got, err := r.withoutPods(t.Context(), s, name, "It"); err != nil || got != want {
+		if got, err := r.explainNoPods(t.Context(), s, name, "It"); err != nil || got != want {
 			t.Errorf("%s: %q, %v", name, got, err)
 		}
 	}

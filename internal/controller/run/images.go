@@ -34,19 +34,19 @@ func (i *stackImages) exposes(svc *plan.Service) bool {
 // podServices are the services whose containers run in a service's pod.
 func podServices(svc *plan.Service) []string { return append([]string{svc.Name}, svc.Shares...) }
 
-// resolveImages resolves the images of the stack: what their tags represent, and what they say about themselves. What becomes known is planned anew.
-func (r *Reconciler) resolveImages(_ context.Context, s *state) error {
+// reconcileImages resolves the images of the stack: what their tags represent, and what they say about themselves. What becomes known is planned anew.
+func (r *Reconciler) reconcileImages(_ context.Context, s *state) error {
 	if s.plan == nil {
 		return nil
 	}
-	s.images = r.imagesOf(s.run, s.plan) // Builds may have ended in this reconcile.
-	r.noteAnswers(s)
+	s.images = r.knownImages(s.run, s.plan) // Builds may have ended in this reconcile.
+	r.requestImages(s)
 	if err := r.requestPlan(s); err != nil {
 		return err
 	}
 	pending := pendingImages(s.plan)
 	switch {
-	case !s.open(v1alpha1.ConditionImagesResolved):
+	case !s.isOpen(v1alpha1.ConditionImagesResolved):
 	case len(s.plan.Uses) == 0:
 		s.done(v1alpha1.ConditionImagesResolved, v1alpha1.ReasonNothingToDo, "The stack has no image")
 	case len(pending) > 0:
@@ -72,20 +72,20 @@ func pendingImages(p *loaded) []string {
 	return slices.Compact(names)
 }
 
-// noteAnswers notes what registries have answered about images, and asks about those of which nothing is known yet. It waits for none: an
+// requestImages notes what registries have answered about images, and asks about those of which nothing is known yet. It waits for none: an
 // answer wakes the Run. What a tag represents is used when the status has it, from the next reconcile on, so that a service is started
 // again with what it was started with, whatever happens in between.
-func (r *Reconciler) noteAnswers(s *state) {
+func (r *Reconciler) requestImages(s *state) {
 	for _, ref := range s.images.ask {
 		if l := r.lookups.request(s.run, ref); l != nil {
 			s.noteImage(ref, l)
-			s.lookAgain(10 * time.Millisecond)
+			s.requeueAfter(10 * time.Millisecond)
 		}
 	}
 }
 
-// imagesOf is what is known now of the images that a plan uses; it asks no registry.
-func (r *Reconciler) imagesOf(run *v1alpha1.Run, p *loaded) *stackImages {
+// knownImages is what is known now of the images that a plan uses; it asks no registry.
+func (r *Reconciler) knownImages(run *v1alpha1.Run, p *loaded) *stackImages {
 	out := &stackImages{Images: plan.Images{References: map[string]string{}, Hooks: map[string]string{}, Configs: map[string]compose.ImageConfig{}}}
 	if p == nil {
 		return out
@@ -94,7 +94,7 @@ func (r *Reconciler) imagesOf(run *v1alpha1.Run, p *loaded) *stackImages {
 	for _, use := range p.Uses {
 		name := use.Image
 		if use.Build != "" {
-			name = image(&run.Status, use.Build).Reference()
+			name = imageStatus(&run.Status, use.Build).Reference()
 		}
 		// The name is empty while the image is being built.
 		ref, config, known := r.stackImage(run, name)
@@ -166,8 +166,8 @@ func (s *state) noteImage(ref string, l *imageLookup) {
 	}
 }
 
-// note tells what a reader of the Run should know, once. There is room for twenty notes.
-func (s *state) note(sentence string) {
+// addNote tells what a reader of the Run should know, once. There is room for twenty notes.
+func (s *state) addNote(sentence string) {
 	if sentence = text.Truncate(sentence, 512); len(s.status().Notes) < 20 && !slices.Contains(s.status().Notes, sentence) {
 		s.status().Notes = append(s.status().Notes, sentence)
 	}
@@ -176,22 +176,22 @@ func (s *state) note(sentence string) {
 // maxFindings is how many notes the conversion has room for.
 const maxFindings = 12
 
-// noteFindings notes what was converted with a difference, and of which images no more is known than the file says.
-func (s *state) noteFindings() {
+// addFindings notes what was converted with a difference, and of which images no more is known than the file says.
+func (s *state) addFindings() {
 	count := 0
 	for _, f := range s.plan.Findings {
 		if f.Level == compose.LevelInfo {
 			continue
 		}
 		if count++; count <= maxFindings {
-			s.note(f.String())
+			s.addNote(f.String())
 		}
 	}
 	if slices.ContainsFunc(s.plan.Services, func(svc plan.Service) bool { return len(svc.Pending) > 0 }) {
 		return
 	}
 	if count > maxFindings {
-		s.note(fmt.Sprintf("%d further notes on what behaves otherwise than under compose: conductor plan prints them all", count-maxFindings))
+		s.addNote(fmt.Sprintf("%d further notes on what behaves otherwise than under compose: conductor plan prints them all", count-maxFindings))
 	}
 	var names []string
 	why := ""
@@ -202,9 +202,9 @@ func (s *state) noteFindings() {
 	}
 	const without = "HEALTHCHECK, EXPOSE and CMD are ignored for"
 	if len(names) > 0 {
-		s.note(fmt.Sprintf("%s %s, whose configuration could not be read: %s", without, strings.Join(names, ", "), why))
+		s.addNote(fmt.Sprintf("%s %s, whose configuration could not be read: %s", without, strings.Join(names, ", "), why))
 	}
 	if len(s.status().StackImages) >= maxStackImages {
-		s.note(fmt.Sprintf("%s images after the first %d: no more are read", without, maxStackImages))
+		s.addNote(fmt.Sprintf("%s images after the first %d: no more are read", without, maxStackImages))
 	}
 }

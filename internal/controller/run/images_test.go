@@ -138,8 +138,8 @@ func (b *bench) restart() {
 // look is one look of the reconciler; what it noted is in the Run for the next.
 func (b *bench) look() *state {
 	s := &state{run: b.run, plan: &loaded{Plan: b.plan}, now: time.Now()}
-	s.images = b.r.imagesOf(b.run, s.plan)
-	b.r.noteAnswers(s)
+	s.images = b.r.knownImages(b.run, s.plan)
+	b.r.requestImages(s)
 	return s
 }
 
@@ -151,7 +151,7 @@ func (b *bench) settle() *state {
 		if len(b.pending(s)) == 0 {
 			return s
 		}
-		if len(s.images.ask) > 0 && s.again == 0 {
+		if len(s.images.ask) > 0 && s.requeue == 0 {
 			<-b.woken
 		}
 	}
@@ -199,8 +199,8 @@ func TestADigestIsNotedBeforeItIsUsed(t *testing.T) {
 	b.server.tags["redis:7"] = someDigest
 	b.look()
 	<-b.woken
-	if s := b.look(); len(b.pending(s)) != 1 || len(b.run.Status.StackImages) != 1 || s.again == 0 {
-		t.Errorf("the look that learns it: pending %v, noted %v, again in %s", b.pending(s), b.run.Status.StackImages, s.again)
+	if s := b.look(); len(b.pending(s)) != 1 || len(b.run.Status.StackImages) != 1 || s.requeue == 0 {
+		t.Errorf("the look that learns it: pending %v, noted %v, again in %s", b.pending(s), b.run.Status.StackImages, s.requeue)
 	}
 	b.run.Status.StackImages = nil // The API server did not take it.
 	b.server.tags["redis:7"] = strings.ReplaceAll(someDigest, "1", "2")
@@ -214,7 +214,7 @@ func TestBuiltImagesAreLookedUpWhenTheyAreBuilt(t *testing.T) {
 	if s := b.settleBut("a"); len(s.images.ask) > 0 {
 		t.Errorf("asked about what is not built: %v", s.images.ask)
 	}
-	img := image(&b.run.Status, b.plan.BuildOf("a"))
+	img := imageStatus(&b.run.Status, b.plan.BuildOf("a"))
 	img.Repository, img.Digest = "registry.example/acme/shop/a", someDigest
 	s := b.settle()
 	if got := b.workloads(s); !strings.Contains(got["a"], "registry.example/acme/shop/a@"+someDigest) || !strings.Contains(got["a"], "readinessProbe") {
@@ -237,7 +237,7 @@ func TestAnImageThatAServiceBuildsIsEverybodys(t *testing.T) {
 	if len(b.plan.Builds) != 1 || b.plan.BuildOf("worker") != "app" {
 		t.Fatalf("builds %+v for %v", b.plan.Builds, b.plan.Uses)
 	}
-	img := image(&b.run.Status, "app")
+	img := imageStatus(&b.run.Status, "app")
 	img.Repository, img.Digest = "registry.example/acme/shop/app", someDigest
 	got := b.workloads(b.settle())
 	for service, pieces := range map[string][]string{
@@ -263,8 +263,8 @@ func TestManyNotesOfAConversionAreCounted(t *testing.T) {
 	for i := range maxFindings + 7 {
 		s.plan.Findings = append(s.plan.Findings, compose.Finding{Level: compose.LevelNote, Reason: fmt.Sprint("note ", i)})
 	}
-	s.noteFindings()
-	s.noteFindings()
+	s.addFindings()
+	s.addFindings()
 	notes := b.run.Status.Notes
 	if len(notes) != maxFindings+1 || !strings.HasPrefix(notes[maxFindings], "7 further notes") {
 		t.Errorf("%d notes, the last %q", len(notes), notes[len(notes)-1])
@@ -274,7 +274,7 @@ func TestManyNotesOfAConversionAreCounted(t *testing.T) {
 // noteFindings notes what a plan with everything that is known has found.
 func (b *bench) noteFindings(s *state) {
 	s.plan = &loaded{Plan: b.make(s.images.Images)}
-	s.noteFindings()
+	s.addFindings()
 }
 
 // settleBut looks until one service alone is pending.

@@ -16,15 +16,15 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/stackns"
 )
 
-// keep ends what a Run no longer needs once its outcome is known, and takes the stack down when its time is up. A canceled
+// reconcileKeep ends what a Run no longer needs once its outcome is known, and takes the stack down when its time is up. A canceled
 // Run keeps nothing; one that is canceled after its outcome keeps the outcome and loses the stack.
 //
 // What it ends cannot be had back, so it ends nothing before the outcome stands in the Run. The look that finds the outcome may be at
 // an old state of the Run, whose status the API server will not take; the next look would then find the builds or the namespace gone
 // and take that for the reason.
-func (r *Reconciler) keep(ctx context.Context, s *state) error {
+func (r *Reconciler) reconcileKeep(ctx context.Context, s *state) error {
 	kept := meta.FindStatusCondition(s.status().Conditions, v1alpha1.ConditionStackKept)
-	if !s.over() {
+	if !s.hasOutcome() {
 		return nil
 	}
 	if kept != nil && kept.Status == metav1.ConditionFalse {
@@ -40,11 +40,11 @@ func (r *Reconciler) keep(ctx context.Context, s *state) error {
 	}
 	r.release(s.run)
 	var builds error
-	if s.open(v1alpha1.ConditionStackKept) {
+	if s.isOpen(v1alpha1.ConditionStackKept) {
 		builds = r.deleteBuilds(ctx, s.run)
 	}
-	if why := r.unwanted(s); why != nil { // A stack whose time is up waits for nothing.
-		return errors.Join(builds, r.takeDown(ctx, s, why.reason, why.message))
+	if why := r.reasonToDelete(s); why != nil { // A stack whose time is up waits for nothing.
+		return errors.Join(builds, r.deleteStack(ctx, s, why.reason, why.message))
 	}
 	if builds != nil {
 		return builds
@@ -54,30 +54,30 @@ func (r *Reconciler) keep(ctx context.Context, s *state) error {
 		return err
 	}
 	if err != nil || ns.DeletionTimestamp != nil {
-		return r.takeDown(ctx, s, v1alpha1.ReasonDeleted, "The stack's namespace was deleted")
+		return r.deleteStack(ctx, s, v1alpha1.ReasonDeleted, "The stack's namespace was deleted")
 	}
-	if s.open(v1alpha1.ConditionStackKept) {
+	if s.isOpen(v1alpha1.ConditionStackKept) {
 		if err := r.restrictIngress(ctx, s); err != nil {
 			return err
 		}
-		r.kept(s)
+		r.markKept(s)
 	}
-	return r.watchOver(ctx, s)
+	return r.checkHealth(ctx, s)
 }
 
 // ending is why a stack goes.
-type ending struct{ reason, message string }
+type deletion struct{ reason, message string }
 
-// unwanted explains why a stack is not to be kept; nil when it is.
-func (r *Reconciler) unwanted(s *state) *ending {
+// reasonToDelete explains why a stack is not to be kept; nil when it is.
+func (r *Reconciler) reasonToDelete(s *state) *deletion {
 	e := s.status().ExpiresAt
 	switch {
 	case s.run.Spec.Cancel != nil:
-		return &ending{v1alpha1.ReasonCanceled, "The run was canceled, and its stack is deleted"}
+		return &deletion{v1alpha1.ReasonCanceled, "The run was canceled, and its stack is deleted"}
 	case s.status().Namespace == "":
-		return &ending{v1alpha1.ReasonNothingToDo, "There was no stack yet"}
+		return &deletion{v1alpha1.ReasonNothingToDo, "There was no stack yet"}
 	case e != nil && !s.now.Before(e.Time):
-		return &ending{v1alpha1.ReasonExpired, "The stack was kept for " + s.status().Keep + " and is deleted"}
+		return &deletion{v1alpha1.ReasonExpired, "The stack was kept for " + s.status().Keep + " and is deleted"}
 	}
 	return nil
 }
@@ -96,8 +96,8 @@ func (r *Reconciler) restrictIngress(ctx context.Context, s *state) error {
 	return r.namespaces().Fence(ctx, jobs.Wall(s.run, r.Settings.Stacks.IngressNamespaces))
 }
 
-// kept says for how long the stack stays.
-func (r *Reconciler) kept(s *state) {
+// markKept says for how long the stack stays.
+func (r *Reconciler) markKept(s *state) {
 	message := "The stack is kept for " + s.status().Keep
 	if s.status().Keep == "forever" {
 		message = "The stack is kept until the run is deleted"
@@ -108,8 +108,8 @@ func (r *Reconciler) kept(s *state) {
 // stuckAfter is how long a namespace may take to go before its conditions are told.
 const stuckAfter = time.Minute
 
-// takeDown deletes the namespace and notes when it is gone.
-func (r *Reconciler) takeDown(ctx context.Context, s *state, reason, message string) error {
+// deleteStack deletes the namespace and notes when it is gone.
+func (r *Reconciler) deleteStack(ctx context.Context, s *state, reason, message string) error {
 	ns, err := r.namespaces().Delete(ctx, jobs.StackName(s.run), stackns.OfRun(s.run))
 	if err != nil {
 		return err
@@ -121,13 +121,13 @@ func (r *Reconciler) takeDown(ctx context.Context, s *state, reason, message str
 		return nil
 	}
 	s.set(v1alpha1.ConditionStackKept, metav1.ConditionUnknown, v1alpha1.ReasonInProgress, "The stack is being deleted")
-	s.lookAgain(2 * time.Second)
+	s.requeueAfter(2 * time.Second)
 	if ns.DeletionTimestamp == nil || s.now.Sub(ns.DeletionTimestamp.Time) < stuckAfter {
 		return nil
 	}
 	if f := diagnose.Terminating(ns); f != nil {
 		s.set(v1alpha1.ConditionStackKept, metav1.ConditionUnknown, f.Reason, f.About("The stack is being deleted"))
-		s.lookAgain(30 * time.Second)
+		s.requeueAfter(30 * time.Second)
 	}
 	return nil
 }
@@ -140,7 +140,7 @@ func (r *Reconciler) dropSource(ctx context.Context, s *state) {
 	}
 	if err := r.deleteSource(ctx, s.run); err != nil {
 		r.Log.Warn("a run's source artifact could not be deleted yet", "run", s.run.Name, "error", err)
-		s.lookAgain(sourceAgain)
+		s.requeueAfter(sourceAgain)
 		return
 	}
 	s.status().Source = nil

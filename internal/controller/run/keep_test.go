@@ -22,7 +22,7 @@ func TestNothingIsEndedBeforeTheOutcomeStands(t *testing.T) {
 	kube := fake.NewClientset(ns)
 	r := &Reconciler{Kube: kube, Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return noon }}
 	s := &state{run: run, now: noon}
-	if err := r.keep(t.Context(), s); err != nil {
+	if err := r.reconcileKeep(t.Context(), s); err != nil {
 		t.Fatal(err)
 	}
 	if n := len(kube.Actions()); n > 0 {

@@ -149,7 +149,7 @@ func (p *planning) load(run *v1alpha1.Run, set settings.Settings) (*loaded, erro
 		case p.large <- struct{}{}:
 			l.release = func() { <-p.large }
 		default:
-			return nil, waitingf(planPause, "Waiting for memory: %d other large plans are in use", largePlans)
+			return nil, waitForOthersf(planPause, "Waiting for memory: %d other large plans are in use", largePlans)
 		}
 	}
 	answer, err := readAnswer(l.file, run, set)
@@ -243,8 +243,8 @@ func (p *planning) request(run *v1alpha1.Run, in plan.Input) (absent []string, e
 	return nil, nil
 }
 
-// askAgain has the next request return absent files once more, which could not be fetched.
-func (p *planning) askAgain(uid types.UID, absent []string) {
+// repeatAbsent has the next request return absent files once more, which could not be fetched.
+func (p *planning) repeatAbsent(uid types.UID, absent []string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if rp := p.find(uid).plan; rp != nil {
@@ -252,8 +252,8 @@ func (p *planning) askAgain(uid types.UID, absent []string) {
 	}
 }
 
-// failed is why the last attempt to plan a Run failed, where that had nothing to do with the files.
-func (p *planning) failed(uid types.UID) error {
+// lastFailure is why the last attempt to plan a Run failed, where that had nothing to do with the files.
+func (p *planning) lastFailure(uid types.UID) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if rp := p.find(uid).plan; rp != nil {
@@ -269,7 +269,7 @@ func (p *planning) make(rp *runPlan, key, file string, input []byte, run *v1alph
 	var err error
 	select {
 	case p.slots <- struct{}{}:
-		answer, size, err = p.child(rp.ctx, file, input, run)
+		answer, size, err = p.runPlanner(rp.ctx, file, input, run)
 		<-p.slots
 	case <-rp.ctx.Done():
 		err = rp.ctx.Err()
@@ -318,8 +318,8 @@ func (rp *runPlan) retry(err error) time.Duration {
 	return pause
 }
 
-// child has a child plan and reads its answer, without decoding a plan.
-func (p *planning) child(ctx context.Context, file string, input []byte, run *v1alpha1.Run) (plan.Answer, int64, error) {
+// runPlanner has a child plan and reads its answer, without decoding a plan.
+func (p *planning) runPlanner(ctx context.Context, file string, input []byte, run *v1alpha1.Run) (plan.Answer, int64, error) {
 	out, err := os.Create(file)
 	if err != nil {
 		return plan.Answer{}, 0, failure.Transientf(v1alpha1.ReasonDiskFull, err, "Conductor has no room for the plan")

@@ -222,7 +222,7 @@ func TestAbsentFilesAreAskedFor(t *testing.T) {
 		if absent, err := b.ask(); err != nil || len(absent) != 1 || b.server.count() != 1 {
 			t.Errorf("%v, %v after %d plans", absent, err, b.server.count())
 		}
-		b.askAgain(b.run.UID, []string{"big.sql"}) // They could not be fetched: nothing is planned until they are.
+		b.repeatAbsent(b.run.UID, []string{"big.sql"}) // They could not be fetched: nothing is planned until they are.
 		if absent, err := b.ask(); err != nil || len(absent) != 1 || b.server.count() != 1 {
 			t.Errorf("once more: %v, %v after %d plans", absent, err, b.server.count())
 		}
@@ -239,8 +239,8 @@ func TestAPlannerThatFailsIsGivenTime(t *testing.T) {
 		b := newPlanBench(t, 1)
 		b.server.err = errors.New("killed")
 		for n := range 3 {
-			if _, err := b.ask(); err != nil || b.woken != n || b.failed(b.run.UID) == nil {
-				t.Fatalf("attempt %d: %v, woken %d times, failed %v", n, err, b.woken, b.failed(b.run.UID))
+			if _, err := b.ask(); err != nil || b.woken != n || b.lastFailure(b.run.UID) == nil {
+				t.Fatalf("attempt %d: %v, woken %d times, failed %v", n, err, b.woken, b.lastFailure(b.run.UID))
 			}
 			time.Sleep(retryPause << n)
 			synctest.Wait()
@@ -249,8 +249,8 @@ func TestAPlannerThatFailsIsGivenTime(t *testing.T) {
 			}
 		}
 		b.server.err = nil
-		if _, err := b.ask(); err != nil || b.failed(b.run.UID) != nil || b.keep() != "[]" {
-			t.Errorf("in the end: %v, failed %v, plan %q", err, b.failed(b.run.UID), b.keep())
+		if _, err := b.ask(); err != nil || b.lastFailure(b.run.UID) != nil || b.keep() != "[]" {
+			t.Errorf("in the end: %v, failed %v, plan %q", err, b.lastFailure(b.run.UID), b.keep())
 		}
 	})
 }

@@ -48,8 +48,8 @@ func (r *Reconciler) subject(s *state, kind diagnose.Kind, name string) diagnose
 	return diagnose.Subject{Kind: kind, Name: name, Registry: r.Settings.Registry.Host, Ceilings: s.run.Spec.Ceilings}
 }
 
-// events are what the cluster said of an object. They add words and decide nothing that a field tells, so an error is logged and no more.
-func (r *Reconciler) events(ctx context.Context, namespace, kind, name string) []corev1.Event {
+// listEvents are what the cluster said of an object. They add words and decide nothing that a field tells, so an error is logged and no more.
+func (r *Reconciler) listEvents(ctx context.Context, namespace, kind, name string) []corev1.Event {
 	list, err := r.Kube.CoreV1().Events(namespace).List(ctx, metav1.ListOptions{
 		FieldSelector: fields.Set{"involvedObject.kind": kind, "involvedObject.name": name}.String(), Limit: 100,
 	})
@@ -60,11 +60,11 @@ func (r *Reconciler) events(ctx context.Context, namespace, kind, name string) [
 	return list.Items
 }
 
-// blocked reports what keeps a pod from starting; nil when nothing does.
-func (r *Reconciler) blocked(ctx context.Context, s *state, p *corev1.Pod, about diagnose.Subject) *diagnose.Finding {
+// explainBlocked reports what keeps a pod from starting; nil when nothing does.
+func (r *Reconciler) explainBlocked(ctx context.Context, s *state, p *corev1.Pod, about diagnose.Subject) *diagnose.Finding {
 	var events []corev1.Event
 	if diagnose.HidesCause(p) {
-		events = r.events(ctx, p.Namespace, "Pod", p.Name)
+		events = r.listEvents(ctx, p.Namespace, "Pod", p.Name)
 	}
 	return diagnose.Blocked(p, events, about, s.now)
 }
@@ -72,19 +72,19 @@ func (r *Reconciler) blocked(ctx context.Context, s *state, p *corev1.Pod, about
 // cannotStart says what keeps a pod from starting: as a terminal failure, or in a sentence as long as it may still start. Both are empty
 // when nothing does.
 func (r *Reconciler) cannotStart(ctx context.Context, s *state, p *corev1.Pod, about diagnose.Subject, who string) (yet string, err error) {
-	f := r.blocked(ctx, s, p, about)
+	f := r.explainBlocked(ctx, s, p, about)
 	switch {
 	case f == nil:
 		return "", nil
 	case f.After == 0:
 		return "", failure.Terminalf(f.Reason, nil, "%s", f.About(who+" cannot start"))
 	}
-	s.lookAgain(f.After)
+	s.requeueAfter(f.After)
 	return f.About(who + " cannot start yet"), nil
 }
 
-// upper begins a sentence.
-func upper(s string) string {
+// capitalize begins a sentence.
+func capitalize(s string) string {
 	if s == "" || s[0] >= 0x80 {
 		return s
 	}
@@ -109,18 +109,18 @@ func (r *Reconciler) stackTail(ctx context.Context, run *v1alpha1.Run, pod *core
 			return text.Tail(redact.Token(end), int(bytes))
 		}
 	}
-	return r.tail(ctx, pod, lines, bytes)
+	return r.podTail(ctx, pod, lines, bytes)
 }
 
-// tail is the end of a pod's log, masked. Where the log cannot be had, the kubelet's own copy of its end stands in.
-func (r *Reconciler) tail(ctx context.Context, pod *corev1.Pod, lines, bytes int64) string {
+// podTail is the end of a pod's log, masked. Where the log cannot be had, the kubelet's own copy of its end stands in.
+func (r *Reconciler) podTail(ctx context.Context, pod *corev1.Pod, lines, bytes int64) string {
 	container := pod.Spec.Containers[0].Name
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	stream, err := r.Kube.CoreV1().Pods(pod.Namespace).GetLogs(pod.Name, &corev1.PodLogOptions{Container: container, TailLines: &lines}).Stream(ctx)
 	if err != nil {
 		r.Log.Warn("the log of a pod cannot be read", "namespace", pod.Namespace, "pod", pod.Name, "error", err)
-		return text.Tail(redact.Token(lastMessage(pod)), int(bytes))
+		return text.Tail(redact.Token(terminationMessage(pod)), int(bytes))
 	}
 	defer stream.Close()
 	data, err := io.ReadAll(io.LimitReader(stream, 1<<20))
@@ -128,13 +128,13 @@ func (r *Reconciler) tail(ctx context.Context, pod *corev1.Pod, lines, bytes int
 		r.Log.Warn("the log of a pod broke off", "namespace", pod.Namespace, "pod", pod.Name, "error", err)
 	}
 	if len(data) == 0 { // It printed nothing, or its node is gone.
-		return text.Tail(redact.Token(lastMessage(pod)), int(bytes))
+		return text.Tail(redact.Token(terminationMessage(pod)), int(bytes))
 	}
 	return text.Tail(redact.Token(string(data)), int(bytes))
 }
 
-// lastMessage is what the kubelet kept of the end of a pod's log: its own, or that of the run before.
-func lastMessage(pod *corev1.Pod) string {
+// terminationMessage is what the kubelet kept of the end of a pod's log: its own, or that of the run before.
+func terminationMessage(pod *corev1.Pod) string {
 	if t := terminated(pod); t != nil {
 		return t.Message
 	}

@@ -48,7 +48,7 @@ func TestDependenciesAreMetByTheirCondition(t *testing.T) {
 		{compose.ConditionStarted, v1alpha1.ServiceStarting, true, true}, {compose.ConditionStarted, v1alpha1.ServiceCompleted, false, true},
 		{compose.ConditionHealthy, v1alpha1.ServiceFailed, true, false},
 	} {
-		if got := met(tc.condition, tc.state, tc.started); got != tc.want {
+		if got := isMet(tc.condition, tc.state, tc.started); got != tc.want {
 			t.Errorf("met(%s, %s, %t) = %t", tc.condition, tc.state, tc.started, got)
 		}
 	}

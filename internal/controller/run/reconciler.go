@@ -24,28 +24,28 @@ import (
 )
 
 // runner is a stage and what reconciles it.
-type runner struct {
+type stageRunner struct {
 	stage.Stage
 	run func(*Reconciler, context.Context, *state) error
 }
 
 // stages is the way of a Run, in the order of stage.Table.
-var stages []runner
+var stages []stageRunner
 
 func init() {
 	run := map[string]func(*Reconciler, context.Context, *state) error{
-		"checkout": (*Reconciler).checkout,
-		"secrets":  (*Reconciler).secrets,
-		"builds":   (*Reconciler).builds,
-		"images":   (*Reconciler).resolveImages,
-		"stack":    (*Reconciler).stack,
-		"tests":    (*Reconciler).tests,
-		"record":   (*Reconciler).record,
-		"report":   (*Reconciler).reported,
-		"keep":     (*Reconciler).keep,
+		"checkout": (*Reconciler).reconcileCheckout,
+		"secrets":  (*Reconciler).reconcileSecrets,
+		"builds":   (*Reconciler).reconcileBuilds,
+		"images":   (*Reconciler).reconcileImages,
+		"stack":    (*Reconciler).reconcileStack,
+		"tests":    (*Reconciler).reconcileTests,
+		"record":   (*Reconciler).reconcileRecord,
+		"report":   (*Reconciler).reconcileReport,
+		"keep":     (*Reconciler).reconcileKeep,
 	}
 	for _, st := range stage.Table {
-		stages = append(stages, runner{st, run[st.Name]})
+		stages = append(stages, stageRunner{st, run[st.Name]})
 	}
 }
 
@@ -130,22 +130,22 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		r.Log.Warn("a stage will be tried again", "run", run.Name, "error", err)
 		return ctrl.Result{}, err
 	}
-	return ctrl.Result{RequeueAfter: s.again}, nil
+	return ctrl.Result{RequeueAfter: s.requeue}, nil
 }
 
 // walk looks at every stage in order. The error it returns is one that trying again may mend.
 func (r *Reconciler) walk(ctx context.Context, s *state) error {
 	if s.status().StartedAt == nil {
-		s.status().StartedAt = s.micro()
+		s.status().StartedAt = s.timestamp()
 	}
-	r.bound(s)
+	r.enforceLimits(s)
 	r.enforceGuard(s)
 	var errs []error
 	for _, st := range stages {
-		if s.over() && !st.Always {
+		if s.hasOutcome() && !st.Always {
 			continue
 		}
-		if err := s.absorb(st, st.run(r, ctx, s)); err != nil {
+		if err := s.handleError(st, st.run(r, ctx, s)); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", st.Name, err))
 		}
 	}
@@ -155,9 +155,9 @@ func (r *Reconciler) walk(ctx context.Context, s *state) error {
 	return errors.Join(errs...)
 }
 
-// bound ends a Run that was cancelled or that took too long.
-func (r *Reconciler) bound(s *state) {
-	if s.over() {
+// enforceLimits ends a Run that was cancelled or that took too long.
+func (r *Reconciler) enforceLimits(s *state) {
+	if s.hasOutcome() {
 		return
 	}
 	if c := s.run.Spec.Cancel; c != nil {
@@ -173,7 +173,7 @@ func (r *Reconciler) bound(s *state) {
 	if limit > 0 && left <= 0 {
 		where := "it began"
 		for _, st := range stages {
-			if s.open(st.Condition) {
+			if s.isOpen(st.Condition) {
 				where = "its stage " + st.Name
 				if c := meta.FindStatusCondition(s.status().Conditions, st.Condition); c != nil && c.Message != "" {
 					where += ": " + c.Message
@@ -184,7 +184,7 @@ func (r *Reconciler) bound(s *state) {
 		s.finish(v1alpha1.OutcomeError, v1alpha1.ReasonTimeout, fmt.Sprintf("The run did not end within %s (runTimeout); it got to %s", limit, where))
 		return
 	}
-	s.lookAgain(left)
+	s.requeueAfter(left)
 }
 
 // patchStatus writes what the stages changed. A status that the API server refuses for what is in it would be refused again and again;

@@ -27,10 +27,10 @@ const (
 	recordTime = 15 * time.Minute
 )
 
-// record keeps what the Run showed in the registry, where it outlives the stack and the Run. It runs once the outcome is known, and
+// reconcileRecord keeps what the Run showed in the registry, where it outlives the stack and the Run. It runs once the outcome is known, and
 // nothing is taken down before it has ended.
-func (r *Reconciler) record(ctx context.Context, s *state) error {
-	if !s.over() || !s.open(v1alpha1.ConditionRecorded) {
+func (r *Reconciler) reconcileRecord(ctx context.Context, s *state) error {
+	if !s.hasOutcome() || !s.isOpen(v1alpha1.ConditionRecorded) {
 		return nil
 	}
 	if meta.FindStatusCondition(s.status().Conditions, v1alpha1.ConditionRecorded) == nil {
@@ -51,9 +51,9 @@ func (r *Reconciler) record(ctx context.Context, s *state) error {
 	if err != nil && len(s.status().Services) > 0 {
 		r.Log.Warn("a record is kept without logs of the stack", "run", s.run.Name, "error", err)
 	}
-	known, ready := r.complete(ctx, s, agent)
+	known, ready := r.collectState(ctx, s, agent)
 	if !ready {
-		s.lookAgain(200 * time.Millisecond)
+		s.requeueAfter(200 * time.Millisecond)
 		return nil
 	}
 	return r.takeStep(s, stepRecord, func(ctx context.Context, run *v1alpha1.Run) taken { return r.keepRecord(ctx, run, agent, known) })
@@ -64,7 +64,7 @@ func (r *Reconciler) keepRecord(ctx context.Context, run *v1alpha1.Run, agent Ag
 	err := r.pushRecord(ctx, run, agent, known)
 	return taken{err: err, note: func(s *state) error {
 		for _, st := range run.Status.Suites {
-			suite(s.status(), st.Name).Log = st.Log
+			suiteStatus(s.status(), st.Name).Log = st.Log
 		}
 		if s.status().Record = run.Status.Record; err == nil {
 			s.done(v1alpha1.ConditionRecorded, v1alpha1.ReasonDone, "The record is kept as "+run.Status.Record.Reference)
@@ -90,11 +90,11 @@ func (r *Reconciler) pushRecord(ctx context.Context, run *v1alpha1.Run, agent Ag
 	}
 	run.Status.Record = &kept
 	r.results.recorded(run.UID)
-	return r.remember(ctx, run, kept)
+	return r.linkRecord(ctx, run, kept)
 }
 
-// remember has the images refer to the record, and the histories of the suites hold this Run.
-func (r *Reconciler) remember(ctx context.Context, run *v1alpha1.Run, kept v1alpha1.RecordStatus) error {
+// linkRecord has the images refer to the record, and the histories of the suites hold this Run.
+func (r *Reconciler) linkRecord(ctx context.Context, run *v1alpha1.Run, kept v1alpha1.RecordStatus) error {
 	var images []string
 	for _, i := range run.Status.Images {
 		if i.Digest != "" {
@@ -143,8 +143,8 @@ func (r *Reconciler) endTests(ctx context.Context, s *state) error {
 	return nil
 }
 
-// complete is what the agent knows, and whether that is all there will be.
-func (r *Reconciler) complete(ctx context.Context, s *state, agent Agent) (evidence.AgentState, bool) {
+// collectState is what the agent knows, and whether that is all there will be.
+func (r *Reconciler) collectState(ctx context.Context, s *state, agent Agent) (evidence.AgentState, bool) {
 	if agent == nil {
 		return evidence.AgentState{}, true
 	}

@@ -39,13 +39,13 @@ func (r *Reconciler) storeRefusal(ctx context.Context, before *v1alpha1.Run, ref
 	r.Log.Error("the API server refuses the status of a run", "run", before.Name, "error", cause)
 	s := &state{run: before.DeepCopy(), now: refused.now, clock: refused.clock}
 	st := s.status()
-	if s.over() {
+	if s.hasOutcome() {
 		last := refused.status()
 		st.Conditions, st.Stages, st.Record, st.ExpiresAt, st.Phase = last.Conditions, last.Stages, last.Record, last.ExpiresAt, last.Phase
 		st.Step, st.Source = last.Step, last.Source // Without its step the record would be awaited for ever.
 	} else {
 		if st.StartedAt == nil { // Without it nothing is reported.
-			st.StartedAt = s.micro()
+			st.StartedAt = s.timestamp()
 		}
 		s.finish(v1alpha1.OutcomeError, v1alpha1.ReasonRefused, refusal(cause))
 		st.Phase, st.ObservedGeneration = s.phase(), s.run.Generation

@@ -36,7 +36,7 @@ var strict = interceptor.Funcs{SubResourcePatch: func(ctx context.Context, c cli
 }}
 
 // onlyStages replaces the stages of every Run.
-func onlyStages(t *testing.T, these ...runner) {
+func onlyStages(t *testing.T, these ...stageRunner) {
 	t.Helper()
 	all := stages
 	t.Cleanup(func() { stages = all })
@@ -45,7 +45,7 @@ func onlyStages(t *testing.T, these ...runner) {
 
 func manySuites(s *state) {
 	for i := range 65 {
-		suite(s.status(), fmt.Sprint("suite-", i))
+		suiteStatus(s.status(), fmt.Sprint("suite-", i))
 	}
 }
 
@@ -54,7 +54,7 @@ func TestAStatusThatIsRefusedEndsTheRunAndSaysSo(t *testing.T) {
 	run.Spec.Ceilings.Keep = metav1.Duration{Duration: time.Hour}
 	c := newCluster(t, strict, run, namespace("conductor-builds"), stackOf(run))
 	walks := 0
-	onlyStages(t, runner{*stage.Of(v1alpha1.ConditionCheckedOut), func(_ *Reconciler, _ context.Context, s *state) error {
+	onlyStages(t, stageRunner{*stage.Of(v1alpha1.ConditionCheckedOut), func(_ *Reconciler, _ context.Context, s *state) error {
 		if walks++; walks == 1 {
 			s.begin(v1alpha1.ConditionCheckedOut, "Reading")
 			s.status().Namespace, s.status().Keep = stackOf(s.run).Name, "1h"
@@ -62,7 +62,7 @@ func TestAStatusThatIsRefusedEndsTheRunAndSaysSo(t *testing.T) {
 		}
 		manySuites(s)
 		return nil
-	}}, runner{*stage.Of(v1alpha1.ConditionStackKept), (*Reconciler).keep})
+	}}, stageRunner{*stage.Of(v1alpha1.ConditionStackKept), (*Reconciler).reconcileKeep})
 	now := &v1alpha1.Run{}
 	reconcile := func() {
 		t.Helper()
@@ -105,7 +105,7 @@ func TestAStatusThatIsRefusedEndsTheRunAndSaysSo(t *testing.T) {
 func TestAFirstStatusThatIsRefusedIsReported(t *testing.T) {
 	run := &v1alpha1.Run{ObjectMeta: metav1.ObjectMeta{Name: "shop-1", Namespace: "conductor", UID: "1", Finalizers: []string{v1alpha1.Finalizer}}}
 	c := newCluster(t, strict, run)
-	onlyStages(t, runner{*stage.Of(v1alpha1.ConditionCheckedOut), func(_ *Reconciler, _ context.Context, s *state) error {
+	onlyStages(t, stageRunner{*stage.Of(v1alpha1.ConditionCheckedOut), func(_ *Reconciler, _ context.Context, s *state) error {
 		manySuites(s)
 		return errors.New("one more thing went wrong")
 	}})

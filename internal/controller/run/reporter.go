@@ -59,9 +59,9 @@ func (r *Reporter) open(runs *Reconciler) {
 	})
 }
 
-// reported is the stage: it reads in the status what the Reporter wrote there.
-func (r *Reconciler) reported(_ context.Context, s *state) error {
-	if !s.over() || !s.open(v1alpha1.ConditionReported) {
+// reconcileReport is the stage: it reads in the status what the Reporter wrote there.
+func (r *Reconciler) reconcileReport(_ context.Context, s *state) error {
+	if !s.hasOutcome() || !s.isOpen(v1alpha1.ConditionReported) {
 		return nil
 	}
 	s.begin(v1alpha1.ConditionReported, "Posting the result to GitHub")

@@ -46,7 +46,7 @@ func (s shown) restore(run *v1alpha1.Run) *v1alpha1.Run {
 func (r *Reconciler) readShown(ctx context.Context, run *v1alpha1.Run) shown {
 	source := &sources{r: r, run: run}
 	out := shown{suites: source.suites(ctx)}
-	if compact.IsFolded(&run.Status) && source.pull(ctx) {
+	if compact.IsFolded(&run.Status) && source.readRecord(ctx) {
 		record := source.record.Result()
 		out.record = &record
 	}
@@ -147,7 +147,7 @@ func (s *sources) suite(ctx context.Context, st *v1alpha1.SuiteStatus) (evidence
 
 // recorded is what the record has of a suite.
 func (s *sources) recorded(ctx context.Context, suite string) (evidence.Suite, bool) {
-	if !s.pull(ctx) {
+	if !s.readRecord(ctx) {
 		return evidence.Suite{}, false
 	}
 	for _, kept := range s.record.Suites {
@@ -158,8 +158,8 @@ func (s *sources) recorded(ctx context.Context, suite string) (evidence.Suite, b
 	return evidence.Suite{}, false
 }
 
-// pull reads the record, once, and reports whether it is there.
-func (s *sources) pull(ctx context.Context) bool {
+// readRecord reads the record, once, and reports whether it is there.
+func (s *sources) readRecord(ctx context.Context) bool {
 	if s.run.Status.Record == nil {
 		return false
 	}
@@ -347,8 +347,8 @@ func (r *Reconciler) compare(ctx context.Context, run *v1alpha1.Run, kept *resul
 	kept.Size += size
 }
 
-// describe brings a suite's status to what its result says.
-func describe(st *v1alpha1.SuiteStatus, full evidence.Suite) {
+// noteResult brings a suite's status to what its result says.
+func noteResult(st *v1alpha1.SuiteStatus, full evidence.Suite) {
 	st.Totals, st.Failures = result.Status(full)
 	if st.Message = text.Truncate(full.Message, 2048); full.Compared != nil {
 		failing, fixed := int32(len(full.Compared.NewlyFailing)), int32(len(full.Compared.NewlyFixed))
@@ -371,7 +371,7 @@ func (r *Reconciler) suiteLog(ctx context.Context, suite string, a v1alpha1.Atte
 	defer cancel()
 	end, err := agent.Tail(ctx, pod.Name, pod.Spec.Containers[0].Name, 60)
 	if err != nil {
-		return r.tail(ctx, pod, 60, 8000)
+		return r.podTail(ctx, pod, 60, 8000)
 	}
 	return text.Tail(redact.Token(end), 8000)
 }

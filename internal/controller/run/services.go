@@ -29,17 +29,17 @@ const (
 	crashLimit    = 3
 	crashPatience = 5
 	// podless is how long a workload may be without a pod before it is asked why.
-	podless = 5 * time.Second
+	noPodGrace = 5 * time.Second
 )
 
-// services starts what may start and notes how every service stands.
-func (r *Reconciler) services(ctx context.Context, s *state, pods map[string][]*corev1.Pod) error {
+// reconcileServices starts what may start and notes how every service stands.
+func (r *Reconciler) reconcileServices(ctx context.Context, s *state, pods map[string][]*corev1.Pod) error {
 	var start []client.Object
 	for i := range s.plan.Services {
 		svc := &s.plan.Services[i]
-		st := service(s.status(), svc.Name)
+		st := serviceStatus(s.status(), svc.Name)
 		if st.State == v1alpha1.ServiceWaiting {
-			if why := r.waitsFor(s, svc, pods); why != "" {
+			if why := r.explainWait(s, svc, pods); why != "" {
 				st.Message = why
 				continue
 			}
@@ -48,29 +48,29 @@ func (r *Reconciler) services(ctx context.Context, s *state, pods map[string][]*
 				start = append(start, svc.Objects...)
 			}
 			st.State, st.Message = v1alpha1.ServiceStarting, "Starting"
-			s.lookAgain(podless)
+			s.requeueAfter(noPodGrace)
 		} else if len(pods[svc.Name]) == 0 && st.State == v1alpha1.ServiceStarting {
-			if err := r.noPod(ctx, s, svc, st); err != nil {
+			if err := r.explainMissingPod(ctx, s, svc, st); err != nil {
 				return err
 			}
 		}
 		if st.State != v1alpha1.ServiceCompleted {
-			if err := r.observe(ctx, s, svc, st, pods[svc.Name]); err != nil {
+			if err := r.observeService(ctx, s, svc, st, pods[svc.Name]); err != nil {
 				return err
 			}
 		}
 	}
-	if err := r.crashLoop(ctx, s, pods); err != nil {
+	if err := r.failOnCrashLoop(ctx, s, pods); err != nil {
 		return err
 	}
 	return r.namespaces().Apply(ctx, start)
 }
 
-// waitsFor says what keeps a service from being started; it is empty when nothing does.
-func (r *Reconciler) waitsFor(s *state, svc *plan.Service, pods map[string][]*corev1.Pod) string {
+// explainWait says what keeps a service from being started; it is empty when nothing does.
+func (r *Reconciler) explainWait(s *state, svc *plan.Service, pods map[string][]*corev1.Pod) string {
 	var waits []string
 	for _, name := range podServices(svc) {
-		if b := s.plan.BuildOf(name); b != "" && image(s.status(), b).Digest == "" {
+		if b := s.plan.BuildOf(name); b != "" && imageStatus(s.status(), b).Digest == "" {
 			waits = append(waits, "the image "+b)
 		} else if slices.Contains(svc.Pending, name) {
 			waits = append(waits, "the registry to resolve the image of "+name)
@@ -81,8 +81,8 @@ func (r *Reconciler) waitsFor(s *state, svc *plan.Service, pods map[string][]*co
 		if i < 0 {
 			continue
 		}
-		dep := service(s.status(), d.Service)
-		if !met(d.Condition, dep.State, slices.ContainsFunc(pods[d.Service], stackns.HasStarted)) && (d.Required || dep.State != v1alpha1.ServiceFailed) {
+		dep := serviceStatus(s.status(), d.Service)
+		if !isMet(d.Condition, dep.State, slices.ContainsFunc(pods[d.Service], stackns.HasStarted)) && (d.Required || dep.State != v1alpha1.ServiceFailed) {
 			waits = append(waits, d.Service+" ("+strings.TrimPrefix(d.Condition, "service_")+")")
 		}
 	}
@@ -92,8 +92,8 @@ func (r *Reconciler) waitsFor(s *state, svc *plan.Service, pods map[string][]*co
 	return "Waits for " + strings.Join(waits, ", ")
 }
 
-// met reports whether a dependency fulfils a condition of depends_on; started says that a container of it has been started.
-func met(condition string, state v1alpha1.ServiceState, started bool) bool {
+// isMet reports whether a dependency fulfils a condition of depends_on; started says that a container of it has been started.
+func isMet(condition string, state v1alpha1.ServiceState, started bool) bool {
 	switch condition {
 	case compose.ConditionHealthy:
 		return state == v1alpha1.ServiceReady
@@ -103,9 +103,9 @@ func met(condition string, state v1alpha1.ServiceState, started bool) bool {
 	return started || state == v1alpha1.ServiceReady || state == v1alpha1.ServiceCompleted
 }
 
-// noPod asks why a service that was started has no pod.
-func (r *Reconciler) noPod(ctx context.Context, s *state, svc *plan.Service, st *v1alpha1.ServiceStatus) error {
-	s.lookAgain(podless)
+// explainMissingPod asks why a service that was started has no pod.
+func (r *Reconciler) explainMissingPod(ctx context.Context, s *state, svc *plan.Service, st *v1alpha1.ServiceStatus) error {
+	s.requeueAfter(noPodGrace)
 	name, namespace := svc.Workload.GetName(), s.status().Namespace
 	var f *diagnose.Finding
 	switch svc.Workload.(type) {
@@ -118,16 +118,16 @@ func (r *Reconciler) noPod(ctx context.Context, s *state, svc *plan.Service, st 
 		}
 		f = diagnose.Deployment(d, s.now)
 	case *batchv1.Job:
-		f = diagnose.Creation(r.events(ctx, namespace, "Job", name), s.now)
+		f = diagnose.Creation(r.listEvents(ctx, namespace, "Job", name), s.now)
 	}
 	if f == nil {
 		return nil
 	}
-	return r.fails(ctx, s, svc.Name, st, nil, *f)
+	return r.failService(ctx, s, svc.Name, st, nil, *f)
 }
 
-// observe notes how a started service stands, from its pods.
-func (r *Reconciler) observe(ctx context.Context, s *state, svc *plan.Service, st *v1alpha1.ServiceStatus, pods []*corev1.Pod) error {
+// observeService notes how a started service stands, from its pods.
+func (r *Reconciler) observeService(ctx context.Context, s *state, svc *plan.Service, st *v1alpha1.ServiceStatus, pods []*corev1.Pod) error {
 	if svc.OneShot {
 		return r.observeJob(ctx, s, svc, st, pods)
 	}
@@ -135,8 +135,8 @@ func (r *Reconciler) observe(ctx context.Context, s *state, svc *plan.Service, s
 	for _, p := range pods {
 		if isReady(p) {
 			ready++
-		} else if f := r.blockedService(ctx, s, p, svc.Name); f != nil {
-			if err := r.fails(ctx, s, svc.Name, st, nil, *f); err != nil {
+		} else if f := r.explainBlockedService(ctx, s, p, svc.Name); f != nil {
+			if err := r.failService(ctx, s, svc.Name, st, nil, *f); err != nil {
 				return err
 			}
 		} else {
@@ -163,15 +163,15 @@ func (r *Reconciler) observeJob(ctx context.Context, s *state, svc *plan.Service
 		}
 		if f := diagnose.Ended(p, about); f != nil {
 			failed++
-			st.Message = upper(f.String())
+			st.Message = capitalize(f.String())
 			job := svc.Workload.(*batchv1.Job)
 			if job.Spec.BackoffLimit == nil || failed > int(*job.Spec.BackoffLimit) {
 				f.After = 0
 				f.Sentence += ", and other services wait for its success"
-				return r.fails(ctx, s, svc.Name, st, p, *f)
+				return r.failService(ctx, s, svc.Name, st, p, *f)
 			}
-		} else if f := r.blockedService(ctx, s, p, svc.Name); f != nil {
-			if err := r.fails(ctx, s, svc.Name, st, nil, *f); err != nil {
+		} else if f := r.explainBlockedService(ctx, s, p, svc.Name); f != nil {
+			if err := r.failService(ctx, s, svc.Name, st, nil, *f); err != nil {
 				return err
 			}
 		}
@@ -179,9 +179,9 @@ func (r *Reconciler) observeJob(ctx context.Context, s *state, svc *plan.Service
 	return nil
 }
 
-// blockedService says what keeps a service's pod from starting. Of one that no node takes, its volumes' claims may know more.
-func (r *Reconciler) blockedService(ctx context.Context, s *state, p *corev1.Pod, name string) *diagnose.Finding {
-	f := r.blocked(ctx, s, p, r.subject(s, diagnose.Service, name))
+// explainBlockedService says what keeps a service's pod from starting. Of one that no node takes, its volumes' claims may know more.
+func (r *Reconciler) explainBlockedService(ctx context.Context, s *state, p *corev1.Pod, name string) *diagnose.Finding {
+	f := r.explainBlocked(ctx, s, p, r.subject(s, diagnose.Service, name))
 	if f == nil || f.Reason != v1alpha1.ReasonUnschedulable || f.After > 0 {
 		return f
 	}
@@ -194,19 +194,19 @@ func (r *Reconciler) blockedService(ctx context.Context, s *state, p *corev1.Pod
 			r.Log.Warn("a volume's claim cannot be read", "namespace", p.Namespace, "claim", v.PersistentVolumeClaim.ClaimName, "error", err)
 			continue
 		}
-		if c := diagnose.Claim(claim, r.events(ctx, p.Namespace, "PersistentVolumeClaim", claim.Name)); c != nil {
+		if c := diagnose.Claim(claim, r.listEvents(ctx, p.Namespace, "PersistentVolumeClaim", claim.Name)); c != nil {
 			f.Sentence, f.Advice = f.Sentence+"; "+c.Sentence, c.Advice
 		}
 	}
 	return f
 }
 
-// fails notes what is wrong with a service, and ends the Run unless it may still mend itself. With a pod that ran, the end of its log
+// failService notes what is wrong with a service, and ends the Run unless it may still mend itself. With a pod that ran, the end of its log
 // is kept.
-func (r *Reconciler) fails(ctx context.Context, s *state, name string, st *v1alpha1.ServiceStatus, pod *corev1.Pod, f diagnose.Finding) error {
-	st.Message = upper(f.String())
+func (r *Reconciler) failService(ctx context.Context, s *state, name string, st *v1alpha1.ServiceStatus, pod *corev1.Pod, f diagnose.Finding) error {
+	st.Message = capitalize(f.String())
 	if f.After > 0 {
-		s.lookAgain(f.After)
+		s.requeueAfter(f.After)
 		return nil
 	}
 	st.State = v1alpha1.ServiceFailed
@@ -218,26 +218,26 @@ func (r *Reconciler) fails(ctx context.Context, s *state, name string, st *v1alp
 	return failure.Terminalf(f.Reason, nil, "%s", f.About(who))
 }
 
-// crashLoop ends the Run when a service crashes or loses its pods again and again. As long as another service is on its way, a
+// failOnCrashLoop ends the Run when a service crashes or loses its pods again and again. As long as another service is on its way, a
 // crash may be for want of that.
-func (r *Reconciler) crashLoop(ctx context.Context, s *state, pods map[string][]*corev1.Pod) error {
+func (r *Reconciler) failOnCrashLoop(ctx context.Context, s *state, pods map[string][]*corev1.Pod) error {
 	limit := crashLimit
-	if slices.ContainsFunc(s.plan.Services, func(svc plan.Service) bool { return r.onItsWay(s, &svc, pods[svc.Name]) }) {
+	if slices.ContainsFunc(s.plan.Services, func(svc plan.Service) bool { return r.mayComeUp(s, &svc, pods[svc.Name]) }) {
 		limit = crashPatience
 	}
 	for _, svc := range s.plan.Services {
-		st := service(s.status(), svc.Name)
+		st := serviceStatus(s.status(), svc.Name)
 		if svc.OneShot || st.State != v1alpha1.ServiceStarting {
 			continue
 		}
 		about, lost := r.subject(s, diagnose.Service, svc.Name), 0
 		for _, p := range pods[svc.Name] {
 			if f := diagnose.Crashing(p, about); f != nil && !isReady(p) && diagnose.Crashes(p) >= limit {
-				return r.fails(ctx, s, svc.Name, st, p, *f)
+				return r.failService(ctx, s, svc.Name, st, p, *f)
 			}
 			if f := diagnose.Ended(p, about); f != nil && p.Status.Phase == corev1.PodFailed {
 				if lost++; lost >= crashLimit {
-					return r.fails(ctx, s, svc.Name, st, p, *f)
+					return r.failService(ctx, s, svc.Name, st, p, *f)
 				}
 			}
 		}
@@ -245,9 +245,9 @@ func (r *Reconciler) crashLoop(ctx context.Context, s *state, pods map[string][]
 	return nil
 }
 
-// onItsWay reports whether a service may still come up: its image is being built or looked up, or it starts and has not crashed.
-func (r *Reconciler) onItsWay(s *state, svc *plan.Service, pods []*corev1.Pod) bool {
-	switch service(s.status(), svc.Name).State {
+// mayComeUp reports whether a service may still come up: its image is being built or looked up, or it starts and has not crashed.
+func (r *Reconciler) mayComeUp(s *state, svc *plan.Service, pods []*corev1.Pod) bool {
+	switch serviceStatus(s.status(), svc.Name).State {
 	case v1alpha1.ServiceWaiting:
 		return slices.Contains(svc.Pending, svc.Name)
 	case v1alpha1.ServiceStarting:
@@ -256,8 +256,8 @@ func (r *Reconciler) onItsWay(s *state, svc *plan.Service, pods []*corev1.Pod) b
 	return false
 }
 
-// crashLoops reports whether a pod crashed so often that it is no accident.
-func crashLoops(p *corev1.Pod) bool { return diagnose.Crashes(p) >= crashLimit }
+// isCrashLooping reports whether a pod crashed so often that it is no accident.
+func isCrashLooping(p *corev1.Pod) bool { return diagnose.Crashes(p) >= crashLimit }
 
 func isReady(p *corev1.Pod) bool {
 	if p.DeletionTimestamp != nil {
@@ -275,10 +275,10 @@ func isReady(p *corev1.Pod) bool {
 func (r *Reconciler) waitSentence(s *state, p *corev1.Pod, svc *plan.Service) string {
 	about := r.subject(s, diagnose.Service, svc.Name)
 	if f := diagnose.Crashing(p, about); f != nil {
-		return upper(f.String())
+		return capitalize(f.String())
 	}
 	if f := diagnose.Ended(p, about); f != nil {
-		return upper(f.String())
+		return capitalize(f.String())
 	}
 	if stackns.HasStarted(p) && svc.Probe != "" {
 		return "It runs, but its health check has not passed yet: " + svc.Probe
@@ -286,35 +286,35 @@ func (r *Reconciler) waitSentence(s *state, p *corev1.Pod, svc *plan.Service) st
 	return "Starting"
 }
 
-// gate opens when every service is there, and says which is not when its time is up.
-func (r *Reconciler) gate(ctx context.Context, s *state, pods map[string][]*corev1.Pod) error {
-	not := r.notUp(s)
+// passGate opens when every service is there, and says which is not when its time is up.
+func (r *Reconciler) passGate(ctx context.Context, s *state, pods map[string][]*corev1.Pod) error {
+	not := r.notReady(s)
 	if len(not) == 0 {
 		s.done(v1alpha1.ConditionStackReady, v1alpha1.ReasonDone, text.Plural(len(s.plan.Services), "service")+" up")
-		r.addresses(ctx, s)
+		r.checkAddresses(ctx, s)
 		return nil
 	}
-	if s.open(v1alpha1.ConditionImagesBuilt) {
+	if s.isOpen(v1alpha1.ConditionImagesBuilt) {
 		s.begin(v1alpha1.ConditionStackReady, "Not up yet: "+strings.Join(not, "; "))
 		return nil
 	}
 	limit := s.plan.ReadyTimeout
-	began := s.time(v1alpha1.ConditionImagesBuilt).FinishedAt
+	began := s.stageTime(v1alpha1.ConditionImagesBuilt).FinishedAt
 	if t := timeLeft(began, limit, s.now); t > 0 {
-		s.lookAgain(t)
+		s.requeueAfter(t)
 		s.begin(v1alpha1.ConditionStackReady, "Not up yet: "+strings.Join(not, "; "))
 		return nil
 	}
-	r.lastWords(ctx, s, pods)
+	r.explainNotReady(ctx, s, pods)
 	return failure.Terminalf(v1alpha1.ReasonUnhealthy, nil, "The stack was not up %s after its images were built (stack.ready.timeout). %s",
-		limit, strings.Join(r.notUp(s), "; "))
+		limit, strings.Join(r.notReady(s), "; "))
 }
 
-// notUp are the services that are not up, with the sentence of each.
-func (r *Reconciler) notUp(s *state) []string {
+// notReady are the services that are not up, with the sentence of each.
+func (r *Reconciler) notReady(s *state) []string {
 	var not []string
 	for _, svc := range s.plan.Services {
-		st := service(s.status(), svc.Name)
+		st := serviceStatus(s.status(), svc.Name)
 		if st.State != v1alpha1.ServiceReady && st.State != v1alpha1.ServiceCompleted {
 			not = append(not, svc.Name+": "+strings.SplitN(st.Message, "\n", 2)[0])
 		}
@@ -322,17 +322,17 @@ func (r *Reconciler) notUp(s *state) []string {
 	return not
 }
 
-// lastWords adds to services that did not come up in time what the kubelet says of them, and the ends of their logs.
-func (r *Reconciler) lastWords(ctx context.Context, s *state, pods map[string][]*corev1.Pod) {
+// explainNotReady adds to services that did not come up in time what the kubelet says of them, and the ends of their logs.
+func (r *Reconciler) explainNotReady(ctx context.Context, s *state, pods map[string][]*corev1.Pod) {
 	for _, svc := range s.plan.Services {
-		st := service(s.status(), svc.Name)
+		st := serviceStatus(s.status(), svc.Name)
 		i := slices.IndexFunc(pods[svc.Name], func(p *corev1.Pod) bool { return !isReady(p) })
 		if st.State != v1alpha1.ServiceStarting || i < 0 {
 			continue
 		}
 		p := pods[svc.Name][i]
-		if f := diagnose.Unready(p, r.events(ctx, p.Namespace, "Pod", p.Name)); f != nil {
-			st.Message = strings.TrimPrefix(st.Message+". "+upper(f.String()), "Starting. ")
+		if f := diagnose.Unready(p, r.listEvents(ctx, p.Namespace, "Pod", p.Name)); f != nil {
+			st.Message = strings.TrimPrefix(st.Message+". "+capitalize(f.String()), "Starting. ")
 		}
 		if stackns.HasStarted(p) {
 			st.Message = withLog(st.Message, r.stackTail(ctx, s.run, p, 20, 1500))

@@ -10,7 +10,7 @@ import (
 // what is left to report is the end of the stack, and for that they are read from the record.
 func (s *state) leaveToRecord() {
 	run := s.run
-	if isReported(run) && s.is(v1alpha1.ConditionRecorded) && compact.CanFold(s.status()) && run.Status.Report.Digest == report.Digest(run, endedSuites(run)) {
+	if isReported(run) && s.isTrue(v1alpha1.ConditionRecorded) && compact.CanFold(s.status()) && run.Status.Report.Digest == report.Digest(run, endedSuites(run)) {
 		compact.Fold(s.status())
 	}
 }

@@ -30,11 +30,11 @@ func recordedRun() *v1alpha1.Run {
 	run.Spec = v1alpha1.RunSpec{Repository: v1alpha1.Repository{ID: 1, Owner: "acme", Name: "shop"}, SHA: strings.Repeat("a", 40), Ref: "refs/heads/main", Issue: 12}
 	run.Status.Issue, run.Status.IssueSource, run.Status.Branch, run.Status.Namespace, run.Status.Keep = 12, "comment", "main", "stack-shop-1", "24h0m0s"
 	run.Status.Suites = []v1alpha1.SuiteStatus{{
-		Name: "e2e", Outcome: v1alpha1.OutcomeFailed, ExitCode: new(int32(1)), Shards: 1, Log: "the last words of e2e", StartedAt: s.micro(), FinishedAt: s.micro(),
+		Name: "e2e", Outcome: v1alpha1.OutcomeFailed, ExitCode: new(int32(1)), Shards: 1, Log: "the last words of e2e", StartedAt: s.timestamp(), FinishedAt: s.timestamp(),
 		Totals: &v1alpha1.TestTotals{Tests: 2, Passed: 1, Failed: 1}, Failures: []v1alpha1.TestFailure{{Name: "pays with a card", Message: "got 502"}},
 		Attempts: []v1alpha1.AttemptStatus{{Number: 1, Outcome: v1alpha1.OutcomeFailed, ExitCode: new(int32(1))}},
 	}}
-	run.Status.Images = []v1alpha1.ImageStatus{{Name: "web", Repository: "registry.example.com/acme/shop/web", Digest: someDigest, StartedAt: s.micro(), FinishedAt: s.micro()}}
+	run.Status.Images = []v1alpha1.ImageStatus{{Name: "web", Repository: "registry.example.com/acme/shop/web", Digest: someDigest, StartedAt: s.timestamp(), FinishedAt: s.timestamp()}}
 	run.Status.Services = []v1alpha1.ServiceStatus{{Name: "db", State: v1alpha1.ServiceStarting, Message: "It crashed 3 times\npanic: no disk"}}
 	s.finish(v1alpha1.OutcomeFailed, v1alpha1.ReasonTestsFailed, "Failed: e2e")
 	run.Status.Record = &v1alpha1.RecordStatus{Reference: "registry.example.com/records/acme/shop:shop-1", Digest: someDigest, Size: 1000}
@@ -187,7 +187,7 @@ func TestALaterReportWaitsForARegistryThatIsAway(t *testing.T) {
 }
 
 func TestTheResultHasTheLogsOfAllSuitesThatEnded(t *testing.T) {
-	at := newState().micro()
+	at := newState().timestamp()
 	got := withLogs([]v1alpha1.SuiteStatus{
 		{Name: "known", Outcome: v1alpha1.OutcomePassed, Log: "log 1"}, {Name: "lost", Outcome: v1alpha1.OutcomeError, Message: "evicted", Log: "log 2", Shards: 2, FinishedAt: at}, {Name: "never"},
 	}, []evidence.Suite{{Name: "known", Outcome: "passed", Totals: &evidence.Totals{Tests: 1}}})

@@ -76,7 +76,7 @@ func (c *Checkout) Close() {
 // the way, which it notes in the status; later they come from there, and the same of them are on disk.
 func (r *Reconciler) fetchSource(ctx context.Context, run *v1alpha1.Run) (*Checkout, error) {
 	if !r.fetched.begin(run.Spec.Repository.ID) {
-		return nil, waitingf(turnPause, "Waiting for another checkout of this repository to be fetched")
+		return nil, waitForOthersf(turnPause, "Waiting for another checkout of this repository to be fetched")
 	}
 	defer r.fetched.end(run.Spec.Repository.ID)
 	if err := r.large.begin(run.UID); err != nil {
@@ -301,7 +301,7 @@ func (t *largeTurn) begin(run types.UID) error {
 // take takes the turn for a Run. The lock is held.
 func (t *largeTurn) take(run types.UID) error {
 	if t.holder != "" && t.holder != run {
-		return waitingf(turnPause, "Waiting for another large repository to be fetched")
+		return waitForOthersf(turnPause, "Waiting for another large repository to be fetched")
 	}
 	t.holder = run
 	return nil
@@ -357,7 +357,7 @@ func (r *room) take(n int64) error {
 	r.mu.Lock()
 	if r.fetching >= fetches {
 		defer r.mu.Unlock()
-		return waitingf(turnPause, "Waiting for %d other checkouts to be fetched", r.fetching)
+		return waitForOthersf(turnPause, "Waiting for %d other checkouts to be fetched", r.fetching)
 	}
 	need := n
 	if r.checkouts > 0 { // What the others may still ask for stays free for one of them, or all could wait for each other.
@@ -382,7 +382,7 @@ func (r *room) waiting() error {
 	if r.checkouts == 1 {
 		progress = "1 checkout is in progress"
 	}
-	return waitingf(roomPause, "Waiting for room for the checkout: %s (checkouts.sizeLimit)", progress)
+	return waitForOthersf(roomPause, "Waiting for room for the checkout: %s (checkouts.sizeLimit)", progress)
 }
 
 // fetched notes that a checkout is no longer fetched.

@@ -261,7 +261,7 @@ func TestLargeCheckoutsAreFetchedOneAfterTheOther(t *testing.T) {
 		t.Fatal(err, passes)
 	}
 	defer first.Close()
-	if f := failure.Of(waits); f == nil || f.Sentence != "Waiting for another large repository to be fetched" || !errors.Is(waits, errWaiting) {
+	if f := failure.Of(waits); f == nil || f.Sentence != "Waiting for another large repository to be fetched" || !errors.Is(waits, errOtherRuns) {
 		t.Errorf("the second large one: %v", waits)
 	}
 	if r.checkouts.checkouts != 1 || r.checkouts.fetching != 0 || len(shelf.kept) != 2 {
@@ -269,7 +269,7 @@ func TestLargeCheckoutsAreFetchedOneAfterTheOther(t *testing.T) {
 	}
 	visits := gh.archives
 	r.large.holder = "4"
-	if _, err := r.fetchSource(t.Context(), other); !errors.Is(err, errWaiting) || gh.archives != visits {
+	if _, err := r.fetchSource(t.Context(), other); !errors.Is(err, errOtherRuns) || gh.archives != visits {
 		t.Errorf("it was asked for again before its turn: %v", err)
 	}
 	r.large.end("4")
@@ -354,21 +354,21 @@ func TestARunWaitsForRoom(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := &state{run: &v1alpha1.Run{ObjectMeta: metav1.ObjectMeta{Name: "shop-2", UID: "2"}}, now: noon}
-	if err := s.absorb(stages[0], r.checkout(t.Context(), s)); err != nil || s.status().Step == nil {
+	if err := s.handleError(stages[0], r.reconcileCheckout(t.Context(), s)); err != nil || s.status().Step == nil {
 		t.Fatalf("error %v, step %v", err, s.status().Step)
 	}
-	s.noted, s.again = s.status().Step.DeepCopy(), 0
+	s.noted, s.requeue = s.status().Step.DeepCopy(), 0
 	ended := make(chan struct{}, 1)
 	r.steps.wake = func(*v1alpha1.Run) { ended <- struct{}{} }
 	for range 2 {
 		s.now = s.now.Add(time.Hour)
-		if err := s.absorb(stages[0], r.checkout(t.Context(), s)); err != nil {
+		if err := s.handleError(stages[0], r.reconcileCheckout(t.Context(), s)); err != nil {
 			t.Fatal(err)
 		}
 		<-ended
-		s.again = 0
-		if err := s.absorb(stages[0], r.checkout(t.Context(), s)); err != nil || s.over() || s.again != roomPause {
-			t.Fatalf("error %v, over %t, again in %s", err, s.over(), s.again)
+		s.requeue = 0
+		if err := s.handleError(stages[0], r.reconcileCheckout(t.Context(), s)); err != nil || s.hasOutcome() || s.requeue != roomPause {
+			t.Fatalf("error %v, over %t, again in %s", err, s.hasOutcome(), s.requeue)
 		}
 		r.steps.stored(s.run.UID, s.now)
 	}
@@ -395,7 +395,7 @@ func TestFewCheckoutsAreFetchedAtOnce(t *testing.T) {
 	if _, err := r.fetchSource(t.Context(), run); err != nil {
 		t.Fatal(err)
 	}
-	if f := failure.Of(inside); f == nil || f.Kind != failure.Waiting || !errors.Is(inside, errWaiting) || f.Sentence != "Waiting for 4 other checkouts to be fetched" {
+	if f := failure.Of(inside); f == nil || f.Kind != failure.Waiting || !errors.Is(inside, errOtherRuns) || f.Sentence != "Waiting for 4 other checkouts to be fetched" {
 		t.Errorf("one more: %v", inside)
 	}
 	if err := r.checkouts.take(1); err != nil {
@@ -420,7 +420,7 @@ func TestARepositorysCheckoutsComeOneByOne(t *testing.T) {
 	if _, err := r.fetchSource(t.Context(), run); err != nil || otherErr != nil {
 		t.Fatalf("%v, %v", err, otherErr)
 	}
-	if f := failure.Of(sameErr); f == nil || !errors.Is(sameErr, errWaiting) || f.Sentence != "Waiting for another checkout of this repository to be fetched" {
+	if f := failure.Of(sameErr); f == nil || !errors.Is(sameErr, errOtherRuns) || f.Sentence != "Waiting for another checkout of this repository to be fetched" {
 		t.Errorf("the same repository's: %v", sameErr)
 	}
 	if _, err := r.fetchSource(t.Context(), same); err != nil {
@@ -447,14 +447,14 @@ func TestTheSourceArtifactGoesWithTheStack(t *testing.T) {
 			s := &state{run: run, now: noon}
 			// The outcome, then the stack; there is none.
 			s.set(v1alpha1.ConditionStackKept, metav1.ConditionFalse, v1alpha1.ReasonNothingToDo, "There was no stack yet")
-			if err := r.keep(t.Context(), s); err != nil {
+			if err := r.reconcileKeep(t.Context(), s); err != nil {
 				t.Fatal(err)
 			}
-			if left := run.Status.Source != nil; left != c.left || shelf.deletes != 1 || c.left && s.again != sourceAgain {
-				t.Errorf("left %t after %d calls, again in %s", left, shelf.deletes, s.again)
+			if left := run.Status.Source != nil; left != c.left || shelf.deletes != 1 || c.left && s.requeue != sourceAgain {
+				t.Errorf("left %t after %d calls, again in %s", left, shelf.deletes, s.requeue)
 			}
 			shelf.fail = nil
-			if err := r.keep(t.Context(), s); err != nil || run.Status.Source != nil {
+			if err := r.reconcileKeep(t.Context(), s); err != nil || run.Status.Source != nil {
 				t.Errorf("the next time: %v, %v", err, run.Status.Source)
 			}
 		})
@@ -468,7 +468,7 @@ func TestNothingIsDeletedWhileTheRunIsUnderWay(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer checkout.Close()
-	if err := r.keep(t.Context(), &state{run: run, now: noon}); err != nil || shelf.deletes != 0 {
+	if err := r.reconcileKeep(t.Context(), &state{run: run, now: noon}); err != nil || shelf.deletes != 0 {
 		t.Errorf("%v, %d calls", err, shelf.deletes)
 	}
 }

@@ -22,19 +22,19 @@ import (
 // what Conductor applies.
 const grantDelay = 3 * time.Second
 
-// stack brings the services up in dependency order: each as soon as its image is known and what it depends on is there.
-func (r *Reconciler) stack(ctx context.Context, s *state) error {
-	if s.plan == nil || !s.open(v1alpha1.ConditionStackReady) {
+// reconcileStack brings the services up in dependency order: each as soon as its image is known and what it depends on is there.
+func (r *Reconciler) reconcileStack(ctx context.Context, s *state) error {
+	if s.plan == nil || !s.isOpen(v1alpha1.ConditionStackReady) {
 		return nil
 	}
-	if s.time(v1alpha1.ConditionStackReady).StartedAt == nil {
+	if s.stageTime(v1alpha1.ConditionStackReady).StartedAt == nil {
 		s.begin(v1alpha1.ConditionStackReady, "Making the namespace")
 	}
 	made := s.status().Namespace == ""
 	if err := r.ensureNamespace(ctx, s); err != nil {
 		return err
 	}
-	r.noteAnswers(s) // Making the namespace took a while: the next reconcile starts what it can.
+	r.requestImages(s) // Making the namespace took a while: the next reconcile starts what it can.
 	pods, err := r.stacks.pods(ctx, s.run)
 	if f := failure.Of(err); f != nil && (f.Kind != failure.Waiting || !made) { // There are no pods in a namespace that was just made.
 		return err
@@ -44,10 +44,10 @@ func (r *Reconciler) stack(ctx context.Context, s *state) error {
 			return err
 		}
 	}
-	if err := r.services(ctx, s, pods); err != nil {
+	if err := r.reconcileServices(ctx, s, pods); err != nil {
 		return err
 	}
-	return r.gate(ctx, s, pods)
+	return r.passGate(ctx, s, pods)
 }
 
 // namespaces are those of stacks.
@@ -71,7 +71,7 @@ func (r *Reconciler) ensureNamespace(ctx context.Context, s *state) error {
 	if apierrors.IsNotFound(err) { // It was deleted meanwhile: Create finds out.
 		r.sessions.noteNamespace(s.run.UID, false)
 	}
-	if since := s.now.Sub(s.time(v1alpha1.ConditionStackReady).StartedAt.Time); apierrors.IsForbidden(err) && since < grantDelay {
+	if since := s.now.Sub(s.stageTime(v1alpha1.ConditionStackReady).StartedAt.Time); apierrors.IsForbidden(err) && since < grantDelay {
 		return failure.Waitingf(v1alpha1.ReasonPending, max(5*time.Millisecond, since/2), "Making the namespace")
 	} else if err != nil {
 		return err
@@ -95,7 +95,7 @@ func (r *Reconciler) fillNamespace(ctx context.Context, s *state) error {
 	objects := slices.Concat(s.plan.Agent(), s.plan.Shared, r.noteAddresses(s))
 	for _, svc := range s.plan.Services {
 		objects = append(objects, svc.Objects...)
-		service(s.status(), svc.Name)
+		serviceStatus(s.status(), svc.Name)
 	}
 	if err := r.namespaces().Apply(ctx, objects); err != nil {
 		return err
@@ -161,7 +161,7 @@ func (r *Reconciler) applyContents(ctx context.Context, file string) error {
 func (r *Reconciler) noteAddresses(s *state) []client.Object {
 	var objects []client.Object
 	for _, a := range s.plan.Addresses() {
-		st := service(s.status(), a.Service)
+		st := serviceStatus(s.status(), a.Service)
 		st.URL, st.PortForward = a.URL, a.PortForward
 		switch {
 		case a.Object == nil:

@@ -31,29 +31,29 @@ type state struct {
 	// recorded says that the record was ended in this look, and so is not noted yet.
 	recorded bool
 	// again is the shortest time after which a stage wants to look again; 0 when none does.
-	again time.Duration
+	requeue time.Duration
 }
 
 // status is the Run's status.
 func (s *state) status() *v1alpha1.RunStatus { return &s.run.Status }
 
-// over reports whether the outcome is known.
-func (s *state) over() bool { return s.run.Status.Outcome != "" }
+// hasOutcome reports whether the outcome is known.
+func (s *state) hasOutcome() bool { return s.run.Status.Outcome != "" }
 
-// lookAgain asks for another reconcile after at most d.
-func (s *state) lookAgain(d time.Duration) {
-	if d > 0 && (s.again == 0 || d < s.again) {
-		s.again = d
+// requeueAfter asks for another reconcile after at most d.
+func (s *state) requeueAfter(d time.Duration) {
+	if d > 0 && (s.requeue == 0 || d < s.requeue) {
+		s.requeue = d
 	}
 }
 
-// is reports whether a condition is True.
-func (s *state) is(condition string) bool {
+// isTrue reports whether a condition is True.
+func (s *state) isTrue(condition string) bool {
 	return meta.IsStatusConditionTrue(s.run.Status.Conditions, condition)
 }
 
-// open reports whether a condition is neither True nor False yet.
-func (s *state) open(condition string) bool {
+// isOpen reports whether a condition is neither True nor False yet.
+func (s *state) isOpen(condition string) bool {
 	c := meta.FindStatusCondition(s.run.Status.Conditions, condition)
 	return c == nil || c.Status == metav1.ConditionUnknown
 }
@@ -61,8 +61,8 @@ func (s *state) open(condition string) bool {
 // begin marks a stage as under way; the first call starts its clock.
 func (s *state) begin(condition, message string) {
 	s.set(condition, metav1.ConditionUnknown, v1alpha1.ReasonInProgress, message)
-	if t := s.time(condition); t.StartedAt == nil {
-		t.StartedAt = s.micro()
+	if t := s.stageTime(condition); t.StartedAt == nil {
+		t.StartedAt = s.timestamp()
 	}
 }
 
@@ -78,12 +78,12 @@ func (s *state) fail(condition, reason, message string) {
 
 func (s *state) end(condition string, status metav1.ConditionStatus, reason, message string) {
 	s.set(condition, status, reason, message)
-	t := s.time(condition)
+	t := s.stageTime(condition)
 	if t.StartedAt == nil {
-		t.StartedAt = s.micro()
+		t.StartedAt = s.timestamp()
 	}
 	if t.FinishedAt == nil {
-		t.FinishedAt = s.micro()
+		t.FinishedAt = s.timestamp()
 	}
 }
 
@@ -94,8 +94,8 @@ func (s *state) set(condition string, status metav1.ConditionStatus, reason, mes
 	})
 }
 
-// time is the timeline's entry for the stage of a condition.
-func (s *state) time(condition string) *v1alpha1.StageTime {
+// stageTime is the timeline's entry for the stage of a condition.
+func (s *state) stageTime(condition string) *v1alpha1.StageTime {
 	name := stage.Of(condition).Name
 	for i := range s.run.Status.Stages {
 		if s.run.Status.Stages[i].Name == name {
@@ -106,8 +106,8 @@ func (s *state) time(condition string) *v1alpha1.StageTime {
 	return &s.run.Status.Stages[len(s.run.Status.Stages)-1]
 }
 
-// micro is this moment, for the timeline.
-func (s *state) micro() *metav1.MicroTime {
+// timestamp is this moment, for the timeline.
+func (s *state) timestamp() *metav1.MicroTime {
 	t := metav1.NewMicroTime(s.now)
 	if s.clock != nil {
 		t = metav1.NewMicroTime(s.clock())
@@ -117,16 +117,16 @@ func (s *state) micro() *metav1.MicroTime {
 
 // finish sets the outcome, once, and closes what is still open.
 func (s *state) finish(outcome v1alpha1.Outcome, reason, message string) {
-	if s.over() {
+	if s.hasOutcome() {
 		return
 	}
-	s.run.Status.Outcome, s.run.Status.Message, s.run.Status.FinishedAt = outcome, text.Truncate(message, 4096), s.micro()
+	s.run.Status.Outcome, s.run.Status.Message, s.run.Status.FinishedAt = outcome, text.Truncate(message, 4096), s.timestamp()
 	s.expire()
 	for _, st := range stages {
-		if !st.Always && s.open(st.Condition) {
+		if !st.Always && s.isOpen(st.Condition) {
 			s.set(st.Condition, metav1.ConditionFalse, reason, "Not finished: "+message)
-			if t := s.time(st.Condition); t.StartedAt != nil && t.FinishedAt == nil {
-				t.FinishedAt = s.micro()
+			if t := s.stageTime(st.Condition); t.StartedAt != nil && t.FinishedAt == nil {
+				t.FinishedAt = s.timestamp()
 			}
 		}
 	}
@@ -146,29 +146,29 @@ func (s *state) expire() {
 	st.ExpiresAt = &e
 }
 
-// absorb turns a stage's error into what happens next. It returns the error when the queue has to back off.
-func (s *state) absorb(st runner, err error) error {
+// handleError turns a stage's error into what happens next. It returns the error when the queue has to back off.
+func (s *state) handleError(st stageRunner, err error) error {
 	f := failure.Of(err)
 	if f == nil {
-		s.works(st)
+		s.clearFailure(st)
 		return nil
 	}
-	if errors.Is(err, errWaiting) { // Others go first, for as long as they take: that is not a fault of this stage.
-		s.works(st)
-		if s.open(st.Condition) {
+	if errors.Is(err, errOtherRuns) { // Others go first, for as long as they take: that is not a fault of this stage.
+		s.clearFailure(st)
+		if s.isOpen(st.Condition) {
 			s.begin(st.Condition, f.Sentence)
 		}
-		s.lookAgain(f.After)
+		s.requeueAfter(f.After)
 		return nil
 	}
 	if errors.Is(err, errRunning) {
-		if s.open(st.Condition) {
+		if s.isOpen(st.Condition) {
 			s.begin(st.Condition, f.Sentence)
 		}
-		s.lookAgain(f.After)
+		s.requeueAfter(f.After)
 		return nil
 	}
-	if f.Kind != failure.Terminal && (!s.over() || st.Always) && s.late(st) {
+	if f.Kind != failure.Terminal && (!s.hasOutcome() || st.Always) && s.isPastDeadline(st) {
 		f = failure.Terminalf(v1alpha1.ReasonTimeout, err, "%s (gave up after %s). Run it again; if it happens again, ask your Conductor operator", f.Sentence, s.deadline(st))
 	}
 	switch f.Kind {
@@ -179,13 +179,13 @@ func (s *state) absorb(st runner, err error) error {
 		}
 		return nil
 	case failure.Waiting:
-		if s.open(st.Condition) {
+		if s.isOpen(st.Condition) {
 			s.begin(st.Condition, f.Sentence)
 		}
-		s.lookAgain(f.After)
+		s.requeueAfter(f.After)
 		return nil
 	default:
-		if s.open(st.Condition) {
+		if s.isOpen(st.Condition) {
 			s.begin(st.Condition, f.Sentence)
 		}
 		return err
@@ -193,20 +193,20 @@ func (s *state) absorb(st runner, err error) error {
 }
 
 // errWaiting is in the chain of an error while a Run waits for other Runs. No stage's deadline counts that time; the Run's does.
-var errWaiting = errors.New("other runs go first")
+var errOtherRuns = errors.New("other runs go first")
 
-// waitingf is a wait for other Runs, after which the Run is reconciled again.
-func waitingf(after time.Duration, format string, args ...any) error {
-	return errors.Join(failure.Waitingf(v1alpha1.ReasonPending, after, format, args...), errWaiting)
+// waitForOthersf is a wait for other Runs, after which the Run is reconciled again.
+func waitForOthersf(after time.Duration, format string, args ...any) error {
+	return errors.Join(failure.Waitingf(v1alpha1.ReasonPending, after, format, args...), errOtherRuns)
 }
 
-// late reports whether a stage that keeps failing has used up its time, which begins with the first failure in a row: how long it went well
+// isPastDeadline reports whether a stage that keeps failing has used up its time, which begins with the first failure in a row: how long it went well
 // before does not count.
-func (s *state) late(st runner) bool {
+func (s *state) isPastDeadline(st stageRunner) bool {
 	if st.Deadline == stage.NoDeadline {
 		return false
 	}
-	t := s.time(st.Condition)
+	t := s.stageTime(st.Condition)
 	if t.FailingSince == nil {
 		since := metav1.NewMicroTime(s.now) // Not a later moment, of a clock that may have been set meanwhile.
 		t.FailingSince = &since
@@ -215,15 +215,15 @@ func (s *state) late(st runner) bool {
 }
 
 // deadline is the operator's for a stage.
-func (s *state) deadline(st runner) time.Duration {
+func (s *state) deadline(st stageRunner) time.Duration {
 	if st.Deadline == stage.RecordDeadline {
 		return s.deadlines.Record.Duration
 	}
 	return s.deadlines.Stage.Duration
 }
 
-// works notes that nothing keeps a stage from going on.
-func (s *state) works(st runner) {
+// clearFailure notes that nothing keeps a stage from going on.
+func (s *state) clearFailure(st stageRunner) {
 	for i := range s.status().Stages {
 		if s.status().Stages[i].Name == st.Name {
 			s.status().Stages[i].FailingSince = nil
@@ -236,9 +236,9 @@ func (s *state) phase() v1alpha1.RunPhase {
 	switch {
 	case s.run.DeletionTimestamp != nil:
 		return v1alpha1.PhaseDeleting
-	case s.over() && !s.open(v1alpha1.ConditionReported):
+	case s.hasOutcome() && !s.isOpen(v1alpha1.ConditionReported):
 		return v1alpha1.PhaseFinished
-	case s.over():
+	case s.hasOutcome():
 		return v1alpha1.PhaseReporting
 	case s.run.Status.StartedAt == nil:
 		return v1alpha1.PhasePending
@@ -248,7 +248,7 @@ func (s *state) phase() v1alpha1.RunPhase {
 		if st.Always {
 			break
 		}
-		if phase = st.Phase; !s.is(st.Condition) {
+		if phase = st.Phase; !s.isTrue(st.Condition) {
 			break
 		}
 	}

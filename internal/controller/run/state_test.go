@@ -32,7 +32,7 @@ func condition(s *state, name string) metav1.Condition {
 func TestATerminalFailureEndsTheRunAndClosesWhatIsOpen(t *testing.T) {
 	s := newState()
 	s.done(v1alpha1.ConditionCheckedOut, v1alpha1.ReasonDone, "read")
-	err := s.absorb(stages[2], failure.Terminalf(v1alpha1.ReasonBuildFailed, errors.New("cause"), "The image backend could not be built"))
+	err := s.handleError(stages[2], failure.Terminalf(v1alpha1.ReasonBuildFailed, errors.New("cause"), "The image backend could not be built"))
 	if err != nil {
 		t.Fatalf("a terminal failure is tried again: %v", err)
 	}
@@ -56,17 +56,17 @@ func TestATerminalFailureEndsTheRunAndClosesWhatIsOpen(t *testing.T) {
 func TestATransientErrorIsTriedUntilTheStagesDeadline(t *testing.T) {
 	s, st := newState(), stages[0]
 	cause := errors.New("connection refused")
-	if err := s.absorb(st, cause); !errors.Is(err, cause) {
+	if err := s.handleError(st, cause); !errors.Is(err, cause) {
 		t.Errorf("absorb = %v, want the cause for the queue", err)
 	}
-	if s.over() {
+	if s.hasOutcome() {
 		t.Fatal("one error that may pass ended the run")
 	}
 	if m := condition(s, st.Condition).Message; strings.Contains(m, "refused") {
 		t.Errorf("the cause reached the user: %q", m)
 	}
 	s.now = noon.Add(s.deadlines.Stage.Duration + time.Second)
-	if err := s.absorb(st, cause); err != nil || s.run.Status.Outcome != v1alpha1.OutcomeError {
+	if err := s.handleError(st, cause); err != nil || s.run.Status.Outcome != v1alpha1.OutcomeError {
 		t.Errorf("after the deadline: %v, outcome %q", err, s.run.Status.Outcome)
 	}
 }
@@ -83,22 +83,22 @@ func TestTheDeadlineBeginsWithTheFirstFailureInARow(t *testing.T) {
 		{2 * deadline, cause, false}, {deadline - time.Second, nil, false}, {2 * time.Second, cause, false}, {deadline, cause, false}, {time.Second, cause, true},
 	} {
 		s.now = s.now.Add(step.after)
-		_ = s.absorb(st, step.err)
-		if s.over() != step.over {
-			t.Fatalf("%s after the stage began, with %v: over %t, want %t", s.now.Sub(noon), step.err, s.over(), step.over)
+		_ = s.handleError(st, step.err)
+		if s.hasOutcome() != step.over {
+			t.Fatalf("%s after the stage began, with %v: over %t, want %t", s.now.Sub(noon), step.err, s.hasOutcome(), step.over)
 		}
 	}
 }
 
 func TestAWaitIsLookedAtAgainAndTheShortestWins(t *testing.T) {
 	s := newState()
-	s.lookAgain(time.Minute)
-	if err := s.absorb(stages[1], failure.Waitingf(v1alpha1.ReasonPending, 5*time.Second, "waits")); err != nil {
+	s.requeueAfter(time.Minute)
+	if err := s.handleError(stages[1], failure.Waitingf(v1alpha1.ReasonPending, 5*time.Second, "waits")); err != nil {
 		t.Fatal(err)
 	}
-	s.lookAgain(0)
-	if s.again != 5*time.Second {
-		t.Errorf("again = %s, want 5s", s.again)
+	s.requeueAfter(0)
+	if s.requeue != 5*time.Second {
+		t.Errorf("again = %s, want 5s", s.requeue)
 	}
 }
 
@@ -114,18 +114,18 @@ func TestTheOutcomeIsSetOnce(t *testing.T) {
 func TestBoundEndsCanceledAndLateRuns(t *testing.T) {
 	s := newState()
 	s.run.Spec.Cancel = &v1alpha1.Cancel{By: "ada", Reason: "wrong tag"}
-	(&Reconciler{}).bound(s)
+	(&Reconciler{}).enforceLimits(s)
 	if s.run.Status.Outcome != v1alpha1.OutcomeCanceled || s.run.Status.Message != "Canceled by ada: wrong tag" {
 		t.Errorf("canceled: %q, %q", s.run.Status.Outcome, s.run.Status.Message)
 	}
 	s = newState()
 	s.run.Spec.Ceilings.RunTimeout.Duration = time.Hour
-	(&Reconciler{}).bound(s)
-	if s.over() || s.again != time.Hour {
-		t.Errorf("a run in time: over %t, again %s", s.over(), s.again)
+	(&Reconciler{}).enforceLimits(s)
+	if s.hasOutcome() || s.requeue != time.Hour {
+		t.Errorf("a run in time: over %t, again %s", s.hasOutcome(), s.requeue)
 	}
 	s.now = noon.Add(time.Hour)
-	(&Reconciler{}).bound(s)
+	(&Reconciler{}).enforceLimits(s)
 	if s.run.Status.Outcome != v1alpha1.OutcomeError || !strings.Contains(s.run.Status.Message, "stage checkout") {
 		t.Errorf("late: %q, %q", s.run.Status.Outcome, s.run.Status.Message)
 	}
@@ -133,7 +133,7 @@ func TestBoundEndsCanceledAndLateRuns(t *testing.T) {
 	s.run.Spec.Ceilings.RunTimeout.Duration = time.Hour
 	s.begin(v1alpha1.ConditionCheckedOut, "GitHub did not answer")
 	s.now = noon.Add(time.Hour)
-	(&Reconciler{}).bound(s)
+	(&Reconciler{}).enforceLimits(s)
 	if !strings.HasSuffix(s.run.Status.Message, "stage checkout: GitHub did not answer") {
 		t.Errorf("it does not say what it waited for: %q", s.run.Status.Message)
 	}

@@ -107,7 +107,7 @@ func (k *steps) takeAt(run *v1alpha1.Run, now time.Time, name string, do func(co
 			drop, st = k.discard(run.UID, st), nil
 		}
 	}
-	next := &step{name: name, why: upper(name)}
+	next := &step{name: name, why: capitalize(name)}
 	if st != nil && !st.failedAt.IsZero() {
 		if since := now.Sub(st.failedAt); since >= 0 && since < st.pause { // Less than none is a clock that was set back.
 			return taken{}, st.wait(st.pause - since)
@@ -116,7 +116,7 @@ func (k *steps) takeAt(run *v1alpha1.Run, now time.Time, name string, do func(co
 	}
 	switch {
 	case st == nil && k.count >= k.most:
-		return taken{}, waitingf(stepPause, "Waiting for %s: Conductor does as much for other runs at the moment", name)
+		return taken{}, waitForOthersf(stepPause, "Waiting for %s: Conductor does as much for other runs at the moment", name)
 	case st == nil:
 		st = next
 		k.begin(run.DeepCopy(), st, do)
@@ -179,7 +179,7 @@ func (k *steps) stored(uid types.UID, now time.Time) {
 	switch {
 	case st == nil || !st.noted || !st.failedAt.IsZero():
 		return
-	case st.taken.err == nil || errors.Is(st.taken.err, errWaiting) || failure.IsTerminal(st.taken.err):
+	case st.taken.err == nil || errors.Is(st.taken.err, errOtherRuns) || failure.IsTerminal(st.taken.err):
 		k.clear(uid)
 		return
 	}

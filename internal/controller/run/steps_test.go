@@ -64,10 +64,10 @@ func TestAReconcileDoesNotWaitForAStep(t *testing.T) {
 		if f := failure.Of(err); !errors.Is(err, errRunning) || f == nil || f.Kind != failure.Waiting || s.status().Step == nil {
 			t.Fatalf("while it is taken: %v, step %+v", err, s.status().Step)
 		}
-		since := s.micro()
-		s.time(stages[0].Condition).FailingSince = since
-		if err := s.absorb(stages[0], err); err != nil || s.time(stages[0].Condition).FailingSince != since || s.again != runningPause {
-			t.Errorf("its stage: %v, %+v, again in %s", err, s.time(stages[0].Condition), s.again)
+		since := s.timestamp()
+		s.stageTime(stages[0].Condition).FailingSince = since
+		if err := s.handleError(stages[0], err); err != nil || s.stageTime(stages[0].Condition).FailingSince != since || s.requeue != runningPause {
+			t.Errorf("its stage: %v, %+v, again in %s", err, s.stageTime(stages[0].Condition), s.requeue)
 		}
 	}
 	h.let <- struct{}{}
@@ -163,7 +163,7 @@ func TestStepsAreBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := h.take(h.run, stepCheckout); !errors.Is(err, errWaiting) || errors.Is(err, errRunning) {
+	if _, err := h.take(h.run, stepCheckout); !errors.Is(err, errOtherRuns) || errors.Is(err, errRunning) {
 		t.Errorf("one more: %v", err)
 	}
 	h.let <- struct{}{}

@@ -20,31 +20,31 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
-// tests runs the suites one after the other, since they share one stack. The pods of the first one are made as soon as its image is
+// reconcileTests runs the suites one after the other, since they share one stack. The pods of the first one are made as soon as its image is
 // known, and those of each further one while the one before runs: they wait for leave, and no one waits for them.
-func (r *Reconciler) tests(ctx context.Context, s *state) error {
-	if s.plan == nil || s.status().Namespace == "" || !s.open(v1alpha1.ConditionTestsPassed) {
+func (r *Reconciler) reconcileTests(ctx context.Context, s *state) error {
+	if s.plan == nil || s.status().Namespace == "" || !s.isOpen(v1alpha1.ConditionTestsPassed) {
 		return nil
 	}
-	if s.is(v1alpha1.ConditionStackReady) {
-		if err := r.tellCrashes(ctx, s); err != nil {
+	if s.isTrue(v1alpha1.ConditionStackReady) {
+		if err := r.reportCrashes(ctx, s); err != nil {
 			return err
 		}
 	}
 	for i, t := range s.plan.Suites {
-		st := suite(s.status(), t.Name)
+		st := suiteStatus(s.status(), t.Name)
 		if st.Outcome != "" {
 			continue
 		}
-		if err := r.prepare(ctx, s, t, st); err != nil {
+		if err := r.createFirstAttempts(ctx, s, t, st); err != nil {
 			return err
 		}
-		if !s.is(v1alpha1.ConditionStackReady) || !compact.HasAttempts(st) {
+		if !s.isTrue(v1alpha1.ConditionStackReady) || !compact.HasAttempts(st) {
 			return nil
 		}
 		s.begin(v1alpha1.ConditionTestsPassed, "Running "+t.Name)
-		if timeLeft(s.time(v1alpha1.ConditionStackReady).FinishedAt, addressTime, s.now) > 0 {
-			r.addresses(ctx, s)
+		if timeLeft(s.stageTime(v1alpha1.ConditionStackReady).FinishedAt, addressTime, s.now) > 0 {
+			r.checkAddresses(ctx, s)
 		}
 		if err := r.runSuite(ctx, s, t, st); err != nil {
 			return err
@@ -55,23 +55,23 @@ func (r *Reconciler) tests(ctx context.Context, s *state) error {
 		if !isPrepared(st) {
 			return nil
 		}
-		return r.prepareNext(ctx, s, i+1)
+		return r.createNextAttempts(ctx, s, i+1)
 	}
 	noteCrashes(s)
-	r.conclude(s)
+	r.setOutcome(s)
 	return nil
 }
 
-// prepareNext makes the pods of the suite that comes next, if there is one.
-func (r *Reconciler) prepareNext(ctx context.Context, s *state, i int) error {
+// createNextAttempts makes the pods of the suite that comes next, if there is one.
+func (r *Reconciler) createNextAttempts(ctx context.Context, s *state, i int) error {
 	if i >= len(s.plan.Suites) {
 		return nil
 	}
-	return r.prepare(ctx, s, s.plan.Suites[i], suite(s.status(), s.plan.Suites[i].Name))
+	return r.createFirstAttempts(ctx, s, s.plan.Suites[i], suiteStatus(s.status(), s.plan.Suites[i].Name))
 }
 
-// prepare makes the first attempts of a suite's shards, once its image is known, as far as there is room for test pods.
-func (r *Reconciler) prepare(ctx context.Context, s *state, t plan.Suite, st *v1alpha1.SuiteStatus) error {
+// createFirstAttempts makes the first attempts of a suite's shards, once its image is known, as far as there is room for test pods.
+func (r *Reconciler) createFirstAttempts(ctx context.Context, s *state, t plan.Suite, st *v1alpha1.SuiteStatus) error {
 	st.Shards = int32(t.Test.Shards)
 	for shard := range st.Shards {
 		if hasAttempt(st, shard) {
@@ -118,7 +118,7 @@ func openAttempts(st *v1alpha1.RunStatus) int {
 func (r *Reconciler) createAttempt(ctx context.Context, s *state, t plan.Suite, st *v1alpha1.SuiteStatus, shard, number int32) error {
 	ref := t.Image
 	if t.Build != "" {
-		ref = image(s.status(), t.Build).Reference()
+		ref = imageStatus(s.status(), t.Build).Reference()
 	}
 	if ref == "" || t.Pending {
 		return nil
@@ -131,7 +131,7 @@ func (r *Reconciler) createAttempt(ctx context.Context, s *state, t plan.Suite, 
 	if err := r.Client.Create(ctx, job); err != nil && !apierrors.IsAlreadyExists(err) {
 		return fmt.Errorf("create test job %s: %w", job.Name, err)
 	}
-	st.Attempts = append(st.Attempts, v1alpha1.AttemptStatus{Shard: shard, Number: number, CreatedAt: s.micro()})
+	st.Attempts = append(st.Attempts, v1alpha1.AttemptStatus{Shard: shard, Number: number, CreatedAt: s.timestamp()})
 	return nil
 }
 
@@ -163,10 +163,10 @@ func (r *Reconciler) runSuite(ctx context.Context, s *state, t plan.Suite, st *v
 	if err != nil {
 		return err
 	}
-	began := s.time(v1alpha1.ConditionTestsPassed).StartedAt.Time
-	agent, err := r.agent(ctx, s, pods[""], began)
+	began := s.stageTime(v1alpha1.ConditionTestsPassed).StartedAt.Time
+	agent, err := r.waitForAgent(ctx, s, pods[""], began)
 	if err != nil {
-		return r.ended(s, st, err)
+		return r.noteBroken(s, st, err)
 	}
 	open := false
 	for i := range st.Attempts { // Attempts that are added below are looked at when their pods say something.
@@ -175,7 +175,7 @@ func (r *Reconciler) runSuite(ctx context.Context, s *state, t plan.Suite, st *v
 			continue
 		}
 		if err := r.observeAttempt(ctx, s, t, st, a, agent, pods[""]); err != nil {
-			return r.ended(s, st, err)
+			return r.noteBroken(s, st, err)
 		}
 		if a.Outcome == "" {
 			open = true
@@ -192,7 +192,7 @@ func (r *Reconciler) runSuite(ctx context.Context, s *state, t plan.Suite, st *v
 		}
 	}
 	if !isPrepared(st) {
-		return r.prepare(ctx, s, t, st) // Others have ended, which makes room.
+		return r.createFirstAttempts(ctx, s, t, st) // Others have ended, which makes room.
 	}
 	if open {
 		return nil
@@ -200,10 +200,10 @@ func (r *Reconciler) runSuite(ctx context.Context, s *state, t plan.Suite, st *v
 	return r.closeSuite(ctx, s, t, st, agent, pods[""])
 }
 
-// ended notes on a suite that it could not be run, where an error says so.
-func (r *Reconciler) ended(s *state, st *v1alpha1.SuiteStatus, err error) error {
+// noteBroken notes on a suite that it could not be run, where an error says so.
+func (r *Reconciler) noteBroken(s *state, st *v1alpha1.SuiteStatus, err error) error {
 	if f := failure.Of(err); f != nil && f.Kind == failure.Terminal {
-		st.Outcome, st.Message, st.FinishedAt = v1alpha1.OutcomeError, text.Truncate(f.Sentence, 2048), s.micro()
+		st.Outcome, st.Message, st.FinishedAt = v1alpha1.OutcomeError, text.Truncate(f.Sentence, 2048), s.timestamp()
 	}
 	return err
 }
@@ -214,7 +214,7 @@ func (r *Reconciler) closeSuite(ctx context.Context, s *state, t plan.Suite, st 
 	if pod := attemptPod(pods, t.Name, worst); worst.Outcome != v1alpha1.OutcomePassed && pod != nil && terminated(pod) == nil &&
 		worst.FinishedAt != nil && s.now.Sub(worst.FinishedAt.Time) < 2*time.Second {
 		// The wrapper said how it ended before the kubelet has the end of its log.
-		s.lookAgain(100 * time.Millisecond)
+		s.requeueAfter(100 * time.Millisecond)
 		return nil
 	}
 	err := r.takeStep(s, stepResults(t.Name), func(ctx context.Context, run *v1alpha1.Run) taken {
@@ -231,26 +231,26 @@ func (r *Reconciler) closeSuite(ctx context.Context, s *state, t plan.Suite, st 
 		st.Message = worst.Message
 	}
 	if st.FinishedAt == nil {
-		st.FinishedAt = s.micro()
+		st.FinishedAt = s.timestamp()
 	}
 	return nil
 }
 
 // readResults reads what the attempts of a suite showed. What cannot be read is noted with the suite.
 func (r *Reconciler) readResults(ctx context.Context, run *v1alpha1.Run, name string, agent Agent) taken {
-	kept, err := r.gather(ctx, run, suite(&run.Status, name), agent)
+	kept, err := r.gather(ctx, run, suiteStatus(&run.Status, name), agent)
 	if err != nil {
 		r.Log.Warn("the test cases of a suite could not be read", "run", run.Name, "suite", name, "error", err)
 	}
 	r.compare(ctx, run, &kept)
 	put := sync.OnceFunc(func() { r.results.put(run.UID, kept, false) })
 	return taken{drop: func() { r.results.grow(-kept.Size) }, note: func(s *state) error {
-		st := suite(s.status(), name)
+		st := suiteStatus(s.status(), name)
 		if err != nil {
 			st.Problems = append(st.Problems, "The JUnit files could not be read: "+text.Truncate(err.Error(), 300))
 		}
 		put()
-		describe(st, kept.Suite)
+		noteResult(st, kept.Suite)
 		return nil
 	}}
 }
@@ -285,8 +285,8 @@ func rank(o v1alpha1.Outcome) int {
 	return slices.Index([]v1alpha1.Outcome{v1alpha1.OutcomePassed, v1alpha1.OutcomeFailed, v1alpha1.OutcomeError}, o)
 }
 
-// conclude sets the outcome once every suite has one.
-func (r *Reconciler) conclude(s *state) {
+// setOutcome sets the outcome once every suite has one.
+func (r *Reconciler) setOutcome(s *state) {
 	var failed, broken []string
 	reason := v1alpha1.ReasonTestsFailed
 	for _, st := range s.status().Suites {

@@ -31,17 +31,17 @@ func TestFewTestPodsOfARunAreThereAtATime(t *testing.T) {
 	}
 	s := &state{run: run, plan: &loaded{Plan: made}, now: noon, images: &stackImages{}}
 	s.status().Namespace = jobs.StackName(run)
-	first, second := suite(s.status(), "a"), suite(s.status(), "b")
-	first = suite(s.status(), "a") // The list has grown.
+	first, second := suiteStatus(s.status(), "a"), suiteStatus(s.status(), "b")
+	first = suiteStatus(s.status(), "a") // The list has grown.
 	prepare := func() {
 		t.Helper()
-		if err := c.prepare(t.Context(), s, s.plan.Suites[0], first); err != nil {
+		if err := c.createFirstAttempts(t.Context(), s, s.plan.Suites[0], first); err != nil {
 			t.Fatal(err)
 		}
 		if !isPrepared(first) {
 			return
 		}
-		if err := c.prepareNext(t.Context(), s, 1); err != nil {
+		if err := c.createNextAttempts(t.Context(), s, 1); err != nil {
 			t.Fatal(err)
 		}
 	}
