@@ -24,6 +24,9 @@ const (
 // dialect is what native readers parse twice, and never grep for: each has a plain word of the field.
 var dialect = regexp.MustCompile(`(?i)\b(told|tells?|telling|says?|said|saying|stands?|stood|nobody|somebody|whoever|looks? at|looked at|let go|lets go|may pass|shall|is no|are no|was no|were no)\b`)
 
+// idiom is plain English that dialect would match.
+var idiom = regexp.MustCompile(`(?i)\bthere (is|are|was|were) no\b|\b(is|are|was|were) no (longer|more)\b`)
+
 // phrase is a line of a comment, or a string that a person may read.
 type phrase struct{ place, text string }
 
@@ -97,7 +100,7 @@ func phrases(t *testing.T, path string) (comments, messages []phrase) {
 func matching(all []phrase) []phrase {
 	var bad []phrase
 	for _, p := range all {
-		if dialect.MatchString(p.text) {
+		if dialect.MatchString(idiom.ReplaceAllString(p.text, "")) {
 			bad = append(bad, p)
 		}
 	}

@@ -17,11 +17,11 @@ import (
 )
 
 const (
-	// addressPace is the time between two looks at an address of which nothing is known yet, addressTime how long a stack's addresses are
-	// looked at while its tests run. A kept stack's are looked at with its health.
+	// addressPace is the time between two checks of an address whose state is unknown, addressTime how long the addresses of a stack are
+	// checked while its tests run. Those of a kept stack are checked with its health.
 	addressPace = 2 * time.Second
 	addressTime = time.Minute
-	// noGatewayAPI is told where the operator has set stacks.gateway in vain.
+	// noGatewayAPI is reported where stacks.gateway is set, but the cluster has no Gateway API.
 	noGatewayAPI = "The address does not work: this cluster has no HTTPRoutes. The operator has to install the Gateway API, or to leave stacks.gateway empty."
 )
 
@@ -33,8 +33,8 @@ func (r *Reconciler) hasRoutes() bool {
 	return !meta.IsNoMatchError(err)
 }
 
-// checkAddresses notes which public addresses do not work, as far as the cluster says: of an HTTPRoute its Gateway's controller has a word,
-// of an Ingress no one has. It never fails a Run.
+// checkAddresses notes which public addresses do not work, as far as the cluster reports it: the Gateway's controller sets conditions on an
+// HTTPRoute; an Ingress has none. It never fails a Run.
 func (r *Reconciler) checkAddresses(ctx context.Context, s *state) {
 	gateway := r.Settings.Stacks.Gateway
 	if gateway == "" || !slices.ContainsFunc(s.status().Services, hasAddress) {
@@ -44,7 +44,7 @@ func (r *Reconciler) checkAddresses(ctx context.Context, s *state) {
 	routes.SetGroupVersionKind(httpRoute)
 	err := r.Live.List(ctx, routes, client.InNamespace(s.status().Namespace), client.MatchingLabels{v1alpha1.LabelStage: jobs.StageStack})
 	if meta.IsNoMatchError(err) {
-		return // It was said when they could not be made.
+		return // It was reported when they could not be made.
 	}
 	if err != nil {
 		r.Log.Warn("the routes of a stack cannot be read", "run", s.run.Name, "error", err)

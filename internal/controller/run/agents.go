@@ -45,7 +45,7 @@ type Agent interface {
 // agentStart is how long a stack's agent may take until it answers, once its image is on the node.
 const agentStart = 3 * time.Minute
 
-// stackAgents follows the agents of the Runs that are under way, so that a Run is looked at the moment a test has ended.
+// stackAgents follows the agents of the Runs in progress, so that a Run is reconciled as soon as a test has ended.
 type stackAgents struct {
 	*sessions
 	agents Agents
@@ -184,7 +184,7 @@ func (r *Reconciler) waitForAgent(ctx context.Context, s *state, pods []*corev1.
 	}
 	left := diagnose.TimeLeft(since, limit, s.now)
 	if left == 0 {
-		return nil, failure.Terminalf(v1alpha1.ReasonTimeout, nil, "The stack's agent did not start within %s", limit)
+		return nil, failure.Terminalf(v1alpha1.ReasonTimeout, nil, "The stack's agent did not start within %s. Run it again; if it happens again, ask your Conductor operator", limit)
 	}
 	return nil, failure.Waitingf(v1alpha1.ReasonPending, left, "Waiting for the stack's agent")
 }

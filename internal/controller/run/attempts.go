@@ -24,8 +24,7 @@ import (
 // overtime is how long after its time limit a test's wrapper may be silent before Conductor ends the test itself.
 const wrapperGrace = 30 * time.Second
 
-// observeAttempt lets an attempt go and learns how it ended: from its wrapper, by way of the agent, or where that says nothing
-// from its pod.
+// observeAttempt starts an attempt and learns how it ended: from its wrapper, through the agent, or else from its pod.
 func (r *Reconciler) observeAttempt(ctx context.Context, s *state, t plan.Suite, st *v1alpha1.SuiteStatus, a *v1alpha1.AttemptStatus, agent *agentWatch, pods []*corev1.Pod) error {
 	key := keyOf(t.Name, *a)
 	if a.StartedAt == nil {
@@ -33,7 +32,7 @@ func (r *Reconciler) observeAttempt(ctx context.Context, s *state, t plan.Suite,
 			if diagnose.TimeLeft(answersSince(pods, s.stageTime(v1alpha1.ConditionTestsPassed).StartedAt.Time), agentStart, s.now) > 0 {
 				return failure.Waitingf(v1alpha1.ReasonPending, 200*time.Millisecond, "Waiting for the stack's agent")
 			}
-			return failure.Terminalf(v1alpha1.ReasonUnavailable, err, "The stack's agent did not answer for %s", agentStart)
+			return failure.Terminalf(v1alpha1.ReasonUnavailable, err, "The stack's agent did not answer for %s. Run it again; if it happens again, ask your Conductor operator", agentStart)
 		}
 		a.StartedAt = s.timestamp()
 		if st.StartedAt == nil {
@@ -61,7 +60,7 @@ func (r *Reconciler) observeAttempt(ctx context.Context, s *state, t plan.Suite,
 	case pod == nil:
 		return r.missingTestPod(ctx, s, t, a)
 	}
-	yet, err := r.cannotStart(ctx, s, pod, r.subject(s, diagnose.Test, t.Name), "The tests of "+t.Name)
+	yet, err := r.cannotStart(ctx, s, pod, r.subject(s, diagnose.Test, t.Name), "Suite "+t.Name)
 	if err != nil {
 		return err
 	}
@@ -78,7 +77,7 @@ func (r *Reconciler) observeAttempt(ctx context.Context, s *state, t plan.Suite,
 		return nil
 	}
 	a.Outcome, a.Reason, a.FinishedAt = v1alpha1.OutcomeError, v1alpha1.ReasonStuck, s.timestamp()
-	// Its Job is ended with the Run: to delete it before the outcome stands would be to judge it by its deletion.
+	// Its Job is deleted with the Run. Deleted before the outcome is stored, the deletion would be taken for the cause.
 	a.Message = fmt.Sprintf("Suite %s exceeded tests.%s.timeout (%s) and could not be terminated", t.Name, t.Name, t.Test.Timeout.Duration)
 	return nil
 }
@@ -98,12 +97,12 @@ func attemptPod(pods []*corev1.Pod, suite string, a v1alpha1.AttemptStatus) *cor
 	return nil
 }
 
-// doubt is how long after a test ended the kubelet may take to say what was done to its container, or the agent to answer. No one waits
-// that long for a test that ended by itself.
+// settleTimeout is how long after the end of a test the kubelet may take to report what ended its container, or the agent to answer. A test
+// that ended by itself does not wait for it.
 const settleTimeout = 30 * time.Second
 
-// settle notes how an attempt ended. A test that ended well, or by itself, did what its wrapper says; one that was ended from outside
-// may have been killed for its memory or taken away with its pod, which only the pod's status tells.
+// settle notes how an attempt ended. The wrapper's report is enough for a test that passed or that ended by itself. One that was killed may
+// have run out of memory or lost its pod, and only the pod's status shows that.
 func (r *Reconciler) settle(s *state, t plan.Suite, a *v1alpha1.AttemptStatus, seen evidence.Attempt, pod *corev1.Pod) {
 	seen = clamped(seen, *a, s.now)
 	if pod == nil || seen.ExitCode == 0 || seen.TimedOut || seen.Signal == "" && !deletedBefore(pod, seen.FinishedAt) {
@@ -199,12 +198,12 @@ func judgeAttempt(s *state, t plan.Suite, a *v1alpha1.AttemptStatus, seen eviden
 	}
 }
 
-// markLost notes how an attempt ended whose wrapper could not say so: it was killed with its container, or its pod was taken away.
+// markLost notes how an attempt ended whose wrapper could not report it, because its container was killed or its pod was removed.
 func markLost(s *state, t plan.Suite, a *v1alpha1.AttemptStatus, pod *corev1.Pod, f *diagnose.Finding) {
 	a.FinishedAt = s.timestamp()
 	a.Outcome, a.Reason, a.Message = v1alpha1.OutcomeError, v1alpha1.ReasonCrashed, "The pod of suite "+t.Name+" disappeared; Kubernetes recorded no reason"
 	if f != nil {
-		a.Reason, a.Message = f.Reason, text.Truncate(f.About("The tests of "+t.Name+" were lost"), 1024)
+		a.Reason, a.Message = f.Reason, text.Truncate(f.About("Suite "+t.Name+" was lost"), 1024)
 	}
 	if end := terminated(pod); end != nil && end.ExitCode >= 0 && !diagnose.Deleted(pod, end) {
 		a.ExitCode = &end.ExitCode
@@ -220,7 +219,7 @@ func (r *Reconciler) missingTestPod(ctx context.Context, s *state, t plan.Suite,
 	name := jobs.TestName(keyOf(t.Name, *a), t.Test.Shards)
 	job, err := r.Kube.BatchV1().Jobs(jobs.StackName(s.run)).Get(ctx, name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		return failure.Terminalf(v1alpha1.ReasonDeleted, nil, "The Job of the suite %s was deleted", t.Name)
+		return failure.Terminalf(v1alpha1.ReasonDeleted, nil, "Suite %s cannot run: its Job was deleted", t.Name)
 	} else if err != nil {
 		return fmt.Errorf("get test job: %w", err)
 	}
@@ -230,12 +229,12 @@ func (r *Reconciler) missingTestPod(ctx context.Context, s *state, t plan.Suite,
 	}
 	switch {
 	case f != nil && f.After == 0:
-		return failure.Terminalf(f.Reason, nil, "%s", f.About("The tests of "+t.Name+" cannot run"))
+		return failure.Terminalf(f.Reason, nil, "%s", f.About("Suite "+t.Name+" cannot run"))
 	case f != nil:
 		s.requeueAfter(f.After)
 	}
 	if timeLeft(a.StartedAt, t.Test.Timeout.Duration, s.now) <= 0 {
-		return failure.Terminalf(v1alpha1.ReasonTimeout, nil, "No pod of the suite %s was started in time", t.Name)
+		return failure.Terminalf(v1alpha1.ReasonTimeout, nil, "Suite %s did not run: its pod did not start within %s (tests.%s.timeout)", t.Name, t.Test.Timeout.Duration, t.Name)
 	}
 	return nil
 }

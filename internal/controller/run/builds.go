@@ -178,11 +178,11 @@ func (r *Reconciler) endBuild(ctx context.Context, s *state, img *v1alpha1.Image
 		if img.Digest = digestPattern.FindString(t.Message); img.Digest != "" {
 			return nil
 		}
-		return failure.Terminalf(v1alpha1.ReasonBuildFailed, nil, "The build of %s ended without a digest", img.Name)
+		return failure.Terminalf(v1alpha1.ReasonBuildFailed, nil, "The image %s could not be built: Kaniko ended without a digest", img.Name)
 	}
 	img.Log = r.podTail(ctx, pod, 30, 4096)
 	f := diagnose.Ended(pod, r.subject(s, diagnose.Build, img.Name))
-	if f.Reason == v1alpha1.ReasonCrashed { // The builder ended by itself: its log says why.
+	if f.Reason == v1alpha1.ReasonCrashed { // The builder ended by itself: the cause is in its log.
 		f.Reason = v1alpha1.ReasonBuildFailed
 		if advice := diagnose.BuildAdvice(img.Log, r.Settings.Registry.Host, hostOf(s.run.Spec.Repository.CloneURL)); advice != "" {
 			f.Advice = advice
@@ -208,12 +208,12 @@ func (r *Reconciler) missingBuildPod(ctx context.Context, s *state, img *v1alpha
 	}
 	job, err := r.Kube.BatchV1().Jobs(r.Settings.Builds.Namespace).Get(ctx, img.Job, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) {
-		return failure.Terminalf(v1alpha1.ReasonBuildFailed, err, "The build Job %s of %s was deleted", img.Job, img.Name)
+		return failure.Terminalf(v1alpha1.ReasonBuildFailed, err, "The image %s could not be built: its Job %s was deleted", img.Name, img.Job)
 	} else if err != nil {
 		return fmt.Errorf("get build job: %w", err)
 	}
 	if f := diagnose.Job(job); f != nil {
-		return failure.Terminalf(f.Reason, nil, "%s", f.About("The build of "+img.Name+" failed"))
+		return failure.Terminalf(f.Reason, nil, "%s", f.About("The image "+img.Name+" could not be built"))
 	}
 	f := diagnose.Creation(r.listEvents(ctx, job.Namespace, "Job", job.Name), s.now)
 	switch {

@@ -24,7 +24,7 @@ import (
 type archivist struct {
 	Agent
 	blobs map[string]string
-	// sizes are what it says of blobs whose size is another one.
+	// sizes are the false sizes of blobs.
 	sizes map[string]int64
 	fails map[string]error
 }

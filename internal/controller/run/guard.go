@@ -142,7 +142,7 @@ func (r *Reconciler) takeStep(s *state, name string, do func(context.Context, *v
 		return waitForOthersf(notedPause, "%s", capitalize(name))
 	}
 	if !r.guard.enter(s.run.UID, step.Suspect) {
-		return waitForOthersf(guardPause, "Waiting for %s: Conductor's process has ended, and the runs that it was working on are taken one at a time", name)
+		return waitForOthersf(guardPause, "Waiting for %s: Conductor restarted, and the runs that it was working on are taken one at a time", name)
 	}
 	if step.Suspect && !step.Alone {
 		step.Alone = true
@@ -187,8 +187,8 @@ func (r *Reconciler) enforceGuard(s *state) {
 		return
 	}
 	message := fmt.Sprintf("Conductor's own process ended %d times while it was %s of this run, the last %d times while it did nothing else. "+
-		"The usual cause is that it needs more memory than Conductor has. Ask your Conductor operator to look at why the process ended", step.Deaths+1, step.Name, step.Deaths)
-	s.status().Step = nil // Once that is stored the Run is no suspect any more, and not before: judge has to find the same again.
+		"The usual cause is that it needs more memory than Conductor has. Ask your Conductor operator why the process ended", step.Deaths+1, step.Name, step.Deaths)
+	s.status().Step = nil // The Run is a suspect until that is stored: a retry has to come to the same conclusion.
 	s.fail(v1alpha1.ConditionRecorded, v1alpha1.ReasonProcessEnded, "There is no record: what the run left behind is not read again")
 	if s.hasOutcome() {
 		s.addNote(message)

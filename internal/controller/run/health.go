@@ -20,12 +20,12 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/jobs"
 )
 
-// healthPace is the time between two looks at a kept stack. They are looks and no watches: no one waits for the answer, a thousand kept
-// stacks cost the API server 17 lists a second out of its cache, and a thousand watches would cost Conductor a cache of all their pods.
+// healthInterval is the time between two checks of a kept stack. A thousand kept stacks cost the API server 17 lists a second out of its
+// cache; a thousand watches would cost Conductor a cache of all their pods, and no one waits for the answer.
 const healthInterval = time.Minute
 
-// checkHealth looks at the services of a kept stack that were up when the outcome was known. What is wrong is said when it was wrong at
-// two looks, or at once when a container crashes again and again; what is right again is said, too.
+// checkHealth checks the services of a kept stack that were up when the outcome was known. A problem is reported after two checks, or at
+// once when a container is crash-looping. Recovery is reported, too.
 func (r *Reconciler) checkHealth(ctx context.Context, s *state) error {
 	if e := s.status().ExpiresAt; e != nil {
 		s.requeueAfter(e.Sub(s.now))
@@ -56,8 +56,8 @@ func (r *Reconciler) checkHealth(ctx context.Context, s *state) error {
 	return nil
 }
 
-// reportCrashes says of services that crash while the tests run how they ended, with their last lines, as soon as it is known. It ends
-// nothing: tests may end a service on purpose.
+// reportCrashes notes how services crashed while the tests run, with the ends of their logs. It fails nothing: tests may end a service on
+// purpose.
 func (r *Reconciler) reportCrashes(ctx context.Context, s *state) error {
 	pods, err := r.stacks.pods(ctx, s.run)
 	if err != nil {
@@ -109,7 +109,7 @@ func (r *Reconciler) markDegraded(s *state, wrong string, sure bool) {
 	}
 }
 
-// markHealthy notes that every service is up. After a time when one was not, the message says since when.
+// markHealthy notes that every service is up. After a failure the message has the time of recovery.
 func (r *Reconciler) markHealthy(s *state) {
 	message := "Every service is up"
 	if c := meta.FindStatusCondition(s.status().Conditions, v1alpha1.ConditionStackHealthy); c != nil {
@@ -138,7 +138,7 @@ func (r *Reconciler) keptPods(ctx context.Context, namespace string) (map[string
 	return byService(pods), nil
 }
 
-// explainUnhealthy says what is wrong with a service that was up, and the end of its log; it is empty when a pod of it is ready.
+// explainUnhealthy returns what is wrong with a service that was up, with the end of its log; "" while one of its pods is ready.
 func (r *Reconciler) explainUnhealthy(ctx context.Context, s *state, name string, pods []*corev1.Pod) (string, error) {
 	if slices.ContainsFunc(pods, isReady) {
 		return "", nil

@@ -34,7 +34,7 @@ func (i *stackImages) exposes(svc *plan.Service) bool {
 // podServices are the services whose containers run in a service's pod.
 func podServices(svc *plan.Service) []string { return append([]string{svc.Name}, svc.Shares...) }
 
-// reconcileImages resolves the images of the stack: what their tags represent, and what they say about themselves. What becomes known is planned anew.
+// reconcileImages resolves the images of the stack to digests, reads their configurations, and has the Run planned again with them.
 func (r *Reconciler) reconcileImages(_ context.Context, s *state) error {
 	if s.plan == nil {
 		return nil
@@ -72,9 +72,8 @@ func pendingImages(p *loaded) []string {
 	return slices.Compact(names)
 }
 
-// requestImages notes what registries have answered about images, and asks about those of which nothing is known yet. It waits for none: an
-// answer wakes the Run. What a tag represents is used when the status has it, from the next reconcile on, so that a service is started
-// again with what it was started with, whatever happens in between.
+// requestImages notes what registries have answered, and requests the images that are not known yet. An answer wakes the Run. A digest is
+// used from the next reconcile on, when the status has it, so that a restart of Conductor starts a service with the same image.
 func (r *Reconciler) requestImages(s *state) {
 	for _, ref := range s.images.ask {
 		if l := r.lookups.request(s.run, ref); l != nil {
@@ -145,8 +144,8 @@ func (r *Reconciler) stackImage(run *v1alpha1.Run, name string) (ref string, con
 
 func byDigest(ref string) bool { return strings.Contains(ref, "@") }
 
-// noteImage notes what a tag stood for, and what could not be read. Of what is named by its digest nothing else needs to be noted: it
-// reads the same whenever it is read.
+// noteImage notes the digest of a tag, or why an image could not be read. An image that is named by digest needs no note: it is the same
+// whenever it is read.
 func (s *state) noteImage(ref string, l *imageLookup) {
 	list := &s.status().StackImages
 	entry := v1alpha1.StackImage{Name: ref}
@@ -166,7 +165,7 @@ func (s *state) noteImage(ref string, l *imageLookup) {
 	}
 }
 
-// addNote tells what a reader of the Run should know, once. There is room for twenty notes.
+// addNote adds a note for the readers of the Run, once. There is room for twenty.
 func (s *state) addNote(sentence string) {
 	if sentence = text.Truncate(sentence, 512); len(s.status().Notes) < 20 && !slices.Contains(s.status().Notes, sentence) {
 		s.status().Notes = append(s.status().Notes, sentence)
@@ -176,7 +175,7 @@ func (s *state) addNote(sentence string) {
 // maxFindings is how many notes the conversion has room for.
 const maxFindings = 12
 
-// addFindings notes what was converted with a difference, and of which images no more is known than the file says.
+// addFindings notes what was converted with a difference, and which images could not be read.
 func (s *state) addFindings() {
 	count := 0
 	for _, f := range s.plan.Findings {

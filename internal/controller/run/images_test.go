@@ -255,7 +255,7 @@ func TestAnImageThatAServiceBuildsIsEverybodys(t *testing.T) {
 	}
 }
 
-// A conversion with very much to say leaves room for what else happens, and says that there is more.
+// A conversion with many notes leaves room for others, and notes that there are more.
 func TestManyNotesOfAConversionAreCounted(t *testing.T) {
 	b := newBench(t, "services: {a: {image: 'pinned@"+someDigest+"'}}")
 	s := b.settle()
@@ -333,7 +333,7 @@ func TestASilentRegistryIsNotWaitedForTwice(t *testing.T) {
 	})
 }
 
-// A lookup that ends since its run does says nothing about the registry.
+// A lookup that ends with its run proves nothing about the registry.
 func TestAnEndedRunAccusesNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, "services: {a: {image: 'redis:7'}}")

@@ -19,9 +19,8 @@ import (
 // reconcileKeep ends what a Run no longer needs once its outcome is known, and takes the stack down when its time is up. A canceled
 // Run keeps nothing; one that is canceled after its outcome keeps the outcome and loses the stack.
 //
-// What it ends cannot be had back, so it ends nothing before the outcome stands in the Run. The look that finds the outcome may be at
-// an old state of the Run, whose status the API server will not take; the next look would then find the builds or the namespace gone
-// and take that for the reason.
+// What it deletes is gone, so it deletes nothing before the outcome is stored. The reconcile that sets the outcome may be of an old state of
+// the Run, and its status be refused with a conflict; the next one would find the builds or the namespace gone and take that for the cause.
 func (r *Reconciler) reconcileKeep(ctx context.Context, s *state) error {
 	kept := meta.FindStatusCondition(s.status().Conditions, v1alpha1.ConditionStackKept)
 	if !s.hasOutcome() {
@@ -36,7 +35,7 @@ func (r *Reconciler) reconcileKeep(ctx context.Context, s *state) error {
 		return nil
 	}
 	if recording(s) || s.recorded {
-		return r.restrictIngress(ctx, s) // The record is made of what is there, and once more of it when this look cannot be noted.
+		return r.restrictIngress(ctx, s) // The record is made of what is there, and made again if this status is not stored.
 	}
 	r.release(s.run)
 	var builds error
@@ -96,7 +95,7 @@ func (r *Reconciler) restrictIngress(ctx context.Context, s *state) error {
 	return r.namespaces().Fence(ctx, jobs.Wall(s.run, r.Settings.Stacks.IngressNamespaces))
 }
 
-// markKept says for how long the stack stays.
+// markKept notes how long the stack stays.
 func (r *Reconciler) markKept(s *state) {
 	message := "The stack is kept for " + s.status().Keep
 	if s.status().Keep == "forever" {
@@ -105,7 +104,7 @@ func (r *Reconciler) markKept(s *state) {
 	s.done(v1alpha1.ConditionStackKept, v1alpha1.ReasonDone, message)
 }
 
-// stuckAfter is how long a namespace may take to go before its conditions are told.
+// stuckAfter is how long the deletion of a namespace may take before its conditions are reported.
 const stuckAfter = time.Minute
 
 // deleteStack deletes the namespace and notes when it is gone.

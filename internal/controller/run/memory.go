@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	// defaultResults is the memory for test results where no setting says otherwise, in bytes.
+	// defaultResults is the memory for test results in bytes, unless the settings have another.
 	defaultResults = 64 << 20
 	// readers is how many agents and records are read for results at a time: what is being read of each is not in the budget, and is a
 	// few mebibytes.
@@ -22,7 +22,7 @@ const (
 
 // results keeps what the suites of Runs showed until it is reported and recorded. A status has no room for it, and what is not here
 // is asked of the stack's agent or read from the record again. All results of the process share one budget of memory: where it ends,
-// those that a record holds make room first. A suite that finds none loses texts, then cases, and says so in its problems.
+// those that a record holds make room first. A suite that finds none loses texts, then cases, and has that among its problems.
 type results struct {
 	*sessions
 	// limit is the budget in bytes, used what is taken of it.
@@ -35,7 +35,7 @@ type results struct {
 // runResults are those of one Run.
 type runResults struct {
 	suites map[string]result.Kept
-	// again says that they can be read once more.
+	// again means that they can be read again.
 	again bool
 }
 
@@ -88,7 +88,7 @@ func (c *results) clear(run types.UID) {
 	})
 }
 
-// put keeps a result whose memory was asked for. again says that it can be read once more.
+// put keeps a result whose memory was asked for. again means that it can be read again.
 func (c *results) put(run types.UID, s result.Kept, again bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

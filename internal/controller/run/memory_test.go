@@ -149,7 +149,7 @@ func TestResultsOfAllRunsShareABudget(t *testing.T) {
 	}
 }
 
-// Whatever agents answer, and however many, the budget holds, totals are right and each suite says what it lacks.
+// Whatever agents answer, and however many, the budget holds, totals are right and each suite lists what it lacks.
 func TestHostileResultsShareABudget(t *testing.T) {
 	r := newReconciler(16 << 20)
 	long := strings.Repeat("x", 900)

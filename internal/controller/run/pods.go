@@ -48,7 +48,7 @@ func (r *Reconciler) subject(s *state, kind diagnose.Kind, name string) diagnose
 	return diagnose.Subject{Kind: kind, Name: name, Registry: r.Settings.Registry.Host, Ceilings: s.run.Spec.Ceilings}
 }
 
-// listEvents are what the cluster said of an object. They add words and decide nothing that a field tells, so an error is logged and no more.
+// listEvents returns the Events of an object. They only add words to what the object's fields show, so an error is logged and no more.
 func (r *Reconciler) listEvents(ctx context.Context, namespace, kind, name string) []corev1.Event {
 	list, err := r.Kube.CoreV1().Events(namespace).List(ctx, metav1.ListOptions{
 		FieldSelector: fields.Set{"involvedObject.kind": kind, "involvedObject.name": name}.String(), Limit: 100,
@@ -69,8 +69,8 @@ func (r *Reconciler) explainBlocked(ctx context.Context, s *state, p *corev1.Pod
 	return diagnose.Blocked(p, events, about, s.now)
 }
 
-// cannotStart says what keeps a pod from starting: as a terminal failure, or in a sentence as long as it may still start. Both are empty
-// when nothing does.
+// cannotStart returns what keeps a pod from starting: a terminal failure, or a sentence while it may still start. Both are empty when
+// nothing does.
 func (r *Reconciler) cannotStart(ctx context.Context, s *state, p *corev1.Pod, about diagnose.Subject, who string) (yet string, err error) {
 	f := r.explainBlocked(ctx, s, p, about)
 	switch {
@@ -98,8 +98,8 @@ func timeLeft(start *metav1.MicroTime, d time.Duration, now time.Time) time.Dura
 	return diagnose.TimeLeft(start.Time, d, now)
 }
 
-// stackTail is the end of the log of a pod of a stack, as its agent masked it. Where the agent is gone or has nothing, the kubelet's
-// stands in, with what looks like a token masked.
+// stackTail is the end of the log of a stack's pod, as its agent masked it. Without an agent it is the kubelet's, with everything masked that
+// looks like a token.
 func (r *Reconciler) stackTail(ctx context.Context, run *v1alpha1.Run, pod *corev1.Pod, lines, bytes int64) string {
 	short, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -112,7 +112,7 @@ func (r *Reconciler) stackTail(ctx context.Context, run *v1alpha1.Run, pod *core
 	return r.podTail(ctx, pod, lines, bytes)
 }
 
-// podTail is the end of a pod's log, masked. Where the log cannot be had, the kubelet's own copy of its end stands in.
+// podTail is the end of a pod's log, masked. Where the log cannot be read, the kubelet's own copy of its end is used.
 func (r *Reconciler) podTail(ctx context.Context, pod *corev1.Pod, lines, bytes int64) string {
 	container := pod.Spec.Containers[0].Name
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)

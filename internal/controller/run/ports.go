@@ -20,9 +20,9 @@ type GitHub interface {
 	// Hints finds texts that may name the issue of a commit: the message of an annotated tag (object is the tag object
 	// or the commit itself), names of branches whose head it is, and its own message.
 	Hints(ctx context.Context, installation int64, repo v1alpha1.Repository, object, sha string) (v1alpha1.CommitHints, error)
-	// UpsertCheckRun brings a check run to what c says and returns its id. With id 0 it looks for c.ExternalID before it creates one.
+	// UpsertCheckRun brings a check run to c and returns its id. With id 0 it searches for c.ExternalID before it creates one.
 	UpsertCheckRun(ctx context.Context, installation int64, repo v1alpha1.Repository, id int64, c v1alpha1.CheckRun) (int64, error)
-	// UpsertComment brings a comment of ours on an issue to body and returns its id. With id 0 it looks for a comment of
+	// UpsertComment brings a comment of ours on an issue to body and returns its id. With id 0 it searches for a comment of
 	// ours that holds mark before it creates one.
 	UpsertComment(ctx context.Context, installation int64, repo v1alpha1.Repository, issue int, id int64, mark, body string) (int64, error)
 }

@@ -91,7 +91,7 @@ type Reconciler struct {
 	lookups   *imageLookups
 }
 
-// Reconcile looks at every stage of one Run and writes its status once.
+// Reconcile runs every stage of one Run and writes its status once.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	run := &v1alpha1.Run{}
 	if err := r.Client.Get(ctx, req.NamespacedName, run); err != nil {
@@ -133,7 +133,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	return ctrl.Result{RequeueAfter: s.requeue}, nil
 }
 
-// walk looks at every stage in order. The error it returns is one that trying again may mend.
+// walk runs every stage in order. Its error is one that a retry may mend.
 func (r *Reconciler) walk(ctx context.Context, s *state) error {
 	if s.status().StartedAt == nil {
 		s.status().StartedAt = s.timestamp()

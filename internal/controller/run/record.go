@@ -37,7 +37,7 @@ func (r *Reconciler) reconcileRecord(ctx context.Context, s *state) error {
 		s.begin(v1alpha1.ConditionRecorded, "Keeping the record")
 		s.status().Step = &v1alpha1.StepStatus{Name: stepRecord}
 		r.guard.leave(s.run.UID)
-		return nil // Nothing is ended before the outcome stands; see keep.
+		return nil // Nothing is ended before the outcome is stored; see reconcileKeep.
 	}
 	s.recorded = true
 	if r.steps.has(s.run.UID, stepRecord) {
@@ -46,7 +46,7 @@ func (r *Reconciler) reconcileRecord(ctx context.Context, s *state) error {
 	if err := r.endTests(ctx, s); err != nil {
 		return err
 	}
-	// Without an agent there is nothing of the stack to keep, and the record says so by not having it.
+	// Without an agent the record has nothing of the stack.
 	agent, err := r.findAgent(ctx, s.run)
 	if err != nil && len(s.status().Services) > 0 {
 		r.Log.Warn("a record is kept without logs of the stack", "run", s.run.Name, "error", err)
@@ -126,7 +126,7 @@ func (r *Reconciler) linkRecord(ctx context.Context, run *v1alpha1.Run, kept v1a
 	return nil
 }
 
-// endTests ends the attempts that were never let go, and those that were not waited for.
+// endTests ends the attempts that were never started, and those that are still running.
 func (r *Reconciler) endTests(ctx context.Context, s *state) error {
 	for _, st := range s.status().Suites {
 		for _, a := range compact.Attempts(&st) {
@@ -278,7 +278,7 @@ func resultOf(run *v1alpha1.Run, suites []evidence.Suite) evidence.Result {
 }
 
 // withLogs are the results of all suites that have ended, with the ends of their logs: the Run will not keep them. A suite whose result
-// could not be had is there with what its status says.
+// could not be read is there with what its status has.
 func withLogs(ended []v1alpha1.SuiteStatus, results []evidence.Suite) []evidence.Suite {
 	out := slices.Clone(results)
 	for _, st := range ended {

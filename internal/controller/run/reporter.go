@@ -29,11 +29,11 @@ const (
 	// suitesGrace is how long the first report waits for the suites to be known. Each has a check run of its own; one for the Run as a
 	// whole is made only where they stay unknown.
 	suitesGrace = 20 * time.Second
-	// reportDeadline is how long the final report is tried; after that the Run says that it could not be told.
+	// reportDeadline is how long the final report is tried; after that the Run has the failure in its status.
 	reportDeadline = 24 * time.Hour
 )
 
-// Reporter tells GitHub how Runs stand: check runs on the commit, one comment on the issue. It walks beside the stages, so that
+// Reporter reports Runs to GitHub: check runs on the commit, one comment on the issue. It works beside the stages, so that
 // no stage waits for GitHub, and it alone writes status.report, status.issue and status.issueSource.
 type Reporter struct {
 	Client client.Client
@@ -75,7 +75,7 @@ func (r *Reconciler) reconcileReport(_ context.Context, s *state) error {
 	return nil
 }
 
-// Reconcile brings GitHub to what the Run's status says.
+// Reconcile brings GitHub up to date with the Run's status.
 func (r *Reporter) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	run := &v1alpha1.Run{}
 	if err := r.Client.Get(ctx, req.NamespacedName, run); err != nil {
@@ -165,7 +165,7 @@ func (r *Reporter) giveUp(run *v1alpha1.Run, f *failure.Error, digest string) {
 	}
 }
 
-// next says when to come back after an error.
+// next decides when to retry after an error.
 func (r *Reporter) next(run *v1alpha1.Run, err error) (ctrl.Result, error) {
 	f := failure.Of(err)
 	if f == nil || run.Status.Report.Final {
@@ -181,8 +181,7 @@ func (r *Reporter) next(run *v1alpha1.Run, err error) (ctrl.Result, error) {
 	return ctrl.Result{}, fmt.Errorf("report run %s: %w", run.Name, err)
 }
 
-// post brings the check runs, then the comment, to what the Run's status says; whole is the Run with the texts that it has left to its
-// record. Both can fail by themselves.
+// post brings the check runs, then the comment, up to date; whole is the Run with the texts that it left to its record. Both can fail by themselves.
 func (r *Reporter) post(ctx context.Context, run, whole *v1alpha1.Run, results []evidence.Suite) error {
 	spec := run.Spec
 	var errs []error

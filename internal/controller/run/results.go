@@ -297,7 +297,7 @@ func known(state evidence.AgentState, key evidence.AttemptKey) *evidence.Attempt
 	return nil
 }
 
-// unseen is an attempt whose wrapper could not tell how it ended.
+// unseen is an attempt whose wrapper could not report how it ended.
 func unseen(suite string, a v1alpha1.AttemptStatus) *evidence.Attempt {
 	attempt := &evidence.Attempt{AttemptKey: keyOf(suite, a), ExitCode: -1}
 	if a.ExitCode != nil {
@@ -347,7 +347,7 @@ func (r *Reconciler) compare(ctx context.Context, run *v1alpha1.Run, kept *resul
 	kept.Size += size
 }
 
-// noteResult brings a suite's status to what its result says.
+// noteResult brings a suite's status up to date with its result.
 func noteResult(st *v1alpha1.SuiteStatus, full evidence.Suite) {
 	st.Totals, st.Failures = result.Status(full)
 	if st.Message = text.Truncate(full.Message, 2048); full.Compared != nil {

@@ -20,7 +20,7 @@ import (
 const metadataPage = 500
 
 // retire deletes finished Runs without a stack that are older than the retention or not among the newest of their repository. The
-// cache reports whether there may be any; the API server says which Runs there are to count, since a cache may still hold newer ones that
+// cache shows whether there may be any. Which Runs count comes from the API server, since a cache may still hold newer ones that
 // are gone.
 func (s *Sweeper) retire(ctx context.Context) error {
 	list, err := s.listRuns(ctx)

@@ -25,14 +25,14 @@ import (
 
 const (
 	// crashLimit is how many crashes of a service end the Run when no other service is on its way, crashPatience how many do in any
-	// case: a service that needs another one without saying so crashes until that is up. The kubelet starts it again after 0, 10, 20, 40 s.
+	// case: a service without depends_on crashes until what it needs is up. The kubelet starts it again after 0, 10, 20, 40 s.
 	crashLimit    = 3
 	crashPatience = 5
 	// podless is how long a workload may be without a pod before it is asked why.
 	noPodGrace = 5 * time.Second
 )
 
-// reconcileServices starts what may start and notes how every service stands.
+// reconcileServices starts what may start and notes the state of every service.
 func (r *Reconciler) reconcileServices(ctx context.Context, s *state, pods map[string][]*corev1.Pod) error {
 	var start []client.Object
 	for i := range s.plan.Services {
@@ -66,7 +66,7 @@ func (r *Reconciler) reconcileServices(ctx context.Context, s *state, pods map[s
 	return r.namespaces().Apply(ctx, start)
 }
 
-// explainWait says what keeps a service from being started; it is empty when nothing does.
+// explainWait returns what keeps a service from being started; "" when nothing does.
 func (r *Reconciler) explainWait(s *state, svc *plan.Service, pods map[string][]*corev1.Pod) string {
 	var waits []string
 	for _, name := range podServices(svc) {
@@ -89,10 +89,10 @@ func (r *Reconciler) explainWait(s *state, svc *plan.Service, pods map[string][]
 	if len(waits) == 0 {
 		return ""
 	}
-	return "Waits for " + strings.Join(waits, ", ")
+	return "Waiting for " + strings.Join(waits, ", ")
 }
 
-// isMet reports whether a dependency fulfils a condition of depends_on; started says that a container of it has been started.
+// isMet reports whether a dependency fulfils a condition of depends_on; started means that one of its containers has been started.
 func isMet(condition string, state v1alpha1.ServiceState, started bool) bool {
 	switch condition {
 	case compose.ConditionHealthy:
@@ -126,7 +126,7 @@ func (r *Reconciler) explainMissingPod(ctx context.Context, s *state, svc *plan.
 	return r.failService(ctx, s, svc.Name, st, nil, *f)
 }
 
-// observeService notes how a started service stands, from its pods.
+// observeService notes the state of a started service, from its pods.
 func (r *Reconciler) observeService(ctx context.Context, s *state, svc *plan.Service, st *v1alpha1.ServiceStatus, pods []*corev1.Pod) error {
 	if svc.OneShot {
 		return r.observeJob(ctx, s, svc, st, pods)
@@ -152,7 +152,7 @@ func (r *Reconciler) observeService(ctx context.Context, s *state, svc *plan.Ser
 	return nil
 }
 
-// observeJob notes how a service that runs to its end stands.
+// observeJob notes the state of a service that runs to its end.
 func (r *Reconciler) observeJob(ctx context.Context, s *state, svc *plan.Service, st *v1alpha1.ServiceStatus, pods []*corev1.Pod) error {
 	failed := 0
 	about := r.subject(s, diagnose.Service, svc.Name)
@@ -179,7 +179,7 @@ func (r *Reconciler) observeJob(ctx context.Context, s *state, svc *plan.Service
 	return nil
 }
 
-// explainBlockedService says what keeps a service's pod from starting. Of one that no node takes, its volumes' claims may know more.
+// explainBlockedService returns what keeps a service's pod from starting. For a pod that cannot be scheduled, the claims of its volumes may have the cause.
 func (r *Reconciler) explainBlockedService(ctx context.Context, s *state, p *corev1.Pod, name string) *diagnose.Finding {
 	f := r.explainBlocked(ctx, s, p, r.subject(s, diagnose.Service, name))
 	if f == nil || f.Reason != v1alpha1.ReasonUnschedulable || f.After > 0 {
@@ -256,7 +256,7 @@ func (r *Reconciler) mayComeUp(s *state, svc *plan.Service, pods []*corev1.Pod) 
 	return false
 }
 
-// isCrashLooping reports whether a pod crashed so often that it is no accident.
+// isCrashLooping reports whether a pod crashed so often that it will not recover.
 func isCrashLooping(p *corev1.Pod) bool { return diagnose.Crashes(p) >= crashLimit }
 
 func isReady(p *corev1.Pod) bool {
@@ -271,7 +271,7 @@ func isReady(p *corev1.Pod) bool {
 	return false
 }
 
-// waitSentence says what a service that was started is still waiting for.
+// waitSentence is what a started service still waits for.
 func (r *Reconciler) waitSentence(s *state, p *corev1.Pod, svc *plan.Service) string {
 	about := r.subject(s, diagnose.Service, svc.Name)
 	if f := diagnose.Crashing(p, about); f != nil {
@@ -286,7 +286,7 @@ func (r *Reconciler) waitSentence(s *state, p *corev1.Pod, svc *plan.Service) st
 	return "Starting"
 }
 
-// passGate opens when every service is there, and says which is not when its time is up.
+// passGate ends the stage when every service is up, or when its time is up with the services that are not.
 func (r *Reconciler) passGate(ctx context.Context, s *state, pods map[string][]*corev1.Pod) error {
 	not := r.notReady(s)
 	if len(not) == 0 {
@@ -322,7 +322,7 @@ func (r *Reconciler) notReady(s *state) []string {
 	return not
 }
 
-// explainNotReady adds to services that did not come up in time what the kubelet says of them, and the ends of their logs.
+// explainNotReady adds the kubelet's reasons and the ends of the logs to services that did not come up in time.
 func (r *Reconciler) explainNotReady(ctx context.Context, s *state, pods map[string][]*corev1.Pod) {
 	for _, svc := range s.plan.Services {
 		st := serviceStatus(s.status(), svc.Name)

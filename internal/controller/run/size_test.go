@@ -99,7 +99,7 @@ func (r *recordShelf) OpenResult(_ context.Context, record v1alpha1.RecordStatus
 	return io.NopCloser(strings.NewReader(text.String())), err
 }
 
-// comments keeps what was said last.
+// comments keeps the last comment and check run.
 type comments struct {
 	GitHub
 	comment string

@@ -227,7 +227,7 @@ func (r *Reconciler) fetchFiles(ctx context.Context, run *v1alpha1.Run, c *Check
 			text.Plural(len(artifact.Index.Files), "file"), (bytes+1<<20-1)>>20, (maxContent-asked)>>20, maxContent>>20)
 	}
 	if err == nil && len(c.Absent) == missing { // The next plan would ask for them again, and so on.
-		return failure.Terminalf(v1alpha1.ReasonNotFound, nil, "The plan reads %s that the run's source artifact does not have. Run it again, and if it stays so, ask the operator",
+		return failure.Terminalf(v1alpha1.ReasonNotFound, nil, "The plan reads %s that the run's source artifact does not have. Run it again; if it happens again, ask your Conductor operator",
 			text.Plural(len(paths), "file"))
 	}
 	return explainCheckout(run, err)
@@ -352,7 +352,7 @@ type room struct {
 	checkouts, fetching int
 }
 
-// take takes room for one more checkout that is fetched, or says what it waits for.
+// take takes room for one more checkout that is fetched; its error is the wait for it.
 func (r *room) take(n int64) error {
 	r.mu.Lock()
 	if r.fetching >= fetches {
@@ -385,7 +385,7 @@ func (r *room) waiting() error {
 	return waitForOthersf(roomPause, "Waiting for room for the checkout: %s (checkouts.sizeLimit)", progress)
 }
 
-// fetched notes that a checkout is no longer fetched.
+// fetched notes the end of a fetch.
 func (r *room) fetched() {
 	r.mu.Lock()
 	defer r.mu.Unlock()

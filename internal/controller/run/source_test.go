@@ -345,7 +345,7 @@ func TestASourceArtifactThatIsGoneIsMadeAgain(t *testing.T) {
 	c.Close()
 }
 
-// A Run waits while there is no room, and says so; its stage's deadline does not count that. What another gives back is enough.
+// A Run that waits for room has that in its condition, and its stage's deadline does not count the wait. What another gives back is enough.
 func TestARunWaitsForRoom(t *testing.T) {
 	r, gh, _, run := newSources(t, heavy())
 	r.checkouts.size = settings.MinCheckouts + 10<<20

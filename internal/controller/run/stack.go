@@ -36,7 +36,7 @@ func (r *Reconciler) reconcileStack(ctx context.Context, s *state) error {
 	}
 	r.requestImages(s) // Making the namespace took a while: the next reconcile starts what it can.
 	pods, err := r.stacks.pods(ctx, s.run)
-	if f := failure.Of(err); f != nil && (f.Kind != failure.Waiting || !made) { // There are no pods in a namespace that was just made.
+	if f := failure.Of(err); f != nil && (f.Kind != failure.Waiting || !made) { // A namespace that was just made has no pods.
 		return err
 	}
 	if len(pods) == 0 && !made { // None yet, or the namespace was deleted.
@@ -109,7 +109,7 @@ func (r *Reconciler) createSecrets(ctx context.Context, s *state) error {
 	run := s.run
 	tokens, err := r.Agents.Tokens(run)
 	if err != nil {
-		return failure.Terminalf(v1alpha1.ReasonInvalidConfig, err, "Conductor has no key to make its agent's tokens of")
+		return failure.Terminalf(v1alpha1.ReasonInvalidConfig, err, "The stack cannot start: Conductor has no key for the tokens of its agent. Ask your Conductor operator")
 	}
 	secrets := []*corev1.Secret{jobs.AgentSecret(run, tokens)}
 	if r.Settings.Registry.PullConfigFile != "" {

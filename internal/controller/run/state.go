@@ -24,13 +24,13 @@ type state struct {
 	// noted is the Run's step as the API server has it.
 	noted *v1alpha1.StepStatus
 	now   time.Time
-	// clock is looked at for the timeline; a stage may take longer than a moment. nil means now.
+	// clock is for the timeline, since a stage takes time; nil means now.
 	clock func() time.Time
-	// deadlines are the operator's; see late.
+	// deadlines are the operator's; see isPastDeadline.
 	deadlines settings.Deadlines
-	// recorded says that the record was ended in this look, and so is not noted yet.
+	// recorded is set when this reconcile worked on the record, whose end is not stored yet.
 	recorded bool
-	// again is the shortest time after which a stage wants to look again; 0 when none does.
+	// requeue is the shortest time after which a stage wants to be reconciled; 0 when none does.
 	requeue time.Duration
 }
 
@@ -132,7 +132,7 @@ func (s *state) finish(outcome v1alpha1.Outcome, reason, message string) {
 	}
 }
 
-// expire sets when the stack is taken down, so that the first word of the outcome can say it.
+// expire sets when the stack is deleted, so that the first report of the outcome has it.
 func (s *state) expire() {
 	st := s.status()
 	if st.Namespace == "" || st.Keep == "forever" || s.run.Spec.Cancel != nil {

@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	// maxSteps is how many steps are taken at a time, stepPause the time after which a Run asks again for which there was no place.
+	// maxSteps is how many steps are taken at a time, stepPause the time after which a Run that found no place is reconciled again.
 	maxSteps = 16
 	// maxReadings is how many Runs are read for their reports at a time.
 	maxReadings = 4
@@ -102,7 +102,7 @@ func (k *steps) takeAt(run *v1alpha1.Run, now time.Time, name string, do func(co
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	st := k.find(run.UID)
-	if st != nil && st.name != name { // The Run has ended, say, and its record is kept now.
+	if st != nil && st.name != name { // The Run has ended, for example, and its record is kept now.
 		if st.stop(); st.ended {
 			drop, st = k.discard(run.UID, st), nil
 		}
@@ -116,7 +116,7 @@ func (k *steps) takeAt(run *v1alpha1.Run, now time.Time, name string, do func(co
 	}
 	switch {
 	case st == nil && k.count >= k.most:
-		return taken{}, waitForOthersf(stepPause, "Waiting for %s: Conductor does as much for other runs at the moment", name)
+		return taken{}, waitForOthersf(stepPause, "Waiting for %s: Conductor is doing the same for %d other runs", name, k.count)
 	case st == nil:
 		st = next
 		k.begin(run.DeepCopy(), st, do)

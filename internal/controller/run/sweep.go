@@ -43,7 +43,7 @@ func (s *Sweeper) Start(ctx context.Context) error {
 	}
 }
 
-// Sweep looks once.
+// Sweep sweeps once.
 func (s *Sweeper) Sweep(ctx context.Context) error {
 	spaces, err := s.namespaces().List(ctx)
 	if err != nil {

@@ -135,7 +135,7 @@ func (r *Reconciler) createAttempt(ctx context.Context, s *state, t plan.Suite, 
 	return nil
 }
 
-// findArgv is what the wrapper of a suite runs, for which the registry is asked where only the image itself says it.
+// findArgv finds what the wrapper of a suite runs. Without a command in the file it is the image's own, for which the registry is asked.
 func (r *Reconciler) findArgv(ctx context.Context, s *state, t plan.Suite, ref string) ([]string, error) {
 	if argv := t.Argv(nil); len(argv) > 0 {
 		return argv, nil
@@ -147,17 +147,17 @@ func (r *Reconciler) findArgv(ctx context.Context, s *state, t plan.Suite, ref s
 			return nil, fmt.Errorf("look up what the image of %s runs: %w", t.Name, err)
 		}
 		if own, err = compose.ParseImageConfig(file); err != nil {
-			return nil, failure.Terminalf(v1alpha1.ReasonImageUnavailable, err, "The configuration of the image of %s cannot be read", t.Name)
+			return nil, failure.Terminalf(v1alpha1.ReasonImageUnavailable, err, "Suite %s cannot run: the configuration of its image cannot be read", t.Name)
 		}
 	}
 	argv := t.Argv(&own)
 	if len(argv) == 0 {
-		return nil, failure.Terminalf(v1alpha1.ReasonInvalidConfig, nil, "The image %s does not say what it runs; set tests.%s.command", ref, t.Name)
+		return nil, failure.Terminalf(v1alpha1.ReasonInvalidConfig, nil, "Suite %s has nothing to run: the image %s has neither an ENTRYPOINT nor a CMD. Set tests.%s.command", t.Name, ref, t.Name)
 	}
 	return argv, nil
 }
 
-// runSuite lets a suite's attempts go, learns how they ended, tries again what failed, and ends the suite when no attempt is open.
+// runSuite starts a suite's attempts, learns how they ended, retries what failed, and ends the suite when no attempt is open.
 func (r *Reconciler) runSuite(ctx context.Context, s *state, t plan.Suite, st *v1alpha1.SuiteStatus) error {
 	pods, err := r.stacks.pods(ctx, s.run)
 	if err != nil {
@@ -169,7 +169,7 @@ func (r *Reconciler) runSuite(ctx context.Context, s *state, t plan.Suite, st *v
 		return r.noteBroken(s, st, err)
 	}
 	open := false
-	for i := range st.Attempts { // Attempts that are added below are looked at when their pods say something.
+	for i := range st.Attempts { // Attempts that are added below are observed when their pods change.
 		a := &st.Attempts[i]
 		if a.Outcome != "" {
 			continue
@@ -200,7 +200,7 @@ func (r *Reconciler) runSuite(ctx context.Context, s *state, t plan.Suite, st *v
 	return r.closeSuite(ctx, s, t, st, agent, pods[""])
 }
 
-// noteBroken notes on a suite that it could not be run, where an error says so.
+// noteBroken ends a suite that could not be run, on a terminal error.
 func (r *Reconciler) noteBroken(s *state, st *v1alpha1.SuiteStatus, err error) error {
 	if f := failure.Of(err); f != nil && f.Kind == failure.Terminal {
 		st.Outcome, st.Message, st.FinishedAt = v1alpha1.OutcomeError, text.Truncate(f.Sentence, 2048), s.timestamp()
@@ -213,7 +213,7 @@ func (r *Reconciler) closeSuite(ctx context.Context, s *state, t plan.Suite, st 
 	worst := worstAttempt(st)
 	if pod := attemptPod(pods, t.Name, worst); worst.Outcome != v1alpha1.OutcomePassed && pod != nil && terminated(pod) == nil &&
 		worst.FinishedAt != nil && s.now.Sub(worst.FinishedAt.Time) < 2*time.Second {
-		// The wrapper said how it ended before the kubelet has the end of its log.
+		// The wrapper reports the end before the kubelet has the end of the log.
 		s.requeueAfter(100 * time.Millisecond)
 		return nil
 	}

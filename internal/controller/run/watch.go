@@ -132,11 +132,11 @@ func (s *stackPods) keep(uid types.UID, w *podWatch) *podWatch {
 	return w
 }
 
-// wakeUp has a Run looked at.
+// wakeUp has a Run reconciled.
 func (s *stackPods) wakeUp(run *v1alpha1.Run) {
 	select {
 	case s.wake <- event.TypedGenericEvent[*v1alpha1.Run]{Object: run}:
-	default: // The Run is looked at again soon in any case: a thousand wakes are waiting already.
+	default: // A thousand wakes are waiting already, and the Run is requeued in any case.
 	}
 }
 
