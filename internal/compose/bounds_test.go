@@ -80,19 +80,19 @@ var beyond = map[string]struct {
 }{
 	"ports": {
 		files: map[string]string{DefaultFile: service + "    ports:\n      - 80:80\n      - \"1000-60000\"\n"},
-		want:  []string{DefaultFile + ":6: refused: web.ports: the service has 59002 ports; at most 250 can be published"},
+		want:  []string{DefaultFile + ":6: refused: web.ports: the service lists 59002 ports; at most 250 are allowed"},
 	},
 	"ports by variable": {
 		files: map[string]string{DefaultFile: service + "    ports: [\"${P}\"]\n"}, load: LoadOptions{Env: map[string]string{"P": "127.0.0.1:1-9000:1-9000/udp"}},
-		want: []string{DefaultFile + ":4: refused: web.ports: the service has 9000 ports; at most 250 can be published"},
+		want: []string{DefaultFile + ":4: refused: web.ports: the service lists 9000 ports; at most 250 are allowed"},
 	},
 	"ports by anchor": {
 		files: map[string]string{DefaultFile: "x-p: &p\n  ports: [1-200, 201-400]\nservices:\n  web: {image: x, <<: *p}\n"},
-		want:  []string{DefaultFile + ":2: refused: web.ports: the service has 400 ports; at most 250 can be published"},
+		want:  []string{DefaultFile + ":2: refused: web.ports: the service lists 400 ports; at most 250 are allowed"},
 	},
 	"ports that are extended": {
 		files: map[string]string{DefaultFile: "services:\n  web: {extends: {file: base.yaml, service: b}}\n", "base.yaml": "services:\n  b: {image: x, ports: [1-300]}\n"},
-		want:  []string{"base.yaml:2: refused: b.ports: the service has 300 ports; at most 250 can be published"},
+		want:  []string{"base.yaml:2: refused: b.ports: the service lists 300 ports; at most 250 are allowed"},
 	},
 	"ports and expose": {
 		files: map[string]string{DefaultFile: service + "    ports: [1-200]\n    expose:\n      - 190-220\n      - 1000-1040\n"},
@@ -100,7 +100,7 @@ var beyond = map[string]struct {
 	},
 	"expose": {
 		files: map[string]string{DefaultFile: service + "    expose:\n      - 1-1000\n"},
-		want:  []string{DefaultFile + `:5: refused: web.expose: "1-1000" is not a port or a range of at most 250 ports`},
+		want:  []string{DefaultFile + ":5: refused: web.expose: the service lists 1000 ports; at most 250 are allowed"},
 	},
 	"ports of the image": {
 		files:   map[string]string{DefaultFile: service},
@@ -456,11 +456,9 @@ func TestAttacksOfTheReviewAreCheap(t *testing.T) {
 	for name, dir := range map[string]string{"60 mounts of 4 MiB": mounting(t, 60), "1 KiB of ranges": write(t, map[string]string{DefaultFile: exposing(250, 65)})} {
 		for _, o := range []Options{{}, {Source: sourceMounts()}} {
 			spent := measured(t, func() {
-				p, err := Load(dir, LoadOptions{})
-				if err != nil {
-					t.Fatal(err)
+				if p, err := Load(dir, LoadOptions{}); err == nil {
+					newConverter(p, o).convert()
 				}
-				newConverter(p, o).convert()
 			})
 			if spent.time > mostTime/20 || spent.allocated > 64<<20 {
 				t.Errorf("%s: %s and %d MiB", name, spent.time, spent.allocated>>20)

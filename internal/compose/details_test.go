@@ -145,8 +145,8 @@ func TestDetails(t *testing.T) {
 			told: []string{`refused: other.networks: the name "web-published" is that of another service's published ports: use another`},
 		},
 		"no ports": {
-			file: service(`expose: ["a", "5-b", "0", "10-2000"]`),
-			told: []string{`refused: web.expose: "a" is not`, `refused: web.expose: "5-b" is not`, `refused: web.expose: "0" is not`, `refused: web.expose: "10-2000" is not`},
+			file: service(`expose: ["a", "5-b", "0", "200-10"]`),
+			told: []string{`refused: web.expose: "a" is not`, `refused: web.expose: "5-b" is not`, `refused: web.expose: "0" is not`, `refused: web.expose: "200-10" is not a port or a range of ports`},
 		},
 		"a health check of many texts": {
 			file: service(`healthcheck: {test: [CMD-SHELL, a, b]}`), told: []string{"refused: web.healthcheck: CMD-SHELL needs one text"},

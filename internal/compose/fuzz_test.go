@@ -166,15 +166,3 @@ func convertAny(t *testing.T, p *Project, o Options, data []byte) {
 		checkPod(t, s.Name, podOf(t, s).Spec)
 	}
 }
-
-// FuzzPlain compares what is read without compose-go's loader with what that makes of it.
-func FuzzPlain(f *testing.F) {
-	seeds(f)
-	f.Fuzz(func(t *testing.T, data []byte) {
-		dir := writeBeside(t, data, map[string]string{
-			".env": "A=1\nB=x y\n", "app.env": "B=2\n", "default.conf": "x", "src/a": "a", "Dockerfile": "FROM scratch\nCOPY . .\n",
-		})
-		plain, full, err := bothWays(dir, LoadOptions{Secrets: []string{"DB_PASSWORD"}, Profiles: []string{"qa"}})
-		samePlain(t, plain, full, err)
-	})
-}

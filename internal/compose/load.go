@@ -26,7 +26,8 @@ const DefaultFile = "docker-compose.qa.yml"
 // defaultName is a project's name where the files give none.
 const defaultName = "stack"
 
-// maxWays bounds in how many ways the services of a project may depend on each other: compose-go follows each.
+// maxWays is how many paths along depends_on a project may have, from every service to every other: compose-go walks each of them when it
+// searches for cycles.
 const maxWays = 100_000
 
 // LoadOptions says what to load.
@@ -94,13 +95,10 @@ func Load(dir string, o LoadOptions) (*Project, error) {
 	if len(profiles) == 0 && env["COMPOSE_PROFILES"] != "" {
 		profiles = strings.Split(env["COMPOSE_PROFILES"], ",")
 	}
-	project := parsePlain(r.sources.files, len(paths), base, env, profiles)
-	if project == nil {
-		var err error
-		if project, err = parse(paths, base, env, profiles); err != nil {
-			r.blame(err)
-			return nil, r.err()
-		}
+	project, err := parse(paths, base, env, profiles)
+	if err != nil {
+		r.blame(err)
+		return nil, r.err()
 	}
 	if names := ignored(project); len(names) > 0 {
 		r.noteIgnored(project, names)
@@ -201,8 +199,9 @@ func parse(paths []string, base string, env map[string]string, profiles []string
 	if err != nil {
 		return nil, err
 	}
-	if countWays(model) > maxWays {
-		return nil, fmt.Errorf("services depend on each other in more than %d ways: name only those that a service itself needs", maxWays)
+	if service := overDependent(model); service != "" {
+		return nil, fmt.Errorf("services.%s.depends_on: there are more than %d ways along depends_on from one service to others. "+
+			"Name only the services that each one needs itself", service, maxWays)
 	}
 	o := loader.ToOptions(&details, options)
 	name, _ := model["name"].(string)
@@ -210,30 +209,36 @@ func parse(paths []string, base string, env map[string]string, profiles []string
 	return loader.ModelToProject(model, o, details)
 }
 
-// countWays counts the ways along depends_on, from every service to every other, up to maxWays and a little more.
-func countWays(model map[string]any) int {
+// overDependent returns the service with the most ways along depends_on to others if the project has more than maxWays, else "".
+func overDependent(model map[string]any) string {
 	services, _ := model["services"].(map[string]any)
-	from := map[string]int{}
+	ways := map[string]int{}
 	var count func(name string) int
 	count = func(name string) int {
-		if n, ok := from[name]; ok {
+		if n, ok := ways[name]; ok {
 			return n
 		}
-		from[name] = 0 // What leads here again is a circle, which compose-go refuses.
+		ways[name] = 0 // A cycle leads here again; compose-go refuses those.
 		service, _ := services[name].(map[string]any)
 		on, _ := service["depends_on"].(map[string]any)
 		n := 1
 		for dep := range on {
 			n = min(n+count(dep), maxWays+1)
 		}
-		from[name] = n
+		ways[name] = n
 		return n
 	}
-	total := 0
-	for name := range services {
+	total, worst := 0, ""
+	for _, name := range slices.Sorted(maps.Keys(services)) {
 		total = min(total+count(name), maxWays+1)
+		if worst == "" || ways[name] > ways[worst] {
+			worst = name
+		}
 	}
-	return total
+	if total <= maxWays {
+		return ""
+	}
+	return worst
 }
 
 // resolve reads env_file and label_file, after a look at where they lead, and checks where builds take their files from.
@@ -355,6 +360,7 @@ func (r *reader) blame(err error) {
 	if m := yamlPath.FindString(text); m != "" {
 		path := strings.FieldsFunc(m, func(c rune) bool { return strings.ContainsRune(".[]", c) })
 		at = r.sources.find("", path...)
+		text = strings.TrimPrefix(text, m+": ")
 		if field = strings.Join(path, "."); path[0] == "services" && len(path) > 1 {
 			service, field = path[1], strings.Join(path[2:], ".")
 		}

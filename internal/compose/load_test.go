@@ -184,13 +184,12 @@ func TestProjectName(t *testing.T) {
 		{"COMPOSE_PROJECT_NAME=\n", "name: files\n", "files"},
 	} {
 		dir := write(t, map[string]string{DefaultFile: tc.name + "services:\n  web: {image: x, command: [\"${COMPOSE_PROJECT_NAME}\"]}\n", ".env": tc.env})
-		plain, full, err := bothWays(dir, LoadOptions{})
-		if plain == nil || err != nil {
-			t.Fatalf("%+v: plain %v, %v", tc, plain != nil, err)
+		p, err := Load(dir, LoadOptions{})
+		if err != nil {
+			t.Fatalf("%+v: %v", tc, err)
 		}
-		samePlain(t, plain, full, err)
-		if plain.Name != tc.want || plain.Services["web"].Command[0] != tc.want {
-			t.Errorf("%+v: the project is %s, in the file %s", tc, plain.Name, plain.Services["web"].Command[0])
+		if p.compose.Name != tc.want || p.compose.Services["web"].Command[0] != tc.want {
+			t.Errorf("%+v: the project is %s, in the file %s", tc, p.compose.Name, p.compose.Services["web"].Command[0])
 		}
 	}
 }

@@ -61,8 +61,8 @@ func (u *unit) expose() {
 	for _, e := range u.s.Expose {
 		numbers, proto, _ := strings.Cut(e, "/")
 		from, to, ok := portRange(numbers)
-		if !ok || to-from >= maxPorts {
-			u.refuse("expose", e, "%q is not a port or a range of at most %d ports", e, maxPorts)
+		if !ok {
+			u.refuse("expose", e, "%q is not a port or a range of ports", e)
 			continue
 		}
 		for n := from; n <= to && !u.isOverfull; n++ {

@@ -31,36 +31,49 @@ func countPorts(s string) int {
 	return 1
 }
 
-// checkPorts refuses services with too many ports before compose-go makes a list of each range, and has the scale know what the others grow to.
+// checkPorts refuses services with too many ports before compose-go makes a list of each range of ports and compares each item of expose
+// with its patterns. It also records in the scale how many values compose-go makes of ports and volumes.
 func (r *reader) checkPorts(s *source, services *yaml.Node, sc *scale) {
 	if services == nil || services.Kind != yaml.MappingNode {
 		return
 	}
+	checked := map[*yaml.Node]bool{}
 	for i := 0; i+1 < len(services.Content); i += 2 {
-		if list := child(services.Content[i+1], "volumes"); list != nil && list.Kind == yaml.SequenceNode {
+		name, service := services.Content[i].Value, services.Content[i+1]
+		if list := child(service, "volumes"); list != nil && list.Kind == yaml.SequenceNode {
 			sc.extra[list] = int64(len(list.Content)) * volumeValues
 		}
-		list := child(services.Content[i+1], "ports")
-		if list == nil || list.Kind != yaml.SequenceNode || sc.extra[list] > 0 {
-			continue
-		}
-		total, over := 0, list
-		for _, item := range list.Content {
-			n := 1
-			// An item with too many variables is refused with the other texts.
-			if item = target(item); item != nil && item.Kind == yaml.ScalarNode && !hasManyVariables(item.Value) {
-				// What cannot be interpolated is refused by compose-go.
-				text, _ := template.Substitute(item.Value, func(k string) (string, bool) { v, ok := s.env[k]; return v, ok })
-				n = countPorts(text)
+		for _, field := range []string{"ports", "expose"} {
+			list := child(service, field)
+			if list == nil || list.Kind != yaml.SequenceNode || checked[list] {
+				continue
 			}
-			if total += n; total > maxPorts && total-n <= maxPorts && item != nil {
-				over = item
+			checked[list] = true
+			total, over := listedPorts(s, list)
+			switch {
+			case total > maxPorts:
+				r.refuse(s.at(over), name, field, "the service lists %d ports; at most %d are allowed", total, maxPorts)
+			case field == "ports":
+				sc.extra[list] = int64(total) * portValues
 			}
-		}
-		if sc.extra[list] = portValues; total <= maxPorts {
-			sc.extra[list] = int64(total) * portValues
-		} else {
-			r.refuse(s.at(over), services.Content[i].Value, "ports", "the service has %d ports; at most %d can be published", total, maxPorts)
 		}
 	}
+}
+
+// listedPorts counts the ports of a list of ports or expose, and returns the item that exceeds maxPorts.
+func listedPorts(s *source, list *yaml.Node) (total int, over *yaml.Node) {
+	over = list
+	for _, item := range list.Content {
+		n := 1
+		// An item with too many variables is refused with the other texts.
+		if item = target(item); item != nil && item.Kind == yaml.ScalarNode && !hasManyVariables(item.Value) {
+			// compose-go refuses what cannot be interpolated.
+			text, _ := template.Substitute(item.Value, func(k string) (string, bool) { v, ok := s.env[k]; return v, ok })
+			n = countPorts(text)
+		}
+		if total += n; total > maxPorts && total-n <= maxPorts && item != nil {
+			over = item
+		}
+	}
+	return total, over
 }
