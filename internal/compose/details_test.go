@@ -94,7 +94,7 @@ func TestDetails(t *testing.T) {
 		},
 		"names of files that are no keys": {
 			file: service("volumes: ['./files:/files']"), files: map[string]string{"files/aA zZ~09-_.é": "x"},
-			objects: []string{"-aA_zZ_09-_._: x\n", "path: \"files/aA zZ~09-_.é\"\n"},
+			objects: []string{"-aA_zZ_09-_._: x\n", "path: files/aA zZ~09-_.é\n"},
 		},
 		"a config with a secret's name": {
 			file:  "services: {web: {image: x, configs: [KEY]}}\nconfigs: {KEY: {file: ./key}}\n",

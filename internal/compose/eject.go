@@ -9,7 +9,6 @@ import (
 	"strings"
 	"unicode"
 
-	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/w3evolutionsllc/conductor/internal/names"
@@ -19,28 +18,6 @@ import (
 type File struct {
 	Name    string
 	Content []byte
-}
-
-// fields are an object as it is written: maps, lists and scalars.
-type fields = map[string]any
-
-// objectFields is an object without its status.
-func objectFields(o client.Object) (fields, error) {
-	out, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o)
-	if err != nil {
-		return nil, fmt.Errorf("write %s: %w", o.GetName(), err)
-	}
-	delete(out, "status")
-	return out, nil
-}
-
-// document is a file of its own as YAML.
-func document(v fields) ([]byte, error) {
-	w := &yamlWriter{}
-	if w.object(v); w.err != nil {
-		return nil, fmt.Errorf("write YAML: %w", w.err)
-	}
-	return w.out, nil
 }
 
 // fileName is NAME-KIND.yaml, which no two objects share.

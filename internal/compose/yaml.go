@@ -3,8 +3,13 @@ package compose
 import (
 	"bytes"
 	"fmt"
-	"sync"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
 
+	"go.yaml.in/yaml/v4"
+	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -20,19 +25,80 @@ func (s *Stack) Objects() []client.Object {
 	return out
 }
 
-// yamlWriters are kept for what they have grown to.
-var yamlWriters = sync.Pool{New: func() any { return new(yamlWriter) }}
-
 // YAML is the stack as one document for each object, without its status.
 func YAML(s *Stack) ([]byte, error) {
-	w := yamlWriters.Get().(*yamlWriter)
-	defer yamlWriters.Put(w)
-	w.out, w.err, w.specOnly = w.out[:0], nil, true
+	var out bytes.Buffer
 	for _, o := range s.Objects() {
-		w.out = append(w.out, "---\n"...)
-		if w.object(o); w.err != nil {
-			return nil, fmt.Errorf("write %s: %w", o.GetName(), w.err)
+		f, err := objectFields(o)
+		if err != nil {
+			return nil, err
 		}
+		data, err := document(f)
+		if err != nil {
+			return nil, fmt.Errorf("write %s: %w", o.GetName(), err)
+		}
+		out.WriteString("---\n")
+		out.Write(data)
 	}
-	return bytes.Clone(w.out), nil
+	return out.Bytes(), nil
 }
+
+// fields are an object as it is written: maps, lists and scalars.
+type fields = map[string]any
+
+// objectFields is an object without its status.
+func objectFields(o client.Object) (fields, error) {
+	out, err := runtime.DefaultUnstructuredConverter.ToUnstructured(o)
+	if err != nil {
+		return nil, fmt.Errorf("write %s: %w", o.GetName(), err)
+	}
+	delete(out, "status")
+	return out, nil
+}
+
+// document is a YAML document that readers of YAML 1.1, such as kubectl, and of 1.2 read alike.
+func document(v fields) ([]byte, error) {
+	out, err := yaml.Dump(yamlNode(v), yaml.WithIndent(2), yaml.WithCompactSeqIndent(), yaml.WithLineWidth(-1), yaml.WithQuotePreference(yaml.QuoteLegacy))
+	if err != nil {
+		return nil, fmt.Errorf("write YAML: %w", err)
+	}
+	return out, nil
+}
+
+// yamlNode is a value of an object as a node with sorted keys.
+func yamlNode(v any) *yaml.Node {
+	switch v := v.(type) {
+	case fields:
+		n := &yaml.Node{Kind: yaml.MappingNode}
+		for _, k := range slices.Sorted(maps.Keys(v)) {
+			n.Content = append(n.Content, yamlNode(k), yamlNode(v[k]))
+		}
+		return n
+	case []any:
+		n := &yaml.Node{Kind: yaml.SequenceNode}
+		for _, item := range v {
+			n.Content = append(n.Content, yamlNode(item))
+		}
+		return n
+	case string:
+		n := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: v}
+		if needsQuotes.MatchString(v) {
+			n.Style = yaml.DoubleQuotedStyle
+		}
+		return n
+	case nil:
+		return &yaml.Node{Kind: yaml.ScalarNode, Value: "null"}
+	default:
+		return &yaml.Node{Kind: yaml.ScalarNode, Value: fmt.Sprint(v)}
+	}
+}
+
+// needsQuotes matches texts that are not read back if the library chooses their style.
+var needsQuotes = regexp.MustCompile(strings.Join([]string{
+	`^\n*[ \t]`, // The library writes a block whose indent no reader finds.
+	// Control characters, and line breaks that readers replace.
+	`[^\n\t -~\x{a0}-\x{2027}\x{202a}-\x{d7ff}\x{e000}-\x{fefe}\x{ff00}-\x{fffd}\x{10000}-\x{10ffff}]`,
+	// Booleans, numbers and times of YAML 1.1, and some texts that resemble them.
+	`^(?i:y|n|yes|no|on|off)$`,
+	`^[-+.]*[0-9][0-9a-fA-FxXoOtTzZ.,:_+ -]*$`,
+}, "|"))
