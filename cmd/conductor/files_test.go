@@ -29,7 +29,7 @@ func TestFilesAsksTheAgentWithItsToken(t *testing.T) {
 	if err := cmd.Execute(); err == nil || err.Error() != exitCode(1).Error() {
 		t.Errorf("ended with %v", err)
 	}
-	if asked != "Bearer secret /v1/source?path=data%2Fa+b" || !strings.Contains(out.String(), "the files of data/a b: ") || !strings.Contains(out.String(), "the commit does not have them") {
+	if asked != "Bearer secret /v1/source?path=data%2Fa+b" || !strings.Contains(out.String(), "the files of data/a b: ") || !strings.Contains(out.String(), "the commit does not have these files") {
 		t.Errorf("asked %q, printed %q", asked, out.String())
 	}
 }

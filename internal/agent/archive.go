@@ -10,12 +10,12 @@ import (
 	"syscall"
 )
 
-// archive writes a tar.gz in which each file is a gzip member of its own (RFC 1952, 2.2: members follow each other). So the file
-// can be cut back to the last whole one, when the next is cut short or the disk is full.
+// archive writes a tar.gz in which each file is a gzip member of its own (RFC 1952, 2.2: members follow each other). The archive can
+// therefore be truncated to its last complete member when the next one breaks off or the disk is full.
 type archive struct {
 	file *os.File
 	gz   *gzip.Writer
-	// whole is where the last whole member ends.
+	// whole is the offset at which the last complete member ends.
 	whole int64
 }
 
@@ -27,7 +27,7 @@ func newArchive(f *os.File) (*archive, error) {
 	return &archive{file: f, gz: gz}, nil
 }
 
-// add writes one file. After an error the archive is as it was before.
+// add writes one file. On error it restores the archive to its previous state.
 func (a *archive) add(header *tar.Header, content io.Reader) error {
 	return a.member(func(w *tar.Writer) error {
 		if err := w.WriteHeader(header); err != nil {
@@ -40,11 +40,11 @@ func (a *archive) add(header *tar.Header, content io.Reader) error {
 	})
 }
 
-// finish writes the end of the tar and returns the size. The disk has what is there when it returns.
+// finish writes the end of the tar, syncs the file to disk and returns its size.
 func (a *archive) finish() (int64, error) {
 	err := a.member(func(w *tar.Writer) error { return w.Close() })
 	if errors.Is(err, syscall.ENOSPC) {
-		// The end is two blocks of zeros, which readers of tars do without.
+		// The end of a tar is two blocks of zeros, which readers do not require.
 		err = nil
 	}
 	return a.whole, errors.Join(err, a.file.Sync())

@@ -16,27 +16,28 @@ import (
 )
 
 const (
-	// maxCasesOf is how many test cases of one attempt are read.
+	// maxCasesOf is the most test cases that are read of one attempt.
 	maxCasesOf = 20000
-	// maxCaseBytes is how much the cases of one attempt take as JSON, in bytes: the client reads more.
+	// maxCaseBytes is the size of one attempt's cases as JSON, in bytes. The client accepts more.
 	maxCaseBytes = 48 << 20
-	// maxName is the length in bytes at which a name or path is cut.
+	// maxName is the length to which a name or path is truncated, in bytes.
 	maxName = 1 << 10
-	// maxProblems is how many sentences one attempt may have, maxProblemText how long those of its wrapper are together, in bytes.
+	// maxProblems is the most problems that one attempt may report; maxProblemText limits the total length of those from its wrapper, in
+	// bytes.
 	maxProblems    = 100
 	maxProblemText = 5 << 10
-	// maxListed is how many files of an upload are named, maxListedPaths how long their paths are together, in bytes: with maxProblemText, the
-	// state of 256 attempts stays below the client's maxState.
+	// maxListed is the most files of an upload that are listed; maxListedPaths limits the total length of their paths, in bytes. Together
+	// with maxProblemText they keep the state of 256 attempts below the client's maxState.
 	maxListed      = 50
 	maxListedPaths = 4 << 10
 )
 
-// ParseJUnit reads one JUnit file: it calls each with its cases and returns sentences about what could not be read. root is the
-// directory that the test ran in, which its absolute paths are below.
+// ParseJUnit reads one JUnit file. It calls each for every case and returns a sentence for everything it could not read. root is the
+// directory that the test ran in; absolute paths in the file are below it.
 type ParseJUnit func(file io.Reader, root string, each func(evidence.Case) error) ([]string, error)
 
-// writeCases writes an evidence.AttemptCases from a tar.gz of JUnit files that were found below root, file by file. An error is one
-// of before anything was written; what breaks later is a problem in the answer.
+// writeCases reads a tar.gz of JUnit files and writes an evidence.AttemptCases, file by file. root is the directory that the files come
+// from. It returns an error only before it has written anything; later errors become problems in the response.
 func writeCases(w io.Writer, in io.Reader, root string, parse ParseJUnit, m *masks) error {
 	gz, err := gzip.NewReader(in)
 	if err != nil {
@@ -72,8 +73,8 @@ func writeCases(w io.Writer, in io.Reader, root string, parse ParseJUnit, m *mas
 	return nil
 }
 
-// caseWriter masks cases, holds them within the limits and writes them. It goes on until an error of writing, which means that no
-// one reads.
+// caseWriter masks cases, enforces the limits and writes the cases. It stops at the first write error, which means that the reader has
+// gone.
 type caseWriter struct {
 	masks    *masks
 	out      *bufio.Writer
@@ -83,11 +84,11 @@ type caseWriter struct {
 	bytes    int
 	dropped  int
 	problems []string
-	// texts counts the bad cases that have their whole text, flaky the flaky ones that have their whole message.
+	// texts counts the failed cases that keep their full text, flaky the flaky ones that keep their message.
 	texts, flaky int
 }
 
-// Write counts what goes out. It implements io.Writer.
+// Write implements io.Writer and counts the bytes.
 func (r *caseWriter) Write(p []byte) (int, error) {
 	n, err := r.out.Write(p)
 	r.bytes += n
@@ -132,8 +133,8 @@ func (r *caseWriter) end() {
 	}
 }
 
-// clean masks before it cuts. What a passing case has printed, and the texts of bad ones that no result has room for, are in the record's
-// JUnit alone.
+// clean masks a case and then truncates it. The output of passing cases, and texts beyond the limits of the result, are only in the
+// JUnit files of the record.
 func (r *caseWriter) clean(c evidence.Case) evidence.Case {
 	text := func(s string, most int) string { return text.Head(r.masks.string(s), most) }
 	c.Class, c.Name, c.File = text(c.Class, maxName), text(c.Name, maxName), text(c.File, maxName)
@@ -158,7 +159,7 @@ func (r *caseWriter) problem(format string, args ...any) {
 	}
 }
 
-// cleanAttempt masks what a wrapper says of an attempt and holds it within limits.
+// cleanAttempt masks a wrapper's report of an attempt and enforces its limits.
 func cleanAttempt(a evidence.Attempt, key evidence.AttemptKey, m *masks) evidence.Attempt {
 	a.AttemptKey = key
 	a.Signal = text.Head(m.string(a.Signal), 32)
@@ -178,7 +179,7 @@ func cleanAttempt(a evidence.Attempt, key evidence.AttemptKey, m *masks) evidenc
 	return a
 }
 
-// cleanFiles are the first files of a list.
+// cleanFiles returns the first files of a list, with masked paths.
 func cleanFiles(files []evidence.File, m *masks) []evidence.File {
 	var l listing
 	for _, f := range files[:min(len(files), maxListed)] {
@@ -187,10 +188,10 @@ func cleanFiles(files []evidence.File, m *masks) []evidence.File {
 	return l.Files
 }
 
-// listing names the first of an upload's files: the rest is in the archive, and in the memory of nothing.
+// listing names the first files of an upload. The others are only in the archive, so that they take no memory.
 type listing struct {
 	Files []evidence.File
-	// Count is how many files there are, Bytes the length of the paths.
+	// Count is the number of files, Bytes the total length of the listed paths.
 	Count, Bytes int
 }
 

@@ -6,19 +6,19 @@ import (
 	"time"
 )
 
-// changes counts what changed and wakes those who wait for it.
+// changes counts changes and wakes the goroutines that wait for one.
 type changes struct {
 	mu      sync.Mutex
 	version int64
 	next    chan struct{}
 }
 
-// newChanges counts from the time of day, so that a restarted agent has versions of its own.
+// newChanges starts counting at the current time, so that a restarted agent does not repeat versions.
 func newChanges() *changes {
 	return &changes{version: time.Now().UnixMicro(), next: make(chan struct{})}
 }
 
-// bump says that something changed.
+// bump records a change.
 func (c *changes) bump() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -27,15 +27,15 @@ func (c *changes) bump() {
 	c.next = make(chan struct{})
 }
 
-// now is the version and a channel that is closed with the next change.
+// now returns the version and a channel that is closed at the next change.
 func (c *changes) now() (int64, <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.version, c.next
 }
 
-// until waits until done says so, looking after each change, or until the wait is over or the context ends. It returns what done
-// said last.
+// until waits until done returns true, the wait is over or the context ends. It calls done once at the start and after each change, and
+// returns its last result.
 func (c *changes) until(ctx context.Context, wait time.Duration, done func(version int64) bool) bool {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()

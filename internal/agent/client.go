@@ -23,11 +23,11 @@ import (
 
 // Options are what a Client needs. Key is required.
 type Options struct {
-	// Key is a secret of Conductor's from which the tokens of every Run are derived. All replicas need the same one.
+	// Key returns the secret from which the tokens of every Run are derived. All replicas need the same one.
 	Key func() ([]byte, error)
-	// Port is the agents' port; 0 is evidence.AgentPort.
+	// Port is the agents' port; 0 means evidence.AgentPort.
 	Port int
-	// HTTP makes the requests; nil is a client that takes no proxy from the environment.
+	// HTTP makes the requests. The default client ignores the environment's proxy settings.
 	HTTP *http.Client
 }
 
@@ -45,7 +45,7 @@ func New(o Options) *Client {
 	return &Client{o: o}
 }
 
-// directHTTP talks to pods: no proxy, no redirects, and no time limit of its own, since contexts have one.
+// directHTTP returns a client for pods: without proxy or redirects, and without a timeout of its own because contexts have one.
 func directHTTP() *http.Client {
 	return &http.Client{
 		Transport: &http.Transport{
@@ -53,15 +53,15 @@ func directHTTP() *http.Client {
 			MaxIdleConnsPerHost: 2,
 			IdleConnTimeout:     30 * time.Second,
 			DisableCompression:  true,
-			// An upload begins when the agent begins to read it, so that the answer of a busy one is not lost behind a body.
+			// Send the body only once the agent starts to read it; otherwise the response of a busy agent is lost behind the body.
 			ExpectContinueTimeout: time.Minute,
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
 
-// Tokens are what the agent's Secret holds for a Run. They are derived from the key and the Run's UID, so that every replica knows
-// them and none is read back.
+// Tokens returns the content of the agent's Secret for a Run. The tokens are derived from the key and the Run's UID, so every replica
+// can compute them and no Secret is read back.
 func (c *Client) Tokens(run *v1alpha1.Run) (evidence.AgentTokens, error) {
 	if run.UID == "" {
 		return evidence.AgentTokens{}, errors.New("the run has no UID to derive the agent's tokens from")
@@ -77,37 +77,37 @@ func (c *Client) Tokens(run *v1alpha1.Run) (evidence.AgentTokens, error) {
 	return evidence.AgentTokens{Conductor: derive(key, TokenConductor, uid), Wrapper: derive(key, TokenWrapper, uid), Source: derive(key, TokenSource, uid)}, nil
 }
 
-// derive makes one token. A UID has no NUL, so that no two pairs of role and UID are the same text.
+// derive computes one token. A UID contains no NUL, so no two pairs of role and UID produce the same input.
 func derive(key []byte, role, uid string) string {
 	mac := hmac.New(sha256.New, key)
 	mac.Write([]byte("conductor agent token\x00" + role + "\x00" + uid))
 	return hex.EncodeToString(mac.Sum(nil))
 }
 
-// At talks to the agent of a Run; address is the IP of the agent's pod.
+// At returns the agent of a Run; address is the IP of the agent's pod.
 func (c *Client) At(run *v1alpha1.Run, address string) *Remote {
 	tokens, err := c.Tokens(run)
 	base := "http://" + net.JoinHostPort(address, strconv.Itoa(c.o.Port))
 	return &Remote{caller{http: c.o.HTTP, base: base, token: func() (string, error) { return tokens.Conductor, err }}}
 }
 
-// Remote is the agent of one Run. Errors of what it does not have hold evidence.ErrAbsent.
+// Remote is the agent of one Run. Its errors wrap evidence.ErrAbsent when the agent does not have the requested data.
 type Remote struct{ caller }
 
-// Go lets an attempt start. It can be repeated.
+// Go allows an attempt to start. It is idempotent.
 func (r *Remote) Go(ctx context.Context, key evidence.AttemptKey) error {
 	return r.post(ctx, evidence.AttemptPath(key, "go"), nil)
 }
 
-// Limits of what is read from an agent, in bytes: a namespace is not trusted.
+// Limits on responses of an agent, in bytes: a namespace is not trusted.
 const (
 	maxState = 4 << 20
 	maxCases = 64 << 20
-	// maxValue bounds what is in memory of an answer at a time: a case, an attempt, a log. Their texts grow when JSON escapes them.
+	// maxValue limits one value in memory: a case, an attempt or a log. Texts grow when JSON escapes them.
 	maxValue = 512 << 10
 )
 
-// State returns what the agent knows, at once when its version is not since and otherwise when that changes, after wait at the latest.
+// State returns the agent's state. It returns at once if the version differs from since; otherwise at the next change, or after wait.
 func (r *Remote) State(ctx context.Context, since int64, wait time.Duration) (evidence.AgentState, error) {
 	var state evidence.AgentState
 	query := url.Values{"since": {strconv.FormatInt(since, 10)}, "wait": {wait.String()}}
@@ -125,8 +125,7 @@ func (r *Remote) State(ctx context.Context, since int64, wait time.Duration) (ev
 	return state, err
 }
 
-// Cases calls each with the test cases of an attempt, one by one, and returns what could not be read of them. After an error there
-// may be more cases than were seen.
+// Cases calls each for every test case of an attempt and returns what could not be read. After an error, cases may be missing.
 func (r *Remote) Cases(ctx context.Context, key evidence.AttemptKey, each func(evidence.Case)) (problems []string, err error) {
 	err = r.stream(ctx, evidence.AttemptPath(key, "cases"), maxCases, func(s *evidence.Stream, field string) error {
 		switch field {
@@ -140,7 +139,7 @@ func (r *Remote) Cases(ctx context.Context, key evidence.AttemptKey, each func(e
 	return problems, err
 }
 
-// elements reads an array of at most so many elements, one by one.
+// elements reads an array of at most the given number of elements, one by one.
 func elements[T any](s *evidence.Stream, most int, each func(T)) error {
 	return s.Array(func() error {
 		if most--; most < 0 {
@@ -155,8 +154,8 @@ func elements[T any](s *evidence.Stream, most int, each func(T)) error {
 	})
 }
 
-// Blob opens JUnit files, artifacts or a log by its path: evidence.JUnitPath, ArtifactsPath or LogPath. What is read does not
-// change while it is read; the digest is sha256: and hexadecimal digits.
+// Blob opens JUnit files, artifacts or a log by path: evidence.JUnitPath, ArtifactsPath or LogPath. The content does not change while
+// it is read. The digest has the form sha256:HEX.
 func (r *Remote) Blob(ctx context.Context, path string) (content io.ReadCloser, size int64, digest string, err error) {
 	res, err := r.do(ctx, http.MethodGet, path, nil, "")
 	if err != nil {
@@ -165,15 +164,15 @@ func (r *Remote) Blob(ctx context.Context, path string) (content io.ReadCloser, 
 	digest = res.Header.Get("Digest")
 	if res.ContentLength < 0 || !strings.HasPrefix(digest, "sha256:") {
 		res.Body.Close()
-		return nil, 0, "", fmt.Errorf("get %s from the agent: it names no size or digest", path)
+		return nil, 0, "", fmt.Errorf("get %s from the agent: the response has no size or digest", path)
 	}
 	return res.Body, res.ContentLength, digest, nil
 }
 
-// maxTail bounds the end of a log that is read into memory, in bytes.
+// maxTail limits the end of a log that is read into memory, in bytes.
 const maxTail = 1 << 20
 
-// Tail is the end of a container's log, masked.
+// Tail returns the last lines of a container's log, masked.
 func (r *Remote) Tail(ctx context.Context, pod, container string, lines int) (string, error) {
 	res, err := r.do(ctx, http.MethodGet, evidence.TailPath(pod, container)+"?tail="+strconv.Itoa(lines), nil, "")
 	if err != nil {
@@ -187,7 +186,7 @@ func (r *Remote) Tail(ctx context.Context, pod, container string, lines int) (st
 	return string(text), nil
 }
 
-// Usage is what the services used at most, by their names as labels have them. It is empty where the cluster has no metrics.
+// Usage returns the peak usage of each service, keyed by the service label. It is empty if the cluster does not have metrics.
 func (r *Remote) Usage(ctx context.Context) (map[string]evidence.Usage, error) {
 	var answer usageAnswer
 	err := r.get(ctx, "/v1/usage", maxState, &answer)
@@ -201,7 +200,7 @@ type caller struct {
 	token func() (string, error)
 }
 
-// statusError is an answer that is no success.
+// statusError is a response with a status other than 2xx.
 type statusError struct {
 	code int
 	text string
@@ -209,9 +208,9 @@ type statusError struct {
 
 func (e *statusError) Error() string {
 	if e.text == "" {
-		return "the agent answers " + strconv.Itoa(e.code)
+		return "the agent answered " + strconv.Itoa(e.code)
 	}
-	return fmt.Sprintf("the agent answers %d: %s", e.code, e.text)
+	return fmt.Sprintf("the agent answered %d: %s", e.code, e.text)
 }
 
 // Is lets errors.Is find evidence.ErrAbsent, ErrRefused and ErrBusy.
@@ -227,7 +226,7 @@ func (e *statusError) Is(target error) bool {
 	return false
 }
 
-// do makes a request and returns a successful answer, whose body the caller closes.
+// do makes a request and returns a successful response. The caller closes its body.
 func (c *caller) do(ctx context.Context, method, path string, body io.Reader, kind string) (*http.Response, error) {
 	token, err := c.token()
 	if err != nil {
@@ -235,7 +234,7 @@ func (c *caller) do(ctx context.Context, method, path string, body io.Reader, ki
 	}
 	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
 	if err != nil {
-		return nil, fmt.Errorf("ask the agent: %w", err)
+		return nil, fmt.Errorf("request to the agent: %w", err)
 	}
 	req.Header.Set("Authorization", "Bearer "+token)
 	if kind != "" {
@@ -246,7 +245,7 @@ func (c *caller) do(ctx context.Context, method, path string, body io.Reader, ki
 	}
 	res, err := c.http.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("ask the agent: %w", err)
+		return nil, fmt.Errorf("request to the agent: %w", err)
 	}
 	if res.StatusCode < 200 || res.StatusCode > 299 {
 		defer res.Body.Close()
@@ -256,7 +255,7 @@ func (c *caller) do(ctx context.Context, method, path string, body io.Reader, ki
 	return res, nil
 }
 
-// get decodes an answer of at most limit bytes into out.
+// get decodes a response of at most limit bytes into out.
 func (c *caller) get(ctx context.Context, path string, limit int64, out any) error {
 	res, err := c.do(ctx, http.MethodGet, path, nil, "")
 	if err != nil {
@@ -264,12 +263,12 @@ func (c *caller) get(ctx context.Context, path string, limit int64, out any) err
 	}
 	defer res.Body.Close()
 	if err := json.NewDecoder(io.LimitReader(res.Body, limit)).Decode(out); err != nil {
-		return fmt.Errorf("read the agent's answer to %s: %w", path, err)
+		return fmt.Errorf("read the agent's response to %s: %w", path, err)
 	}
 	return nil
 }
 
-// stream walks the fields of an answer that is an object of at most limit bytes.
+// stream calls field for each field of a JSON object of at most limit bytes.
 func (c *caller) stream(ctx context.Context, path string, limit int64, field func(s *evidence.Stream, name string) error) error {
 	res, err := c.do(ctx, http.MethodGet, path, nil, "")
 	if err != nil {
@@ -278,18 +277,18 @@ func (c *caller) stream(ctx context.Context, path string, limit int64, field fun
 	defer res.Body.Close()
 	s := evidence.NewStream(res.Body, limit, maxValue)
 	if err := s.Object(func(name string) error { return field(s, name) }); err != nil {
-		return fmt.Errorf("read the agent's answer to %s: %w", path, err)
+		return fmt.Errorf("read the agent's response to %s: %w", path, err)
 	}
 	return nil
 }
 
-// post sends a value as JSON, or nothing for nil.
+// post sends a value as JSON; nil sends no body.
 func (c *caller) post(ctx context.Context, path string, value any) error {
 	var body io.Reader
 	if value != nil {
 		data, err := json.Marshal(value)
 		if err != nil {
-			return fmt.Errorf("encode what goes to %s: %w", path, err)
+			return fmt.Errorf("encode the request to %s: %w", path, err)
 		}
 		body = bytes.NewReader(data)
 	}

@@ -19,21 +19,21 @@ import (
 )
 
 const (
-	// ownPrefix begins the names of Conductor's own containers, whose logs are no one's evidence.
+	// ownPrefix is the prefix of Conductor's own containers, whose logs are not kept.
 	ownPrefix = "conductor-"
-	// maxLogs is how many logs an agent follows.
+	// maxLogs is the most logs that an agent follows.
 	maxLogs = 2000
-	// settle is how long a log whose stream has ended waits for the container's new status before it is asked for again.
+	// settle is how long to wait for a new container status after a log stream has ended, before the log is opened again.
 	settle = 2 * time.Second
-	// firstPause and longestPause are between tries to open a log.
+	// firstPause and longestPause are the first and the longest pause between attempts to open a log.
 	firstPause   = 200 * time.Millisecond
 	longestPause = 5 * time.Second
 )
 
-// logRequest names a stream of a container's log, with times.
+// logRequest selects a stream of a container's log, with timestamps.
 type logRequest struct {
 	Pod, Container string
-	// Since is the time, in whole seconds, from which on lines are wanted; zero is from the start.
+	// Since is the time, in whole seconds, from which lines are wanted; zero means from the start.
 	Since            time.Time
 	Previous, Follow bool
 }
@@ -43,7 +43,7 @@ type logSource interface {
 	open(ctx context.Context, r logRequest) (io.ReadCloser, error)
 }
 
-// follower follows the logs of all containers that it is told of.
+// follower follows the logs of all containers that it observes.
 type follower struct {
 	dir      string
 	limit    int64
@@ -60,15 +60,15 @@ type follower struct {
 
 type logKey struct{ pod, container string }
 
-// status is what the kubelet said last of a container.
+// status is the latest status of a container that the kubelet reported.
 type status struct {
 	pod      string
 	restarts int32
-	// started says that there is a log, running that it still grows, over that the container does not run again.
+	// started means that a log exists, running that the log may grow, over that the container will not run again.
 	started, running, over bool
 }
 
-// container is one log and the news for anyone who follows it.
+// container is one log, and a channel that wakes the goroutine following it.
 type container struct {
 	file *logFile
 	key  logKey
@@ -79,11 +79,11 @@ type container struct {
 	followed bool
 }
 
-// load finds the logs that an earlier process has left on disk.
+// load opens the logs that an earlier process left on disk.
 func (f *follower) load() error {
 	found, err := filepath.Glob(filepath.Join(f.dir, "*", "*", "info.json"))
 	if err != nil {
-		return fmt.Errorf("look for logs: %w", err)
+		return fmt.Errorf("list the logs: %w", err)
 	}
 	for _, name := range found {
 		dir := filepath.Dir(name)
@@ -106,44 +106,44 @@ func (f *follower) open(key logKey, info evidence.LogFile) (*container, error) {
 	return c, nil
 }
 
-// seePod takes what the API server says of a pod; the context is the follower's own.
-func (f *follower) seePod(ctx context.Context, pod *corev1.Pod) {
+// observePod passes on the container statuses of a pod. ctx is the follower's own context.
+func (f *follower) observePod(ctx context.Context, pod *corev1.Pod) {
 	for i, list := range [][]corev1.ContainerStatus{pod.Status.InitContainerStatuses, pod.Status.ContainerStatuses} {
 		for _, s := range list {
 			if !strings.HasPrefix(s.Name, ownPrefix) {
-				f.see(ctx, logKey{pod.Name, s.Name}, statusOf(pod, s, i == 0), infoOf(pod, i == 0))
+				f.observe(ctx, logKey{pod.Name, s.Name}, statusOf(pod, s, i == 0), infoOf(pod, i == 0))
 			}
 		}
 	}
 }
 
-// seeGone takes that a pod is gone.
-func (f *follower) seeGone(name string) {
+// observeDeleted marks the containers of a deleted pod as finished.
+func (f *follower) observeDeleted(name string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for key, c := range f.logs {
 		if key.pod == name {
 			st := c.now()
 			st.over, st.running = true, false
-			c.tell(st)
+			c.update(st)
 		}
 	}
 }
 
-// settleRest ends the logs of pods that were gone before the agent came back.
-func (f *follower) settleRest(present func(pod string) bool) {
+// endOrphans ends the logs of pods that were deleted while the agent was down.
+func (f *follower) endOrphans(present func(pod string) bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for key, c := range f.logs {
-		if !present(key.pod) && c.begin() {
+		if !present(key.pod) && c.claim() {
 			c.file.setEnded(true)
-			c.leave(c.now())
+			c.release(c.now())
 			f.changes.bump()
 		}
 	}
 }
 
-// close waits until no one follows a log and writes what is not on disk yet. The followers' context has ended before.
+// close waits for all followers, whose context has ended, and writes pending text to disk.
 func (f *follower) close() {
 	f.all.Wait()
 	f.mu.Lock()
@@ -153,7 +153,8 @@ func (f *follower) close() {
 	}
 }
 
-// statusOf reads a container's status. Its log is there once it has run: it runs, has ended, or waits after an end.
+// statusOf converts a container's status. A log exists once the container has run: it is running, has terminated, or waits for a
+// restart.
 func statusOf(pod *corev1.Pod, s corev1.ContainerStatus, init bool) status {
 	ended := s.State.Terminated != nil
 	st := status{
@@ -175,17 +176,17 @@ func isSidecar(pod *corev1.Pod, name string) bool {
 	return false
 }
 
-// infoOf says by a pod's labels what its logs belong to.
+// infoOf returns what a pod's logs belong to, according to its labels.
 func infoOf(pod *corev1.Pod, init bool) evidence.LogFile {
 	info := evidence.LogFile{Init: init, Service: pod.Labels[v1alpha1.LabelService], Suite: pod.Labels[v1alpha1.LabelSuite]}
-	// Labels that are no numbers are none of ours.
+	// Conductor writes only numbers here; ignore the labels of others.
 	info.Shard, _ = strconv.Atoi(pod.Labels[v1alpha1.LabelShard])
 	info.Number, _ = strconv.Atoi(pod.Labels[v1alpha1.LabelAttempt])
 	return info
 }
 
-// see tells a container's log of the status and begins to follow it where no one does.
-func (f *follower) see(ctx context.Context, key logKey, st status, info evidence.LogFile) {
+// observe passes a status on to a container's log and starts to follow the log if necessary.
+func (f *follower) observe(ctx context.Context, key logKey, st status, info evidence.LogFile) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	c := f.logs[key]
@@ -194,12 +195,12 @@ func (f *follower) see(ctx context.Context, key logKey, st status, info evidence
 			return
 		}
 		if len(f.logs) >= maxLogs {
-			f.log.Error("there are more logs than are followed", "pod", key.pod, "container", key.container, "limit", maxLogs)
+			f.log.Error("too many logs: this one is not followed", "pod", key.pod, "container", key.container, "limit", maxLogs)
 			return
 		}
 		var err error
 		if c, err = f.open(key, info); err != nil {
-			f.log.Error("could not begin a log", "pod", key.pod, "container", key.container, "error", err)
+			f.log.Error("could not create a log", "pod", key.pod, "container", key.container, "error", err)
 			return
 		}
 		c.file.setEnded(false)
@@ -207,14 +208,14 @@ func (f *follower) see(ctx context.Context, key logKey, st status, info evidence
 	}
 	at := c.file.place()
 	again := !c.file.state().Ended || at.Pod != st.pod || at.Restarts != st.restarts
-	c.tell(st)
-	if !st.started || !again || !c.begin() {
+	c.update(st)
+	if !st.started || !again || !c.claim() {
 		return
 	}
 	f.all.Go(func() { f.follow(ctx, c) })
 }
 
-// states are the logs for Conductor.
+// states returns the state of every log for Conductor.
 func (f *follower) states() []evidence.LogFile {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -226,7 +227,7 @@ func (f *follower) states() []evidence.LogFile {
 	return out
 }
 
-// find is the log of a container, or nil.
+// find returns the log of a container, or nil.
 func (f *follower) find(pod, name string) *logFile {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -242,7 +243,7 @@ func (c *container) now() status {
 	return c.latest
 }
 
-func (c *container) tell(st status) {
+func (c *container) update(st status) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.latest = st
@@ -252,8 +253,8 @@ func (c *container) tell(st status) {
 	}
 }
 
-// begin reports whether the caller is to follow the log: no one else does.
-func (c *container) begin() bool {
+// claim marks the log as followed. It reports whether the caller now follows it, that is, no other goroutine did.
+func (c *container) claim() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	was := c.followed
@@ -261,15 +262,15 @@ func (c *container) begin() bool {
 	return !was
 }
 
-// leave ends the following of a log whose container does not run again, unless there was news since.
-func (c *container) leave(last status) bool {
+// release marks the log as not followed, unless the status has changed since last. It reports whether it did.
+func (c *container) release(last status) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.followed = c.latest != last
 	return !c.followed
 }
 
-// wait waits for news, at most for a time; 0 is for ever.
+// wait waits for a new status, at most for the given time; 0 means without a limit.
 func (c *container) wait(ctx context.Context, most time.Duration) {
 	var over <-chan time.Time
 	if most > 0 {
@@ -284,5 +285,5 @@ func (c *container) wait(ctx context.Context, most time.Duration) {
 	}
 }
 
-// absent says that the API server or the kubelet knows of no such log, or not yet.
+// absent reports whether the log does not exist, or does not exist yet, according to the API server or the kubelet.
 func absent(err error) bool { return apierrors.IsNotFound(err) || apierrors.IsBadRequest(err) }

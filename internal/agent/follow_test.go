@@ -166,7 +166,7 @@ func (w *following) now(restarts int32, running bool) {
 	} else {
 		s.State.Terminated = &corev1.ContainerStateTerminated{}
 	}
-	w.seePod(w.ctx, w.pod)
+	w.observePod(w.ctx, w.pod)
 }
 
 // text is the whole log, once it holds the last of the lines.
@@ -260,7 +260,7 @@ func TestARestartedContainerIsOneLog(t *testing.T) {
 	w.pod.Status.Phase = corev1.PodFailed
 	w.now(3, false)
 	got := w.text("fourth")
-	want := "first\n[conductor: the container has run 1 times more, whose logs are gone]\nthird\n[conductor: the container was restarted; restarts so far: 3]\nfourth\n"
+	want := "first\n[conductor: logs of earlier runs of this container are lost; runs: 1]\nthird\n[conductor: the container was restarted; restarts so far: 3]\nfourth\n"
 	if got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}

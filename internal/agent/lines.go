@@ -8,25 +8,25 @@ import (
 	"time"
 )
 
-// seenLines is how many lines a log remembers by their times, to tell after a broken stream what is new.
+// seenLines is the number of recent timestamps that a log remembers, to recognize new lines after its stream broke.
 const seenLines = 1024
 
-// batchText is how much of a log is handed on at once, in bytes.
+// batchText is how much of a log is passed on at once, in bytes.
 const batchText = 32 << 10
 
-// seen knows by their times which lines were read. Lines of standard output and standard error may be a little out of order, and
-// several may have the same time.
+// seen records which lines were read, by timestamp. Lines of standard output and standard error may be slightly out of order, and
+// several may have the same timestamp.
 type seen struct {
 	times []int64
 	next  int
-	// floor is the latest time that was forgotten: lines up to it count as read.
+	// floor is the latest timestamp that was dropped: lines up to it count as read.
 	floor int64
-	// last is the latest time, same how many lines had it.
+	// last is the latest timestamp, same the number of lines that had it.
 	last int64
 	same int
 }
 
-// resumed is what is known of a log that an earlier process has read.
+// resumed restores seen from the position that an earlier process saved.
 func resumed(at position) *seen {
 	s := &seen{}
 	if at.Last == 0 {
@@ -55,8 +55,8 @@ func (s *seen) add(t int64) {
 	s.next = (s.next + 1) % seenLines
 }
 
-// since is the time from which on a log has to be asked for again: whole seconds are all that the API has, and one more leaves
-// room for lines out of order. Zero is from the start.
+// since returns the time from which to request a log again. The API accepts whole seconds only, and one more second leaves room for
+// lines out of order. Zero means from the start.
 func (s *seen) since() time.Time {
 	if s.last == 0 {
 		return time.Time{}
@@ -64,13 +64,13 @@ func (s *seen) since() time.Time {
 	return time.Unix(0, s.last).Add(-time.Second).Truncate(time.Second)
 }
 
-// again tells, for one stream that was opened anew, which of its lines were read before.
+// again returns a function that reports, for one reopened stream, whether a line with timestamp t was read before.
 func (s *seen) again() func(t int64) bool {
 	counts := map[int64]int{}
 	for _, t := range s.times {
 		counts[t]++
 	}
-	// What this stream itself brings is new, in whatever order.
+	// Lines of this stream are new, in whatever order they come.
 	floor := s.floor
 	return func(t int64) bool {
 		if t <= floor {
@@ -84,16 +84,16 @@ func (s *seen) again() func(t int64) bool {
 	}
 }
 
-// copyLines reads a log with times and hands on the lines that are new, without their times. The end of the stream is no error.
+// copyLines reads a log with timestamps and passes on the new lines without them. It returns nil at the end of the stream.
 func copyLines(r io.Reader, s *seen, to func(text []byte, got tally)) error {
 	c := &lineCopier{in: bufio.NewReaderSize(r, batchText), seen: s, old: s.again(), to: to}
 	return c.run()
 }
 
-// tally is what a stream held so far.
+// tally counts what a stream has delivered so far.
 type tally struct {
 	lines int
-	// firstFresh says that the first line was new, so that between it and the last one read before some may be missing.
+	// firstFresh means that the first line was new: lines between it and the last one read before may be missing.
 	firstFresh bool
 }
 
@@ -104,7 +104,7 @@ type lineCopier struct {
 	to    func([]byte, tally)
 	batch []byte
 	tally tally
-	// inside says that the last piece was no whole line, skip that its line is an old one, and time is the line's.
+	// inside means that the last piece was only part of a line, skip that its line was read before; time is that line's timestamp.
 	inside, skip bool
 	time         int64
 }
@@ -127,12 +127,12 @@ func (c *lineCopier) run() error {
 	}
 }
 
-// piece takes a line, or a part of one that is longer than the buffer.
+// piece handles a line, or a part of one that is longer than the buffer.
 func (c *lineCopier) piece(p []byte) {
 	if !c.inside {
 		c.time, p = splitTime(p)
 		c.tally.lines++
-		// A line without a time is the kubelet's own, about a log that it cannot read; it is kept.
+		// A line without a timestamp comes from the kubelet itself, about a log that it cannot read. Keep it.
 		if c.skip = c.time != 0 && c.old(c.time); !c.skip {
 			c.tally.firstFresh = c.tally.firstFresh || c.tally.lines == 1 && c.time != 0
 		}
@@ -154,8 +154,8 @@ func (c *lineCopier) hand() {
 	}
 }
 
-// splitTime takes the time from the beginning of a line, in nanoseconds since 1970; 0 is none. The kubelet writes RFC 3339 with
-// nanoseconds and a blank: k8s.io/cri-client, pkg/logs, timeFormatOut.
+// splitTime splits the timestamp off a line, in nanoseconds since 1970; 0 means that the line has none. The kubelet writes RFC 3339
+// with nanoseconds and a space: k8s.io/cri-client, pkg/logs, timeFormatOut.
 func splitTime(line []byte) (int64, []byte) {
 	blank := bytes.IndexByte(line[:min(len(line), 40)], ' ')
 	if blank < 0 {

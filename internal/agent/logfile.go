@@ -22,28 +22,28 @@ import (
 const (
 	// memberText is how much text is compressed at once, in bytes.
 	memberText = 64 << 10
-	// recentText is how much of a log's end is in memory for `?tail=`, in bytes.
+	// recentText is how much of the end of a log is kept in memory for `?tail=`, in bytes.
 	recentText = 16 << 10
-	// tailSegments is in how many files the tail is: the oldest goes when a new one is begun.
+	// tailSegments is the number of files that hold the tail. Starting a new one deletes the oldest.
 	tailSegments = 8
 )
 
-// logFile is the log of one container: the head and the tail of its masked text on disk, compressed. It is safe for concurrent use.
+// logFile is the log of one container: the head and the tail of its masked text, compressed on disk. It is safe for concurrent use.
 type logFile struct {
 	dir string
-	// limit is how much text is kept, in bytes: half of it head, half of it tail.
+	// limit is how much text is kept, in bytes: half of it in the head, half in the tail.
 	limit    int64
 	compress *compressor
 	log      *slog.Logger
 
 	mu   sync.Mutex
 	info evidence.LogFile
-	// headFull says that the head takes no more text, though it may be shorter than half of the limit: the disk was full.
+	// headFull means that the head is closed. It may be shorter than half the limit if the disk was full.
 	headFull bool
 	head     *segment
 	tail     []*segment
 	next     int
-	// at is the position behind pending, flushed the one behind what is on disk.
+	// at is the position after pending, flushed the position after the text on disk.
 	at      position
 	flushed position
 	in      *maskWriter
@@ -51,16 +51,16 @@ type logFile struct {
 	recent  []byte
 }
 
-// logInfo is what is in a log's info.json.
+// logInfo is the content of a log's info.json.
 type logInfo struct {
 	evidence.LogFile
 	HeadFull bool
 }
 
-// openLog opens the log in dir, or makes one; info says what it belongs to.
+// openLog opens or creates the log in dir; info names what it belongs to.
 func openLog(dir string, info evidence.LogFile, limit int64, m *masks, c *compressor, log *slog.Logger) (*logFile, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make a log's directory: %w", err)
+		return nil, fmt.Errorf("create a log's directory: %w", err)
 	}
 	l := &logFile{dir: dir, limit: limit, compress: c, log: log, info: info}
 	l.in = m.writer(writerFunc(l.take))
@@ -70,7 +70,7 @@ func openLog(dir string, info evidence.LogFile, limit int64, m *masks, c *compre
 	return l, nil
 }
 
-// load reads what is on disk.
+// load reads the log from disk.
 func (l *logFile) load() error {
 	data, err := os.ReadFile(filepath.Join(l.dir, "info.json"))
 	if err == nil {
@@ -79,7 +79,7 @@ func (l *logFile) load() error {
 			l.info, l.headFull = was.LogFile, was.HeadFull
 		}
 	} else if !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("read what a log belongs to: %w", err)
+		return fmt.Errorf("read a log's info: %w", err)
 	}
 	var text int64
 	open := func(name string) (*segment, error) {
@@ -98,7 +98,7 @@ func (l *logFile) load() error {
 	}
 	names, err := filepath.Glob(filepath.Join(l.dir, "tail.*"))
 	if err != nil {
-		return fmt.Errorf("look for a log's files: %w", err)
+		return fmt.Errorf("list a log's files: %w", err)
 	}
 	slices.Sort(names)
 	for _, name := range names {
@@ -115,28 +115,28 @@ func (l *logFile) load() error {
 	return nil
 }
 
-// saveInfo writes info.json. What it says beyond the segments is not worth an error: a full disk is no reason to lose the log.
+// saveInfo writes info.json. It only logs an error: losing this information on a full disk is better than losing the log.
 func (l *logFile) saveInfo() {
 	data, err := json.Marshal(logInfo{l.info, l.headFull})
 	if err == nil {
 		err = writeFile(filepath.Join(l.dir, "info.json"), data)
 	}
 	if err != nil {
-		l.log.Warn("could not save what a log belongs to", "pod", l.info.Pod, "container", l.info.Container, "error", err)
+		l.log.Warn("could not save a log's info", "pod", l.info.Pod, "container", l.info.Container, "error", err)
 	}
 }
 
-// add appends whole lines of the container, or the beginning of a long one; at is the position behind them.
+// add appends complete lines of the container, or the beginning of a long one; at is the position after them.
 func (l *logFile) add(text []byte, at position) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	// A writer into memory has no errors.
+	// Writing to memory does not fail.
 	_, _ = l.in.Write(text)
 	l.at = at
 	l.flush(memberText)
 }
 
-// note appends a line of the agent's own and a position.
+// note appends a line from the agent itself and sets the position.
 func (l *logFile) note(at position, format string, args ...any) {
 	line := ""
 	if format != "" {
@@ -154,14 +154,14 @@ func (l *logFile) endsInLine() bool {
 	return !l.in.fresh
 }
 
-// place is the position behind everything that was added.
+// place returns the position after everything that was added.
 func (l *logFile) place() position {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.at
 }
 
-// setEnded reports whether more can come.
+// setEnded records whether the log is complete.
 func (l *logFile) setEnded(ended bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -173,28 +173,28 @@ func (l *logFile) setEnded(ended bool) {
 	l.saveInfo()
 }
 
-// sync writes all that was added to disk.
+// sync writes everything that was added to disk.
 func (l *logFile) sync() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.flush(1)
 }
 
-// state is what Conductor is told.
+// state returns the log's state as reported to Conductor.
 func (l *logFile) state() evidence.LogFile {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.info
 }
 
-// take gets masked text.
+// take receives masked text.
 func (l *logFile) take(text []byte) {
 	l.pending = append(l.pending, text...)
 	l.info.Bytes += int64(len(text))
 	l.remember(text)
 }
 
-// remember keeps the end of the text.
+// remember keeps the end of the text in memory.
 func (l *logFile) remember(text []byte) {
 	l.recent = append(l.recent, text[max(0, len(text)-recentText):]...)
 	if over := len(l.recent) - recentText; over > recentText {
@@ -202,8 +202,8 @@ func (l *logFile) remember(text []byte) {
 	}
 }
 
-// flush writes what is pending to disk when it is at least as long as least. The position that goes with it is the one behind all
-// that was added; of a line that is still held back the beginning was not.
+// flush writes the pending text to disk if it has at least the given length. Its position is the one after all added text, even if a
+// part of the last line is still held back.
 func (l *logFile) flush(least int) {
 	if len(l.pending) < least {
 		return
@@ -224,8 +224,8 @@ func (l *logFile) flush(least int) {
 	}
 }
 
-// write puts text into the head while that has room, and then into the tail. When the disk is full the tail's oldest files make
-// room; text for which there is none even so is dropped, always between head and tail.
+// write appends text to the head while it has room, and then to the tail. When the disk is full it deletes the oldest files of the
+// tail. If that is not enough it drops the text, always between head and tail.
 func (l *logFile) write(text []byte, at position) {
 	size := int64(len(text))
 	if !l.headFull && l.head.text+size <= l.limit/2 {
@@ -248,7 +248,7 @@ func (l *logFile) write(text []byte, at position) {
 	}
 }
 
-// last is the tail's file that takes size bytes more.
+// last returns the file of the tail that has room for size more bytes.
 func (l *logFile) last(size int64) *segment {
 	if n := len(l.tail); n > 0 && l.tail[n-1].text+size <= l.limit/2/tailSegments {
 		return l.tail[n-1]
@@ -275,13 +275,13 @@ func (l *logFile) dropOldest() {
 	l.saveInfo()
 }
 
-// tailText is the end of the log, at most this many lines and recentText bytes.
+// tailText returns the last lines of the log, at most recentText bytes.
 func (l *logFile) tailText(lines int) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	text := l.recent[max(0, len(l.recent)-recentText):]
 	if int64(len(text)) < l.info.Bytes {
-		// The first line is cut, unless it happens to begin here.
+		// Drop the first line, which is most likely incomplete.
 		text = text[bytes.IndexByte(text, '\n')+1:]
 	}
 	from := len(bytes.TrimSuffix(text, []byte("\n")))
@@ -293,14 +293,14 @@ func (l *logFile) tailText(lines int) string {
 	return strings.ToValidUTF8(string(text[from+1:]), "\uFFFD")
 }
 
-// snapshot is a log as it was at one moment. It does not change while the log goes on.
+// snapshot is a log at one point in time. It does not change while the log grows.
 type snapshot struct {
 	parts []*io.SectionReader
 	files []*os.File
 	size  int64
 }
 
-// snapshot opens all that there is now.
+// snapshot opens the log as it is now.
 func (l *logFile) snapshot() (*snapshot, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -337,12 +337,12 @@ func (l *logFile) snapshot() (*snapshot, error) {
 	return s, nil
 }
 
-// gap says how much was left out.
+// gap adds a line with the amount of text that was dropped.
 func (s *snapshot) gap(c *compressor, dropped int64) error {
 	return s.text(c, fmt.Appendf(nil, "\n[conductor: %s of this log were left out here]\n", units.BytesSize(float64(dropped))))
 }
 
-// text adds a member that is in no file.
+// text adds a member that is not in a file.
 func (s *snapshot) text(c *compressor, text []byte) error {
 	data, err := c.bytes(text)
 	if err != nil {
@@ -357,7 +357,7 @@ func (s *snapshot) add(part *io.SectionReader) {
 	s.size += part.Size()
 }
 
-// reader reads it from the beginning.
+// reader returns a reader from the beginning of the log.
 func (s *snapshot) reader() io.Reader {
 	all := make([]io.Reader, len(s.parts))
 	for i, p := range s.parts {
@@ -366,7 +366,7 @@ func (s *snapshot) reader() io.Reader {
 	return io.MultiReader(all...)
 }
 
-// Close is io.Closer.
+// Close implements io.Closer.
 func (s *snapshot) Close() error {
 	var all error
 	for _, f := range s.files {
@@ -375,7 +375,7 @@ func (s *snapshot) Close() error {
 	return all
 }
 
-// sortLogs puts logs in the order of their pods and containers.
+// sortLogs sorts logs by pod and container.
 func sortLogs(all []evidence.LogFile) {
 	slices.SortFunc(all, func(a, b evidence.LogFile) int {
 		return cmp.Or(strings.Compare(a.Pod, b.Pod), strings.Compare(a.Container, b.Container))

@@ -19,8 +19,8 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/redact"
 )
 
-// masks knows the secrets of the stack's namespace: every file below a directory in which its Secrets are mounted. What was
-// secret once stays so until the agent ends.
+// masks holds the secrets of the stack's namespace: the files below the directory in which its Secrets are mounted. A value that was
+// secret once stays so until the agent exits.
 type masks struct {
 	dir   string
 	known atomic.Pointer[redact.Redactor]
@@ -29,14 +29,14 @@ type masks struct {
 	values map[[sha256.Size]byte]string
 }
 
-// newMasks reads the secrets below dir; a directory that is not there holds none.
+// newMasks reads the secrets below dir, which may not exist.
 func newMasks(dir string) (*masks, error) {
 	m := &masks{dir: dir, values: map[[sha256.Size]byte]string{}}
 	m.known.Store(redact.New())
 	return m, m.reload()
 }
 
-// reload looks for new values.
+// reload reads new values.
 func (m *masks) reload() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -48,7 +48,7 @@ func (m *masks) reload() error {
 	var all []string
 	for _, v := range m.values {
 		all = append(all, v)
-		// JUnit is XML, which writes some characters otherwise (Extensible Markup Language 1.0, 2.4); tools differ in the quotes.
+		// JUnit is XML, which escapes some characters (Extensible Markup Language 1.0, 2.4). Tools escape quotes differently.
 		escaped := html.EscapeString(v)
 		named := strings.NewReplacer("&#39;", "&apos;", "&#34;", "&quot;").Replace(escaped)
 		bare := strings.NewReplacer("&#39;", "'", "&#34;", `"`).Replace(escaped)
@@ -59,8 +59,8 @@ func (m *masks) reload() error {
 	return err
 }
 
-// read adds the files below the directory to the values. In a Secret's volume each key is a link to a file in a directory whose name
-// begins with two dots, and those are not looked into twice.
+// read adds the content of the files below the directory. In a Secret volume each key is a symbolic link to a file in a directory that
+// begins with two dots; those directories are skipped so that no file is read twice.
 func (m *masks) read() error {
 	if m.dir == "" {
 		return nil
@@ -93,23 +93,23 @@ func (m *masks) read() error {
 // string masks a short text.
 func (m *masks) string(s string) string { return redact.Token(m.known.Load().String(s)) }
 
-// writer masks what is written to it and passes it on to w, whatever the pieces in which it comes. A line is given out when it is
-// whole. Close gives out the rest and does not close w.
+// writer returns a writer that masks text and passes it on to w line by line. Secrets may be split over several writes. Close writes
+// the rest and does not close w.
 func (m *masks) writer(w io.Writer) *maskWriter {
 	return &maskWriter{masks: m, lines: lineMasker{out: w}, fresh: true}
 }
 
-// maskWriter masks known values first, then what has the shape of a credential.
+// maskWriter masks known values first, then everything shaped like a credential.
 type maskWriter struct {
 	masks *masks
 	with  *redact.Redactor
 	known io.WriteCloser
 	lines lineMasker
-	// fresh says that the last byte ended a line. New secrets are taken up there only, since a value may be half through.
+	// fresh means that the last byte ended a line. New secrets take effect only there, because a value may be split over two writes.
 	fresh bool
 }
 
-// Write is io.Writer.
+// Write implements io.Writer.
 func (w *maskWriter) Write(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
@@ -126,7 +126,7 @@ func (w *maskWriter) Write(p []byte) (int, error) {
 	return w.known.Write(p)
 }
 
-// Close gives out what was held back.
+// Close writes the text that was held back.
 func (w *maskWriter) Close() error {
 	if w.known == nil {
 		return nil
@@ -137,23 +137,23 @@ func (w *maskWriter) Close() error {
 }
 
 const (
-	// maxLine is where a line is taken for two, in bytes. A credential at that place may be seen as two halves, which are masked
-	// only where each has the shape.
+	// maxLine is the length at which a line is split, in bytes. A credential at that point is masked only if each half has the shape of
+	// one.
 	maxLine = 64 << 10
-	// maxKey is the length from which on a private key without an end is none, in bytes.
+	// maxKey is the length at which a private key without an end is no longer treated as one, in bytes.
 	maxKey = 32 << 10
 )
 
-// lineMasker masks credentials by their shape, line by line, and private keys over several.
+// lineMasker masks credentials by their shape, line by line, and private keys across lines.
 type lineMasker struct {
 	out     io.Writer
 	pending []byte
 	lower   []byte
-	// key counts the bytes of a private key whose end has not come; 0 is none.
+	// key counts the bytes of a private key whose end has not been seen; 0 means that the text is not inside a key.
 	key int
 }
 
-// Write is io.Writer.
+// Write implements io.Writer.
 func (l *lineMasker) Write(p []byte) (int, error) {
 	l.pending = append(l.pending, p...)
 	rest := l.pending
@@ -177,7 +177,7 @@ func (l *lineMasker) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// end gives out a line that has no end.
+// end writes a last line that has no newline.
 func (l *lineMasker) end() error {
 	rest := l.pending
 	l.pending = nil
@@ -189,7 +189,8 @@ func (l *lineMasker) end() error {
 	return err
 }
 
-// lineLength is the length of the first line with its end, or 0 when it is not whole. A long line ends after a blank.
+// lineLength returns the length of the first line including its end, or 0 if the line is incomplete. A long line is split after a
+// space.
 func lineLength(b []byte) int {
 	if end := bytes.IndexByte(b[:min(len(b), maxLine)], '\n'); end >= 0 {
 		return end + 1
@@ -239,14 +240,14 @@ func (l *lineMasker) line(b []byte) error {
 	return err
 }
 
-// hints are what a text must hold, in lower case, for redact.Token to find anything in it. Most lines have none, and to look for
-// them is much quicker. A test holds the two against each other.
+// hints are the strings, in lower case, one of which every text must contain for redact.Token to match. Searching for them is much
+// faster, and most lines contain none. A test keeps hints and redact.Token in step.
 var hints = [][]byte{
 	[]byte("private key"), []byte("ghp_"), []byte("gho_"), []byte("ghu_"), []byte("ghs_"), []byte("ghr_"), []byte("github_pat_"), []byte("npm_"),
 	[]byte("eyj"), []byte("authorization"), []byte("bearer"), []byte(`"auth"`), []byte(`"identitytoken"`), []byte(`"password"`),
 }
 
-// An address is suspicious with an @ behind it only, since half of all logs are full of addresses.
+// A URL is suspicious only with an @ after it, since half of all logs are full of URLs.
 var addressHint, userHint = []byte("://"), []byte("@")
 
 func (l *lineMasker) suspicious(b []byte) bool {

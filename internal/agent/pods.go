@@ -14,7 +14,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 )
 
-// kubeLogs opens logs at the API server.
+// kubeLogs opens logs through the API server.
 type kubeLogs struct {
 	kube      kubernetes.Interface
 	namespace string
@@ -32,12 +32,12 @@ func (k kubeLogs) open(ctx context.Context, r logRequest) (io.ReadCloser, error)
 	return stream, nil
 }
 
-// watchPods tells the follower of the namespace's pods until the context ends; own is the agent's pod.
+// watchPods passes the namespace's pods to the follower until the context ends. It ignores own, the agent's pod.
 func watchPods(ctx context.Context, kube kubernetes.Interface, namespace, own string, f *follower) {
 	pods := kube.CoreV1().Pods(namespace)
 	see := func(o any) {
 		if pod, ok := o.(*corev1.Pod); ok && pod.Name != own {
-			f.seePod(ctx, pod)
+			f.observePod(ctx, pod)
 		}
 	}
 	list := &cache.ListWatch{
@@ -50,27 +50,27 @@ func watchPods(ctx context.Context, kube kubernetes.Interface, namespace, own st
 		ListerWatcher: cache.ToListWatcherWithWatchListSemantics(list, kube),
 		ObjectType:    &corev1.Pod{},
 		Transform:     slimPod,
-		// A status that was missed is seen again.
+		// Recovers from a missed status.
 		ResyncPeriod: 30 * time.Second,
 		Handler: cache.ResourceEventHandlerFuncs{
 			AddFunc:    see,
 			UpdateFunc: func(_, o any) { see(o) },
 			DeleteFunc: func(o any) {
 				if key, err := cache.DeletionHandlingObjectToName(o); err == nil {
-					f.seeGone(key.Name)
+					f.observeDeleted(key.Name)
 				}
 			},
 		},
 	})
 	go func() {
 		if cache.WaitForCacheSync(ctx.Done(), informer.HasSynced) {
-			f.settleRest(func(pod string) bool { _, there, _ := store.GetByKey(namespace + "/" + pod); return there })
+			f.endOrphans(func(pod string) bool { _, there, _ := store.GetByKey(namespace + "/" + pod); return there })
 		}
 	}()
 	informer.RunWithContext(ctx)
 }
 
-// slimPod leaves of a pod what the follower reads, since environment and annotations can be large.
+// slimPod keeps only the fields that the follower reads, because environment and annotations can be large.
 func slimPod(o any) (any, error) {
 	pod, ok := o.(*corev1.Pod)
 	if !ok {

@@ -5,17 +5,17 @@ import (
 	"time"
 )
 
-// reading is the way through one container's log, over broken streams and the container's restarts.
+// reading reads one container's log across broken streams and container restarts.
 type reading struct {
 	f    *follower
 	c    *container
 	seen *seen
 	at   position
-	// pause is before the next try after an error.
+	// pause is the time before the next attempt after an error.
 	pause time.Duration
 }
 
-// follow reads a container's log until it does not run again, or the context ends.
+// follow reads a container's log until the container will not run again or the context ends.
 func (f *follower) follow(ctx context.Context, c *container) {
 	at := c.file.place()
 	r := &reading{f: f, c: c, at: at, seen: resumed(at), pause: firstPause}
@@ -26,13 +26,13 @@ func (f *follower) follow(ctx context.Context, c *container) {
 	for ctx.Err() == nil {
 		st := c.now()
 		if !r.caughtUp(st) {
-			r.turn(ctx, st)
+			r.advance(ctx, st)
 		}
 		switch {
 		case !r.at.Done:
 			r.read(ctx, st)
 		case st.over:
-			if c.leave(st) {
+			if c.release(st) {
 				c.file.setEnded(true)
 				f.changes.bump()
 				return
@@ -43,13 +43,13 @@ func (f *follower) follow(ctx context.Context, c *container) {
 	}
 }
 
-// caughtUp reports whether the log is at the run of the container that the status tells of.
+// caughtUp reports whether the log has reached the container run that the status describes.
 func (r *reading) caughtUp(st status) bool {
 	return r.at.Pod == st.pod && r.at.Restarts == st.restarts
 }
 
-// turn goes on to another run of the container: it reads what is left of the one before, and says what is lost.
-func (r *reading) turn(ctx context.Context, st status) {
+// advance moves on to another run of the container: it reads the rest of the previous run's log and notes what is lost.
+func (r *reading) advance(ctx context.Context, st status) {
 	was, first := r.at, r.at.Pod == ""
 	same := was.Pod == st.pod
 	missed := st.restarts - was.Restarts - 1
@@ -64,10 +64,10 @@ func (r *reading) turn(ctx context.Context, st status) {
 	}
 	r.begin(position{Pod: st.pod, Restarts: st.restarts - 1})
 	if !first && !same {
-		r.c.file.note(r.at, "the pod was made anew")
+		r.c.file.note(r.at, "the pod was recreated")
 	}
 	if missed > 1 {
-		r.c.file.note(r.at, "the container has run %d times more, whose logs are gone", missed-1)
+		r.c.file.note(r.at, "logs of earlier runs of this container are lost; runs: %d", missed-1)
 	}
 	if missed > 0 {
 		r.previous(ctx)
@@ -81,12 +81,13 @@ func (r *reading) turn(ctx context.Context, st status) {
 	}
 }
 
-// begin is at the start of one run's log.
+// begin resets the position to the start of one run's log.
 func (r *reading) begin(at position) {
 	r.at, r.seen, r.pause = at, &seen{}, firstPause
 }
 
-// previous reads the log of the run before the present one. It is there until the next restart, so that it is not waited for.
+// previous reads the log of the previous run. The kubelet keeps that log until the next restart only, so previous gives up after three
+// attempts.
 func (r *reading) previous(ctx context.Context) {
 	for range 3 {
 		err := r.stream(ctx, true, false)
@@ -96,14 +97,14 @@ func (r *reading) previous(ctx context.Context) {
 		if absent(err) || ctx.Err() != nil {
 			break
 		}
-		r.rest(ctx)
+		r.backOff(ctx)
 	}
 	if ctx.Err() == nil {
-		r.c.file.note(r.at, "the end of the log before this restart is gone")
+		r.c.file.note(r.at, "the end of the log before this restart is lost")
 	}
 }
 
-// read reads the present run's log as far as it goes. It is at its end when the container had ended before the stream was opened.
+// read reads the current run's log. The log is complete if the container had terminated before the stream was opened.
 func (r *reading) read(ctx context.Context, st status) {
 	err := r.stream(ctx, false, st.running)
 	switch {
@@ -115,12 +116,12 @@ func (r *reading) read(ctx context.Context, st status) {
 		r.c.wait(ctx, settle)
 	default:
 		r.f.log.Warn("the stream of a log broke", "pod", r.c.key.pod, "container", r.c.key.container, "error", err)
-		r.rest(ctx)
+		r.backOff(ctx)
 	}
 }
 
-// rest pauses after an error, longer each time.
-func (r *reading) rest(ctx context.Context) {
+// backOff pauses after an error, longer each time.
+func (r *reading) backOff(ctx context.Context) {
 	timer := time.NewTimer(r.pause)
 	defer timer.Stop()
 	select {
@@ -141,7 +142,7 @@ func (r *reading) stream(ctx context.Context, previous, follow bool) error {
 	resumed := !since.IsZero()
 	return copyLines(in, r.seen, func(text []byte, got tally) {
 		if resumed && got.firstFresh {
-			// The kubelet reads the newest file only when it is asked again, and the last line that was read is not in it.
+			// After a rotation the kubelet returns only the newest file, which does not contain the last line that was read.
 			r.c.file.note(r.at, "the log was rotated while its stream was broken; lines may be missing here")
 		}
 		resumed = false

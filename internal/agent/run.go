@@ -13,35 +13,35 @@ import (
 	"k8s.io/client-go/kubernetes"
 )
 
-// Config is what an agent runs with. All but Secrets, Pod, Kube and Log are required.
+// Config configures an agent. Only Secrets, Pod, Kube, Source and Log are optional.
 type Config struct {
-	// Dir is where it keeps what it is given.
+	// Dir is where the agent stores what it receives.
 	Dir string
-	// Listen is its address.
+	// Listen accepts the agent's connections.
 	Listen    net.Listener
 	Namespace string
-	// Tokens is the directory with the two tokens, Secrets the one below which the secrets to mask are mounted.
+	// Tokens is the directory of the token files; Secrets are mounted below the directory of that name, for masking.
 	Tokens, Secrets string
-	// ArtifactsLimit is the most that an attempt's artifacts may have, LogLimit how much of a container's log is kept, in bytes.
+	// ArtifactsLimit is the size limit of an attempt's artifacts, LogLimit the amount that is kept of a container's log, in bytes.
 	ArtifactsLimit, LogLimit int64
-	// Pod is the name of the agent's own pod, which is not followed.
+	// Pod is the name of the agent's own pod, which it does not follow.
 	Pod string
-	// Kube is the API server; without one no logs are followed.
+	// Kube is the API server. Without it the agent follows no logs.
 	Kube kubernetes.Interface
 	// Parse reads JUnit.
 	Parse ParseJUnit
-	// Source finds the source artifact of the Run, for init containers that ask for files; without it there is none.
+	// Source opens the Run's source artifact for init containers that request files. Without it the agent serves no files.
 	Source OpenSource
 	Log    *slog.Logger
 }
 
-// stopTime is how long requests have to end when the agent is told to stop.
+// stopTime is how long requests may take to finish when the agent stops.
 const stopTime = 5 * time.Second
 
 // Run serves until the context ends.
 func Run(ctx context.Context, c Config) error {
 	if c.Parse == nil || c.ArtifactsLimit <= 0 || c.LogLimit <= 0 {
-		return errors.New("an agent needs limits and a reader of JUnit")
+		return errors.New("an agent needs size limits and a JUnit parser")
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -81,7 +81,7 @@ func Run(ctx context.Context, c Config) error {
 	return nil
 }
 
-// newServer opens what is on disk.
+// newServer opens the data on disk.
 func newServer(c Config) (*server, error) {
 	t, err := readTokens(c.Tokens, c.Source != nil)
 	if err != nil {
@@ -108,7 +108,7 @@ func newServer(c Config) (*server, error) {
 	}, nil
 }
 
-// refreshMasks takes up secrets that are mounted or changed later. The kubelet brings them within a minute or two.
+// refreshMasks loads secrets that are mounted or changed later. The kubelet updates them within a minute or two.
 func (s *server) refreshMasks(ctx context.Context) {
 	ticker := time.NewTicker(2 * time.Second)
 	defer ticker.Stop()

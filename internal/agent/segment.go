@@ -13,27 +13,27 @@ import (
 	"sync"
 )
 
-// position is how far a container's log was read.
+// position is how far a container's log has been read.
 type position struct {
-	// Pod is the pod's UID, Restarts tells the runs of the container apart.
+	// Pod is the pod's UID, Restarts identifies the run of the container.
 	Pod      string
 	Restarts int32
-	// Last is the latest time that a line had, in nanoseconds since 1970, and Same how many lines had it.
+	// Last is the latest timestamp of a line, in nanoseconds since 1970, and Same the number of lines that had it.
 	Last int64
 	Same int
-	// Done says that this run of the container has ended and was read to its end.
+	// Done means that this run of the container has ended and its log was read to the end.
 	Done bool
 }
 
-// segment is a file of gzip members. Each member's header holds the position at its end, so that text and position are on disk
+// segment is a file of gzip members. The header of each member holds the position at its end, so that text and position reach the disk
 // together or not at all.
 type segment struct {
 	name string
-	// text is how much text it holds, size how long the file is, in bytes.
+	// text is the length of its text, size the length of the file, in bytes.
 	text, size int64
 }
 
-// compressor makes gzip members; one serves all logs, since its tables are large.
+// compressor creates gzip members. One serves all logs, because its tables are large.
 type compressor struct {
 	mu  sync.Mutex
 	gz  *gzip.Writer
@@ -42,7 +42,7 @@ type compressor struct {
 
 var positionField = [2]byte{'C', 'p'}
 
-// member appends text as one member. After an error the segment is as it was before.
+// member appends text as one gzip member. On error it restores the segment to its previous state.
 func (c *compressor) member(s *segment, text []byte, at position) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -60,7 +60,7 @@ func (c *compressor) member(s *segment, text []byte, at position) error {
 	return nil
 }
 
-// bytes is text as a member of its own.
+// bytes returns text as a gzip member without a position.
 func (c *compressor) bytes(text []byte) ([]byte, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -70,7 +70,7 @@ func (c *compressor) bytes(text []byte) ([]byte, error) {
 	return bytes.Clone(c.buf.Bytes()), nil
 }
 
-// fill makes a member in the buffer.
+// fill creates a member in the buffer.
 func (c *compressor) fill(text, extra []byte) error {
 	c.buf.Reset()
 	if c.gz == nil {
@@ -91,7 +91,7 @@ func (c *compressor) fill(text, extra []byte) error {
 	return nil
 }
 
-// append opens the file for each write, since a stack has more logs than a process should have open files.
+// append opens the file for each write, because a stack may have more logs than a process should have open files.
 func (s *segment) append(data []byte) error {
 	f, err := os.OpenFile(s.name, os.O_WRONLY|os.O_CREATE, 0o600)
 	if err != nil {
@@ -105,7 +105,7 @@ func (s *segment) append(data []byte) error {
 	return nil
 }
 
-// positionExtra is the header's extra field: two letters, the length, the data (RFC 1952, 2.3.1.1).
+// positionExtra encodes a position as the header's extra field: two letters, the length, the data (RFC 1952, 2.3.1.1).
 func positionExtra(at position) ([]byte, error) {
 	data, err := json.Marshal(at)
 	if err != nil {
@@ -123,8 +123,8 @@ func readPosition(extra []byte) (at position, ok bool) {
 	return at, json.Unmarshal(extra[4:], &at) == nil
 }
 
-// openSegment reads a segment that may not be there yet, cuts off a member that is not whole, and gives its text to each, piece by piece, with
-// the position of its last member.
+// openSegment opens or creates a segment and truncates it after its last complete member. It passes the text to each, piece by piece,
+// and returns the position of that member.
 func openSegment(name string, each func([]byte)) (*segment, position, error) {
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -142,7 +142,7 @@ func openSegment(name string, each func([]byte)) (*segment, position, error) {
 		s.text, s.size, at = s.text+text, in.n, here
 	}
 	if err := f.Truncate(s.size); err != nil {
-		return nil, at, fmt.Errorf("cut a log back to what is whole: %w", err)
+		return nil, at, fmt.Errorf("truncate a log after its last complete part: %w", err)
 	}
 	return s, at, nil
 }
@@ -161,20 +161,20 @@ func readMember(in *countingReader, each func([]byte)) (int64, position, bool) {
 	return n, at, err == nil
 }
 
-// countingReader counts what was read. It is an io.ByteReader, so that gzip reads no further than a member's end.
+// countingReader counts the bytes read. It implements io.ByteReader, so that gzip does not read beyond the end of a member.
 type countingReader struct {
 	r *bufio.Reader
 	n int64
 }
 
-// Read is io.Reader.
+// Read implements io.Reader.
 func (c *countingReader) Read(p []byte) (int, error) {
 	n, err := c.r.Read(p)
 	c.n += int64(n)
 	return n, err
 }
 
-// ReadByte is io.ByteReader.
+// ReadByte implements io.ByteReader.
 func (c *countingReader) ReadByte() (byte, error) {
 	b, err := c.r.ReadByte()
 	if err == nil {
@@ -185,5 +185,5 @@ func (c *countingReader) ReadByte() (byte, error) {
 
 type writerFunc func([]byte)
 
-// Write is io.Writer.
+// Write implements io.Writer.
 func (w writerFunc) Write(p []byte) (int, error) { w(p); return len(p), nil }

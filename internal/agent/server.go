@@ -22,23 +22,24 @@ import (
 )
 
 const (
-	// maxWait is the longest that a request may wait for news.
+	// maxWait is the longest that a request may wait for a change.
 	maxWait = time.Minute
-	// maxBody bounds what a wrapper says of an attempt, in bytes.
+	// maxBody limits a wrapper's report of an attempt, in bytes.
 	maxBody = 4 << 20
-	// idle is how long a body may stand still before the request ends.
+	// idle is how long a connection may transfer nothing before the request ends.
 	idle = time.Minute
-	// uploads is how many bodies are taken in at once; the others wait, so that memory does not grow with a suite's shards.
+	// uploads is how many uploads are received at once. Others wait, so that memory does not grow with a suite's shards.
 	uploads = 4
-	// busy is how long an upload waits for its turn before it is answered with 503. A wrapper takes an agent that does not answer for gone.
+	// busy is how long an upload waits for its turn before it is answered with 503. A wrapper treats an agent that does not respond as
+	// gone.
 	busy = 5 * time.Second
-	// sends is how many answers with files of the commit are sent at once.
+	// sends is how many responses with files of the commit are sent at once.
 	sends = 4
-	// defaultTail is how many lines `?tail=` gives without a number.
+	// defaultTail is the number of lines for `?tail=` without a value.
 	defaultTail = 60
 )
 
-// server answers the wrappers and Conductor.
+// server serves the wrappers and Conductor.
 type server struct {
 	store     *store
 	follower  *follower
@@ -50,15 +51,15 @@ type server struct {
 	tokens    tokens
 	artifacts int64
 	room      chan struct{}
-	// source finds the source artifact; nil where the agent has none to serve.
+	// source opens the source artifact; nil if the agent does not have one.
 	source  OpenSource
 	sources chan struct{}
 }
 
-// tokens are the hashes of the tokens, since hashes have one length and can be compared in constant time.
+// tokens holds hashes of the tokens: they have the same length and can be compared in constant time.
 type tokens struct{ conductor, wrapper, source [sha256.Size]byte }
 
-// readTokens reads the tokens from the files of a directory. The source's is needed where there is a source.
+// readTokens reads the tokens from the files of a directory. The source token is required only if the agent serves files.
 func readTokens(dir string, source bool) (tokens, error) {
 	var t tokens
 	wanted := map[string]*[sha256.Size]byte{TokenConductor: &t.conductor, TokenWrapper: &t.wrapper}
@@ -77,14 +78,14 @@ func readTokens(dir string, source bool) (tokens, error) {
 		}
 		*into = sha256.Sum256([]byte(text))
 		if seen[*into] {
-			return tokens{}, errors.New("two tokens are the same: a test could read what is Conductor's")
+			return tokens{}, errors.New("two tokens are equal: a test could read data that is meant for Conductor only")
 		}
 		seen[*into] = true
 	}
 	return t, nil
 }
 
-// handler routes the requests.
+// handler returns the routes.
 func (s *server) handler() http.Handler {
 	mux := http.NewServeMux()
 	const attempt = "/v1/attempts/{suite}/{shard}/{number}/"
@@ -111,10 +112,10 @@ func (s *server) handler() http.Handler {
 	return mux
 }
 
-// answerer answers a request, or returns an error before it has written anything.
+// answerer handles a request. It returns an error only before it has written anything.
 type answerer func(http.ResponseWriter, *http.Request) error
 
-// guard lets in who has one of the tokens.
+// guard rejects requests that carry none of the given tokens.
 func (s *server) guard(next answerer, good ...[sha256.Size]byte) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		text, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
@@ -123,7 +124,7 @@ func (s *server) guard(next answerer, good ...[sha256.Size]byte) http.Handler {
 			fits |= subtle.ConstantTimeCompare(has[:], g[:])
 		}
 		if !bearer || fits == 0 {
-			http.Error(w, "the token is not good for this", http.StatusUnauthorized)
+			http.Error(w, "this token does not authorize the request", http.StatusUnauthorized)
 			return
 		}
 		if err := next(w, r); err != nil {
@@ -132,9 +133,9 @@ func (s *server) guard(next answerer, good ...[sha256.Size]byte) http.Handler {
 	})
 }
 
-// refuse answers with an error. Its cause is for the log; the other side gets a word.
+// refuse writes an error response. The cause goes to the log; the client receives a short sentence.
 func (s *server) refuse(w http.ResponseWriter, r *http.Request, err error) {
-	code, text := http.StatusInternalServerError, "the agent could not do it"
+	code, text := http.StatusInternalServerError, "internal error of the agent"
 	var large *http.MaxBytesError
 	var unread *sourceError
 	switch {
@@ -145,7 +146,7 @@ func (s *server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	case errors.Is(err, evidence.ErrAbsent):
 		code, text = http.StatusNotFound, evidence.ErrAbsent.Error()
 	case errors.As(err, &large):
-		code, text = http.StatusRequestEntityTooLarge, fmt.Sprintf("at most %d bytes are taken", large.Limit)
+		code, text = http.StatusRequestEntityTooLarge, fmt.Sprintf("the body exceeds the limit of %d bytes", large.Limit)
 	case errors.Is(err, errBadKey):
 		code, text = http.StatusBadRequest, errBadKey.Error()
 	case errors.Is(err, errBadQuery):
@@ -162,19 +163,19 @@ func (s *server) refuse(w http.ResponseWriter, r *http.Request, err error) {
 }
 
 var (
-	errBadQuery = errors.New("the query is not understood")
-	errBadBody  = errors.New("the body is not understood")
-	errBusy     = errors.New("other uploads come first")
+	errBadQuery = errors.New("invalid query")
+	errBadBody  = errors.New("invalid body")
+	errBusy     = errors.New("too many uploads at once: try again")
 )
 
 func answer(w http.ResponseWriter, value any) error {
 	w.Header().Set("Content-Type", "application/json")
-	// Who hung up needs no answer.
+	// A client that hung up does not need the response.
 	_ = json.NewEncoder(w).Encode(value)
 	return nil
 }
 
-// keyOf is the attempt that a path names.
+// keyOf returns the attempt that a request's path names.
 func keyOf(r *http.Request) (evidence.AttemptKey, error) {
 	shard, err := strconv.Atoi(r.PathValue("shard"))
 	if err != nil {
@@ -188,7 +189,7 @@ func keyOf(r *http.Request) (evidence.AttemptKey, error) {
 	return key, checkKey(key)
 }
 
-// waitOf is how long a request wants to wait for news.
+// waitOf returns how long a request wants to wait for a change.
 func waitOf(r *http.Request) (time.Duration, error) {
 	text := r.URL.Query().Get("wait")
 	if text == "" {
@@ -241,7 +242,7 @@ func (s *server) allow(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// end takes how a test ended, or with complete that nothing more comes.
+// end receives how a test ended or, if complete is set, that the wrapper is finished.
 func (s *server) end(complete bool) answerer {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		key, err := keyOf(r)
@@ -260,7 +261,7 @@ func (s *server) end(complete bool) answerer {
 	}
 }
 
-// upload takes a tar. What is left out for its size is read all the same, up to twice the limit, so that its name can be reported.
+// upload receives a tar. It reads up to twice the limit, so that it can name the files that it leaves out for their size.
 func (s *server) upload(kind string, limit int64) answerer {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		key, err := keyOf(r)
@@ -287,7 +288,7 @@ func (s *server) upload(kind string, limit int64) answerer {
 	}
 }
 
-// body bounds a request's body in size, and in the time that it may stand still.
+// body limits a request's body in size, and the time in which it may transfer nothing.
 func (s *server) body(w http.ResponseWriter, r *http.Request, limit int64) io.Reader {
 	return &patientBody{http.MaxBytesReader(w, r.Body, limit), http.NewResponseController(w)}
 }
@@ -297,9 +298,9 @@ type patientBody struct {
 	conn *http.ResponseController
 }
 
-// Read is io.Reader.
+// Read implements io.Reader.
 func (p *patientBody) Read(b []byte) (int, error) {
-	// Where there is no deadline to set, as in a test's recorder, there is no connection to hang either.
+	// Ignore the error: only a test's recorder has no deadlines, and it cannot hang.
 	_ = p.conn.SetReadDeadline(time.Now().Add(idle))
 	return p.body.Read(b)
 }
@@ -316,7 +317,7 @@ func (s *server) state(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	s.changes.until(r.Context(), wait, func(version int64) bool { return version != since })
-	// The version is taken first: what changes meanwhile is reported again, which does no harm.
+	// Read the version first: a change in between is then reported twice, which is harmless.
 	version, _ := s.changes.now()
 	return answer(w, evidence.AgentState{Version: version, Attempts: s.store.states(), Logs: s.follower.states()})
 }
@@ -380,7 +381,7 @@ func (s *server) logs(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// serve writes what open gives, twice the same, with its size and digest in the header.
+// serve writes the content of open, which must return the same content twice, with its size and digest in the header.
 func serve(w http.ResponseWriter, size int64, open func() (io.Reader, error)) error {
 	in, err := open()
 	if err != nil {
@@ -396,7 +397,7 @@ func serve(w http.ResponseWriter, size int64, open func() (io.Reader, error)) er
 	w.Header().Set("Content-Type", "application/gzip")
 	w.Header().Set("Content-Length", strconv.FormatInt(size, 10))
 	w.Header().Set("Digest", "sha256:"+hex.EncodeToString(sum.Sum(nil)))
-	// An answer that breaks off is shorter than its header says, and the other side sees it.
+	// The client notices a broken response by its length.
 	_, _ = io.Copy(w, in)
 	return nil
 }

@@ -372,7 +372,7 @@ func TestNothingOutsideItsDirectoryIsTouched(t *testing.T) {
 	if got := w.blob(evidence.ArtifactsPath(testAttempt)); !slices.Equal(got, []string{"b", "4"}) {
 		t.Errorf("kept %q", got)
 	}
-	want := []string{"3 files of the artifacts were left out, since only regular files below the working directory are kept; the first is ../../x."}
+	want := []string{"3 files of the artifacts were left out because only regular files below the working directory are kept; the first is ../../x."}
 	if got := w.state().Attempts[0].Attempt.Problems; !slices.Equal(got, want) {
 		t.Errorf("problems %q", got)
 	}
@@ -389,7 +389,7 @@ func TestWhatDoesNotFitIsNamed(t *testing.T) {
 	files := tarOf(t, "a", strings.Repeat("a", 60), "b", strings.Repeat("b", 60), "c", strings.Repeat("c", 40))
 	w.ok(w.wrapper.PutArtifacts(t.Context(), testAttempt, bytes.NewReader(files)))
 	w.ok(w.wrapper.Complete(t.Context(), evidence.Attempt{AttemptKey: testAttempt}))
-	want := []string{"One file of the artifacts was left out, since at most 100B in 10000 files are kept: b."}
+	want := []string{"One file of the artifacts was left out because at most 100B in 10000 files are kept: b."}
 	a := w.state().Attempts[0].Attempt
 	if !slices.Equal(a.Problems, want) || len(a.Artifacts) != 2 {
 		t.Errorf("got %q and %v", a.Problems, a.Artifacts)
@@ -446,7 +446,7 @@ func TestAFullDisk(t *testing.T) {
 	w.stop()
 	w.start()
 	a := w.state().Attempts[0]
-	want := []string{"One file of the artifacts was left out, since the disk of the stack's agent is full: large."}
+	want := []string{"One file of the artifacts was left out because the disk of the stack's agent is full: large."}
 	if !a.Complete || a.Attempt.ExitCode != 4 || !slices.Equal(a.Attempt.Problems, want) {
 		t.Errorf("got %+v with %+v", a, a.Attempt)
 	}

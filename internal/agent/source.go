@@ -17,21 +17,21 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/source"
 )
 
-// OpenSource finds a Run's source artifact in its registry, with the files that keep names. Its layers can be opened until ctx ends. Its
-// errors are failures.
+// OpenSource opens a Run's source artifact in its registry, limited to the files that keep selects. The artifact's layers can be read
+// until ctx ends. Its errors are failures.
 type OpenSource func(ctx context.Context, keep func(source.File) bool) (*source.Artifact, error)
 
-// sourceTime bounds one answer to GET /v1/source: a gigabyte at a few megabytes a second.
+// sourceTime limits one response to GET /v1/source: a gigabyte at a few megabytes a second.
 const sourceTime = 10 * time.Minute
 
-// files answers with a tar of the files at or below a path of the commit, by names relative to it; a file's own is its base name. An answer
-// that breaks off has no end, and the other side sees it.
+// files responds with a tar of the files at or below a path of the commit. Names are relative to the path; if it is a file, its name is
+// the base name. A response that breaks off has no tar end, so the client notices.
 func (s *server) files(w http.ResponseWriter, r *http.Request) error {
 	root := r.URL.Query().Get("path")
 	if !fs.ValidPath(root) {
 		return errBadQuery
 	}
-	// Each answer takes a layer's buffers and the index of what it sends.
+	// Each response needs a layer's buffers and the index of the files it sends.
 	select {
 	case s.sources <- struct{}{}:
 		defer func() { <-s.sources }()
@@ -58,12 +58,12 @@ func (s *server) files(w http.ResponseWriter, r *http.Request) error {
 	}
 	if err != nil {
 		s.log.Warn("could not send the source to its end", "path", root, "error", s.masks.string(err.Error()))
-		panic(http.ErrAbortHandler) // Whatever was sent must not be taken for the whole.
+		panic(http.ErrAbortHandler) // Close the connection, so that the client does not take a part for the whole.
 	}
 	return nil
 }
 
-// below is a path relative to a root, if it is at or below it. A root that is a file has its base name.
+// below returns name relative to root, and whether it is at or below root. If root is a file, the result is its base name.
 func below(root, name string) (string, bool) {
 	switch {
 	case root == ".":
@@ -93,7 +93,7 @@ func writeFileTo(out *tar.Writer, f source.File, content io.Reader) error {
 	return nil
 }
 
-// patientWriter bounds the time that a reader may take nothing.
+// patientWriter limits the time in which the client may accept nothing.
 type patientWriter struct {
 	out  io.Writer
 	conn *http.ResponseController
@@ -101,22 +101,22 @@ type patientWriter struct {
 
 // Write implements io.Writer.
 func (p *patientWriter) Write(b []byte) (int, error) {
-	// Where there is no deadline to set, as in a test's recorder, there is no connection to hang either.
+	// Ignore the error: only a test's recorder has no deadlines, and it cannot hang.
 	_ = p.conn.SetWriteDeadline(time.Now().Add(idle))
 	return p.out.Write(b)
 }
 
-// sourceError is why the source artifact could not be opened. Its sentence is for those who read the log of an init container.
+// sourceError is an error of opening the source artifact. Its sentence appears in the log of an init container.
 type sourceError struct{ err error }
 
 func (e *sourceError) Error() string { return e.err.Error() }
 
-// Unwrap gives the failure.
+// Unwrap returns the failure.
 func (e *sourceError) Unwrap() error { return e.err }
 
 func (e *sourceError) sentence() string { return failure.Of(e.err).Sentence }
 
-// status reports whether it is of use to ask again.
+// status returns the HTTP status, which tells clients whether a retry can succeed.
 func (e *sourceError) status() int {
 	if failure.IsTerminal(e.err) && !errors.Is(e.err, context.Canceled) {
 		return http.StatusFailedDependency

@@ -197,7 +197,7 @@ func TestAnAgentWithoutASourceHasNone(t *testing.T) {
 	w.start()
 	secret, err := w.client.Tokens(w.run)
 	w.ok(err)
-	if _, err := w.bring(secret.Source, 1, files.Copy{Path: "data", Dir: t.TempDir()}); err == nil || !strings.Contains(err.Error(), "does not have them") {
+	if _, err := w.bring(secret.Source, 1, files.Copy{Path: "data", Dir: t.TempDir()}); err == nil || !strings.Contains(err.Error(), "does not have these files") {
 		t.Errorf("bring: %v", err)
 	}
 }
@@ -216,10 +216,10 @@ func TestFilesComeWholeOrNotAtAll(t *testing.T) {
 		"away":          {fail: []error{away, away}, path: "data", limit: 1 << 20},
 		"broken off":    {broken: 2, path: "data", limit: 1 << 20},
 		"denied":        {fail: []error{denied}, path: "data", limit: 1 << 20, want: "does not let Conductor see it; it was asked with the credential"},
-		"not there":     {path: "none", limit: 1 << 20, want: "the commit does not have them"},
+		"not there":     {path: "none", limit: 1 << 20, want: "the commit does not have these files"},
 		"too much":      {path: "data", limit: 15, want: "more than 15 bytes"},
 		"not too much":  {path: "data", limit: 16},
-		"not a commits": {path: "../x", limit: 1, want: "refuses to send them"},
+		"not a commits": {path: "../x", limit: 1, want: "refused the request"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)

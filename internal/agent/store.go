@@ -18,20 +18,20 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
 )
 
-// Limits of what a wrapper can fill the agent with: a stack's tests are not trusted.
+// Limits on the data of wrappers: a stack's tests are not trusted.
 const (
 	maxAttempts = 1000
 	maxNumber   = 10000
-	// reserve is held back on disk, in bytes, so that the end of an attempt can be recorded when the disk is full.
+	// reserve is disk space kept free, in bytes, so that the end of an attempt can be recorded when the disk is full.
 	reserve = 256 << 10
 )
 
-// suitePattern is what names a suite: a key of `tests` or a compose service.
+// suitePattern matches a suite: a key of `tests` or a compose service.
 var suitePattern = regexp.MustCompile(`^[A-Za-z0-9._][-A-Za-z0-9._]{0,254}$`)
 
 var (
-	errBadKey  = errors.New("there is no such attempt: a suite's name, a shard from 0 and a number from 1 make one")
-	errTooMany = errors.New("the agent holds as many attempts as it can")
+	errBadKey  = errors.New("invalid attempt: it needs a suite's name, a shard from 0 and a number from 1")
+	errTooMany = errors.New("the agent has reached its limit of attempts")
 	errEnded   = errors.New("the attempt has ended")
 )
 
@@ -42,7 +42,7 @@ func checkKey(key evidence.AttemptKey) error {
 	return nil
 }
 
-// attempt is what the store knows of one attempt; its exported fields are on disk.
+// attempt is the state of one attempt. Its exported fields are stored on disk.
 type attempt struct {
 	Key       evidence.AttemptKey
 	Allowed   bool
@@ -51,7 +51,7 @@ type attempt struct {
 	Attempt   *evidence.Attempt
 	JUnit     *blob
 	Artifacts *blob
-	// ready says that a wrapper asked. It asks again after a restart.
+	// ready means that a wrapper has asked. It asks again after a restart of the agent.
 	ready bool
 }
 
@@ -60,7 +60,7 @@ type blob struct {
 	Size int64
 	listing
 	Problems []string
-	// Root is the working directory that the JUnit files came from, as the wrapper says.
+	// Root is the working directory of the JUnit files, as reported by the wrapper.
 	Root string
 }
 
@@ -74,20 +74,20 @@ type store struct {
 	attempts map[evidence.AttemptKey]*attempt
 }
 
-// openStore reads the attempts that are below dir.
+// openStore reads the attempts below dir.
 func openStore(dir string, c *changes, log *slog.Logger) (*store, error) {
 	s := &store{dir: dir, changes: c, log: log, attempts: map[evidence.AttemptKey]*attempt{}}
 	if err := os.RemoveAll(s.path("tmp")); err != nil {
-		return nil, fmt.Errorf("clear the uploads that broke off: %w", err)
+		return nil, fmt.Errorf("delete incomplete uploads: %w", err)
 	}
 	for _, d := range []string{"tmp", "attempts"} {
 		if err := os.MkdirAll(s.path(d), 0o700); err != nil {
-			return nil, fmt.Errorf("make the agent's directory: %w", err)
+			return nil, fmt.Errorf("create the agent's directory: %w", err)
 		}
 	}
 	states, err := filepath.Glob(s.path("attempts", "*", "state.json"))
 	if err != nil {
-		return nil, fmt.Errorf("look for attempts: %w", err)
+		return nil, fmt.Errorf("list the attempts: %w", err)
 	}
 	for _, name := range states {
 		a := &attempt{}
@@ -108,12 +108,12 @@ func (s *store) path(elem ...string) string {
 	return filepath.Join(append([]string{s.dir}, elem...)...)
 }
 
-// attemptPath is where an attempt's file is. The two numbers at the end keep the names of two keys apart.
+// attemptPath returns the path of an attempt's file. Two numbers follow the suite, so different keys cannot have the same path.
 func (s *store) attemptPath(key evidence.AttemptKey, file string) string {
 	return s.path("attempts", fmt.Sprintf("%s.%d.%d", key.Suite, key.Shard, key.Number), file)
 }
 
-// change finds or makes an attempt, changes it by edit, saves it and wakes who waits. When edit returns an error, nothing changed.
+// change finds or creates an attempt, edits a copy, saves it and wakes the waiting requests. If edit returns an error nothing changes.
 func (s *store) change(key evidence.AttemptKey, edit func(*attempt) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -136,7 +136,7 @@ func (s *store) change(key evidence.AttemptKey, edit func(*attempt) error) error
 	return nil
 }
 
-// get is a copy of an attempt; one that is not known is empty.
+// get returns a copy of an attempt; an unknown one is empty.
 func (s *store) get(key evidence.AttemptKey) attempt {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -146,7 +146,7 @@ func (s *store) get(key evidence.AttemptKey) attempt {
 	return attempt{Key: key}
 }
 
-// ask notes that a wrapper asks for leave to start.
+// ask records that a wrapper waits to start.
 func (s *store) ask(key evidence.AttemptKey) error {
 	if s.get(key).ready {
 		return nil
@@ -162,7 +162,7 @@ func (s *store) allow(key evidence.AttemptKey) error {
 	return s.change(key, func(a *attempt) error { a.Allowed = true; return nil })
 }
 
-// end notes how the test ended, or with complete that nothing more comes. The first report counts, so that a repetition is a no-op.
+// end records how the test ended or, if complete is set, that the wrapper is finished. It is idempotent: the first report counts.
 func (s *store) end(key evidence.AttemptKey, how evidence.Attempt, complete bool) error {
 	if a := s.get(key); a.Complete || a.Ended && !complete {
 		return nil
@@ -173,7 +173,7 @@ func (s *store) end(key evidence.AttemptKey, how evidence.Attempt, complete bool
 	})
 }
 
-// states are all attempts in the order of their keys, with what the agent itself has to add to each.
+// states returns all attempts in the order of their keys, including the files and problems that the agent itself recorded.
 func (s *store) states() []evidence.AttemptState {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -187,7 +187,7 @@ func (s *store) states() []evidence.AttemptState {
 	return out
 }
 
-// state is the attempt for Conductor: its files are those that the agent has.
+// state converts the attempt for Conductor. It lists the files that the agent holds.
 func (a *attempt) state() evidence.AttemptState {
 	st := evidence.AttemptState{Key: a.Key, Ready: a.ready || a.Ended, Allowed: a.Allowed, Ended: a.Ended, Complete: a.Complete}
 	if a.Attempt != nil {
@@ -214,8 +214,8 @@ func (a *attempt) state() evidence.AttemptState {
 	return st
 }
 
-// save writes an attempt's state. When the disk is full even without the reserve, the state lives in memory only, which is
-// better than not to know how a test ended.
+// save writes an attempt's state. If the disk is full even without the reserve, the state is kept in memory only, which is better than
+// losing how a test ended.
 func (s *store) save(a *attempt) error {
 	data, err := json.Marshal(a)
 	if err != nil {
@@ -228,7 +228,7 @@ func (s *store) save(a *attempt) error {
 		s.holdBack()
 	}
 	if errors.Is(err, syscall.ENOSPC) {
-		s.log.Error("the disk is full; an attempt is known in memory only", "suite", a.Key.Suite, "shard", a.Key.Shard, "number", a.Key.Number)
+		s.log.Error("the disk is full; an attempt's state is in memory only", "suite", a.Key.Suite, "shard", a.Key.Shard, "number", a.Key.Number)
 		return nil
 	}
 	if err != nil {
@@ -237,7 +237,7 @@ func (s *store) save(a *attempt) error {
 	return nil
 }
 
-// holdBack makes the reserve where there is none. Without room for it there is none.
+// holdBack creates the reserve if it is missing and the disk has room.
 func (s *store) holdBack() {
 	name := s.path("reserve")
 	if st, err := os.Stat(name); err == nil && st.Size() == reserve {
@@ -248,7 +248,7 @@ func (s *store) holdBack() {
 	}
 }
 
-// writeFile writes a file that is whole or not there, and is on disk when it returns.
+// writeFile writes and syncs a file. The file appears complete or not at all.
 func writeFile(name string, data []byte) error {
 	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
 		return err
@@ -264,7 +264,7 @@ func writeFile(name string, data []byte) error {
 	return moveFile(f.Name(), name)
 }
 
-// moveFile gives a file that is on disk its name, for good.
+// moveFile renames a file that is on disk, and syncs the directory.
 func moveFile(from, to string) error {
 	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
 		return err
@@ -280,7 +280,7 @@ func moveFile(from, to string) error {
 	return dir.Sync()
 }
 
-// openBlob opens a tar.gz of an attempt and knows its size. It does not change while it is read: another one takes its name.
+// openBlob opens a tar.gz of an attempt and returns its size. The content does not change while it is read: a new upload is a new file.
 func (s *store) openBlob(key evidence.AttemptKey, kind string) (io.ReadSeekCloser, int64, error) {
 	f, err := os.Open(s.attemptPath(key, kind+".tar.gz"))
 	if errors.Is(err, fs.ErrNotExist) {

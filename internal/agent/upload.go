@@ -17,23 +17,23 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
-// Kinds of what a wrapper uploads.
+// Kinds of uploads.
 const (
 	junitKind     = "junit"
 	artifactsKind = "artifacts"
 )
 
-// MaxJUnit is the most that JUnit files of one attempt may have, in bytes.
+// MaxJUnit limits the JUnit files of one attempt, in bytes.
 const MaxJUnit = 64 << 20
 
 const (
-	// maxFiles is how many files one upload may have.
+	// maxFiles is the most files of one upload.
 	maxFiles = 10000
-	// maxShown is the length in bytes at which a path in a sentence is cut.
+	// maxShown is the length to which a path in a message is truncated, in bytes.
 	maxShown = 300
 )
 
-// upload is one tar that comes in.
+// upload is one tar that is being received.
 type upload struct {
 	kind    string
 	limit   int64
@@ -60,22 +60,22 @@ func (l *leftOut) add(name string) {
 
 func (l *leftOut) sentence(kind, why string) string {
 	if l.count == 1 {
-		return fmt.Sprintf("One file of the %s was left out, since %s: %s.", kind, why, l.first)
+		return fmt.Sprintf("One file of the %s was left out because %s: %s.", kind, why, l.first)
 	}
-	return fmt.Sprintf("%d files of the %s were left out, since %s; the first is %s.", l.count, kind, why, l.first)
+	return fmt.Sprintf("%d files of the %s were left out because %s; the first is %s.", l.count, kind, why, l.first)
 }
 
-// keep takes a tar into the store. One that comes whole replaces what was there. One that breaks off is kept, as far as it came
-// and with a sentence, where there was none. JUnit is masked on the way; artifacts are not, since they are binary.
+// keep stores a tar. A complete one replaces an earlier one. An incomplete one is stored, with a problem that names the cause, only if
+// there is no other. JUnit files are masked; artifacts are not, because they are binary.
 func (s *store) keep(key evidence.AttemptKey, kind, root string, limit int64, m *masks, body io.Reader) error {
 	if err := s.open(key, kind); err != nil {
 		return err
 	}
 	file, err := os.CreateTemp(s.path("tmp"), kind+"-*")
 	if err != nil {
-		return fmt.Errorf("take the %s: %w", kind, err)
+		return fmt.Errorf("store the %s: %w", kind, err)
 	}
-	defer os.Remove(file.Name()) //nolint:errcheck // it has its place by then, or is cleared at the next start
+	defer os.Remove(file.Name()) //nolint:errcheck // it was renamed by then, or is deleted at the next start
 	defer file.Close()
 	u := &upload{kind: kind, limit: limit, masks: m, kept: blob{Root: root}}
 	if u.out, err = newArchive(file); err != nil {
@@ -83,14 +83,14 @@ func (s *store) keep(key evidence.AttemptKey, kind, root string, limit int64, m 
 	}
 	if kind == junitKind {
 		if u.spool, err = os.CreateTemp(s.path("tmp"), "spool-*"); err != nil {
-			return fmt.Errorf("take the %s: %w", kind, err)
+			return fmt.Errorf("store the %s: %w", kind, err)
 		}
 		defer os.Remove(u.spool.Name()) //nolint:errcheck // as above
 		defer u.spool.Close()
 	}
 	broken := u.read(tar.NewReader(body))
 	if u.kept.Size, err = u.out.finish(); err != nil {
-		return fmt.Errorf("take the %s: %w", kind, err)
+		return fmt.Errorf("store the %s: %w", kind, err)
 	}
 	u.explain(broken)
 	err = s.change(key, func(a *attempt) error {
@@ -113,7 +113,7 @@ func (s *store) keep(key evidence.AttemptKey, kind, root string, limit int64, m 
 	return err
 }
 
-// open reports whether an attempt still takes uploads of a kind.
+// open returns an error if an attempt no longer accepts uploads of a kind.
 func (s *store) open(key evidence.AttemptKey, kind string) error {
 	if a := s.get(key); a.Complete || kind == junitKind && a.Ended {
 		return errEnded
@@ -121,7 +121,7 @@ func (s *store) open(key evidence.AttemptKey, kind string) error {
 	return nil
 }
 
-// read takes the files of a tar and returns why it broke off.
+// read stores the files of a tar and returns the error that interrupted it.
 func (u *upload) read(in *tar.Reader) error {
 	for {
 		header, err := in.Next()
@@ -137,7 +137,7 @@ func (u *upload) read(in *tar.Reader) error {
 	}
 }
 
-// take takes one file, or leaves it out with a reason.
+// take stores one file, or counts it as left out.
 func (u *upload) take(header *tar.Header, content io.Reader) error {
 	name := path.Clean(u.masks.string(strings.ToValidUTF8(header.Name, "?")))
 	shown := text.Head(name, maxShown)
@@ -177,7 +177,7 @@ func (u *upload) take(header *tar.Header, content io.Reader) error {
 	return nil
 }
 
-// mask writes content to the spool with what is secret masked, which changes its size.
+// mask writes content to the spool with its secrets masked, and returns the new size.
 func (u *upload) mask(content io.Reader) (int64, error) {
 	if err := u.spool.Truncate(0); err != nil {
 		return 0, err
@@ -195,7 +195,7 @@ func (u *upload) mask(content io.Reader) (int64, error) {
 	return u.spool.Seek(0, io.SeekCurrent)
 }
 
-// explain writes a sentence for everything that is not there.
+// explain adds a problem for everything that is missing.
 func (u *upload) explain(broken error) {
 	add := func(l *leftOut, why string) {
 		if l.count > 0 {
@@ -210,7 +210,7 @@ func (u *upload) explain(broken error) {
 	}
 	why := "the connection broke"
 	if tooLarge := new(http.MaxBytesError); errors.As(broken, &tooLarge) {
-		why = "there were too many of them"
+		why = "they exceed the size limit"
 	}
-	u.kept.Problems = append(u.kept.Problems, fmt.Sprintf("The %s are not all there: %s after %d files.", u.kind, why, u.kept.Count))
+	u.kept.Problems = append(u.kept.Problems, fmt.Sprintf("The %s are incomplete: %s after %d files.", u.kind, why, u.kept.Count))
 }

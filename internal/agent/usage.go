@@ -15,14 +15,14 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
 )
 
-// How often usage is sampled, and how often it is looked whether there is anything to sample. The metrics server's own resolution
-// is 15 s by default, so that more would show nothing more.
+// samplePause is the sampling interval, absentPause the interval at which a cluster without metrics is tried again. The metrics
+// server's own resolution is 15 s by default, so sampling more often would show nothing new.
 const (
 	samplePause = 5 * time.Second
 	absentPause = time.Minute
 )
 
-// podMetrics is a PodMetricsList of metrics.k8s.io/v1beta1, as far as it is read.
+// podMetrics holds the needed fields of a PodMetricsList of metrics.k8s.io/v1beta1.
 type podMetrics struct {
 	Items []struct {
 		Metadata struct {
@@ -40,7 +40,7 @@ type usage struct {
 	peaks map[string]evidence.Usage
 }
 
-// watch samples until the context ends; fetch gets a PodMetricsList. A cluster without metrics is asked again now and then.
+// watch samples until the context ends; fetch returns a PodMetricsList.
 func (u *usage) watch(ctx context.Context, fetch func(context.Context) ([]byte, error)) {
 	for ctx.Err() == nil {
 		pause := samplePause
@@ -56,7 +56,7 @@ func (u *usage) watch(ctx context.Context, fetch func(context.Context) ([]byte, 
 	}
 }
 
-// take adds one sample: what the pods of a service use together.
+// take adds one sample: the total usage of each service's pods.
 func (u *usage) take(data []byte) error {
 	var list podMetrics
 	if err := json.Unmarshal(data, &list); err != nil {
@@ -93,7 +93,7 @@ func (u *usage) take(data []byte) error {
 	return nil
 }
 
-// all are the peaks so far.
+// all returns the peaks so far.
 func (u *usage) all() map[string]evidence.Usage {
 	u.mu.Lock()
 	defer u.mu.Unlock()

@@ -14,17 +14,17 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
 )
 
-// ErrRefused is in the chain of an error when the attempt has ended or may never start: to ask again is of no use.
+// ErrRefused means that the attempt has ended or may not start. A retry cannot succeed.
 var ErrRefused = errors.New("the agent refuses the attempt")
 
-// ErrBusy is in the chain of an error when the agent has other uploads to take first: ask again.
+// ErrBusy means that the agent is receiving other uploads. Try again later.
 var ErrBusy = errors.New("the agent is busy")
 
-// WrapperClient is the wrapper's side of the protocol. It tries nothing twice.
+// WrapperClient is the wrapper's side of the protocol. It does not retry.
 type WrapperClient struct{ caller }
 
-// NewWrapperClient makes a client for the agent at a base URL such as http://conductor-agent.shop.svc:7070. The token is read
-// from the file before each request, so that the file may come later than the wrapper.
+// NewWrapperClient creates a client for the agent at a base URL such as http://conductor-agent.shop.svc:7070. It reads the token file
+// before each request, because the file may appear after the wrapper starts.
 func NewWrapperClient(baseURL, tokenFile string) *WrapperClient {
 	token := func() (string, error) {
 		data, err := os.ReadFile(tokenFile)
@@ -36,7 +36,8 @@ func NewWrapperClient(baseURL, tokenFile string) *WrapperClient {
 	return &WrapperClient{caller{http: directHTTP(), base: strings.TrimSuffix(baseURL, "/"), token: token}}
 }
 
-// Ready asks whether an attempt may start and waits for leave. False is not yet; an error with ErrRefused is never.
+// Ready asks whether an attempt may start and waits for permission. It returns false if the wait is over, and ErrRefused if the attempt
+// will never be allowed to start.
 func (c *WrapperClient) Ready(ctx context.Context, key evidence.AttemptKey, wait time.Duration) (bool, error) {
 	res, err := c.do(ctx, http.MethodPost, evidence.AttemptPath(key, "ready")+"?"+url.Values{"wait": {wait.String()}}.Encode(), nil, "")
 	if err != nil {
@@ -45,7 +46,7 @@ func (c *WrapperClient) Ready(ctx context.Context, key evidence.AttemptKey, wait
 	return res.StatusCode == http.StatusOK, res.Body.Close()
 }
 
-// PutJUnit sends the JUnit files as a tar, and the working directory: test tools write absolute paths into them.
+// PutJUnit sends the JUnit files as a tar. It also sends the working directory, because test tools write absolute paths into the files.
 func (c *WrapperClient) PutJUnit(ctx context.Context, key evidence.AttemptKey, tar io.Reader) error {
 	path := evidence.AttemptPath(key, "junit")
 	if root, err := os.Getwd(); err == nil {
@@ -54,7 +55,7 @@ func (c *WrapperClient) PutJUnit(ctx context.Context, key evidence.AttemptKey, t
 	return c.put(ctx, path, tar)
 }
 
-// End tells how the test ended, after its JUnit was sent.
+// End reports how the test ended, after its JUnit files were sent.
 func (c *WrapperClient) End(ctx context.Context, attempt evidence.Attempt) error {
 	return c.post(ctx, evidence.AttemptPath(attempt.AttemptKey, "end"), attempt)
 }
@@ -64,7 +65,7 @@ func (c *WrapperClient) PutArtifacts(ctx context.Context, key evidence.AttemptKe
 	return c.put(ctx, evidence.AttemptPath(key, "artifacts"), tar)
 }
 
-// Complete tells that nothing more comes.
+// Complete reports that the wrapper is finished.
 func (c *WrapperClient) Complete(ctx context.Context, attempt evidence.Attempt) error {
 	return c.post(ctx, evidence.AttemptPath(attempt.AttemptKey, "complete"), attempt)
 }

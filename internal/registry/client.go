@@ -12,26 +12,27 @@ import (
 	"oras.land/oras-go/v2/registry/remote/retry"
 )
 
-// errand is what is done in a repository, and with whose credential.
-type errand struct {
-	// act is what a registry may deny, such as: see the image NAME. none is the sentence for when there is nothing to see.
-	act, none string
-	// denied and missing are the reasons for the two.
+// operation is an access to a repository and the credentials for it.
+type operation struct {
+	// act names the operation in messages, such as: read the image NAME. thing is what it reads; it is empty for operations that write,
+	// where a 404 does not mean that something is missing.
+	act, thing string
+	// denied and missing are the condition reasons for a refusal and for a missing thing.
 	denied, missing string
-	// files are the credentials' files, in the order in which they are tried.
+	// files are the credential files, in the order in which they are tried.
 	files []string
 }
 
-// open is a repository as an errand sees it. Logins are remembered for as long as it lives.
-func (r *Registry) open(ref orasregistry.Reference, e errand) *remote.Repository {
+// open returns a repository for an operation. It caches logins for its lifetime.
+func (r *Registry) open(ref orasregistry.Reference, e operation) *remote.Repository {
 	return &remote.Repository{
 		Reference: ref, PlainHTTP: r.plain(ref.Registry), Client: r.client(e.files),
-		// Many registries do not let manifests be deleted, and Conductor's account should not need the right to.
+		// Many registries do not allow manifests to be deleted, and Conductor's account should not need that right.
 		SkipReferrersGC: true,
 	}
 }
 
-// plain reports whether a host is spoken to over plain HTTP.
+// plain reports whether to use plain HTTP for a host.
 func (r *Registry) plain(host string) bool { return r.o.Insecure && host == r.o.Host }
 
 func (r *Registry) client(files []string) *auth.Client {
@@ -44,7 +45,7 @@ func (r *Registry) client(files []string) *auth.Client {
 	}
 }
 
-// policy repeats what can be repeated: a request without a body, or with one that is at hand. Longer waits are the caller's.
+// policy retries requests that can be repeated: those without a body, or whose body is in memory. Longer waits are left to the caller.
 func policy() retry.Policy {
 	return &retry.GenericPolicy{
 		Retryable: retry.DefaultPredicate, Backoff: retry.ExponentialBackoff(200*time.Millisecond, 3, 0.2),
@@ -52,20 +53,20 @@ func policy() retry.Policy {
 	}
 }
 
-// Ping reports whether the registry answers and takes the credential that builds push with.
+// Ping checks that the registry responds and accepts the credential for pushes.
 func (r *Registry) Ping(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	e := r.writing("images")
+	e := r.artifactWrite("images")
 	host, err := remote.NewRegistry(r.o.Host)
 	if err != nil {
-		return fmt.Errorf("ask the registry: %w", err)
+		return fmt.Errorf("create a client for the registry: %w", err)
 	}
 	host.PlainHTTP, host.Client = r.plain(r.o.Host), r.client(e.files)
 	return r.explain(host.Ping(ctx), e, r.o.Host)
 }
 
-// exclusive waits until no one else rewrites something. The function that it gives ends that.
+// exclusive waits until no other rewrite is in progress. The caller must call the returned function when its own rewrite is finished.
 func (r *Registry) exclusive(ctx context.Context) (func(), error) {
 	select {
 	case r.rewrites <- struct{}{}:

@@ -15,31 +15,31 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 )
 
-// dockerConfig is the part of a Docker config.json that holds credentials. Each entry stays as it is written.
+// dockerConfig is the part of a Docker config.json that holds credentials. Entries are kept verbatim.
 type dockerConfig struct {
 	Auths map[string]json.RawMessage `json:"auths"`
 }
 
-// PushConfig is a Docker config.json that can push to the registry and holds no other host's credential. Where the
-// operator gives none, it is empty and pushes are anonymous.
+// PushConfig returns a Docker config.json that can push to the registry and holds no credential for other hosts. It is empty, and
+// pushes are anonymous, if the operator configured none.
 func (r *Registry) PushConfig(context.Context, string) ([]byte, error) {
 	if r.o.PushConfigFile == "" {
 		return json.Marshal(dockerConfig{Auths: map[string]json.RawMessage{}})
 	}
-	return r.limited(r.o.PushConfigFile)
+	return r.configForHost(r.o.PushConfigFile)
 }
 
-// PullConfig is a Docker config.json that can pull from the registry and holds no other host's credential; nil where
-// the operator gives none.
+// PullConfig returns a Docker config.json that can pull from the registry and holds no credential for other hosts, or nil if the
+// operator configured none.
 func (r *Registry) PullConfig(context.Context, v1alpha1.Repository) ([]byte, error) {
 	if r.o.PullConfigFile == "" {
 		return nil, nil
 	}
-	return r.limited(r.o.PullConfigFile)
+	return r.configForHost(r.o.PullConfigFile)
 }
 
-// limited is a config.json with the entries for this registry's host alone.
-func (r *Registry) limited(file string) ([]byte, error) {
+// configForHost returns a config.json with only the entries for this registry's host.
+func (r *Registry) configForHost(file string) ([]byte, error) {
 	all, err := readConfig(file)
 	if err != nil {
 		return nil, err
@@ -51,13 +51,13 @@ func (r *Registry) limited(file string) ([]byte, error) {
 		}
 	}
 	if len(own.Auths) == 0 {
-		return nil, failure.Terminalf(v1alpha1.ReasonRefused, fmt.Errorf("%s has no entry for it", file),
-			"Conductor has no credential for the registry %s; the operator has to give it one", r.o.Host)
+		return nil, failure.Terminalf(v1alpha1.ReasonRefused, fmt.Errorf("%s does not have an entry for it", file),
+			"Conductor does not have a credential for the registry %s. The operator must configure one", r.o.Host)
 	}
 	return json.Marshal(own)
 }
 
-// credentials answer with the first file's entry for a host, and with nothing when no file has one: then it is asked anonymously.
+// credentials returns a function that finds the first entry for a host. Without an entry, requests are anonymous.
 func (r *Registry) credentials(files []string) auth.CredentialFunc {
 	if r.o.Credential != nil {
 		return r.o.Credential
@@ -75,7 +75,7 @@ func (r *Registry) credentials(files []string) auth.CredentialFunc {
 	}
 }
 
-// find is the first entry for a host, and the file that has it; the file is empty when none has one.
+// find returns the first entry for a host and the file that contains it. The file is empty if there is none.
 func find(host string, files []string) (string, json.RawMessage, error) {
 	for _, file := range files {
 		if file == "" {
@@ -94,8 +94,8 @@ func find(host string, files []string) (string, json.RawMessage, error) {
 	return "", nil, nil
 }
 
-// tried says with what credential a host was asked.
-func (r *Registry) tried(host string, files []string) string {
+// describeCredential describes the credential that is used for a host.
+func (r *Registry) describeCredential(host string, files []string) string {
 	if r.o.Credential != nil {
 		return "with the login of your Docker config, if it has one"
 	}
@@ -105,7 +105,7 @@ func (r *Registry) tried(host string, files []string) string {
 	return "without a credential"
 }
 
-// dockerLogin is one entry of auths (https://docs.docker.com/reference/cli/docker/login/): auth is user:password in base64.
+// dockerLogin is one entry of auths (https://docs.docker.com/reference/cli/docker/login/); auth is user:password in base64.
 type dockerLogin struct {
 	Auth          string `json:"auth"`
 	Username      string `json:"username"`
@@ -134,12 +134,12 @@ func readConfig(file string) (dockerConfig, error) {
 	return c, nil
 }
 
-// malformed leaves the parser's words out: they could quote a credential.
+// malformed omits the parser's message, which could quote a credential.
 func malformed(file string) error {
 	return failure.Transientf(v1alpha1.ReasonUnavailable, errors.New(file+" is not a Docker config.json"), "Conductor cannot read its registry credential")
 }
 
-// hostOf is the registry that a key of auths means: a host, or an address such as https://index.docker.io/v1/.
+// hostOf returns the registry of a key of auths: a host, or a URL such as https://index.docker.io/v1/.
 func hostOf(key string) string {
 	_, rest, found := strings.Cut(key, "://")
 	if !found {
@@ -149,7 +149,7 @@ func hostOf(key string) string {
 	return canonical(host)
 }
 
-// canonical is one name for the several of Docker Hub's registry.
+// canonical maps the names of Docker Hub's registry to one.
 func canonical(host string) string {
 	switch host {
 	case "index.docker.io", "registry-1.docker.io":

@@ -13,33 +13,34 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 )
 
-// seeing is an errand that only reads an image, as a stack does; its credential is the stack's.
-func (r *Registry) seeing(image string) errand {
-	return errand{
-		act: "see the image " + image, none: "There is no image " + image,
+// imageRead is the operation of artifactRead an image, as a stack does, with a stack's credential first.
+func (r *Registry) imageRead(image string) operation {
+	return operation{
+		act: "read the image " + image, thing: "the image " + image,
 		denied: v1alpha1.ReasonImageUnavailable, missing: v1alpha1.ReasonImageUnavailable,
 		files: []string{r.o.PullConfigFile, r.o.PushConfigFile},
 	}
 }
 
-// reading is an errand that reads what Conductor itself has written, which stacks may lack the right to.
-func (r *Registry) reading(what string) errand {
-	return errand{
-		act: "see the " + what, none: "There is no " + what, denied: v1alpha1.ReasonRefused, missing: v1alpha1.ReasonNotFound,
+// artifactRead is the operation of artifactRead one of Conductor's own artifacts. It uses the push credential first, because the stacks' may
+// not have access.
+func (r *Registry) artifactRead(what string) operation {
+	return operation{
+		act: "read the " + what, thing: "the " + what, denied: v1alpha1.ReasonRefused, missing: v1alpha1.ReasonNotFound,
 		files: []string{r.o.PushConfigFile, r.o.PullConfigFile},
 	}
 }
 
-// writing is an errand that pushes. That something is not there is then no answer, but a registry that has forgotten an upload.
-func (r *Registry) writing(what string) errand {
-	e := r.reading(what)
-	e.act, e.none = "write the "+what, ""
+// artifactWrite is a push. A 404 then does not mean that something is missing; it means that the registry lost an upload.
+func (r *Registry) artifactWrite(what string) operation {
+	e := r.artifactRead(what)
+	e.act, e.thing = "write the "+what, ""
 	return e
 }
 
-// explain turns an error into a failure; nil stays nil. A registry answers 401 or 403 for what does not exist when it must
-// not say so, so that these three read alike.
-func (r *Registry) explain(err error, e errand, host string) error {
+// explain converts an error into a failure; nil stays nil. A registry that must not reveal what exists answers 401 or 403 for missing
+// things too, so the sentence for those names both causes.
+func (r *Registry) explain(err error, e operation, host string) error {
 	var f *failure.Error
 	var unreadable *unreadableError
 	switch {
@@ -48,30 +49,30 @@ func (r *Registry) explain(err error, e errand, host string) error {
 	case errors.As(err, &f):
 		return f
 	case errors.As(err, &unreadable):
-		return failure.Transientf(v1alpha1.ReasonUnavailable, err, "Conductor cannot %s: what belongs in it cannot be read to its end", e.act)
+		return failure.Transientf(v1alpha1.ReasonUnavailable, err, "Conductor cannot %s: its content could not be read completely", e.act)
 	case errors.Is(err, errPlain):
-		return failure.Terminalf(e.denied, err, "The registry %s is reachable over plain HTTP only, which the operator does not allow", host)
+		return failure.Terminalf(e.denied, err, "The registry %s offers only plain HTTP, which the operator does not allow", host)
 	}
 	switch code := status(err); {
-	case code == http.StatusNotFound && e.none != "":
-		return failure.Terminalf(e.missing, err, "%s", e.none)
+	case code == http.StatusNotFound && e.thing != "":
+		return failure.Terminalf(e.missing, err, "Conductor cannot %s: the registry %s does not have it", e.act, host)
 	case code == http.StatusUnauthorized || code == http.StatusForbidden:
 		or := ""
-		if e.none != "" {
-			or = ", or there is none"
+		if e.thing != "" {
+			or = " or " + e.thing + " does not exist"
 		}
-		return failure.Terminalf(e.denied, err, "The registry %s does not let Conductor %s%s; it was asked %s", host, e.act, or, r.tried(host, e.files))
+		return failure.Terminalf(e.denied, err, "Conductor cannot %s: the registry %s denied access%s (requested %s)", e.act, host, or, r.describeCredential(host, e.files))
 	case code == http.StatusTooManyRequests:
-		return failure.Waitingf(v1alpha1.ReasonUnavailable, time.Minute, "The registry %s limits requests; trying again in a minute", host)
+		return failure.Waitingf(v1alpha1.ReasonUnavailable, time.Minute, "Rate limit of the registry %s reached; retrying in a minute", host)
 	case code == http.StatusRequestEntityTooLarge:
-		return failure.Terminalf(e.denied, err, "The registry %s does not let Conductor %s: it is too large (HTTP status 413)", host, e.act)
+		return failure.Terminalf(e.denied, err, "Conductor cannot %s: it is too large for the registry %s (HTTP status 413)", e.act, host)
 	case code != 0:
 		return failure.Transientf(v1alpha1.ReasonUnavailable, err, "The registry %s answered with HTTP status %d", host, code)
 	}
 	return failure.Transientf(v1alpha1.ReasonUnavailable, err, "The registry %s did not answer", host)
 }
 
-// status is the HTTP status that an error represents; 0 when no one answered.
+// status returns the HTTP status of an error; 0 if there was no response.
 func status(err error) int {
 	var answer *errcode.ErrorResponse
 	switch {

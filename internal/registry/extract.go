@@ -11,19 +11,19 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
 )
 
-// Extract writes the record's files below a directory, which is made. A name that would lead out of it, by itself or by a link
-// that is there already, is an error; by itself it is found before anything is written.
+// Extract creates a directory and writes the record's files below it. A name that leads out of the directory is an error, found before
+// anything is written; so is a symbolic link in the directory that leads out of it, found when a file would be written through it.
 func (rec *Record) Extract(dir string) error {
 	names := map[string]bool{}
 	for _, l := range rec.Layers {
 		name := filepath.FromSlash(l.Name)
 		if !filepath.IsLocal(name) || filepath.Clean(name) != name || name == "." || names[name] {
-			return fmt.Errorf("the record has a file of the name %q: nothing was written", l.Name)
+			return fmt.Errorf("invalid file name %q in the record: nothing was written", l.Name)
 		}
 		names[name] = true
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("make the directory: %w", err)
+		return fmt.Errorf("create the directory: %w", err)
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -38,7 +38,7 @@ func (rec *Record) Extract(dir string) error {
 	return nil
 }
 
-// extract writes one file; a file that could not be read to its end does not stay.
+// extract writes one file, and deletes it again if it could not be read completely.
 func extract(root *os.Root, l evidence.Layer) error {
 	if err := root.MkdirAll(path.Dir(l.Name), 0o755); err != nil {
 		return err

@@ -20,17 +20,17 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 )
 
-// maxHistory bounds a history in bytes, compressed and not.
+// maxHistory limits a history, compressed or not, in bytes.
 const maxHistory = 16 << 20
 
-// History reads what the last runs of a suite on a branch showed; nil when there is none. One that cannot be understood is a
-// terminal failure.
+// History reads the results of a suite's last runs on a branch; nil if there are none. A history that cannot be decoded is a terminal
+// failure.
 func (r *Registry) History(ctx context.Context, repo v1alpha1.Repository, branch, suite string) (*evidence.History, error) {
 	ref, err := r.historyReference(repo, branch, suite)
 	if err != nil {
 		return nil, err
 	}
-	e := r.reading("history " + ref.String())
+	e := r.artifactRead("history " + ref.String())
 	source := r.open(ref, e)
 	manifest, _, err := manifestOf(ctx, source, ref.Reference)
 	if errors.Is(err, errdef.ErrNotFound) {
@@ -40,7 +40,7 @@ func (r *Registry) History(ctx context.Context, repo v1alpha1.Repository, branch
 		return nil, r.explain(err, e, ref.Registry)
 	}
 	if manifest.ArtifactType != evidence.HistoryArtifact || len(manifest.Layers) != 1 {
-		return nil, broken(ref, errors.New("the manifest is not that of a history"))
+		return nil, broken(ref, errors.New("its manifest is not the manifest of a history"))
 	}
 	data, err := readBlob(ctx, source, manifest.Layers[0], maxHistory)
 	if err != nil {
@@ -53,8 +53,8 @@ func (r *Registry) History(ctx context.Context, repo v1alpha1.Repository, branch
 	return h, nil
 }
 
-// PutHistory writes a history over the one of the same repository, branch and suite. The old manifest stays, without a tag,
-// until the registry collects it.
+// PutHistory replaces the history of a repository, branch and suite. The old manifest stays untagged until the registry's garbage
+// collection.
 func (r *Registry) PutHistory(ctx context.Context, repo v1alpha1.Repository, h evidence.History) error {
 	ref, err := r.historyReference(repo, h.Branch, h.Suite)
 	if err != nil {
@@ -62,9 +62,9 @@ func (r *Registry) PutHistory(ctx context.Context, repo v1alpha1.Repository, h e
 	}
 	data, err := packHistory(h)
 	if err != nil {
-		return fmt.Errorf("write a history: %w", err)
+		return fmt.Errorf("encode a history: %w", err)
 	}
-	e := r.writing("history " + ref.String())
+	e := r.artifactWrite("history " + ref.String())
 	target := r.open(ref, e)
 	layer := evidence.BytesLayer("history.json.gz", evidence.HistoryMediaType, data)
 	if err = r.pushLayer(ctx, target, layer, describe(layer)); err == nil {
@@ -75,8 +75,8 @@ func (r *Registry) PutHistory(ctx context.Context, repo v1alpha1.Repository, h e
 	return r.explain(err, e, ref.Registry)
 }
 
-// UpdateHistory writes what change makes of the history, which is nil when there is none. Changes of one process do not overlap;
-// that no other process makes one is for the caller to see to.
+// UpdateHistory replaces a history with the result of change, which receives nil if there is none. Updates of one process are
+// serialized; the caller must ensure that no other process updates the same history.
 func (r *Registry) UpdateHistory(ctx context.Context, repo v1alpha1.Repository, branch, suite string, change func(*evidence.History) evidence.History) error {
 	done, err := r.exclusive(ctx)
 	if err != nil {
@@ -93,7 +93,7 @@ func (r *Registry) UpdateHistory(ctx context.Context, repo v1alpha1.Repository, 
 func (r *Registry) historyReference(repo v1alpha1.Repository, branch, suite string) (orasregistry.Reference, error) {
 	ref, err := orasregistry.ParseReference(r.RecordRepository(repo) + ":" + historyTag(branch, suite))
 	if err != nil {
-		return ref, fmt.Errorf("name a history: %w", err)
+		return ref, fmt.Errorf("invalid reference of a history: %w", err)
 	}
 	return ref, nil
 }
@@ -102,7 +102,7 @@ func broken(ref orasregistry.Reference, cause error) error {
 	return failure.Terminalf(v1alpha1.ReasonInvalidConfig, cause, "The history %s cannot be read", ref)
 }
 
-// newest is when the newest run ended: the time of the manifest, so that the same history has the same digest.
+// newest returns when the newest run ended. It becomes the creation time of the manifest, so that equal histories have equal digests.
 func newest(h evidence.History) time.Time {
 	if len(h.Runs) == 0 {
 		return time.Unix(0, 0)
@@ -139,7 +139,7 @@ func unpackHistory(data []byte) (*evidence.History, error) {
 		return nil, err
 	}
 	if h.SchemaVersion > evidence.SchemaVersion {
-		return nil, fmt.Errorf("it is of version %d, of which this Conductor knows nothing", h.SchemaVersion)
+		return nil, fmt.Errorf("its version %d is not supported by this version of Conductor", h.SchemaVersion)
 	}
 	return &h, nil
 }

@@ -87,7 +87,7 @@ func TestAHistoryThatCannotBeRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, data := range map[string][]byte{"no gzip": []byte("{}"), "of a later Conductor": future} {
-		target := r.open(ref, r.writing("x"))
+		target := r.open(ref, r.artifactWrite("x"))
 		layer := evidence.BytesLayer("history.json.gz", evidence.HistoryMediaType, data)
 		if err := r.pushLayer(t.Context(), target, layer, describe(layer)); err != nil {
 			t.Fatal(err)

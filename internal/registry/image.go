@@ -27,13 +27,13 @@ const (
 )
 
 const (
-	// maxConfig bounds an image's configuration file, in bytes. Histories of hundreds of layers stay below.
+	// maxConfig limits an image's configuration file, in bytes. Histories of hundreds of layers fit.
 	maxConfig = 1 << 20
-	// maxKept is how many bytes of them are kept.
+	// maxKept limits the cached configuration files, in bytes.
 	maxKept = 16 << 20
 )
 
-// configCache keeps configuration files by the digests of their images, which never change.
+// configCache caches configuration files by image digest; they are immutable.
 type configCache struct {
 	mu    sync.Mutex
 	files map[orasregistry.Reference][]byte
@@ -46,7 +46,7 @@ func (c *configCache) get(image orasregistry.Reference) []byte {
 	return c.files[image]
 }
 
-// put keeps a file. When there are too many, all others go: they are read again.
+// put caches a file. If the cache is full it drops all others first.
 func (c *configCache) put(image orasregistry.Reference, file []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -58,16 +58,16 @@ func (c *configCache) put(image orasregistry.Reference, file []byte) {
 	}
 }
 
-// ImageConfig is the digest that an image's name represents and its configuration file, as JSON. The image may be in any registry and is
-// named as in a pod: nginx is Docker Hub's, for which the mirrors are asked first. Of an image for several platforms the digest is
-// that of all, and the configuration is the one for Linux on this process's architecture. Credentials are those of the operator's files
-// for that registry. What was read once by its digest is not asked for again.
+// ImageConfig returns an image's digest and its configuration file as JSON. The image may be in any registry and is named as in a pod:
+// nginx is Docker Hub's, for which the mirrors are tried first. For a multi-platform image it returns the digest of the index and the
+// configuration for Linux on this process's architecture. It uses the operator's credentials for the registry. Configurations are
+// cached by digest.
 func (r *Registry) ImageConfig(ctx context.Context, image string) (digest string, config []byte, err error) {
-	refs, err := r.places(image)
+	refs, err := r.candidates(image)
 	if err != nil {
 		return "", nil, failure.Terminalf(v1alpha1.ReasonImageUnavailable, err, "%q is not an image reference", image)
 	}
-	e := r.seeing(image)
+	e := r.imageRead(image)
 	for _, ref := range refs {
 		if digest, config, err = r.configOf(ctx, r.open(ref, e), ref); err == nil {
 			return digest, config, nil
@@ -80,8 +80,8 @@ func (r *Registry) ImageConfig(ctx context.Context, image string) (digest string
 	return "", nil, err
 }
 
-// places are where an image is looked for, in order.
-func (r *Registry) places(image string) ([]orasregistry.Reference, error) {
+// candidates returns the references to try for an image, in order.
+func (r *Registry) candidates(image string) ([]orasregistry.Reference, error) {
 	named, err := reference.ParseNormalizedNamed(image)
 	if err != nil {
 		return nil, err
@@ -104,7 +104,7 @@ func (r *Registry) places(image string) ([]orasregistry.Reference, error) {
 	return append(all, ref), nil
 }
 
-// configOf reads the configuration of an image by tag or digest. A tag is first asked for its digest alone, which registries do not count
+// configOf reads the configuration of an image by tag or digest. It first resolves a tag to its digest, which registries do not count
 // as a pull.
 func (r *Registry) configOf(ctx context.Context, source *remote.Repository, ref orasregistry.Reference) (string, []byte, error) {
 	known := ref
@@ -118,7 +118,7 @@ func (r *Registry) configOf(ctx context.Context, source *remote.Repository, ref 
 			known.Reference = d.Digest.String()
 		case code == http.StatusNotFound, code == http.StatusUnauthorized, code == http.StatusForbidden, errors.As(err, &silent):
 			return "", nil, err
-		} // A registry that says no digest here says it with the manifest.
+		} // On other errors, read the manifest: some registries omit the digest in a HEAD response.
 	}
 	if config := r.configs.get(known); config != nil {
 		return known.Reference, config, nil
@@ -136,7 +136,7 @@ func (r *Registry) configOf(ctx context.Context, source *remote.Repository, ref 
 	return known.Reference, config, nil
 }
 
-// readConfigOf reads the configuration that a manifest names, or that of the image for this platform in an index.
+// readConfigOf reads the configuration that a manifest names. For an index it reads that of the image for this platform.
 func readConfigOf(ctx context.Context, source *remote.Repository, data []byte, d ocispec.Descriptor) ([]byte, error) {
 	if d.MediaType == ocispec.MediaTypeImageIndex || d.MediaType == dockerList {
 		one, err := forPlatform(data)
@@ -149,28 +149,28 @@ func readConfigOf(ctx context.Context, source *remote.Repository, data []byte, d
 	}
 	var m ocispec.Manifest
 	if err := json.Unmarshal(data, &m); err != nil || (d.MediaType != ocispec.MediaTypeImageManifest && d.MediaType != dockerManifest) {
-		return nil, failure.Terminalf(v1alpha1.ReasonImageUnavailable, errors.Join(err, fmt.Errorf("its manifest is %q", d.MediaType)), "%s is not an image of a kind that is known", source.Reference.String())
+		return nil, failure.Terminalf(v1alpha1.ReasonImageUnavailable, errors.Join(err, fmt.Errorf("unsupported media type %q of its manifest", d.MediaType)), "%s is not an image of a supported type", source.Reference.String())
 	}
 	config, err := readBlob(ctx, source, m.Config, maxConfig)
 	if err != nil {
 		return nil, err
 	}
 	if !json.Valid(config) {
-		return nil, failure.Terminalf(v1alpha1.ReasonImageUnavailable, nil, "The config of the image %s is broken", source.Reference.String())
+		return nil, failure.Terminalf(v1alpha1.ReasonImageUnavailable, nil, "The configuration of the image %s is not valid JSON", source.Reference.String())
 	}
 	return config, nil
 }
 
-// forPlatform picks from an index the digest of the image for Linux on this architecture.
+// forPlatform returns the digest of an index's image for Linux on this architecture.
 func forPlatform(index []byte) (string, error) {
 	var all ocispec.Index
 	if err := json.Unmarshal(index, &all); err != nil {
-		return "", fmt.Errorf("an index of images: %w", err)
+		return "", fmt.Errorf("decode the image index: %w", err)
 	}
 	for _, m := range all.Manifests {
 		if m.Platform != nil && m.Platform.OS == "linux" && m.Platform.Architecture == runtime.GOARCH {
 			return m.Digest.String(), nil
 		}
 	}
-	return "", failure.Terminalf(v1alpha1.ReasonImageUnavailable, nil, "The image is not made for linux/%s", runtime.GOARCH)
+	return "", failure.Terminalf(v1alpha1.ReasonImageUnavailable, nil, "The image is not available for linux/%s", runtime.GOARCH)
 }

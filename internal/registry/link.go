@@ -15,10 +15,10 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 )
 
-// LinkImages puts beside each image (host/path@digest, in this registry) a small artifact that refers to it and names the record.
-// A registry without the referrers API gets the list under the tag that the specification has for that
-// (https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#referrers-tag-schema). A second call changes nothing.
-// An image that fails does not keep the others from being linked.
+// LinkImages attaches to each image (host/path@digest, in this registry) a small artifact that refers to it and names the record. A
+// registry without the referrers API gets the list under the fallback tag of the specification
+// (https://github.com/opencontainers/distribution-spec/blob/v1.1.1/spec.md#referrers-tag-schema). LinkImages is idempotent. If one
+// image fails, the others are still linked.
 func (r *Registry) LinkImages(ctx context.Context, record v1alpha1.RecordStatus, images []string) error {
 	if len(images) == 0 {
 		return nil
@@ -27,7 +27,7 @@ func (r *Registry) LinkImages(ctx context.Context, record v1alpha1.RecordStatus,
 	if err != nil {
 		return err
 	}
-	annotations := maps.Clone(rec.Annotations) // among it the time of creation: it must not be that of the link, or each call made another
+	annotations := maps.Clone(rec.Annotations) // includes the record's creation time, so that repeated calls create the same artifact
 	annotations[evidence.AnnotationRecord] = rec.Reference
 	delete(annotations, evidence.AnnotationImages)
 	done, err := r.exclusive(ctx)
@@ -48,10 +48,10 @@ func (r *Registry) link(ctx context.Context, image string, annotations map[strin
 		err = ref.ValidateReferenceAsDigest()
 	}
 	if err != nil {
-		return failure.Terminalf(v1alpha1.ReasonRefused, err, "%q is not an image by digest", image)
+		return failure.Terminalf(v1alpha1.ReasonRefused, err, "%q is not an image reference with a digest", image)
 	}
-	e := r.reading("image " + image)
-	e.files, e.act = r.writing("").files, "link the image "+image
+	e := r.artifactRead("image " + image)
+	e.files, e.act = r.artifactWrite("").files, "link the image "+image
 	target := r.open(ref, e)
 	find, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()

@@ -9,32 +9,32 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 )
 
-// component is one element of a repository's path
+// component matches one element of a repository path
 // (https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests).
 var component = regexp.MustCompile(`^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*$`)
 
 var notAllowed = regexp.MustCompile(`[^a-z0-9]+`)
 
-// maxComponent bounds each of owner, name and image; with a prefix they stay below the 255 characters of a path.
+// maxComponent limits each of owner, name and image, so that together with a prefix they stay below the 255 characters of a path.
 const maxComponent = 64
 
-// Repository names where an image of a repository is pushed, as host/prefix/owner/name/image; without image, the
-// repository's own place. Two images never share a name: what has to be spelled differently gets a hash of itself.
+// Repository returns where a repository's image is pushed, as host/prefix/owner/name/image; without image, the repository's own path.
+// Two images never share a name: a name that has to be changed is extended with a hash.
 func (r *Registry) Repository(repo v1alpha1.Repository, image string) string {
 	return ImageRepository(r.o, repo, image)
 }
 
-// ImageRepository is Repository without a connection.
+// ImageRepository is like Repository but does not need a Registry.
 func ImageRepository(o Options, repo v1alpha1.Repository, image string) string {
 	parts := []string{o.Host}
 	if o.Prefix != "" {
 		parts = append(parts, o.Prefix)
 	}
-	// GitHub's names do not differ by case alone, an image's may.
+	// GitHub's names are case-insensitive, an image's are not.
 	owner := spell(strings.ToLower(repo.Owner))
 	for _, own := range []string{o.Records, o.Sources} {
 		if first, _, _ := strings.Cut(strings.TrimPrefix(own, "/"), "/"); owner == first {
-			owner = hashed(owner) // or the images of this owner would be among the records or the sources
+			owner = hashed(owner) // keeps the images of this owner apart from the records and sources
 			break
 		}
 	}
@@ -45,17 +45,18 @@ func ImageRepository(o Options, repo v1alpha1.Repository, image string) string {
 	return strings.Join(parts, "/")
 }
 
-// RecordRepository names where the records and histories of a repository are kept, as host/path.
+// RecordRepository returns where a repository's records and histories are stored, as host/path.
 func (r *Registry) RecordRepository(repo v1alpha1.Repository) string {
 	return r.ownRepository(r.o.Records, repo)
 }
 
-// SourceRepository names where the source artifacts of a repository are kept, as host/path.
+// SourceRepository returns where a repository's source artifacts are stored, as host/path.
 func (r *Registry) SourceRepository(repo v1alpha1.Repository) string {
 	return r.ownRepository(r.o.Sources, repo)
 }
 
-// ownRepository is a repository's part of a place that holds no images. A place with a slash at its beginning is not below the prefix.
+// ownRepository returns a repository's path below the place for records or sources. A place with a leading slash is not below the
+// prefix.
 func (r *Registry) ownRepository(place string, repo v1alpha1.Repository) string {
 	parts := []string{r.o.Host}
 	if r.o.Prefix != "" && !strings.HasPrefix(place, "/") {
@@ -65,13 +66,13 @@ func (r *Registry) ownRepository(place string, repo v1alpha1.Repository) string 
 	return strings.Join(parts, "/")
 }
 
-// historyTag is the tag of a suite's history on a branch. It is longer than a Run's name can be, so that it is never one's.
+// historyTag returns the tag of a suite's history on a branch. It is longer than the name of a Run can be, so the two never collide.
 func historyTag(branch, suite string) string {
 	sum := sha256.Sum256([]byte(suite + "\x00" + branch))
 	return "history-" + hex.EncodeToString(sum[:])
 }
 
-// spell is a name as a component.
+// spell converts a name to a path component.
 func spell(s string) string {
 	if component.MatchString(s) && len(s) <= maxComponent {
 		return s
@@ -79,7 +80,7 @@ func spell(s string) string {
 	return hashed(s)
 }
 
-// hashed is what can be kept of a name, and a hash of it.
+// hashed returns the valid part of a name followed by a hash of the name.
 func hashed(s string) string {
 	sum := sha256.Sum256([]byte(s))
 	plain := strings.Trim(notAllowed.ReplaceAllString(strings.ToLower(s), "-"), "-")

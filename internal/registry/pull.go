@@ -18,38 +18,37 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 )
 
-// maxManifest bounds a manifest and an image's config, in bytes; the distribution specification wants registries to take
-// manifests of 4 MiB.
+// maxManifest limits a manifest, in bytes. The distribution specification asks registries to accept manifests of 4 MiB.
 const maxManifest = 4 << 20
 
-// Record is a record as the registry has it.
+// Record is a record in the registry.
 type Record struct {
-	// Reference is repository:tag or repository@digest, as it was asked for; Digest is its manifest's.
+	// Reference is repository:tag or repository@digest as requested; Digest is the manifest's.
 	Reference, Digest string
 	Annotations       map[string]string
-	// Layers are its files in the order of the manifest. What they open is checked against their digests as it is read.
+	// Layers are its files in the order of the manifest. Their content is checked against the digest while it is read.
 	Layers []evidence.Layer
 }
 
-// PullRecord finds the record of a run.
+// PullRecord opens the record of a run.
 func (r *Registry) PullRecord(ctx context.Context, repo v1alpha1.Repository, run string) (*Record, error) {
 	return r.Pull(ctx, r.RecordRepository(repo)+":"+run)
 }
 
-// Pull finds a record by its reference: host/path:tag, host/path@digest or both. Its layers can be opened until ctx ends.
+// Pull opens a record by its reference: host/path:tag, host/path@digest or both. Its layers can be read until ctx ends.
 func (r *Registry) Pull(ctx context.Context, reference string) (*Record, error) {
 	ref, err := orasregistry.ParseReference(reference)
 	if err != nil || ref.Reference == "" {
-		return nil, failure.Terminalf(v1alpha1.ReasonNotFound, err, "%q is not a record's reference: that is host/path:tag", reference)
+		return nil, failure.Terminalf(v1alpha1.ReasonNotFound, err, "%q is not the reference of a record: use host/path:tag", reference)
 	}
-	e := r.reading("record " + reference)
+	e := r.artifactRead("record " + reference)
 	source := r.open(ref, e)
 	manifest, d, err := manifestOf(ctx, source, ref.Reference)
 	if err != nil {
 		return nil, r.explain(err, e, ref.Registry)
 	}
 	if manifest.ArtifactType != evidence.RecordArtifact {
-		return nil, failure.Terminalf(v1alpha1.ReasonNotFound, nil, "%s is not a record, but %q", reference, manifest.ArtifactType)
+		return nil, failure.Terminalf(v1alpha1.ReasonNotFound, nil, "%s is not a record: its type is %q", reference, manifest.ArtifactType)
 	}
 	rec := &Record{Reference: reference, Digest: d.Digest.String(), Annotations: manifest.Annotations}
 	for _, l := range manifest.Layers {
@@ -64,27 +63,27 @@ func (r *Registry) Pull(ctx context.Context, reference string) (*Record, error) 
 	return rec, nil
 }
 
-// Layer is the layer of a name.
+// Layer returns the layer with the given name.
 func (rec *Record) Layer(name string) (evidence.Layer, error) {
 	for _, l := range rec.Layers {
 		if l.Name == name {
 			return l, nil
 		}
 	}
-	return evidence.Layer{}, failure.Terminalf(v1alpha1.ReasonNotFound, nil, "The record %s has no %s", rec.Reference, name)
+	return evidence.Layer{}, failure.Terminalf(v1alpha1.ReasonNotFound, nil, "The record %s does not have a %s", rec.Reference, name)
 }
 
-// maxResult bounds a result that a command reads into memory, in bytes. Conductor itself reads results as streams.
+// maxResult limits a result that a command reads into memory, in bytes. The controllers stream results instead.
 const maxResult = 256 << 20
 
-// ResultJSON is the record's result as it stands.
+// ResultJSON returns the record's result as it was written.
 func (rec *Record) ResultJSON() ([]byte, error) {
 	l, err := rec.Layer(evidence.ResultName)
 	if err != nil {
 		return nil, err
 	}
 	if l.Size > maxResult {
-		return nil, fmt.Errorf("%s has %d bytes: use --extract", l.Name, l.Size)
+		return nil, fmt.Errorf("%s is too large to print (%d bytes): use --extract", l.Name, l.Size)
 	}
 	body, err := l.Open()
 	if err != nil {
@@ -98,7 +97,7 @@ func (rec *Record) ResultJSON() ([]byte, error) {
 	return data, nil
 }
 
-// Result is the record's result.
+// Result returns the record's result, decoded.
 func (rec *Record) Result() (evidence.Result, error) {
 	var result evidence.Result
 	data, err := rec.ResultJSON()
@@ -109,13 +108,13 @@ func (rec *Record) Result() (evidence.Result, error) {
 		return result, fmt.Errorf("read %s: %w", evidence.ResultName, err)
 	}
 	if result.SchemaVersion > evidence.SchemaVersion {
-		return result, fmt.Errorf("the record is of version %d, which this conductor does not know: use a newer one, or --json", result.SchemaVersion)
+		return result, fmt.Errorf("the record's version %d is not supported: use a newer conductor, or --json", result.SchemaVersion)
 	}
 	return result, nil
 }
 
-// OpenResult opens the result.json of a record, which is found by its digest: a tag can be moved by every account that may push. What
-// is read is checked against its own digest at the end.
+// OpenResult opens the result.json of a record. It finds the record by digest, because every account that may push can move a tag. The
+// content is checked against its digest at the end.
 func (r *Registry) OpenResult(ctx context.Context, record v1alpha1.RecordStatus) (io.ReadCloser, error) {
 	rec, err := r.Pull(ctx, record.Reference+"@"+record.Digest)
 	if err != nil {
@@ -141,7 +140,7 @@ func manifestOf(ctx context.Context, source *remote.Repository, reference string
 	return m, d, nil
 }
 
-// readManifest reads any manifest by tag or digest, and checks its digest.
+// readManifest reads a manifest of any kind by tag or digest and checks its digest.
 func readManifest(ctx context.Context, source *remote.Repository, reference string) ([]byte, ocispec.Descriptor, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
@@ -151,7 +150,7 @@ func readManifest(ctx context.Context, source *remote.Repository, reference stri
 	}
 	defer body.Close()
 	if d.Size > maxManifest {
-		return nil, d, fmt.Errorf("the manifest of %s has %d bytes", reference, d.Size)
+		return nil, d, fmt.Errorf("the manifest of %s is too large: %d bytes", reference, d.Size)
 	}
 	data, err := content.ReadAll(body, d)
 	if err != nil {
@@ -160,10 +159,10 @@ func readManifest(ctx context.Context, source *remote.Repository, reference stri
 	return data, d, nil
 }
 
-// readBlob reads a small blob, and checks its digest.
+// readBlob reads a small blob and checks its digest.
 func readBlob(ctx context.Context, source *remote.Repository, d ocispec.Descriptor, most int64) ([]byte, error) {
 	if d.Size > most {
-		return nil, fmt.Errorf("%s has %d bytes, more than %d", d.Digest, d.Size, most)
+		return nil, fmt.Errorf("%s is too large: %d bytes, the limit is %d", d.Digest, d.Size, most)
 	}
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
@@ -175,7 +174,7 @@ func readBlob(ctx context.Context, source *remote.Repository, d ocispec.Descript
 	return content.ReadAll(body, d)
 }
 
-// openBlob reads a blob of any size; at its end the digest is checked.
+// openBlob opens a blob of any size. Its digest is checked at the end of the content.
 func openBlob(ctx context.Context, source *remote.Repository, d ocispec.Descriptor) (io.ReadCloser, error) {
 	if err := d.Digest.Validate(); err != nil {
 		return nil, fmt.Errorf("a layer's digest %q: %w", d.Digest, err)
@@ -187,20 +186,20 @@ func openBlob(ctx context.Context, source *remote.Repository, d ocispec.Descript
 	return &verified{body: body, rest: d.Size, sum: d.Digest.Verifier()}, nil
 }
 
-// verified is a blob that ends with an error when it was not what its digest says.
+// verified is a blob whose last read fails if the content does not match the digest.
 type verified struct {
 	body io.ReadCloser
 	rest int64
 	sum  digest.Verifier
 }
 
-var errContent = errors.New("the registry's bytes are not those that the digest names")
+var errContent = errors.New("the content from the registry does not match its digest")
 
 // Read implements io.Reader.
 func (v *verified) Read(p []byte) (int, error) {
 	n, err := v.body.Read(p)
 	v.rest -= int64(n)
-	_, _ = v.sum.Write(p[:n]) // a hash takes everything
+	_, _ = v.sum.Write(p[:n]) // a hash never returns an error
 	if v.rest < 0 || (errors.Is(err, io.EOF) && (v.rest != 0 || !v.sum.Verified())) {
 		return 0, errContent
 	}

@@ -21,24 +21,25 @@ import (
 )
 
 const (
-	// pushes is how many layers are pushed at a time.
+	// pushes is how many layers are pushed at once.
 	pushes = 4
-	// patience is how long a push may go on without a byte moving, the registry's last answer included: some store a layer only then.
-	patience = 2 * time.Minute
+	// stallTimeout is how long a push may go without progress. It includes the registry's final response, because some registries store a
+	// layer only then.
+	stallTimeout = 2 * time.Minute
 )
 
-// PushRecord keeps the record of a run as RecordRepository(repo):run. First go files, then what head makes once it is known which of
-// them could not be read: those are left out. In the manifest head's come first.
+// PushRecord writes the record of a run to RecordRepository(repo):run. It pushes files first. It then calls head with the errors of
+// those that could not be read, which are left out, and pushes the layers that head returns. Those come first in the manifest.
 //
-// Layers that are known by digest and that the registry has are not sent again, and the manifest comes last, so that it can be tried
-// again from wherever it broke off. The same annotations (which name the time of creation) and content make the same digest. No layer
-// is held in memory, and at most four are on their way.
+// PushRecord skips layers that have a digest and exist in the registry, and pushes the manifest last, so a retry continues where the
+// last attempt broke off. Equal annotations (which include the creation time) and content produce an equal digest. No layer is held in
+// memory, and at most four are pushed at once.
 func (r *Registry) PushRecord(ctx context.Context, repo v1alpha1.Repository, run string, annotations map[string]string, files []evidence.Layer, head func(missing []error) ([]evidence.Layer, error)) (v1alpha1.RecordStatus, error) {
 	ref, err := orasregistry.ParseReference(r.RecordRepository(repo) + ":" + run)
 	if err != nil {
-		return v1alpha1.RecordStatus{}, failure.Terminalf(v1alpha1.ReasonRefused, err, "%q cannot name a record", run)
+		return v1alpha1.RecordStatus{}, failure.Terminalf(v1alpha1.ReasonRefused, err, "%q is not a valid name for a record", run)
 	}
-	e := r.writing("record " + ref.String())
+	e := r.artifactWrite("record " + ref.String())
 	target := r.open(ref, e)
 	names := map[string]bool{}
 	layers, missing, err := r.pushLayers(ctx, target, names, files)
@@ -65,8 +66,8 @@ func (r *Registry) PushRecord(ctx context.Context, repo v1alpha1.Repository, run
 	return status, nil
 }
 
-// pushLayers sends the layers that the registry does not have and gives them as a manifest names them, in their order. Those that are
-// written and cannot be read are missing. names are those that are taken.
+// pushLayers pushes the layers that the registry does not have and returns their descriptors in order. missing holds the errors of
+// layers that could not be read. names are the layer names in use.
 func (r *Registry) pushLayers(ctx context.Context, target *remote.Repository, names map[string]bool, layers []evidence.Layer) (sent []ocispec.Descriptor, missing []error, err error) {
 	if err := check(layers, names); err != nil {
 		return nil, nil, err
@@ -100,7 +101,7 @@ func (r *Registry) pushLayers(ctx context.Context, target *remote.Repository, na
 	return sent, missing, nil
 }
 
-// check refuses layers that no manifest can name.
+// check rejects layers that a manifest cannot list.
 func check(layers []evidence.Layer, names map[string]bool) error {
 	for _, l := range layers {
 		var err error
@@ -109,14 +110,14 @@ func check(layers []evidence.Layer, names map[string]bool) error {
 		}
 		if err != nil || names[l.Name] || l.Name == "" {
 			return failure.Terminalf(v1alpha1.ReasonRefused, errors.Join(err, fmt.Errorf("layer %q with digest %q", l.Name, l.Digest)),
-				"The record has a file without a name or a digest, or two of one name")
+				"The record is invalid: it has a file without a name or a digest, or two files with the same name")
 		}
 		names[l.Name] = true
 	}
 	return nil
 }
 
-// describe is a layer as a manifest names it.
+// describe returns the descriptor of a layer.
 func describe(l evidence.Layer) ocispec.Descriptor {
 	return ocispec.Descriptor{
 		MediaType: l.MediaType, Size: l.Size, Digest: digest.Digest(l.Digest),
@@ -124,7 +125,7 @@ func describe(l evidence.Layer) ocispec.Descriptor {
 	}
 }
 
-// writeLayer sends a layer whose size and digest are known once it is sent. unread explains why it cannot be read, where it cannot.
+// writeLayer pushes a layer whose size and digest are known only afterwards. unread is set if the content could not be read.
 func (r *Registry) writeLayer(ctx context.Context, target *remote.Repository, l evidence.Layer) (d ocispec.Descriptor, unread, err error) {
 	d, err = r.upload(ctx, target, l.MediaType, l.Write)
 	if cause := new(unreadableError); errors.As(err, &cause) && ctx.Err() == nil {
@@ -143,21 +144,21 @@ func (r *Registry) pushLayer(ctx context.Context, target *remote.Repository, l e
 	}
 	content, err := l.Open()
 	if err != nil {
-		return failure.Transientf(v1alpha1.ReasonUnavailable, err, "%s, which belongs in the record, cannot be read", l.Name)
+		return failure.Transientf(v1alpha1.ReasonUnavailable, err, "Conductor cannot read %s, which belongs in the record", l.Name)
 	}
 	defer content.Close()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	// net/http waits for a read of the body, also when the request has been canceled.
+	// net/http waits for a read of the body even if the request has been canceled.
 	defer context.AfterFunc(ctx, func() { _ = content.Close() })()
-	body := watch(content, r.patience, cancel)
+	body := watch(content, r.stallTimeout, cancel)
 	defer body.timer.Stop()
 	if err := target.Blobs().Push(ctx, d, body); err != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			return errors.Join(fmt.Errorf("push %s: %w", l.Name, err), cause)
 		}
 		if cause := body.err.Load(); cause != nil {
-			return failure.Transientf(v1alpha1.ReasonUnavailable, *cause, "%s, which belongs in the record, cannot be read to its end", l.Name)
+			return failure.Transientf(v1alpha1.ReasonUnavailable, *cause, "Conductor cannot read all of %s, which belongs in the record", l.Name)
 		}
 		return fmt.Errorf("push %s: %w", l.Name, err)
 	}
@@ -170,22 +171,22 @@ func exists(ctx context.Context, target *remote.Repository, d ocispec.Descriptor
 	return target.Blobs().Exists(ctx, d)
 }
 
-// watched is the content of a push: it notices when nothing has been read for too long, and remembers why it could not be read.
+// watched is the content of a push. It detects a stall and remembers the error that reading failed with.
 type watched struct {
 	io.Reader
-	patience time.Duration
-	timer    *time.Timer
-	// waiting is set while content is waited for, as opposed to the registry.
+	stallTimeout time.Duration
+	timer        *time.Timer
+	// waiting is set while the push waits for content, as opposed to the registry.
 	waiting atomic.Bool
 	err     atomic.Pointer[error]
 }
 
-// watch cancels the push when its content has not moved for the time of patience. The cause is an *unreadableError where no content
-// came.
-func watch(content io.Reader, patience time.Duration, cancel context.CancelCauseFunc) *watched {
-	w := &watched{Reader: content, patience: patience}
-	w.timer = time.AfterFunc(patience, func() {
-		err := fmt.Errorf("nothing has moved for %s", patience)
+// watch cancels the push when its content has not moved for stallTimeout. The cause is an *unreadableError if the content, not the
+// registry, stalled.
+func watch(content io.Reader, stallTimeout time.Duration, cancel context.CancelCauseFunc) *watched {
+	w := &watched{Reader: content, stallTimeout: stallTimeout}
+	w.timer = time.AfterFunc(stallTimeout, func() {
+		err := fmt.Errorf("no progress for %s", stallTimeout)
 		if w.waiting.Load() {
 			err = &unreadableError{err}
 		}
@@ -196,7 +197,7 @@ func watch(content io.Reader, patience time.Duration, cancel context.CancelCause
 
 // Read implements io.Reader.
 func (w *watched) Read(p []byte) (int, error) {
-	w.timer.Reset(w.patience)
+	w.timer.Reset(w.stallTimeout)
 	w.waiting.Store(true)
 	n, err := w.Reader.Read(p)
 	w.waiting.Store(false)
@@ -206,7 +207,7 @@ func (w *watched) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// pack makes a manifest of version 1.1 with an empty config and pushes both.
+// pack creates a manifest of version 1.1 with an empty config and pushes both.
 func pack(ctx context.Context, target oras.Target, artifact string, o oras.PackManifestOptions) (ocispec.Descriptor, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*requestTimeout)
 	defer cancel()
@@ -219,7 +220,7 @@ type tagged struct {
 	tag string
 }
 
-// Push implements content.Pusher. A tag that names the manifest already is left alone: some registries let none be written twice.
+// Push implements content.Pusher. It does not move a tag that names the manifest already, because some registries have immutable tags.
 func (t tagged) Push(ctx context.Context, d ocispec.Descriptor, content io.Reader) error {
 	if d.MediaType != ocispec.MediaTypeImageManifest {
 		return t.Repository.Push(ctx, d, content)

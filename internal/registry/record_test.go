@@ -331,7 +331,7 @@ func TestFewLayersAreOnTheirWay(t *testing.T) {
 func TestAPushThatStandsStillEnds(t *testing.T) {
 	s := newServer(t)
 	r := open(t, Options{Host: s.host(), Insecure: true})
-	r.patience = 100 * time.Millisecond
+	r.stallTimeout = 100 * time.Millisecond
 	block := make(chan struct{})
 	t.Cleanup(func() { close(block) })
 	s.guardWith(func(w http.ResponseWriter, r *http.Request) bool {
@@ -342,7 +342,7 @@ func TestAPushThatStandsStillEnds(t *testing.T) {
 	})
 	err := push(t.Context(), r)
 	checkFailure(t, err, failure.Transient, v1alpha1.ReasonUnavailable)
-	if !strings.Contains(err.Error(), "nothing has moved for 100ms") {
+	if !strings.Contains(err.Error(), "no progress for 100ms") {
 		t.Error(err)
 	}
 }

@@ -1,5 +1,5 @@
-// Package registry is the adapter to OCI registries: where images and records go, who may push and pull them, what an
-// image's config says. It speaks the OCI distribution protocol and nothing of any product.
+// Package registry is the adapter to OCI registries: it names images and records, pushes and pulls them, selects credentials and reads
+// image configurations. It uses only the OCI distribution protocol, no vendor's API.
 package registry
 
 import (
@@ -14,49 +14,49 @@ import (
 	"oras.land/oras-go/v2/registry/remote/auth"
 )
 
-// requestTimeout bounds one question to a registry, its repetitions included. A layer's push has no such bound: see patience.
+// requestTimeout limits one request to a registry, including its retries. The push of a layer is limited by stallTimeout instead.
 const requestTimeout = 15 * time.Second
 
-// Where records and source artifacts are kept when the operator does not say.
+// Default locations of records and source artifacts.
 const (
 	DefaultRecords = "records"
 	DefaultSources = "sources"
 )
 
-// Options say which registry a Registry is.
+// Options configure a Registry.
 type Options struct {
 	// Host is host or host:port.
 	Host string
-	// Prefix is put before owner/name; it may be empty.
+	// Prefix precedes owner/name; it may be empty.
 	Prefix string
-	// Records is put before owner/name of records, below Prefix; with a slash at its beginning, below Host. Empty is DefaultRecords.
+	// Records precedes owner/name in the path of records, below Prefix or, with a leading slash, below Host. The default is
+	// DefaultRecords.
 	Records string
-	// Sources is the same for source artifacts. Empty is DefaultSources.
+	// Sources is the same for source artifacts. The default is DefaultSources.
 	Sources string
-	// Insecure speaks plain HTTP to Host. Without it nothing is ever sent over plain HTTP.
+	// Insecure uses plain HTTP for Host. Nothing is ever sent to other hosts over plain HTTP.
 	Insecure bool
-	// PushConfigFile and PullConfigFile are Docker config.json files, read whenever they are needed, so that a
-	// replaced credential is used at once. Either may be empty: then no one logs in.
+	// PushConfigFile and PullConfigFile are Docker config.json files. They are read at each use, so that a rotated credential takes effect
+	// at once. Without them requests are anonymous.
 	PushConfigFile, PullConfigFile string
-	// Mirrors are asked for images before Docker Hub is; each is a host, or a host and a path.
+	// Mirrors are tried before Docker Hub; each is a host, or a host and a path.
 	Mirrors []string
-	// Credential answers instead of the files where it is set.
+	// Credential, if set, replaces the files.
 	Credential auth.CredentialFunc
-	// Transport sends the requests; nil is one with this package's own limits.
+	// Transport sends the requests; nil selects one with this package's timeouts.
 	Transport http.RoundTripper
 }
 
 // Registry is one OCI registry. It is safe for concurrent use.
 type Registry struct {
 	o Options
-	// rewrites is held while something is read and written anew: lists of links, histories. It is a channel, so that waiting ends
-	// with the context.
-	rewrites chan struct{}
-	configs  configCache
-	patience time.Duration
+	// rewrites is held during a read-modify-write of link lists and histories. It is a channel, so that waiting ends with the context.
+	rewrites     chan struct{}
+	configs      configCache
+	stallTimeout time.Duration
 }
 
-// New makes a Registry. It sends nothing and reads no credential yet.
+// New creates a Registry. It sends no request and reads no credential yet.
 func New(o Options) (*Registry, error) {
 	o.Prefix = strings.Trim(o.Prefix, "/")
 	if o.Records == "" {
@@ -66,19 +66,19 @@ func New(o Options) (*Registry, error) {
 		o.Sources = DefaultSources
 	}
 	if err := (orasregistry.Reference{Registry: o.Host}).ValidateRegistry(); o.Host == "" || err != nil {
-		return nil, fmt.Errorf("the registry's host %q is not valid: it is host or host:port", o.Host)
+		return nil, fmt.Errorf("invalid registry host %q: use host or host:port", o.Host)
 	}
 	if o.Prefix != "" && !isPath(o.Prefix) {
-		return nil, fmt.Errorf("the registry's prefix %q is not a path of lowercase names", o.Prefix)
+		return nil, fmt.Errorf("invalid registry prefix %q: use a path of lowercase names", o.Prefix)
 	}
 	if !isPath(strings.TrimPrefix(o.Records, "/")) {
-		return nil, fmt.Errorf("the registry's place for records %q is not a path of lowercase names", o.Records)
+		return nil, fmt.Errorf("invalid registry path for records %q: use a path of lowercase names", o.Records)
 	}
 	if !isPath(strings.TrimPrefix(o.Sources, "/")) {
-		return nil, fmt.Errorf("the registry's place for source artifacts %q is not a path of lowercase names", o.Sources)
+		return nil, fmt.Errorf("invalid registry path for source artifacts %q: use a path of lowercase names", o.Sources)
 	}
 	if strings.Trim(o.Sources, "/") == strings.Trim(o.Records, "/") {
-		return nil, fmt.Errorf("the registry's places for records and for source artifacts are both %q: a run's tag would be in both", o.Sources)
+		return nil, fmt.Errorf("the registry paths for records and for source artifacts are both %q, so their tags would collide: use two paths", o.Sources)
 	}
 	if o.Transport == nil {
 		o.Transport = &http.Transport{
@@ -91,7 +91,7 @@ func New(o Options) (*Registry, error) {
 		}
 	}
 	o.Transport = &secureTransport{next: o.Transport, host: o.Host, insecure: o.Insecure}
-	return &Registry{o: o, rewrites: make(chan struct{}, 1), patience: patience}, nil
+	return &Registry{o: o, rewrites: make(chan struct{}, 1), stallTimeout: stallTimeout}, nil
 }
 
 func isPath(s string) bool {
@@ -103,8 +103,8 @@ func isPath(s string) bool {
 	return true
 }
 
-// secureTransport refuses plain HTTP but to the host that the operator allows it for: a redirect or a token service
-// could ask for it.
+// secureTransport rejects plain HTTP except to the host that the operator allows it for. A redirect or a token service could request it
+// otherwise.
 type secureTransport struct {
 	next     http.RoundTripper
 	host     string
@@ -121,7 +121,7 @@ func (s *secureTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return s.next.RoundTrip(r)
 }
 
-// hostname is a host without its port: a registry's token service may listen on another one.
+// hostname removes the port: a registry's token service may listen on another port.
 func hostname(hostport string) string {
 	if h, _, err := net.SplitHostPort(hostport); err == nil {
 		return h

@@ -20,13 +20,13 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/source"
 )
 
-// PushSource keeps the files of a run's commit as SourceRepository(repo):run. fill writes the layers, one after the other, into what next
-// gives, and returns their index. Nothing is held in memory or on disk on its way. It cannot be tried again from where it broke off,
-// but anew: the tag then moves. The same annotations (which name the time of creation) and files make the same digest.
+// PushSource writes the files of a run's commit to SourceRepository(repo):run. fill writes the layers one after another to the writers
+// that next returns, and returns their index. Nothing is buffered in memory or on disk. A retry starts from scratch and moves the tag.
+// Equal annotations (which include the creation time) and files produce an equal digest.
 func (r *Registry) PushSource(ctx context.Context, repo v1alpha1.Repository, run string, annotations map[string]string,
 	fill func(next func() (io.WriteCloser, error)) (*source.Index, error),
 ) (v1alpha1.SourceStatus, error) {
-	ref, e, err := r.sourceOf(repo, run, r.writing)
+	ref, e, err := r.sourceOf(repo, run, r.artifactWrite)
 	if err != nil {
 		return v1alpha1.SourceStatus{}, err
 	}
@@ -38,7 +38,7 @@ func (r *Registry) PushSource(ctx context.Context, repo v1alpha1.Repository, run
 	}()
 	index, err := fill(func() (io.WriteCloser, error) { return p.nextLayer(ctx) })
 	if err != nil {
-		// What fill cannot write is the registry's fault, anything else its own.
+		// If the registry refused a layer, report that; other errors are fill's own.
 		if refused := p.refused.Load(); refused != nil {
 			return v1alpha1.SourceStatus{}, r.explain(*refused, e, ref.Registry)
 		}
@@ -61,26 +61,26 @@ func (r *Registry) PushSource(ctx context.Context, repo v1alpha1.Repository, run
 	return status, nil
 }
 
-// sourceOf is a run's source artifact, and an errand for it.
-func (r *Registry) sourceOf(repo v1alpha1.Repository, run string, do func(string) errand) (orasregistry.Reference, errand, error) {
+// sourceOf returns the reference of a run's source artifact and the operation on it.
+func (r *Registry) sourceOf(repo v1alpha1.Repository, run string, do func(string) operation) (orasregistry.Reference, operation, error) {
 	ref, err := orasregistry.ParseReference(r.SourceRepository(repo) + ":" + run)
 	if err != nil {
-		return ref, errand{}, failure.Terminalf(v1alpha1.ReasonRefused, err, "%q cannot name a source artifact", run)
+		return ref, operation{}, failure.Terminalf(v1alpha1.ReasonRefused, err, "%q is not a valid name for a source artifact", run)
 	}
 	return ref, do("source artifact " + ref.String()), nil
 }
 
-// sourcePush are the layers of a source artifact on their way.
+// sourcePush pushes the layers of a source artifact.
 type sourcePush struct {
 	registry *Registry
 	target   *remote.Repository
 	layers   []ocispec.Descriptor
 	current  *layerPush
-	// refused is why the registry did not take a layer.
+	// refused is the error with which the registry refused a layer.
 	refused atomic.Pointer[error]
 }
 
-// nextLayer opens a layer. The one before is closed.
+// nextLayer starts a layer. The previous one must be closed.
 func (p *sourcePush) nextLayer(ctx context.Context) (io.WriteCloser, error) {
 	out, in := io.Pipe()
 	l := &layerPush{PipeWriter: in, push: p, ended: make(chan layerEnd, 1)}
@@ -93,23 +93,23 @@ func (p *sourcePush) nextLayer(ctx context.Context) (io.WriteCloser, error) {
 		if err != nil {
 			p.refused.CompareAndSwap(nil, &err)
 		}
-		_ = out.CloseWithError(errors.Join(errors.New("the layer was not taken"), err)) // it never fails
+		_ = out.CloseWithError(errors.Join(errors.New("the registry did not accept the layer"), err)) // CloseWithError never fails
 		l.ended <- layerEnd{d, err}
 	}()
 	return l, nil
 }
 
-// abort ends a layer that is still open, and waits for that.
+// abort stops a layer that is still open and waits for its push to end.
 func (p *sourcePush) abort() {
 	if p.current != nil {
-		_ = p.current.CloseWithError(errAborted) // it never fails
+		_ = p.current.CloseWithError(errAborted) // CloseWithError never fails
 		<-p.current.ended
 	}
 }
 
-var errAborted = errors.New("the files could not be read to their end")
+var errAborted = errors.New("the files could not be read completely")
 
-// layerPush is one layer on its way.
+// layerPush is one layer that is being pushed.
 type layerPush struct {
 	*io.PipeWriter
 	push  *sourcePush
@@ -121,9 +121,9 @@ type layerEnd struct {
 	err        error
 }
 
-// Close ends the layer and waits until the registry has it.
+// Close ends the layer and waits until the registry has stored it.
 func (l *layerPush) Close() error {
-	_ = l.PipeWriter.Close() // it never fails
+	_ = l.PipeWriter.Close() // never fails
 	end := <-l.ended
 	l.push.current = nil
 	if end.err != nil {
@@ -133,21 +133,21 @@ func (l *layerPush) Close() error {
 	return nil
 }
 
-// OpenSource finds a source artifact by its reference: host/path@digest, with or without a tag. It holds the files that keep names; nil means all.
-// Its layers can be opened until ctx ends, and are checked against their digests as they are read.
+// OpenSource opens a source artifact by its reference: host/path@digest, with or without a tag. It loads the files that keep selects;
+// nil selects all. Its layers can be read until ctx ends and are checked against their digests.
 func (r *Registry) OpenSource(ctx context.Context, reference string, keep func(source.File) bool) (*source.Artifact, error) {
 	ref, err := orasregistry.ParseReference(reference)
 	if err != nil || ref.ValidateReferenceAsDigest() != nil {
-		return nil, failure.Terminalf(v1alpha1.ReasonNotFound, err, "%q is not the reference of a source artifact: that is host/path@digest", reference)
+		return nil, failure.Terminalf(v1alpha1.ReasonNotFound, err, "%q is not the reference of a source artifact: use host/path@digest", reference)
 	}
-	e := r.reading("source artifact " + reference)
+	e := r.artifactRead("source artifact " + reference)
 	from := r.open(ref, e)
 	manifest, _, err := manifestOf(ctx, from, ref.Reference)
 	if err != nil {
 		return nil, r.explain(err, e, ref.Registry)
 	}
 	if manifest.ArtifactType != source.ArtifactType || manifest.Config.MediaType != source.IndexMediaType {
-		return nil, failure.Terminalf(v1alpha1.ReasonNotFound, nil, "%s is not a source artifact, but %q", reference, manifest.ArtifactType)
+		return nil, failure.Terminalf(v1alpha1.ReasonNotFound, nil, "%s is not a source artifact: its type is %q", reference, manifest.ArtifactType)
 	}
 	body, err := openBlob(ctx, from, manifest.Config)
 	if err != nil {
@@ -160,27 +160,27 @@ func (r *Registry) OpenSource(ctx context.Context, reference string, keep func(s
 	}
 	return &source.Artifact{Index: index, Open: func(number int) (io.ReadCloser, error) {
 		if number >= len(manifest.Layers) {
-			return nil, unreadable(fmt.Errorf("%w: there is no layer %d", source.ErrInvalid, number), ref)
+			return nil, unreadable(fmt.Errorf("%w: layer %d does not exist", source.ErrInvalid, number), ref)
 		}
 		body, err := openBlob(ctx, from, manifest.Layers[number])
 		return body, r.explain(err, e, ref.Registry)
 	}}, nil
 }
 
-// unreadable reports why an artifact cannot be read: it is damaged, or the registry broke off.
+// unreadable converts an error of reading an artifact: the artifact is damaged, or the connection broke.
 func unreadable(err error, ref orasregistry.Reference) error {
 	var syntax *json.SyntaxError
 	var kind *json.UnmarshalTypeError
 	if errors.Is(err, source.ErrInvalid) || errors.As(err, &syntax) || errors.As(err, &kind) {
 		return failure.Terminalf(v1alpha1.ReasonRefused, err, "The source artifact %s cannot be read", ref)
 	}
-	return failure.Transientf(v1alpha1.ReasonUnavailable, err, "The registry %s did not send the source artifact to its end", ref.Registry)
+	return failure.Transientf(v1alpha1.ReasonUnavailable, err, "The registry %s did not send the complete source artifact", ref.Registry)
 }
 
-// DeleteSource deletes a run's source artifact, whatever its digest; one that is not there is deleted. A registry that lets nothing be
-// deleted is a terminal failure.
+// DeleteSource deletes a run's source artifact, whatever its digest. It succeeds if there is none. A registry that does not support
+// deletion is a terminal failure.
 func (r *Registry) DeleteSource(ctx context.Context, repo v1alpha1.Repository, run string) error {
-	ref, e, err := r.sourceOf(repo, run, r.writing)
+	ref, e, err := r.sourceOf(repo, run, r.artifactWrite)
 	if err != nil {
 		return err
 	}
@@ -196,7 +196,7 @@ func (r *Registry) DeleteSource(ctx context.Context, repo v1alpha1.Repository, r
 	case errors.Is(err, errdef.ErrNotFound):
 		return nil
 	case status(err) == http.StatusMethodNotAllowed:
-		return failure.Terminalf(v1alpha1.ReasonRefused, err, "The registry %s lets nothing be deleted: source artifacts stay until it removes them by itself", ref.Registry)
+		return failure.Terminalf(v1alpha1.ReasonRefused, err, "Cannot delete a source artifact: the registry %s does not support deletion. Source artifacts stay until the registry removes them itself", ref.Registry)
 	}
 	return r.explain(err, e, ref.Registry)
 }

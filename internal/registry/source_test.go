@@ -180,7 +180,7 @@ func TestAPushThatBreaksOff(t *testing.T) {
 	})
 	_, err = r.PushSource(t.Context(), shop, "shop-1", sampleAnnotations, fill(40<<20))
 	checkFailure(t, err, failure.Terminal, v1alpha1.ReasonRefused)
-	if !strings.Contains(failure.Of(err).Sentence, "does not let Conductor write the source artifact") {
+	if !strings.Contains(failure.Of(err).Sentence, "cannot write the source artifact") {
 		t.Errorf("sentence %q", failure.Of(err).Sentence)
 	}
 	s.guardWith(nil)

@@ -24,21 +24,21 @@ import (
 )
 
 const (
-	// uploadBuffer is what one upload holds of its content, in bytes.
+	// uploadBuffer is how much content one upload buffers, in bytes.
 	uploadBuffer = 64 << 10
-	// maxAnswer bounds what is read of a registry's answer to a request that failed, in bytes.
+	// maxAnswer limits how much of an error response is read, in bytes.
 	maxAnswer = 8 << 10
 )
 
-// upload streams a blob whose size and digest are not known before its end into a repository, as the Docker engine does: a POST
-// opens an upload, one PATCH of unknown length carries the content, a PUT names the digest
-// (https://distribution.github.io/distribution/spec/api/#patch-blob-upload). Neither memory nor disk holds the content.
+// upload streams a blob whose size and digest are not known in advance, like the Docker engine: a POST opens an upload, one PATCH of
+// unknown length carries the content, a PUT names the digest (https://distribution.github.io/distribution/spec/api/#patch-blob-upload).
+// The content is buffered neither in memory nor on disk.
 //
-// It ends when nothing has moved for the registry's patience. Its errors are for explain; those of write are an *unreadableError, or
-// write's own failure. write may outlive upload when ctx ends or nothing moves: its next Write fails.
+// upload fails after stallTimeout without progress. Pass its errors to explain; those of write are an *unreadableError, or write's own
+// failure. write may outlive upload if ctx ends or the upload stalls: its next Write fails.
 func (r *Registry) upload(ctx context.Context, target *remote.Repository, mediaType string, write func(io.Writer) error) (ocispec.Descriptor, error) {
 	ctx = auth.AppendRepositoryScope(ctx, target.Reference, auth.ActionPull, auth.ActionPush)
-	u := &streamUpload{target: target, patience: r.patience, sum: sha256.New()}
+	u := &streamUpload{target: target, stallTimeout: r.stallTimeout, sum: sha256.New()}
 	if err := u.begin(ctx); err != nil {
 		return ocispec.Descriptor{}, err
 	}
@@ -49,28 +49,28 @@ func (r *Registry) upload(ctx context.Context, target *remote.Repository, mediaT
 	return d, u.finish(ctx, d.Digest)
 }
 
-// unreadableError is a reason why content could not be read, as opposed to one why a registry does not take it.
+// unreadableError means that the content could not be read, as opposed to not being accepted by the registry.
 type unreadableError struct{ error }
 
-// Unwrap gives the reason.
+// Unwrap returns the cause.
 func (e *unreadableError) Unwrap() error { return e.error }
 
-// errStopped is what an upload that has ended answers to further content.
+// errStopped is the error of writing to an upload that has ended.
 var errStopped = errors.New("the upload has ended")
 
-// streamUpload is one blob on its way.
+// streamUpload is one blob that is being pushed.
 type streamUpload struct {
-	target   *remote.Repository
-	patience time.Duration
-	// place is where the registry wants the next request, login the Authorization that it took for the first one.
+	target       *remote.Repository
+	stallTimeout time.Duration
+	// place is the URL for the next request, login the Authorization header that the registry accepted for the first.
 	place *url.URL
 	login string
-	// sum and size are of the content so far.
+	// sum and size are the hash and length of the content so far.
 	sum  hash.Hash
 	size int64
 }
 
-// begin opens the upload. A login happens here, since this request can be repeated.
+// begin opens the upload. It also logs in, because this request can be repeated.
 func (u *streamUpload) begin(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
@@ -88,14 +88,14 @@ func (u *streamUpload) begin(ctx context.Context) error {
 	return u.follow(answer)
 }
 
-// stream sends the content. It cannot be sent again: a registry that asks for another login is asked anew by the caller.
+// stream sends the content. It cannot be repeated: if the registry requests another login, the caller must start over.
 func (u *streamUpload) stream(ctx context.Context, write func(io.Writer) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	out, in := io.Pipe()
-	body := watch(out, u.patience, cancel)
+	body := watch(out, u.stallTimeout, cancel)
 	defer body.timer.Stop()
-	// net/http waits for a read of the body, also when the request has been canceled.
+	// net/http waits for a read of the body even if the request has been canceled.
 	defer context.AfterFunc(ctx, func() { _ = out.CloseWithError(errStopped) })()
 	ended := make(chan error, 1)
 	go func() {
@@ -105,7 +105,7 @@ func (u *streamUpload) stream(ctx context.Context, write func(io.Writer) error) 
 			err = buffer.Flush()
 		}
 		ended <- err
-		_ = in.CloseWithError(err) // it never fails
+		_ = in.CloseWithError(err) // CloseWithError never fails
 	}()
 	answer, err := u.send(ctx, http.MethodPatch, *u.place, body)
 	_ = out.CloseWithError(errStopped)
@@ -120,18 +120,18 @@ func (u *streamUpload) stream(ctx context.Context, write func(io.Writer) error) 
 	case unread != nil && !errors.Is(unread, errStopped):
 		return &unreadableError{unread}
 	case status(err) == http.StatusUnauthorized:
-		return failure.Transientf(v1alpha1.ReasonUnavailable, err, "The registry %s asked for another login in the middle of an upload", u.target.Reference.Registry)
+		return failure.Transientf(v1alpha1.ReasonUnavailable, err, "The registry %s requested another login during an upload", u.target.Reference.Registry)
 	case err != nil:
 		return err
 	case unread != nil:
-		return errors.New("the registry took an upload before all of it was sent")
+		return errors.New("the registry responded before the upload was complete")
 	}
 	return u.follow(answer)
 }
 
-// finish gives the blob its name. Some registries store it only then.
+// finish names the blob's digest. Some registries store the blob only then.
 func (u *streamUpload) finish(ctx context.Context, d digest.Digest) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, u.patience, fmt.Errorf("nothing has moved for %s", u.patience))
+	ctx, cancel := context.WithTimeoutCause(ctx, u.stallTimeout, fmt.Errorf("no progress for %s", u.stallTimeout))
 	defer cancel()
 	place := *u.place
 	query := place.Query()
@@ -143,11 +143,11 @@ func (u *streamUpload) finish(ctx context.Context, d digest.Digest) error {
 	return nil
 }
 
-// send makes one request and returns its answer, whose body is closed. Anything but success is an errcode.ErrorResponse.
+// send makes one request and returns the response with its body closed. A status other than 2xx is an errcode.ErrorResponse.
 func (u *streamUpload) send(ctx context.Context, method string, place url.URL, body io.Reader) (*http.Response, error) {
 	request, err := http.NewRequestWithContext(ctx, method, place.String(), body)
 	if err != nil {
-		return nil, fmt.Errorf("ask the registry: %w", err)
+		return nil, fmt.Errorf("request to the registry: %w", err)
 	}
 	if body != nil {
 		request.Header.Set("Content-Type", "application/octet-stream")
@@ -173,23 +173,23 @@ func (u *streamUpload) send(ctx context.Context, method string, place url.URL, b
 	return nil, refusal
 }
 
-// follow takes the place for the next request from an answer. Another host would be sent the login.
+// follow takes the URL for the next request from a response. It rejects another host, which would receive the login.
 func (u *streamUpload) follow(answer *http.Response) error {
 	next, err := answer.Location()
 	if errors.Is(err, http.ErrNoLocation) && answer.Request.Method == http.MethodPatch {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("the registry does not say where an upload goes on: %w", err)
+		return fmt.Errorf("the registry did not return the location of the upload: %w", err)
 	}
 	if origin(next) != origin(u.place) {
-		return fmt.Errorf("the registry %s wants an upload to go on at %s, which is another host", origin(u.place), origin(next))
+		return fmt.Errorf("the registry %s redirected an upload to another host, %s", origin(u.place), origin(next))
 	}
 	u.place = next
 	return nil
 }
 
-// origin is scheme, host and port of an address. Some registries leave the port out where it is the scheme's own.
+// origin returns scheme, host and port of a URL. Some registries omit the scheme's default port.
 func origin(u *url.URL) string {
 	port := u.Port()
 	if port == "" {
@@ -198,7 +198,7 @@ func origin(u *url.URL) string {
 	return u.Scheme + "://" + u.Hostname() + ":" + port
 }
 
-// measured counts and hashes content on its way to the registry, and has the upload wait on while there is some.
+// measured counts and hashes content, and resets the stall timer while there is some.
 type measured struct {
 	upload *streamUpload
 	body   *watched
@@ -207,9 +207,9 @@ type measured struct {
 
 // Write implements io.Writer.
 func (m *measured) Write(p []byte) (int, error) {
-	m.body.timer.Reset(m.body.patience)
+	m.body.timer.Reset(m.body.stallTimeout)
 	n, err := m.next.Write(p)
-	_, _ = m.upload.sum.Write(p[:n]) // a hash takes everything
+	_, _ = m.upload.sum.Write(p[:n]) // a hash never returns an error
 	m.upload.size += int64(n)
 	return n, err
 }

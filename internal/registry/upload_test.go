@@ -26,7 +26,7 @@ const streamType = "application/vnd.conductor.test"
 // uploadTo uploads what write writes to a repository of a registry, and explains the error as PushRecord does.
 func uploadTo(t *testing.T, r *Registry, write func(io.Writer) error) (*remote.Repository, ocispec.Descriptor, error) {
 	t.Helper()
-	e := r.writing("blob")
+	e := r.artifactWrite("blob")
 	target := r.open(orasregistry.Reference{Registry: r.o.Host, Repository: "acme/shop"}, e)
 	d, err := r.upload(t.Context(), target, streamType, write)
 	return target, d, r.explain(err, e, r.o.Host)
@@ -262,7 +262,7 @@ func (l *locations) WriteHeader(code int) {
 func TestUploadThatDoesNotMoveEnds(t *testing.T) {
 	s := newServer(t)
 	r := open(t, Options{Host: s.host(), Insecure: true})
-	r.patience = 200 * time.Millisecond
+	r.stallTimeout = 200 * time.Millisecond
 	block := make(chan struct{})
 	t.Cleanup(func() { close(block) })
 	for name, c := range map[string]struct {
@@ -281,7 +281,7 @@ func TestUploadThatDoesNotMoveEnds(t *testing.T) {
 		})
 		_, _, err := uploadTo(t, r, c.write)
 		checkFailure(t, err, failure.Transient, v1alpha1.ReasonUnavailable)
-		if !strings.Contains(err.Error(), "nothing has moved for 200ms") {
+		if !strings.Contains(err.Error(), "no progress for 200ms") {
 			t.Errorf("%s: %v", name, err)
 		}
 		if unread := new(unreadableError); errors.As(err, &unread) != (c.method == "") {
@@ -294,13 +294,13 @@ func TestUploadThatDoesNotMoveEnds(t *testing.T) {
 func TestASlowUploadIsNoHungOne(t *testing.T) {
 	s := newServer(t)
 	r := open(t, Options{Host: s.host(), Insecure: true})
-	r.patience = 500 * time.Millisecond
+	r.stallTimeout = 500 * time.Millisecond
 	slow := func(w io.Writer) error {
 		for range 10 {
 			if _, err := w.Write([]byte("one line\n")); err != nil {
 				return err
 			}
-			time.Sleep(r.patience / 5)
+			time.Sleep(r.stallTimeout / 5)
 		}
 		return nil
 	}
@@ -308,6 +308,6 @@ func TestASlowUploadIsNoHungOne(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.patience = time.Minute
+	r.stallTimeout = time.Minute
 	checkBlob(t, target, d, 90, func(w io.Writer) error { _, err := io.WriteString(w, strings.Repeat("one line\n", 10)); return err })
 }

@@ -7,8 +7,8 @@ import (
 	"oras.land/oras-go/v2/registry/remote/credentials"
 )
 
-// UserCredential answers with the logins of anyone who runs the program: those of the Docker config in DOCKER_CONFIG or in the home
-// directory, with its credential helpers.
+// UserCredential returns the logins of the user who runs the program: those of the Docker config in DOCKER_CONFIG or the home
+// directory, including its credential helpers.
 func UserCredential() (auth.CredentialFunc, error) {
 	store, err := credentials.NewStoreFromDocker(credentials.StoreOptions{})
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package files brings files of a Run's commit into the volumes of a stack's pod, before the pod's own containers start: it asks the
-// stack's agent for them. It is what the init container of `conductor files` runs.
+// Package files copies files of a Run's commit into the volumes of a stack's pod, before the pod's own containers start. It fetches
+// them from the stack's agent. The init container of `conductor files` runs it.
 package files
 
 import (
@@ -20,10 +20,10 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/source"
 )
 
-// Copy is a file or a directory of the repository, and the directory whose content it becomes. A file keeps its base name there.
+// Copy names a file or a directory of the repository, and the directory that receives its content. A file keeps its base name there.
 type Copy struct{ Path, Dir string }
 
-// ParseCopy reads PATH=DIR. A path may hold a =, a directory of ours does not.
+// ParseCopy parses PATH=DIR. The path may contain a =; Conductor's own directories do not.
 func ParseCopy(text string) (Copy, error) {
 	i := strings.LastIndexByte(text, '=')
 	if i < 1 || i == len(text)-1 {
@@ -36,38 +36,38 @@ func ParseCopy(text string) (Copy, error) {
 	return c, nil
 }
 
-// Options are what is brought, and from where. All are required but Out and HTTP.
+// Options are the arguments of Bring. Only Out and HTTP are optional.
 type Options struct {
-	// Agent is the agent's address, Token reads the token that it takes.
+	// Agent is the agent's address, Token returns the token for it.
 	Agent  string
 	Token  func() (string, error)
 	Copies []Copy
-	// Limit bounds the content of all copies together, in bytes.
+	// Limit is the total size of all copies, in bytes.
 	Limit int64
-	// Patience is how long the agent may take until it sends everything.
+	// Patience is how long the agent may take to send everything.
 	Patience time.Duration
-	// Out is where it says what it does; HTTP makes the requests.
+	// Out receives progress messages; HTTP makes the requests.
 	Out  io.Writer
 	HTTP *http.Client
 }
 
-// The pauses between two tries grow from the first to the last.
+// Pauses between two attempts.
 const (
 	firstPause = 250 * time.Millisecond
 	lastPause  = 5 * time.Second
-	// still is how long an answer may go without a byte.
+	// still is how long a response may deliver nothing.
 	still = time.Minute
-	// maxNames bounds what directories and names may take on disk, in bytes.
+	// maxNames limits the disk space of directories and names, in bytes.
 	maxNames = 512 << 20
-	// maxSentence bounds what is read of a refusal, in bytes.
+	// maxSentence limits how much of an error response is read, in bytes.
 	maxSentence = 1 << 10
 )
 
-// errFinal is in the chain of an error that trying again does not mend.
-var errFinal = errors.New("it is of no use to ask again")
+// errFinal means that a retry cannot succeed.
+var errFinal = errors.New("not retried")
 
-// Bring fills the directories, each from its beginning: what an earlier try or an earlier process left in one is removed first. It
-// returns when all of them are complete. Its error says which one is not, and why.
+// Bring fills the directories and returns when all of them are complete. It first removes what an earlier attempt left in a directory.
+// Its error names the path that could not be copied, and the cause.
 func Bring(ctx context.Context, o Options) error {
 	if o.Out == nil {
 		o.Out = io.Discard
@@ -91,7 +91,7 @@ func Bring(ctx context.Context, o Options) error {
 	return nil
 }
 
-// bring tries one copy until it is complete.
+// bring retries one copy until it is complete.
 func (o Options) bring(ctx context.Context, c Copy, limit int64) (used int64, err error) {
 	began, pause := time.Now(), firstPause
 	for {
@@ -99,7 +99,7 @@ func (o Options) bring(ctx context.Context, c Copy, limit int64) (used int64, er
 		if err == nil {
 			fmt.Fprintf(o.Out, "%s: %d files, %d bytes in %s\n", c.Path, got.files, got.bytes, time.Since(began).Round(time.Millisecond))
 			if got.skipped > 0 {
-				fmt.Fprintf(o.Out, "%s: %d links were left out, since they lead outside of it\n", c.Path, got.skipped)
+				fmt.Fprintf(o.Out, "%s: %d links were left out because they lead outside of it\n", c.Path, got.skipped)
 			}
 			return got.bytes, nil
 		}
@@ -116,16 +116,16 @@ func (o Options) bring(ctx context.Context, c Copy, limit int64) (used int64, er
 	}
 }
 
-// copied is what a copy has.
+// copied counts the content of a copy.
 type copied struct {
 	files, skipped int
 	bytes          int64
 }
 
-// try fills a directory from its beginning.
+// try fills a directory from scratch.
 func (o Options) try(ctx context.Context, c Copy, limit int64) (copied, error) {
 	if err := empty(c.Dir); err != nil {
-		return copied{}, fmt.Errorf("%w: empty %s: %w", errFinal, c.Dir, err)
+		return copied{}, fmt.Errorf("empty %s: %w (%w)", c.Dir, err, errFinal)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -134,7 +134,7 @@ func (o Options) try(ctx context.Context, c Copy, limit int64) (copied, error) {
 		return copied{}, err
 	}
 	defer body.Close()
-	timer := time.AfterFunc(still, func() { cancel(fmt.Errorf("nothing came for %s", still)) })
+	timer := time.AfterFunc(still, func() { cancel(fmt.Errorf("no data for %s", still)) })
 	defer timer.Stop()
 	n, err := unpack(&watched{body, timer}, c.Dir, limit)
 	if err != nil && context.Cause(ctx) != nil {
@@ -143,7 +143,7 @@ func (o Options) try(ctx context.Context, c Copy, limit int64) (copied, error) {
 	return n, err
 }
 
-// watched puts a timer off with everything that is read.
+// watched resets a timer on each read.
 type watched struct {
 	io.Reader
 	timer *time.Timer
@@ -155,7 +155,7 @@ func (w *watched) Read(p []byte) (int, error) {
 	return w.Reader.Read(p)
 }
 
-// ask asks the agent for the files of a path.
+// ask requests the files of a path from the agent.
 func (o Options) ask(ctx context.Context, of string) (io.ReadCloser, error) {
 	token, err := o.Token()
 	if err != nil {
@@ -163,12 +163,12 @@ func (o Options) ask(ctx context.Context, of string) (io.ReadCloser, error) {
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(o.Agent, "/")+evidence.SourcePath(of), nil)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errFinal, err)
+		return nil, fmt.Errorf("%w (%w)", err, errFinal)
 	}
 	req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(token))
 	res, err := o.HTTP.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("the stack's agent does not answer: %w", err)
+		return nil, fmt.Errorf("the stack's agent did not answer: %w", err)
 	}
 	if res.StatusCode == http.StatusOK {
 		return res.Body, nil
@@ -178,16 +178,16 @@ func (o Options) ask(ctx context.Context, of string) (io.ReadCloser, error) {
 	reason := strings.TrimSpace(string(text))
 	switch res.StatusCode {
 	case http.StatusNotFound:
-		return nil, fmt.Errorf("%w: the commit does not have them", errFinal)
+		return nil, fmt.Errorf("the commit does not have these files (%w)", errFinal)
 	case http.StatusFailedDependency:
-		return nil, fmt.Errorf("%w: %s", errFinal, reason)
+		return nil, fmt.Errorf("%s (%w)", reason, errFinal)
 	case http.StatusUnauthorized, http.StatusBadRequest:
-		return nil, fmt.Errorf("%w: the stack's agent refuses to send them: %s", errFinal, reason)
+		return nil, fmt.Errorf("the stack's agent refused the request: %s (%w)", reason, errFinal)
 	}
-	return nil, fmt.Errorf("the stack's agent answers %d: %s", res.StatusCode, reason)
+	return nil, fmt.Errorf("the stack's agent answered %d: %s", res.StatusCode, reason)
 }
 
-// unpack writes a tar into a directory, which is empty.
+// unpack writes a tar into an empty directory.
 func unpack(in io.Reader, dir string, limit int64) (n copied, err error) {
 	tree, err := source.OpenTree(dir, source.Room{Content: limit + maxNames, File: limit, Entries: maxNames})
 	if err != nil {
@@ -200,16 +200,16 @@ func unpack(in io.Reader, dir string, limit int64) (n copied, err error) {
 			break
 		}
 		if err != nil {
-			return n, fmt.Errorf("they did not come to their end: %w", err)
+			return n, fmt.Errorf("the response is incomplete: %w", err)
 		}
 		if n.files++; n.files > source.MaxEntries {
-			return n, fmt.Errorf("%w: there are more than %d", errFinal, source.MaxEntries)
+			return n, fmt.Errorf("more than %d files (%w)", source.MaxEntries, errFinal)
 		}
 		if n.bytes += h.Size; n.bytes > limit {
-			return n, fmt.Errorf("%w: they have more than %d bytes, which is what the operator lets a stack mount", errFinal, limit)
+			return n, fmt.Errorf("more than %d bytes, the operator's limit for files mounted in a stack (%w)", limit, errFinal)
 		}
 		if err := put(tree, h, files); errors.Is(err, source.ErrRoom) {
-			return n, fmt.Errorf("%w: %w", errFinal, err)
+			return n, fmt.Errorf("%w (%w)", err, errFinal)
 		} else if err != nil {
 			return n, err
 		}
@@ -233,7 +233,7 @@ func put(tree *source.Tree, h *tar.Header, content io.Reader) error {
 		f.Mode = source.ModeExecutable
 	}
 	if !filepath.IsLocal(f.Path) {
-		return fmt.Errorf("%w: %q is not a path within it", errFinal, h.Name)
+		return fmt.Errorf("%q is not a path within the directory (%w)", h.Name, errFinal)
 	}
 	out, err := tree.Create(f)
 	if err != nil {
@@ -243,7 +243,7 @@ func put(tree *source.Tree, h *tar.Header, content io.Reader) error {
 	return errors.Join(err, out.Close())
 }
 
-// empty removes what is in a directory, and not the directory: it is where a volume is mounted.
+// empty removes the content of a directory, but not the directory itself, which is a mount point.
 func empty(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {

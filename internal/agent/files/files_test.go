@@ -90,7 +90,7 @@ func TestTheAgentHasATime(t *testing.T) {
 		}
 		http.Error(w, "The registry r.example did not answer", http.StatusServiceUnavailable)
 	})
-	want := "the files of data: the stack's agent did not send them within 700ms: the stack's agent answers 503: The registry r.example did not answer"
+	want := "the files of data: the stack's agent did not send them within 700ms: the stack's agent answered 503: The registry r.example did not answer"
 	if err == nil || err.Error() != want {
 		t.Errorf("error %v", err)
 	}

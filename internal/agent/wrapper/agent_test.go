@@ -85,7 +85,7 @@ func TestAgentGone(t *testing.T) {
 	if code := w.code(t); code != 9 {
 		t.Errorf("exit code %d, want the test's own 9", code)
 	}
-	if !strings.Contains(w.err.String(), "conductor: not all that is known of this test could be handed over: ") {
+	if !strings.Contains(w.err.String(), "conductor: some results of this test could not be sent to the stack's agent: ") {
 		t.Errorf("standard error %q", w.err.String())
 	}
 }
@@ -179,17 +179,17 @@ func TestDeliverRefused(t *testing.T) {
 	if want := []string{"junit", "end", "artifacts", "complete"}; !slices.Equal(f.calls, want) {
 		t.Errorf("calls %q", f.calls)
 	}
-	if len(f.last.JUnit) != 0 || len(f.last.Artifacts) != 0 || len(f.last.Problems) != 2 || !strings.HasPrefix(f.last.Problems[1], "The artifacts could not be handed over: too large") {
+	if len(f.last.JUnit) != 0 || len(f.last.Artifacts) != 0 || len(f.last.Problems) != 2 || !strings.HasPrefix(f.last.Problems[1], "The artifacts could not be sent to the stack's agent: too large") {
 		t.Errorf("told %+v", f.last)
 	}
-	if !strings.HasPrefix(said.String(), "conductor: not all") {
+	if !strings.HasPrefix(said.String(), "conductor: some results") {
 		t.Errorf("said %q", said)
 	}
 }
 
 // TestDeliverFails gives a body up that the agent takes and does not like, and goes on with the next.
 func TestDeliverFails(t *testing.T) {
-	c := &courier{patience: time.Minute}
+	c := &courier{stallTimeout: time.Minute}
 	tries := 0
 	err := c.try(t.Context(), func(_ context.Context, progress func()) error { tries++; progress(); return io.ErrUnexpectedEOF })
 	if !errors.Is(err, io.ErrUnexpectedEOF) || tries != maxFailures || c.gone {
@@ -199,10 +199,10 @@ func TestDeliverFails(t *testing.T) {
 
 // TestDeliverToABusyAgent waits for an agent that answers.
 func TestDeliverToABusyAgent(t *testing.T) {
-	c := &courier{patience: time.Second}
+	c := &courier{stallTimeout: time.Second}
 	begun, tries := time.Now(), 0
 	err := c.try(t.Context(), func(context.Context, func()) error {
-		if tries++; time.Since(begun) < 2*c.patience {
+		if tries++; time.Since(begun) < 2*c.stallTimeout {
 			return fmt.Errorf("put: %w", agent.ErrBusy)
 		}
 		return nil
@@ -214,16 +214,16 @@ func TestDeliverToABusyAgent(t *testing.T) {
 
 // TestPatience stops trying for good, and counts a request that gets on as progress.
 func TestPatience(t *testing.T) {
-	c := &courier{patience: 300 * time.Millisecond}
+	c := &courier{stallTimeout: 300 * time.Millisecond}
 	begun := time.Now()
 	err := c.try(t.Context(), func(ctx context.Context, progress func()) error {
 		for range 10 {
-			sleep(ctx, c.patience/4)
+			sleep(ctx, c.stallTimeout/4)
 			progress()
 		}
 		return ctx.Err()
 	})
-	if err != nil || time.Since(begun) < 2*c.patience {
+	if err != nil || time.Since(begun) < 2*c.stallTimeout {
 		t.Fatalf("a request that gets on: %v", err)
 	}
 	tries := 0
@@ -231,8 +231,8 @@ func TestPatience(t *testing.T) {
 	if err := c.try(t.Context(), hung); err == nil || tries != 1 {
 		t.Errorf("a request that hangs: %v after %d tries", err, tries)
 	}
-	if err := c.try(t.Context(), hung); !errors.Is(err, errSilent) || tries != 1 {
-		t.Errorf("after the patience: %v, %d tries", err, tries)
+	if err := c.try(t.Context(), hung); !errors.Is(err, errUnreachable) || tries != 1 {
+		t.Errorf("after the stall timeout: %v, %d tries", err, tries)
 	}
 }
 

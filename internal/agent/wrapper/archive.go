@@ -12,28 +12,29 @@ import (
 	"github.com/docker/go-units"
 
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
+	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
-// noBlock keeps an open from waiting for a pipe's other end.
+// noBlock keeps open from waiting for the other end of a pipe.
 const noBlock = syscall.O_NONBLOCK
 
-// tarSlack is more than the headers of one entry and the end of an archive take, in bytes.
+// tarSlack is more than the headers of one entry and the end of an archive need, in bytes.
 const tarSlack = 16 << 10
 
-// archive writes files of a place as a tar of at most limit bytes. It holds no file in memory.
+// archive writes files of a place as a tar of at most limit bytes. It holds no complete file in memory.
 type archive struct {
 	place *place
 	names []string
 	limit int64
 }
 
-// archived is what went into an archive, and sentences on what did not.
+// archived lists the files of an archive, and the problems with others.
 type archived struct {
 	files    []evidence.File
 	problems []string
 }
 
-// counter counts what is written.
+// counter counts the bytes written.
 type counter struct {
 	io.Writer
 	n int64
@@ -45,7 +46,7 @@ func (c *counter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// write writes the archive. An error is one of the writer; a file that cannot be read, or does not fit, is a problem.
+// write writes the archive. It returns errors of the writer; a file that cannot be read or does not fit is a problem.
 func (a archive) write(w io.Writer) (archived, error) {
 	var out archived
 	var large, unread []string
@@ -79,29 +80,29 @@ func (a archive) write(w io.Writer) (archived, error) {
 		out.files = append(out.files, evidence.File{Path: name, Size: size})
 	}
 	if len(unread) > 0 {
-		out.problems = append(out.problems, count(len(unread), "file", "files")+" could not be read: "+some(unread)+".")
+		out.problems = append(out.problems, text.Plural(len(unread), "file")+" could not be read: "+some(unread)+".")
 	}
 	if len(large) > 0 {
-		out.problems = append(out.problems, fmt.Sprintf("%s left out, since the limit is %s in all: %s.",
-			count(len(large), "file was", "files were"), units.BytesSize(float64(a.limit)), some(large)))
+		out.problems = append(out.problems, fmt.Sprintf("%s left out because of the limit of %s in all: %s.",
+			text.Plural(len(large), "file"), units.BytesSize(float64(a.limit)), some(large)))
 	}
 	return out, t.Close()
 }
 
-// cutError is when a file has become shorter than it was.
+// cutError means that a file shrank while it was read.
 type cutError struct{ missing int64 }
 
 func (e *cutError) Error() string {
-	return "it became shorter while it was read: the last " + units.BytesSize(float64(e.missing)) + " are zeros"
+	return "it shrank while it was read; the last " + units.BytesSize(float64(e.missing)) + " are zeros"
 }
 
-// fill writes exactly size bytes of a file, since the header has promised them.
+// fill writes exactly size bytes of a file, as announced in the header.
 func fill(w io.Writer, r io.Reader, size int64, buffer []byte) error {
 	n, err := io.CopyBuffer(struct{ io.Writer }{w}, io.LimitReader(r, size), buffer)
 	if n == size || errors.Is(err, io.ErrClosedPipe) {
 		return err
 	}
-	// A file that fails half-way is filled up like one that became shorter; when it was the writer, this fails again.
+	// Pad a file that fails half-way like one that shrank. If the writer failed, it fails again here.
 	clear(buffer)
 	for left := size - n; left > 0; {
 		m, err := w.Write(buffer[:min(left, int64(len(buffer)))])
@@ -113,7 +114,7 @@ func fill(w io.Writer, r io.Reader, size int64, buffer []byte) error {
 	return &cutError{size - n}
 }
 
-// some lists the first few.
+// some joins the first few elements.
 func some(all []string) string {
 	const few = 5
 	if len(all) <= few {
@@ -122,7 +123,7 @@ func some(all []string) string {
 	return fmt.Sprintf("%s and %d more", strings.Join(all[:few], ", "), len(all)-few)
 }
 
-// reason is an error without the path, which is named beside it.
+// reason returns an error's text without the path, which the message names already.
 func reason(err error) string {
 	var p *fs.PathError
 	if errors.As(err, &p) {

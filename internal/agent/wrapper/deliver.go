@@ -12,28 +12,28 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
 )
 
-// maxJUnit bounds the JUnit files of an attempt, in bytes of their archive.
+// maxJUnit limits the archive of an attempt's JUnit files, in bytes.
 const maxJUnit = 64 << 20
 
-// Pauses between two tries.
+// Pauses between two attempts.
 const (
 	firstPause = 100 * time.Millisecond
 	lastPause  = 2 * time.Second
 )
 
-// patience is how long the wrapper tries without any progress once the test is over: its container's exit waits for it.
-const patience = 20 * time.Second
+// stallTimeout is how long the wrapper keeps trying without progress after the test. Its container does not exit before.
+const stallTimeout = 20 * time.Second
 
-// busyTime is how long an agent is waited for that answers, and has other uploads first: those of a suite's other shards.
-const busyTime = 10 * time.Minute
+// busyTimeout is how long the wrapper waits for an agent that is busy with the uploads of other shards.
+const busyTimeout = 10 * time.Minute
 
-// maxFailures bounds the tries of one request that gets on and fails all the same.
+// maxFailures is how often one request may make progress and fail all the same.
 const maxFailures = 3
 
-// errSilent is when the agent was not reached in time.
-var errSilent = errors.New("the stack's agent did not answer")
+// errUnreachable means that the agent could not be reached in time.
+var errUnreachable = errors.New("the stack's agent did not answer")
 
-// sleep waits for a time or the context's end.
+// sleep waits until d has passed or the context ends.
 func sleep(ctx context.Context, d time.Duration) {
 	select {
 	case <-ctx.Done():
@@ -41,9 +41,9 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// deliver hands over what the test left: JUnit and how it ended first, since the run's result waits for them.
+// deliver hands over the results of the test. JUnit files and the exit status go first, because the run's result needs them.
 func (w *wrapper) deliver(ctx context.Context, p *place, attempt *evidence.Attempt) {
-	c := &courier{patience: patience}
+	c := &courier{stallTimeout: stallTimeout}
 	var names []string
 	if attempt.ExitCode >= 0 {
 		found, problems := p.find(ctx, "JUnit files", w.junit)
@@ -52,7 +52,7 @@ func (w *wrapper) deliver(ctx context.Context, p *place, attempt *evidence.Attem
 		}
 		names = note(attempt)(found, problems)
 		if old := p.stale(names, attempt.StartedAt); old != "" {
-			attempt.Problems = append(attempt.Problems, old+" is older than this test: it may tell of another one.")
+			attempt.Problems = append(attempt.Problems, old+" is older than this test: it may come from an earlier one.")
 		}
 		attempt.JUnit = c.upload(ctx, attempt, "JUnit files", archive{p, names, maxJUnit}, w.agent.PutJUnit)
 	}
@@ -63,11 +63,11 @@ func (w *wrapper) deliver(ctx context.Context, p *place, attempt *evidence.Attem
 	}
 	_ = c.try(ctx, func(ctx context.Context, _ func()) error { return w.agent.Complete(ctx, *attempt) })
 	if c.failure != nil {
-		w.say("not all that is known of this test could be handed over: %v", c.failure)
+		w.logf("some results of this test could not be sent to the stack's agent: %v", c.failure)
 	}
 }
 
-// note takes the problems of a result into an attempt.
+// note returns a function that adds problems to an attempt and returns the files.
 func note(attempt *evidence.Attempt) func(files, problems []string) []string {
 	return func(files, problems []string) []string {
 		attempt.Problems = append(attempt.Problems, problems...)
@@ -75,30 +75,30 @@ func note(attempt *evidence.Attempt) func(files, problems []string) []string {
 	}
 }
 
-// courier brings things to the agent until it has not got on for as long as its patience lasts; from then on it brings nothing.
+// courier sends data to the agent. It stops for good after a period of stallTimeout without progress.
 type courier struct {
-	patience time.Duration
-	// gone says that the patience is used up, failure is the last error that was not overcome.
+	stallTimeout time.Duration
+	// gone means that the timeout has expired. failure is the last error that a retry did not resolve.
 	gone    bool
 	failure error
 }
 
-// try sends something until that succeeds, is refused, or the patience is used up. The function says when it gets on.
+// try calls send until it succeeds, is refused, or times out. send calls progress whenever it makes progress.
 func (c *courier) try(ctx context.Context, send func(ctx context.Context, progress func()) error) error {
 	if c.gone {
-		return errSilent
+		return errUnreachable
 	}
 	begun, pause := time.Now(), firstPause
-	// last is when it got on, since it began: a request may still read its body when it has failed.
+	// last is the time of the last progress since begun. It is atomic because a failed request may still read its body.
 	var last atomic.Int64
 	for failures := 0; ; {
 		before := last.Load()
 		request, cancel := context.WithCancel(ctx)
-		stalled := time.AfterFunc(c.patience, cancel)
-		err := send(request, func() { last.Store(int64(time.Since(begun))); stalled.Reset(c.patience) })
+		stalled := time.AfterFunc(c.stallTimeout, cancel)
+		err := send(request, func() { last.Store(int64(time.Since(begun))); stalled.Reset(c.stallTimeout) })
 		stalled.Stop()
 		cancel()
-		busy := errors.Is(err, agent.ErrBusy) && time.Since(begun) < busyTime
+		busy := errors.Is(err, agent.ErrBusy) && time.Since(begun) < busyTimeout
 		if last.Load() != before && !busy {
 			failures++
 		}
@@ -110,7 +110,7 @@ func (c *courier) try(ctx context.Context, send func(ctx context.Context, progre
 		case errors.Is(err, agent.ErrRefused), failures == maxFailures:
 			c.failure = err
 			return err
-		case ctx.Err() != nil, time.Since(begun)-time.Duration(last.Load()) >= c.patience:
+		case ctx.Err() != nil, time.Since(begun)-time.Duration(last.Load()) >= c.stallTimeout:
 			c.gone, c.failure = true, err
 			return err
 		}
@@ -119,7 +119,8 @@ func (c *courier) try(ctx context.Context, send func(ctx context.Context, progre
 	}
 }
 
-// upload sends an archive and returns what was in it; what went wrong becomes problems of the attempt. No files are no archive.
+// upload sends an archive and returns the files in it. It adds a problem to the attempt for everything that failed. It sends nothing if
+// there are no files.
 func (c *courier) upload(ctx context.Context, attempt *evidence.Attempt, what string, a archive, put func(context.Context, evidence.AttemptKey, io.Reader) error) []evidence.File {
 	if len(a.names) == 0 {
 		return nil
@@ -134,7 +135,7 @@ func (c *courier) upload(ctx context.Context, attempt *evidence.Attempt, what st
 			sent, err = a.write(w)
 			w.CloseWithError(err)
 		}()
-		// The request must not end before it has failed: its context reaches the reader.
+		// Close the pipe when the context ends, so that the request fails instead of waiting for more data.
 		stop := context.AfterFunc(ctx, func() { r.CloseWithError(ctx.Err()) })
 		err := put(ctx, attempt.AttemptKey, &gauge{r, progress})
 		stop()
@@ -144,13 +145,13 @@ func (c *courier) upload(ctx context.Context, attempt *evidence.Attempt, what st
 	})
 	attempt.Problems = append(attempt.Problems, sent.problems...)
 	if err != nil {
-		attempt.Problems = append(attempt.Problems, fmt.Sprintf("The %s could not be handed over: %v.", what, err))
+		attempt.Problems = append(attempt.Problems, fmt.Sprintf("The %s could not be sent to the stack's agent: %v.", what, err))
 		return nil
 	}
 	return sent.files
 }
 
-// gauge tells that a reader gets on.
+// gauge reports progress on each read.
 type gauge struct {
 	io.Reader
 	progress func()

@@ -3,7 +3,6 @@ package wrapper
 import (
 	"errors"
 	"flag"
-	"fmt"
 	"io"
 	"strings"
 	"time"
@@ -11,22 +10,23 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
 )
 
-// options are what Conductor's Job says.
+// options are the arguments from Conductor's Job.
 type options struct {
 	agentURL, tokenFile string
 	key                 evidence.AttemptKey
-	// timeout bounds the test, 0 does not; grace is between SIGTERM and SIGKILL; wait bounds the time without an agent before it.
+	// timeout limits the test, 0 means no limit; grace is the time from SIGTERM to SIGKILL; wait limits the time without a response from
+	// the agent before the test starts.
 	timeout, grace, wait time.Duration
-	// junit and artifacts are patterns from the working directory.
+	// junit and artifacts are patterns relative to the working directory.
 	junit, artifacts []string
-	// guess says that junit is where tools usually write: nothing there is no problem.
+	// guess means that junit holds default patterns. Finding no file is then not a problem.
 	guess bool
-	// artifactsLimit is in bytes, as the agent's.
+	// artifactsLimit is in bytes and the same as the agent's.
 	artifactsLimit int64
 	argv           []string
 }
 
-// parse reads the flags; what follows -- is the test's argv.
+// parse reads the flags and, after --, the test's argv.
 func parse(args []string) (options, error) {
 	var o options
 	f := flag.NewFlagSet("wrap", flag.ContinueOnError)
@@ -49,21 +49,21 @@ func parse(args []string) (options, error) {
 	o.argv = f.Args()
 	switch {
 	case o.agentURL == "" || o.tokenFile == "" || o.key.Suite == "":
-		return o, errors.New("--agent, --token-file and --suite are needed")
+		return o, errors.New("--agent, --token-file and --suite are required")
 	case len(o.argv) == 0 || o.argv[0] == "":
-		return o, errors.New("there is no program to run: its name and arguments come after --")
+		return o, errors.New("missing program: give its name and arguments after --")
 	}
 	return o, nil
 }
 
-// list is a flag that can be given more than once.
+// list is a flag that may be repeated.
 type list []string
 
 func (l *list) String() string     { return strings.Join(*l, " ") }
 func (l *list) Set(s string) error { *l = append(*l, s); return nil }
 
-// words says a duration without its empty parts: 30m, not 30m0s.
-func words(d time.Duration) string {
+// formatDuration formats a duration without its zero parts: 30m, not 30m0s.
+func formatDuration(d time.Duration) string {
 	s := d.String()
 	if strings.HasSuffix(s, "m0s") {
 		s = strings.TrimSuffix(s, "0s")
@@ -72,12 +72,4 @@ func words(d time.Duration) string {
 		s = strings.TrimSuffix(s, "0m")
 	}
 	return s
-}
-
-// count says how many of a thing there are.
-func count(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
 }

@@ -15,22 +15,22 @@ import (
 	"github.com/bmatcuk/doublestar/v4"
 )
 
-// maxFiles bounds how many files of one kind are kept.
+// maxFiles is the most files of one kind that are kept.
 const maxFiles = 5000
 
-// place is the test's working directory, opened before the test began: nothing that the test does to the directory's path, or by
-// a symbolic link, leads out of it.
+// place is the test's working directory. It is opened before the test starts, so that the test cannot redirect it by renaming
+// directories or by symbolic links.
 type place struct {
 	root *os.Root
-	// err is why it could not be opened.
+	// err is the error of opening it.
 	err error
 	dir string
-	// hidden are directories below it that hold no files of the test, relative to it.
+	// hidden lists directories below it, by relative path, that do not hold files of the test.
 	hidden []string
 }
 
-// openPlace opens the working directory. The kernel's own directories, Conductor's and mounted secrets are hidden: in an image
-// without a working directory everything is below it.
+// openPlace opens the working directory. It hides the kernel's directories, Conductor's own and mounted secrets, since in an image
+// without a working directory all of them are below it.
 func openPlace(tokenFile string) *place {
 	dir, err := os.Getwd()
 	if err != nil {
@@ -50,8 +50,8 @@ func openPlace(tokenFile string) *place {
 	return p
 }
 
-// find lists the regular files that patterns match, each once, in the order of the patterns and then by path. Symbolic links to
-// files within the place are followed, those to directories only where a pattern names them. The problems are sentences.
+// find lists the regular files that match the patterns, without duplicates, in the order of the patterns and then by path. It follows
+// symbolic links to files within the place, and those to directories only if a pattern names them. problems are sentences.
 func (p *place) find(ctx context.Context, what string, patterns []string) (files, problems []string) {
 	if len(patterns) == 0 {
 		return nil, nil
@@ -77,16 +77,16 @@ func (p *place) find(ctx context.Context, what string, patterns []string) (files
 	case len(files) == 0 && len(problems) == 0:
 		problems = append(problems, fmt.Sprintf("No %s: nothing in %s matches %s.", what, p.dir, strings.Join(patterns, ", ")))
 	case len(files) > maxFiles:
-		problems = append(problems, fmt.Sprintf("Of %d %s only the first %d were kept.", len(files), what, maxFiles))
+		problems = append(problems, fmt.Sprintf("Only the first %[3]d of %[1]d %[2]s were kept.", len(files), what, maxFiles))
 		files = files[:maxFiles]
 	}
 	return files, problems
 }
 
-// errOutside is for a pattern that leads out of the working directory.
+// errOutside means that a pattern leads out of the working directory.
 var errOutside = errors.New("it leads out of the working directory")
 
-// match lists the regular files that one pattern matches.
+// match lists the regular files that match one pattern.
 func (p *place) match(ctx context.Context, pattern string) ([]string, error) {
 	clean := path.Clean(pattern)
 	if path.IsAbs(clean) {
@@ -110,12 +110,12 @@ func (p *place) match(ctx context.Context, pattern string) ([]string, error) {
 		return ctx.Err()
 	}, doublestar.WithNoFollow())
 	if err != nil && ctx.Err() != nil {
-		err = errors.New("the time for it was up")
+		err = errors.New("it timed out")
 	}
 	return found, err
 }
 
-// open opens a regular file for reading. What is no regular file any more, such as a pipe, is an error and never waited for.
+// open opens a regular file. Anything else, such as a pipe that replaced the file, is an error; open never blocks on it.
 func (p *place) open(name string) (*os.File, fs.FileInfo, error) {
 	f, err := p.root.OpenFile(name, os.O_RDONLY|noBlock, 0)
 	if err != nil {
@@ -123,7 +123,7 @@ func (p *place) open(name string) (*os.File, fs.FileInfo, error) {
 	}
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
-		err = errors.New("it is no regular file")
+		err = errors.New("it is not a regular file")
 	}
 	if err != nil {
 		f.Close()
@@ -132,13 +132,13 @@ func (p *place) open(name string) (*os.File, fs.FileInfo, error) {
 	return f, info, nil
 }
 
-// view is a place as doublestar sees it, without what is hidden and until its context ends.
+// view is the file system that doublestar walks: a place without its hidden directories, until the context ends.
 type view struct {
 	*place
 	ctx context.Context
 }
 
-// allowed reports whether a path may be seen.
+// allowed returns an error if a path is hidden or the context has ended.
 func (v view) allowed(op, name string) error {
 	if err := v.ctx.Err(); err != nil {
 		return err
@@ -178,7 +178,7 @@ func (v view) ReadDir(name string) ([]fs.DirEntry, error) {
 	}), err
 }
 
-// stale names the first file that is older than the test, such as one that came with the image; "" when there is none.
+// stale returns the first file that is older than the test, such as one from the image, or "".
 func (p *place) stale(files []string, started time.Time) string {
 	for _, name := range files {
 		// File systems round down, some to two seconds.

@@ -168,8 +168,8 @@ func TestArchive(t *testing.T) {
 		t.Error(diff)
 	}
 	want := []string{
-		"3 files could not be read: gone.xml (no such file or directory), pipe.xml (it is no regular file), outside.xml (path escapes from parent).",
-		"1 file was left out, since the limit is 100KiB in all: large (200KiB).",
+		"3 files could not be read: gone.xml (no such file or directory), pipe.xml (it is not a regular file), outside.xml (path escapes from parent).",
+		"1 file left out because of the limit of 100KiB in all: large (200KiB).",
 	}
 	if diff := cmp.Diff(want, got.problems); diff != "" {
 		t.Error(diff)
@@ -229,7 +229,7 @@ func TestWords(t *testing.T) {
 	for d, want := range map[time.Duration]string{
 		30 * time.Minute: "30m", 10 * time.Second: "10s", 2 * time.Hour: "2h", 90 * time.Second: "1m30s", 20 * time.Minute: "20m", 500 * time.Millisecond: "500ms",
 	} {
-		if got := words(d); got != want {
+		if got := formatDuration(d); got != want {
 			t.Errorf("%v: %q, want %q", d, got, want)
 		}
 	}

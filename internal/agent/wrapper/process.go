@@ -11,12 +11,12 @@ import (
 // process is the test.
 type process struct {
 	pid int
-	// exited gets its status; childless is closed when the wrapper has no child left.
+	// exited receives its status; childless is closed when the wrapper has no children left.
 	exited    chan syscall.WaitStatus
 	childless chan struct{}
 }
 
-// start runs a program with everything that the wrapper itself was given. An error is a *startError.
+// start runs a program with the wrapper's own environment and streams. An error is a *startError.
 func start(argv []string) (*process, error) {
 	path, err := lookUp(argv[0])
 	if err != nil {
@@ -31,8 +31,8 @@ func start(argv []string) (*process, error) {
 	return p, nil
 }
 
-// session makes the test the leader of a session and group of its own, as a container's first process is: what it sends to its
-// group does not reach the wrapper. At a terminal it becomes the group in the foreground instead, to keep the terminal.
+// session makes the test the leader of a new session and process group, like the first process of a container, so that signals to its
+// group do not reach the wrapper. At a terminal it makes the test the foreground group instead, which keeps the terminal.
 func session() *syscall.SysProcAttr {
 	if group, err := unix.IoctlGetInt(0, unix.TIOCGPGRP); err == nil {
 		return &syscall.SysProcAttr{Setpgid: true, Foreground: group == unix.Getpgrp(), Ctty: 0}
@@ -40,7 +40,7 @@ func session() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setsid: true}
 }
 
-// reap waits for every child, the test and what it orphaned, until there is none.
+// reap waits for every child, including orphans of the test, until none is left.
 func (p *process) reap() {
 	defer close(p.childless)
 	for {
@@ -60,14 +60,14 @@ func (p *process) reap() {
 // ending is how the test ended.
 type ending struct {
 	status syscall.WaitStatus
-	// timedOut says that its time was up, stopped that the wrapper was told to stop.
+	// timedOut means that the test reached its time limit, stopped that the container was being stopped.
 	timedOut, stopped bool
 }
 
-// afterKill bounds the wait for a process that SIGKILL does not end: one of another user, or in a system call that hangs.
+// afterKill limits the wait for processes that survive SIGKILL: those of another user, or in a system call that hangs.
 const afterKill = 5 * time.Second
 
-// supervise passes signals on and keeps the time limit until the test and what it left running is gone.
+// supervise forwards signals and enforces the time limit until the test has ended. It then kills what the test left running.
 func (p *process) supervise(timeout, grace time.Duration, signals <-chan os.Signal) ending {
 	defer p.clear()
 	var out ending
@@ -100,17 +100,17 @@ func (p *process) supervise(timeout, grace time.Duration, signals <-chan os.Sign
 	}
 }
 
-// send passes a signal on to the test. A test that is gone cannot get it, which is no error.
+// send forwards a signal to the test, if that still runs.
 func (p *process) send(sig syscall.Signal) { _ = syscall.Kill(p.pid, sig) }
 
-// clear ends what the test left running, as the kernel does when a container's first process ends.
+// clear kills what the test left running, as the kernel does when the first process of a container exits.
 func (p *process) clear() {
 	if os.Getpid() != 1 {
 		_ = syscall.Kill(-p.pid, syscall.SIGKILL)
 		return
 	}
 	for end := time.Now().Add(afterKill); time.Now().Before(end); {
-		// -1 is every process that the wrapper may signal, but itself. Zombies count until they are reaped.
+		// -1 addresses every process that the wrapper may signal, except itself. Zombies count until they are reaped.
 		if syscall.Kill(-1, syscall.SIGKILL) != nil {
 			return
 		}

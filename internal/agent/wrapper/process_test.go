@@ -284,7 +284,7 @@ func TestTimeLimit(t *testing.T) {
 			if a.junit["junit.xml"] != 3 {
 				t.Errorf("junit: %v", a.junit)
 			}
-			if want := "conductor: the test was ended: its time limit of 500ms was up\n"; !strings.HasSuffix(w.err.String(), want) {
+			if want := "conductor: the test reached its time limit of 500ms and was terminated\n"; !strings.HasSuffix(w.err.String(), want) {
 				t.Errorf("standard error: %q", w.err.String())
 			}
 		})

@@ -8,10 +8,10 @@ import (
 	"syscall"
 )
 
-// defaultPath is where programs are looked for when the image names no PATH, as container runtimes have it.
+// defaultPath is the search path of container runtimes for images without a PATH.
 const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// startError is why the test could not be started. Code is what a shell would exit with.
+// startError is an error of starting the test. code is the exit code that a shell would return.
 type startError struct {
 	code     int
 	sentence string
@@ -19,7 +19,7 @@ type startError struct {
 
 func (e *startError) Error() string { return e.sentence }
 
-// startCode is the exit code for an error of start.
+// startCode returns the exit code for an error of start.
 func startCode(err error) int {
 	var e *startError
 	if errors.As(err, &e) {
@@ -28,7 +28,7 @@ func startCode(err error) int {
 	return exitWrapper
 }
 
-// startFailure explains what execve said about a program (execve(2), ERRORS).
+// startFailure explains an error of execve (execve(2), ERRORS).
 func startFailure(name string, err error) error {
 	switch {
 	case errors.Is(err, syscall.ENOENT):
@@ -46,7 +46,7 @@ func startFailure(name string, err error) error {
 	return &startError{126, name + ": " + err.Error()}
 }
 
-// lookUp finds a program as execvp(3) does. A name with a slash is left to the kernel, from the working directory.
+// lookUp finds a program like execvp(3). It leaves names with a slash to the kernel.
 func lookUp(name string) (string, error) {
 	if strings.Contains(name, "/") {
 		return name, nil
@@ -60,7 +60,7 @@ func lookUp(name string) (string, error) {
 		if dir == "" {
 			dir = "."
 		}
-		// Not filepath.Join: it would make ./name a name, which is looked up again.
+		// Not filepath.Join, which would shorten ./name to name.
 		path := dir + "/" + name
 		info, err := os.Stat(path)
 		if err != nil || info.IsDir() {
@@ -74,7 +74,7 @@ func lookUp(name string) (string, error) {
 	return "", startFailure(name, failure)
 }
 
-// environment is the wrapper's own, as it was given. os.Environ is second best: it leaves out what is there twice.
+// environment returns the wrapper's environment unchanged. os.Environ is only the fallback because it removes duplicates.
 func environment() []string {
 	data, err := os.ReadFile(filepath.Join("/proc", "self", "environ"))
 	if err != nil {

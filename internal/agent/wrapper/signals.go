@@ -11,10 +11,10 @@ import (
 // lastSignal is the highest number of a signal on Linux, a real-time one.
 const lastSignal = 64
 
-// catchSignals catches every signal that can be caught. Left out are SIGCHLD, which is the wrapper's own, and two that Go's
-// runtime sends to itself (SIGURG to preempt, SIGPROF to profile). A SIGHUP or SIGINT that was ignored stays so, also for the test.
+// catchSignals catches every signal except SIGCHLD, which the wrapper handles, and two that Go's runtime sends to itself (SIGURG to
+// preempt, SIGPROF to profile). A SIGHUP or SIGINT that was ignored stays ignored, also for the test.
 func catchSignals() <-chan os.Signal {
-	// Roomy, since a signal that finds the channel full is lost.
+	// Large, because a signal is lost when the channel is full.
 	caught := make(chan os.Signal, 256)
 	for n := syscall.Signal(1); n <= lastSignal; n++ {
 		switch n {
@@ -28,16 +28,16 @@ func catchSignals() <-chan os.Signal {
 	return caught
 }
 
-// ends reports whether a signal tells the container to stop: what a kubelet sends, which is SIGTERM unless the image names another.
+// ends reports whether a signal stops the container. The kubelet sends SIGTERM unless the image names another signal.
 func ends(sig os.Signal) bool {
 	return sig == syscall.SIGTERM || sig == syscall.SIGINT || sig == syscall.SIGQUIT
 }
 
-// spareThreads are more than the wrapper's goroutines ever block at once.
+// spareThreads is more than the number of the wrapper's goroutines that ever block at once.
 const spareThreads = 12
 
-// reserveThreads makes the threads that the wrapper will need. A thread counts against the container's limit of processes: when
-// the test has used that up, Go's runtime could make no other and would end the program.
+// reserveThreads creates the threads that the wrapper will need. Threads count against the container's process limit: if the test has
+// exhausted it, Go's runtime cannot create another thread and crashes.
 func reserveThreads() {
 	runtime.GOMAXPROCS(2)
 	var there sync.WaitGroup

@@ -12,8 +12,8 @@ import (
 // cgroups is where a container sees its own control group.
 const cgroups = "/sys/fs/cgroup"
 
-// usage is what the container used, as its control group counts it; before is what cpuSeconds was when the test began. It is
-// nil where nothing is counted.
+// usage returns the container's usage according to its control group, or nil if it counts nothing. before is the value of cpuSeconds at
+// the start of the test.
 func usage(dir string, before float64) *evidence.Usage {
 	u := evidence.Usage{
 		CPUSeconds: max(0, cpuSeconds(dir)-before),
@@ -29,7 +29,8 @@ func usage(dir string, before float64) *evidence.Usage {
 	return &u
 }
 
-// cpuSeconds reads usage_usec of version 2 (Documentation/admin-guide/cgroup-v2.rst), or version 1's nanoseconds; 0 for neither.
+// cpuSeconds reads usage_usec of cgroup version 2 (Documentation/admin-guide/cgroup-v2.rst), or the nanoseconds of version 1; 0 if it
+// finds neither.
 func cpuSeconds(dir string) float64 {
 	stat, err := os.ReadFile(filepath.Join(dir, "cpu.stat"))
 	if err != nil {
@@ -44,7 +45,7 @@ func cpuSeconds(dir string) float64 {
 	return 0
 }
 
-// readNumber is the number in a file; 0 where it is not there.
+// readNumber reads a number from a file; 0 if the file does not exist.
 func readNumber(dir, name string) int64 {
 	text, err := os.ReadFile(filepath.Join(dir, name))
 	if err != nil {

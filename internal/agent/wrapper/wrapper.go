@@ -1,10 +1,10 @@
-// Package wrapper is the process that runs a test in its own container. The test sees what it would see without it: the same
-// arguments, environment, user, working directory, streams and signals, and its exit code is the container's. Around it the
-// wrapper waits for leave to start, keeps the time limit, reaps orphans when it is PID 1, and hands what the test left behind to
-// the stack's agent. It needs nothing of the image: no shell, no user database, no certificates, and no file that can be written.
+// Package wrapper is the process that runs a test in its own container. The test runs with the image's arguments, environment, user,
+// working directory, streams and signals, and its exit code becomes the container's. The wrapper waits for permission to start,
+// enforces the time limit, reaps orphans if it is PID 1, and sends the results to the stack's agent. It requires nothing of the image:
+// no shell, no user database, no certificates and no writable files.
 //
-// What differs from a container without it: the test is not PID 1, so that a signal it does not handle ends it, where the
-// kernel spares a PID 1 (signal(7), pid_namespaces(7)). SIGURG and SIGPROF do not reach it, since Go's runtime has them for itself.
+// Two things differ from a container without the wrapper. The test is not PID 1, so a signal that it does not handle ends it, which the
+// kernel prevents for PID 1 (signal(7), pid_namespaces(7)). SIGURG and SIGPROF do not reach the test, because Go's runtime uses them.
 package wrapper
 
 import (
@@ -23,24 +23,23 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
 )
 
-// Exit codes of the wrapper's own. Every other one is the test's: 128+n when signal n ended it, and as a shell has it 127
-// when its program is not there and 126 when that cannot be executed.
+// Exit codes of the wrapper itself. All others come from the test: 128+n if signal n ended it and, as in a shell, 127 if its program
+// was not found and 126 if it could not be executed.
 const (
-	// exitWrapper is when the test was not run.
+	// exitWrapper means that the test was not run.
 	exitWrapper = 125
-	// exitTimedOut represents the 0 of a test that was ended at its time limit, as timeout(1) has it.
+	// exitTimedOut replaces exit code 0 of a test that reached its time limit, as in timeout(1).
 	exitTimedOut = 124
 )
 
-// Agent is the stack's agent as the wrapper uses it. An error with agent.ErrRefused is final; after any other the wrapper tries
-// again.
+// Agent is the stack's agent. An error that wraps agent.ErrRefused is final; the wrapper retries after any other.
 type Agent interface {
-	// Ready asks for leave to start and waits for it; false is not yet.
+	// Ready asks for permission to start and waits for it; false means not yet.
 	Ready(ctx context.Context, key evidence.AttemptKey, wait time.Duration) (bool, error)
-	// PutJUnit and PutArtifacts read a tar as it is made.
+	// PutJUnit and PutArtifacts read a tar while it is being written.
 	PutJUnit(ctx context.Context, key evidence.AttemptKey, tar io.Reader) error
 	PutArtifacts(ctx context.Context, key evidence.AttemptKey, tar io.Reader) error
-	// End tells how the test ended, Complete that nothing more comes.
+	// End reports how the test ended, Complete that the wrapper is finished.
 	End(ctx context.Context, attempt evidence.Attempt) error
 	Complete(ctx context.Context, attempt evidence.Attempt) error
 }
@@ -50,33 +49,33 @@ type wrapper struct {
 	options
 	agent   Agent
 	signals <-chan os.Signal
-	// stderr is the test's, too: the wrapper writes there only when something went wrong.
+	// stderr is shared with the test: the wrapper writes only errors to it.
 	stderr io.Writer
 }
 
-// Main runs a test and returns the exit code; args are flags and, after --, the test's argv. It is to be called before anything
-// else catches signals.
+// Main runs a test and returns the exit code. args are flags and, after --, the test's argv. Call it before anything else catches
+// signals.
 func Main(args []string) int {
 	o, err := parse(args)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "conductor wrap:", err)
 		return exitWrapper
 	}
-	// The limit of the container's memory is the test's.
+	// Collect garbage early: the container's memory limit applies to the test and the wrapper together.
 	debug.SetGCPercent(50)
 	reserveThreads()
 	w := &wrapper{options: o, agent: agent.NewWrapperClient(o.agentURL, o.tokenFile), signals: catchSignals(), stderr: os.Stderr}
 	return w.run()
 }
 
-// say writes a line for the reader of the test's log.
-func (w *wrapper) say(format string, args ...any) {
+// logf writes a line to the test's log.
+func (w *wrapper) logf(format string, args ...any) {
 	fmt.Fprintf(w.stderr, "conductor: "+format+"\n", args...)
 }
 
 func (w *wrapper) run() int {
 	if code, err := w.await(); err != nil {
-		w.say("the test was not started: %v", err)
+		w.logf("the test was not started: %v", err)
 		return code
 	}
 	place := openPlace(w.tokenFile)
@@ -88,7 +87,7 @@ func (w *wrapper) run() int {
 	return code
 }
 
-// test runs the test to its end and returns the wrapper's exit code; stopped says that the container is being stopped.
+// test runs the test and returns the wrapper's exit code; stopped means that the container is being stopped.
 func (w *wrapper) test(attempt *evidence.Attempt) (code int, stopped bool) {
 	before := cpuSeconds(cgroups)
 	started := time.Now()
@@ -97,11 +96,11 @@ func (w *wrapper) test(attempt *evidence.Attempt) (code int, stopped bool) {
 	if err != nil {
 		attempt.ExitCode, attempt.FinishedAt = -1, attempt.StartedAt
 		attempt.Problems = append(attempt.Problems, "The test could not be started: "+err.Error()+".")
-		w.say("%v", err)
+		w.logf("%v", err)
 		return startCode(err), false
 	}
 	end := p.supervise(w.timeout, w.grace, w.signals)
-	// The time that went by, whatever was done to the clock.
+	// Use the monotonic clock, so that clock changes do not distort the duration.
 	attempt.FinishedAt = started.Add(time.Since(started)).UTC().Round(0)
 	attempt.Usage = usage(cgroups, before)
 	attempt.ExitCode, attempt.TimedOut = exitCode(end.status), end.timedOut
@@ -110,7 +109,7 @@ func (w *wrapper) test(attempt *evidence.Attempt) (code int, stopped bool) {
 	}
 	code = attempt.ExitCode
 	if end.timedOut {
-		w.say("the test was ended: its time limit of %s was up", words(w.timeout))
+		w.logf("the test reached its time limit of %s and was terminated", formatDuration(w.timeout))
 		if code == 0 {
 			code = exitTimedOut
 		}
@@ -118,7 +117,7 @@ func (w *wrapper) test(attempt *evidence.Attempt) (code int, stopped bool) {
 	return code, end.stopped
 }
 
-// exitCode is a process's exit code as a shell has it.
+// exitCode returns a process's exit code as a shell reports it.
 func exitCode(status syscall.WaitStatus) int {
 	if status.Signaled() {
 		return 128 + int(status.Signal())
@@ -126,35 +125,35 @@ func exitCode(status syscall.WaitStatus) int {
 	return status.ExitStatus()
 }
 
-// errStopped is when the container is stopped before the test could start.
+// errStopped means that the container was stopped before the test could start.
 var errStopped = errors.New("the container is being stopped")
 
-// await returns when the test may start; with an error and the exit code when it may not.
+// await waits until the test may start. If it may not, await returns the exit code and an error.
 func (w *wrapper) await() (int, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	leave := make(chan error, 1)
-	go func() { leave <- w.leave(ctx) }()
+	allowed := make(chan error, 1)
+	go func() { allowed <- w.askToStart(ctx) }()
 	for {
 		select {
 		case sig := <-w.signals:
 			if ends(sig) {
 				return 128 + int(sig.(syscall.Signal)), errStopped
 			}
-		case err := <-leave:
+		case err := <-allowed:
 			return exitWrapper, err
 		}
 	}
 }
 
-// How the agent is asked for leave: each request waits, and one that hears nothing for long is given up.
+// readyWait is how long the agent may hold one request for permission, readyLimit when the wrapper gives up on it.
 const (
 	readyWait  = 30 * time.Second
 	readyLimit = readyWait + 10*time.Second
 )
 
-// leave asks the agent until it may start. Only time without any answer counts against the limit.
-func (w *wrapper) leave(ctx context.Context) error {
+// askToStart asks the agent until the test may start. Only time without a response counts against the limit.
+func (w *wrapper) askToStart(ctx context.Context) error {
 	heard, pause := time.Now(), firstPause
 	for {
 		asked := time.Now()
@@ -169,7 +168,7 @@ func (w *wrapper) leave(ctx context.Context) error {
 		case errors.Is(err, agent.ErrRefused):
 			return err
 		case err != nil && time.Since(heard) >= w.wait:
-			return fmt.Errorf("the stack's agent did not answer for %s: %w", words(w.wait), err)
+			return fmt.Errorf("the stack's agent did not answer for %s: %w", formatDuration(w.wait), err)
 		case err == nil:
 			heard, pause = time.Now(), firstPause
 			if heard.Sub(asked) > time.Second {
@@ -181,7 +180,7 @@ func (w *wrapper) leave(ctx context.Context) error {
 	}
 }
 
-// untilStopped is a context that ends one grace period after the container was told to stop.
+// untilStopped returns a context that ends one grace period after the container was asked to stop.
 func (w *wrapper) untilStopped(stopped bool) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(context.Background())
 	if stopped {
