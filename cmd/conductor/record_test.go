@@ -156,9 +156,9 @@ func TestRecordCommandSaysWhatIsWrong(t *testing.T) {
 		"no record yet":    {cluster(t, pending), []string{"shop-1"}, "no record yet"},
 		"no record at all": {cluster(t, failed), []string{"shop-1"}, "The registry did not answer"},
 		"half a place":     {noCluster, []string{"shop-1", "--repository", "acme/shop"}, "needs --registry"},
-		"no such record":   {noCluster, []string{host + "/qa/records/acme/shop:shop-2", "--insecure"}, "There is no record"},
+		"no such record":   {noCluster, []string{host + "/qa/records/acme/shop:shop-2", "--insecure"}, "does not have it"},
 		"plain HTTP":       {cluster(t, done), []string{"shop-1"}, "did not answer"},
-		"a broken host":    {noCluster, []string{"a b/c:d"}, "not valid"},
+		"a broken host":    {noCluster, []string{"a b/c:d"}, "invalid registry host"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			out, err := runRecord(c.open, c.args...)

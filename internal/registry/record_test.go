@@ -203,7 +203,7 @@ func TestRecordsThatCannotBe(t *testing.T) {
 	for i, l := range []evidence.Layer{changed, short, fails, breaks} {
 		_, err := pushAll(t.Context(), r, "shop-1", []evidence.Layer{l})
 		checkFailure(t, err, failure.Transient, v1alpha1.ReasonUnavailable)
-		if blamed := strings.Contains(failure.Of(err).Sentence, "cannot be read"); blamed != (i >= 2) {
+		if blamed := strings.Contains(failure.Of(err).Sentence, "Conductor cannot read"); blamed != (i >= 2) {
 			t.Errorf("%d: %s", i, failure.Of(err).Sentence)
 		}
 	}
