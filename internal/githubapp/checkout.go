@@ -19,13 +19,12 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/source"
 )
 
-// maxArchive bounds an archive in bytes, its own headers included.
+// maxArchive limits an archive including its headers, in bytes.
 const maxArchive = source.MaxBytes
 
-// Archive visits the files of a commit in the order in which GitHub sends them, once: nothing is held, and a visitor need not read a
-// file's content. Links and submodules are visited with no content; what is neither is left out. Paths are valid as fs.ValidPath has
-// it, and links may lead anywhere. An error of the visitor ends the visit and is returned as it is; the visit cannot go on from where it
-// broke off.
+// Archive calls visit once for each file of a commit, in the order in which GitHub sends them. Nothing is buffered, and visit need not
+// read a file's content. Links and submodules have no content; entries of other types are skipped. Paths satisfy fs.ValidPath; links
+// may point anywhere. An error of visit ends Archive, which returns it unchanged. A broken transfer cannot be resumed.
 func (c *Client) Archive(ctx context.Context, installation int64, repo v1alpha1.Repository, sha string, visit func(source.File, io.Reader) error) error {
 	ctx, cancel := context.WithTimeout(ctx, checkoutTimeout)
 	defer cancel()
@@ -42,7 +41,7 @@ func (c *Client) Archive(ctx context.Context, installation int64, repo v1alpha1.
 			return resp, err
 		}
 		defer func() { _ = resp.Body.Close() }()
-		// What was visited cannot be visited again, so that this error is not one of the call.
+		// The call must not be retried once files were callVisit, so its function does not return this error.
 		broken = a.read(resp.Body)
 		return resp, nil
 	})
@@ -50,7 +49,7 @@ func (c *Client) Archive(ctx context.Context, installation int64, repo v1alpha1.
 		return err
 	}
 	if a.skipped > 0 {
-		c.log.Info("An archive has entries that are neither files nor directories nor links; they are left out",
+		c.log.Info("Skipped archive entries that are not files, directories or links",
 			"repository", repo.FullName(), "sha", sha, "count", a.skipped)
 	}
 	return a.explain(s, broken)
@@ -58,11 +57,11 @@ func (c *Client) Archive(ctx context.Context, installation int64, repo v1alpha1.
 
 var (
 	errTooMuch = errors.New("more than 1 GiB, 100,000 files or 8 MiB of names")
-	errUnsafe  = errors.New("an entry outside the archive's own folder")
-	errWrong   = errors.New("the archive is of another commit")
+	errUnsafe  = errors.New("an entry outside the archive's top-level folder")
+	errWrong   = errors.New("the archive belongs to another commit")
 )
 
-// archiveReader reads a tarball in which GitHub puts everything below one folder.
+// archiveReader reads a tarball of GitHub, which has a single top-level folder.
 type archiveReader struct {
 	sha        string
 	visit      func(source.File, io.Reader) error
@@ -72,14 +71,14 @@ type archiveReader struct {
 
 	entries, names int
 	skipped        int
-	// folder is the last one that came, while nothing is known to be in it.
+	// folder is the latest folder as long as no entry in it has been read.
 	folder string
 }
 
-// visitError is what a visitor returned.
+// visitError is an error of the visitor.
 type visitError struct{ error }
 
-// Unwrap gives the visitor's own error.
+// Unwrap returns the visitor's error.
 func (e visitError) Unwrap() error { return e.error }
 
 func (a *archiveReader) explain(s scope, err error) error {
@@ -91,17 +90,17 @@ func (a *archiveReader) explain(s scope, err error) error {
 		return visited.error
 	case errors.Is(err, errTooMuch):
 		return failure.Terminalf(v1alpha1.ReasonRefused, err,
-			"The repository %s is too large: Conductor reads at most 1 GiB, 100,000 files and 8 MiB of file names", s.on())
+			"The repository %s is too large: the limits are 1 GiB, 100,000 files and 8 MiB of file names", s.on())
 	case errors.Is(err, errUnsafe):
-		return failure.Terminalf(v1alpha1.ReasonRefused, err, "The files of %s cannot be unpacked safely", s.on())
+		return failure.Terminalf(v1alpha1.ReasonRefused, err, "Cannot unpack the files of %s: an entry has an unsafe path", s.on())
 	}
-	return failure.Transientf(v1alpha1.ReasonUnavailable, err, "The files of %s could not be read to their end", s.on())
+	return failure.Transientf(v1alpha1.ReasonUnavailable, err, "Could not read all files of %s from GitHub", s.on())
 }
 
 func (a *archiveReader) read(r io.Reader) error {
 	unzipped, err := gzip.NewReader(r)
 	if err != nil {
-		return fmt.Errorf("the archive: %w", err)
+		return fmt.Errorf("read the archive: %w", err)
 	}
 	files := tar.NewReader(&bounded{r: unzipped, left: a.maxBytes})
 	for {
@@ -110,7 +109,7 @@ func (a *archiveReader) read(r io.Reader) error {
 			return a.leaveFolder("")
 		}
 		if err != nil {
-			return fmt.Errorf("the archive: %w", err)
+			return fmt.Errorf("read the archive: %w", err)
 		}
 		a.entries++
 		if a.names += len(h.Name) + len(h.Linkname); a.entries > a.maxEntries || a.names > a.maxNames {
@@ -124,7 +123,7 @@ func (a *archiveReader) read(r io.Reader) error {
 
 func (a *archiveReader) entry(h *tar.Header, content io.Reader) error {
 	if h.Typeflag == tar.TypeXGlobalHeader {
-		// git archive writes the commit here; only a full SHA can be compared.
+		// git archive writes the commit here. Only full SHAs can be compared.
 		if id := h.PAXRecords["comment"]; len(id) == len(a.sha) && id != "" && id != a.sha {
 			return errWrong
 		}
@@ -156,33 +155,33 @@ func (a *archiveReader) entry(h *tar.Header, content io.Reader) error {
 		a.skipped++
 		return nil
 	}
-	return a.visited(f, content)
+	return a.callVisit(f, content)
 }
 
-// leaveFolder visits the last folder if nothing is in it: the archive has submodules as such.
+// leaveFolder visits the latest folder if it is empty: submodules are empty folders in an archive.
 func (a *archiveReader) leaveFolder(next string) error {
 	folder := a.folder
 	a.folder = ""
 	if folder == "" || strings.HasPrefix(next, folder+"/") {
 		return nil
 	}
-	return a.visited(source.File{Path: folder, Mode: source.ModeSubmodule}, strings.NewReader(""))
+	return a.callVisit(source.File{Path: folder, Mode: source.ModeSubmodule}, strings.NewReader(""))
 }
 
-// visited hands a file to the visitor, and keeps its errors apart from those of the archive.
-func (a *archiveReader) visited(f source.File, content io.Reader) error {
+// callVisit calls the visitor, and distinguishes its errors from those of the archive.
+func (a *archiveReader) callVisit(f source.File, content io.Reader) error {
 	in := &remembering{r: content}
 	err := a.visit(f, in)
 	switch {
 	case in.err != nil:
-		return fmt.Errorf("the archive: %w", in.err)
+		return fmt.Errorf("read the archive: %w", in.err)
 	case err != nil:
 		return visitError{err}
 	}
 	return nil
 }
 
-// remembering keeps the error that content ended with, other than its end.
+// remembering keeps the error with which reading content failed.
 type remembering struct {
 	r   io.Reader
 	err error
@@ -197,7 +196,7 @@ func (r *remembering) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// bounded fails when there is more to read than it allows, where io.LimitReader would end early in silence.
+// bounded fails after its limit; io.LimitReader would only report the end of the input.
 type bounded struct {
 	r    io.Reader
 	left int64

@@ -14,16 +14,16 @@ import (
 )
 
 const (
-	// maxCheckText is the most characters of a check run's summary or text
-	// (https://docs.github.com/en/rest/checks/runs), and what Conductor puts into a comment.
-	maxCheckText = 65535
-	cutNote      = "\n\n*Cut here: GitHub takes no more than 65,535 characters.*"
-	// maxAnnotations is the most annotations in one request; each update adds its own to those that are there
+	// maxCheckText is the maximum length of a check run's summary or text, in characters (https://docs.github.com/en/rest/checks/runs).
+	// Conductor also applies it to comments.
+	maxCheckText  = 65535
+	truncatedNote = "\n\n*Truncated: GitHub accepts at most 65,535 characters.*"
+	// maxAnnotations is the most annotations per request. Each update adds its annotations to the existing ones
 	// (https://docs.github.com/en/rest/checks/runs).
 	maxAnnotations = 50
 )
 
-// checkRun is the body of both writes of a check run. go-github's own lacks started_at in an update.
+// checkRun is the body of both writes of a check run. go-github's type does not have started_at for updates.
 type checkRun struct {
 	Name        string       `json:"name"`
 	HeadSHA     string       `json:"head_sha,omitempty"`
@@ -53,16 +53,16 @@ type annotation struct {
 	RawDetails string `json:"raw_details,omitempty"`
 }
 
-// told is GitHub's answer to a write of a check run.
-type told struct {
+// checkRunResponse is GitHub's response to a write of a check run.
+type checkRunResponse struct {
 	ID     int64 `json:"id"`
 	Output struct {
 		AnnotationsCount int `json:"annotations_count"`
 	} `json:"output"`
 }
 
-// newCheckRun is c in GitHub's form. A conclusion belongs to a completed check run and to no other: given with
-// another status, GitHub would complete it.
+// newCheckRun converts c to GitHub's form. It sets the conclusion only with status completed: with any other status, a conclusion would
+// complete the check run.
 func newCheckRun(c v1alpha1.CheckRun) (checkRun, error) {
 	out := checkRun{
 		Name: c.Name, ExternalID: c.ExternalID, DetailsURL: c.DetailsURL, Status: c.Status, StartedAt: instant(c.StartedAt),
@@ -74,12 +74,12 @@ func newCheckRun(c v1alpha1.CheckRun) (checkRun, error) {
 		out.Conclusion, out.CompletedAt = c.Conclusion, instant(c.CompletedAt)
 	}
 	if c.Title != "" || c.Summary != "" || c.Text != "" {
-		out.Output = &checkOutput{Title: c.Title, Summary: cut(c.Summary, maxCheckText, cutNote), Text: cut(c.Text, maxCheckText, cutNote)}
+		out.Output = &checkOutput{Title: c.Title, Summary: truncate(c.Summary, maxCheckText, truncatedNote), Text: truncate(c.Text, maxCheckText, truncatedNote)}
 	}
 	return out, nil
 }
 
-// instant is a time for GitHub, which wants whole seconds; nil when unknown.
+// instant truncates a time to whole seconds, as GitHub requires; nil if it is zero.
 func instant(t time.Time) *time.Time {
 	if t.IsZero() {
 		return nil
@@ -88,9 +88,9 @@ func instant(t time.Time) *time.Time {
 	return &t
 }
 
-// UpsertCheckRun brings a check run to what check says and returns its id. With id 0, or when that one is gone, it
-// looks for check.ExternalID among this App's check runs of the commit before it creates one. Annotations follow once it is
-// completed; the id is good even if they fail.
+// UpsertCheckRun updates or creates a check run and returns its id. If id is 0 or that check run is gone, it first looks for
+// check.ExternalID among this App's check runs of the commit. It adds the annotations once the check run is completed; the returned id
+// is valid even if that fails.
 func (c *Client) UpsertCheckRun(ctx context.Context, installation int64, repo v1alpha1.Repository, id int64, check v1alpha1.CheckRun) (int64, error) {
 	body, err := newCheckRun(check)
 	if err != nil {
@@ -111,7 +111,7 @@ func (c *Client) UpsertCheckRun(ctx context.Context, installation int64, repo v1
 	}
 	body.HeadSHA = check.HeadSHA
 	s.once = true
-	var made told
+	var made checkRunResponse
 	if err = c.request(ctx, s, http.MethodPost, checkRunsPath(repo), body, &made); err != nil {
 		return 0, err
 	}
@@ -124,7 +124,7 @@ func checkRunsPath(repo v1alpha1.Repository) string {
 }
 
 func (c *Client) updateCheckRun(ctx context.Context, s scope, id int64, body checkRun, annotations []v1alpha1.Annotation) error {
-	var now told
+	var now checkRunResponse
 	if err := c.request(ctx, s, http.MethodPatch, fmt.Sprintf("%s/%d", checkRunsPath(s.repo), id), body, &now); err != nil {
 		return err
 	}
@@ -132,10 +132,10 @@ func (c *Client) updateCheckRun(ctx context.Context, s scope, id int64, body che
 	return c.annotate(ctx, s, now, body, annotations)
 }
 
-// annotate adds the annotations that a completed check run lacks. GitHub appends and never replaces, so what it counts is what
-// the list begins with, and goes on from there. A batch is never repeated by itself: its answer may have been lost after it
-// was added, and the next update learns the count.
-func (c *Client) annotate(ctx context.Context, s scope, have told, body checkRun, annotations []v1alpha1.Annotation) error {
+// annotate adds the missing annotations to a completed check run. GitHub only appends annotations, so the count in its response tells
+// how many of the list exist already. A batch is never retried within the call, since a lost response may mean that it was added; the
+// next update gets the count.
+func (c *Client) annotate(ctx context.Context, s scope, have checkRunResponse, body checkRun, annotations []v1alpha1.Annotation) error {
 	if body.Status != "completed" || body.Output == nil {
 		return nil
 	}
@@ -152,12 +152,12 @@ func (c *Client) annotate(ctx context.Context, s scope, have told, body checkRun
 			return err
 		}
 		if have.Output.AnnotationsCount <= n {
-			return failure.Transientf(v1alpha1.ReasonUnavailable, nil, "GitHub did not add the annotations of a check run of %s", s.repo.FullName())
+			return failure.Transientf(v1alpha1.ReasonUnavailable, nil, "GitHub did not store the annotations of a check run of %s", s.repo.FullName())
 		}
 	}
 }
 
-// batch is the first of the annotations, as many as one request takes.
+// batch returns the first annotations, up to the limit of one request.
 func batch(all []v1alpha1.Annotation) []annotation {
 	all = all[:min(len(all), maxAnnotations)]
 	list := make([]annotation, 0, len(all))
@@ -169,7 +169,7 @@ func batch(all []v1alpha1.Annotation) []annotation {
 	return list
 }
 
-// findCheckRun is the newest check run of ours with the external id, or 0.
+// findCheckRun returns the newest check run of this App with the external id, or 0.
 func (c *Client) findCheckRun(ctx context.Context, s scope, check v1alpha1.CheckRun) (int64, error) {
 	if check.ExternalID == "" {
 		return 0, nil
@@ -184,7 +184,7 @@ func (c *Client) findCheckRun(ctx context.Context, s scope, check v1alpha1.Check
 			return resp, err
 		}
 		for _, r := range list.CheckRuns {
-			// The filters are asked for and checked: what another App made is not ours to change.
+			// Do not rely on the filters alone: another App's check run must not be changed.
 			if r.GetApp().GetID() == c.appID && r.GetExternalID() == check.ExternalID {
 				found = max(found, r.GetID())
 			}
@@ -194,7 +194,7 @@ func (c *Client) findCheckRun(ctx context.Context, s scope, check v1alpha1.Check
 	return found, err
 }
 
-// request sends a body of this package's own and decodes the answer into out.
+// request sends a body of this package's types and decodes the response into out.
 func (c *Client) request(ctx context.Context, s scope, method, path string, body, out any) error {
 	_, err := c.call(ctx, s, func(ctx context.Context, gh *github.Client) (*github.Response, error) {
 		req, err := gh.NewRequest(method, path, body)

@@ -1,8 +1,8 @@
-// Package githubapp is the adapter to GitHub: everything that Conductor asks or tells it as a GitHub App.
+// Package githubapp is the adapter to GitHub: it makes all of Conductor's requests as a GitHub App.
 //
-// Each call carries an installation token that reaches one repository and has the permissions of that call and no
-// more; grants.go is the table. Errors are failures with a sentence: what a person has to mend is terminal, a rate
-// limit is a wait with its time, everything else is tried again.
+// Each call uses an installation token that is limited to one repository and to the permissions of that call; grants.go lists them.
+// Errors are failures with a sentence for people. A problem that a person has to fix is terminal, a rate limit is a wait with its time,
+// and everything else is retried.
 package githubapp
 
 import (
@@ -29,29 +29,29 @@ const (
 
 	requestTimeout  = 10 * time.Second
 	checkoutTimeout = 60 * time.Second
-	// attempts is how often a call that may be repeated is sent in all.
+	// attempts is how often a call that may be repeated is sent in total.
 	attempts = 4
-	// perPage is the most that GitHub's lists give at once.
+	// perPage is GitHub's maximum page size.
 	perPage = 100
-	// maxPages bounds every list: no loop runs on because a server keeps naming a next page.
+	// maxPages limits every list, in case a server keeps naming a next page.
 	maxPages = 1000
 )
 
-// Options say which App on which GitHub a Client is.
+// Options configure a Client.
 type Options struct {
-	// BaseURL is DefaultBaseURL, or https://HOST/api/v3 of a GitHub Enterprise Server; empty is the default.
+	// BaseURL is https://HOST/api/v3 for a GitHub Enterprise Server. The default is DefaultBaseURL.
 	BaseURL string
 	// AppID is the App's numeric id.
 	AppID int64
-	// PrivateKey gives the App's PEM key. It is asked for each signature, so that a replaced key is used at once.
+	// PrivateKey returns the App's PEM key. It is called for each signature, so that a rotated key takes effect at once.
 	PrivateKey func() ([]byte, error)
-	// Transport sends the requests; nil is one with this package's own limits.
+	// Transport sends the requests; nil selects one with this package's timeouts.
 	Transport http.RoundTripper
-	// Clock tells when tokens expire; nil is the real one.
+	// Clock determines when tokens expire. The default is the real clock.
 	Clock clock.PassiveClock
-	// UserAgent names this program; empty is "conductor".
+	// UserAgent identifies this program. The default is "conductor".
 	UserAgent string
-	// Logger gets repeated requests and what a checkout left out, never a token; nil discards.
+	// Logger receives retries and what a checkout skipped, never a token. The default discards them.
 	Logger *slog.Logger
 }
 
@@ -65,26 +65,26 @@ type Client struct {
 	clock     clock.PassiveClock
 	log       *slog.Logger
 	tokens    *tokenCache
-	// pause is the first wait before a request is repeated; it doubles each time.
+	// pause is the wait before the first retry; it doubles each time.
 	pause time.Duration
 
 	mu sync.Mutex
-	// clients hold go-github's view of the rate limit, which GitHub keeps for each installation; 0 is the App itself.
+	// clients hold go-github's rate limit state, which GitHub keeps per installation; 0 is the App itself.
 	clients map[int64]*github.Client
 	slug    string
 }
 
-// New makes a Client. It sends nothing and reads no key yet.
+// New creates a Client. It sends no request and reads no key yet.
 func New(o Options) (*Client, error) {
 	if o.BaseURL == "" {
 		o.BaseURL = DefaultBaseURL
 	}
 	base, err := url.Parse(strings.TrimRight(o.BaseURL, "/") + "/")
 	if err != nil || base.Host == "" {
-		return nil, fmt.Errorf("GitHub's API address %q is not a URL", o.BaseURL)
+		return nil, fmt.Errorf("invalid GitHub API address %q: use a URL", o.BaseURL)
 	}
 	if o.AppID <= 0 || o.PrivateKey == nil {
-		return nil, errors.New("a GitHub App needs its id and its private key")
+		return nil, errors.New("the id and the private key of the GitHub App are required")
 	}
 	c := &Client{
 		base: base, appID: o.AppID, userAgent: o.UserAgent, clock: o.Clock, log: o.Logger,
@@ -107,19 +107,19 @@ func New(o Options) (*Client, error) {
 	c.app, err = ghinstallation.NewAppsTransportWithOptions(bounded, o.AppID,
 		ghinstallation.WithSigner(&signer{key: o.PrivateKey, clock: c.clock}))
 	if err != nil {
-		return nil, fmt.Errorf("prepare to sign as a GitHub App: %w", err)
+		return nil, fmt.Errorf("set up the GitHub App's signer: %w", err)
 	}
 	c.tokens = newTokenCache(c.clock, c.mint)
 	return c, nil
 }
 
-// Ping asks GitHub who this App is. It proves that the address, the id and the key fit together.
+// Ping checks that the base URL, the App's id and its key match.
 func (c *Client) Ping(ctx context.Context) error {
 	_, err := c.appSlug(ctx)
 	return err
 }
 
-// appSlug is the App's name in addresses; its bot's login is slug[bot].
+// appSlug returns the App's name in URLs. The login of its bot is slug[bot].
 func (c *Client) appSlug(ctx context.Context) (string, error) {
 	c.mu.Lock()
 	slug := c.slug
@@ -127,7 +127,7 @@ func (c *Client) appSlug(ctx context.Context) (string, error) {
 	if slug != "" {
 		return slug, nil
 	}
-	_, err := c.call(ctx, c.asApp("ask who the App is"), func(ctx context.Context, gh *github.Client) (*github.Response, error) {
+	_, err := c.call(ctx, c.asApp("read the App's registration"), func(ctx context.Context, gh *github.Client) (*github.Response, error) {
 		app, resp, err := gh.Apps.Get(ctx, "")
 		slug = app.GetSlug()
 		return resp, err
@@ -141,24 +141,24 @@ func (c *Client) appSlug(ctx context.Context) (string, error) {
 	return slug, nil
 }
 
-// scope is what one call may reach and how it is sent.
+// scope describes what one call may access and how it is sent.
 type scope struct {
-	// installation is 0 for a call as the App itself.
+	// installation is 0 for calls as the App itself.
 	installation int64
-	// repo is empty for a call about a whole installation.
+	// repo is empty for calls about a whole installation.
 	repo  v1alpha1.Repository
 	grant grant
-	// what the call does, as in "could not ...".
+	// what the call does, for messages: "could not ...".
 	what string
-	// once says that repeating the call could do it twice.
+	// once means that repeating the call could repeat its effect.
 	once bool
-	// conditional asks GitHub to answer only when something changed.
+	// conditional requests a response only if something changed.
 	conditional bool
-	// archive says that the answer is a tarball, which has bounds of its own.
+	// archive means that the response is a tarball, which has its own limits.
 	archive bool
 }
 
-// on names in a sentence what the call is about.
+// on returns the object of the call for messages.
 func (s scope) on() string {
 	if s.repo.Name == "" {
 		return "GitHub"
@@ -168,11 +168,11 @@ func (s scope) on() string {
 
 func (c *Client) asApp(what string) scope { return scope{what: what} }
 
-// send is one request through go-github.
+// send makes one request with go-github.
 type send func(ctx context.Context, gh *github.Client) (*github.Response, error)
 
-// call sends a request within a scope: with a fresh token when the old one is refused, and again after a passing
-// fault. Its errors are failures, except for the caller's own context.
+// call sends a request. It renews a rejected token once and retries transient errors. Its errors are failures, except for those of the
+// caller's context.
 func (c *Client) call(ctx context.Context, s scope, f send) (*github.Response, error) {
 	return c.callWithin(ctx, requestTimeout, s, f)
 }
@@ -202,17 +202,17 @@ func (c *Client) callWithin(ctx context.Context, timeout time.Duration, s scope,
 		if ctx.Err() != nil {
 			return resp, fmt.Errorf("%s: %w", s.what, ctx.Err())
 		}
-		if attempt >= attempts || !passing(err, s.once) {
+		if attempt >= attempts || !isTransient(err, s.once) {
 			return resp, c.explain(s, err)
 		}
-		c.log.Warn("GitHub is asked again", "what", s.what, "repository", s.repo.FullName(), "attempt", attempt, "error", err.Error())
+		c.log.Warn("Retrying a request to GitHub", "what", s.what, "repository", s.repo.FullName(), "attempt", attempt, "error", err.Error())
 		if err := c.wait(ctx, attempt); err != nil {
 			return resp, fmt.Errorf("%s: %w", s.what, err)
 		}
 	}
 }
 
-// client is the go-github client of an installation.
+// client returns the go-github client of an installation.
 func (c *Client) client(installation int64) *github.Client {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -229,15 +229,15 @@ func (c *Client) client(installation int64) *github.Client {
 	return gh
 }
 
-// list is one request for a page of a list.
+// list requests one page of a list.
 type list func(context.Context, *github.Client, github.ListOptions) (*github.Response, error)
 
-// pages sends a list request for each page until the last.
+// pages requests all pages of a list.
 func (c *Client) pages(ctx context.Context, s scope, f list) error {
 	return c.pagesFrom(ctx, s, github.ListOptions{Page: 1, PerPage: perPage}, f)
 }
 
-// pagesFrom begins with the page that opts name, which for a list that GitHub does not describe as paged is none.
+// pagesFrom requests the pages from the one in opts. Lists that GitHub does not document as paged need empty opts.
 func (c *Client) pagesFrom(ctx context.Context, s scope, opts github.ListOptions, f list) error {
 	for range maxPages {
 		resp, err := c.call(ctx, s, func(ctx context.Context, gh *github.Client) (*github.Response, error) { return f(ctx, gh, opts) })

@@ -388,16 +388,16 @@ func TestNewRefusesWhatCannotWork(t *testing.T) {
 
 func TestTextsAreCutBetweenCharacters(t *testing.T) {
 	long := strings.Repeat("€", maxCheckText+1)
-	got := cut(long, maxCheckText, cutNote)
-	if n := len([]rune(got)); n != maxCheckText || !strings.HasSuffix(got, cutNote) || strings.ContainsRune(got, '\uFFFD') {
+	got := truncate(long, maxCheckText, truncatedNote)
+	if n := len([]rune(got)); n != maxCheckText || !strings.HasSuffix(got, truncatedNote) || strings.ContainsRune(got, '\uFFFD') {
 		t.Errorf("%d characters, ends %q", n, got[len(got)-80:])
 	}
-	if whole := strings.Repeat("€", maxCheckText); cut(whole, maxCheckText, cutNote) != whole {
+	if whole := strings.Repeat("€", maxCheckText); truncate(whole, maxCheckText, truncatedNote) != whole {
 		t.Error("a text that fits was cut")
 	}
 	const mark = "<!-- mark -->"
 	body := fit(long+mark, mark)
-	if n := len([]rune(body)); n > maxCheckText || strings.Count(body, mark) != 1 || !marked(body, mark) {
+	if n := len([]rune(body)); n > maxCheckText || strings.Count(body, mark) != 1 || !isMarked(body, mark) {
 		t.Errorf("%d characters, %d marks", n, strings.Count(body, mark))
 	}
 	if body := fit(mark+long, mark); strings.Count(body, mark) != 1 {

@@ -12,7 +12,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 )
 
-// comment is an issue comment as far as this package reads it. go-github's own lacks the App.
+// comment holds the needed fields of an issue comment. go-github's type does not have the App.
 type comment struct {
 	ID   int64  `json:"id"`
 	Body string `json:"body"`
@@ -25,9 +25,9 @@ type comment struct {
 	} `json:"performed_via_github_app"`
 }
 
-// UpsertComment brings a comment of ours on an issue or pull request to body and returns its id. With id 0, or when
-// that one was deleted, it looks for a comment of ours with mark on its first line before it creates one. What follows may
-// quote what a test printed, another comment's mark included, and is not searched; nor is what other people wrote.
+// UpsertComment updates or creates a comment of this App on an issue or pull request and returns its id. If id is 0 or that comment was
+// deleted, it first looks for a comment of this App with mark on its first line. It searches neither the other lines, which may quote
+// test output with another mark, nor comments of other authors.
 func (c *Client) UpsertComment(ctx context.Context, installation int64, repo v1alpha1.Repository, issue int, id int64, mark, body string) (int64, error) {
 	s := scope{installation: installation, repo: repo, grant: converse, what: fmt.Sprintf("comment on #%d", issue)}
 	in := map[string]string{"body": fit(body, mark)}
@@ -57,23 +57,23 @@ func (c *Client) updateComment(ctx context.Context, s scope, id int64, in map[st
 	return c.request(ctx, s, http.MethodPatch, fmt.Sprintf("repos/%s/issues/comments/%d", escaped(s.repo), id), in, nil)
 }
 
-// fit cuts a comment to what GitHub takes. The mark is on its first line, or the comment would not be found again.
+// fit truncates a comment to GitHub's limit. It ensures that the mark is on the first line, so that the comment can be found again.
 func fit(body, mark string) string {
-	short := cut(body, maxCheckText, cutNote)
-	if !marked(short, mark) {
-		short = mark + "\n" + cut(body, maxCheckText-len([]rune(mark))-1, cutNote)
+	short := truncate(body, maxCheckText, truncatedNote)
+	if !isMarked(short, mark) {
+		short = mark + "\n" + truncate(body, maxCheckText-len([]rune(mark))-1, truncatedNote)
 	}
 	return short
 }
 
-// marked reports whether the first line of a comment, which is never quoted text, holds a mark.
-func marked(body, mark string) bool {
+// isMarked reports whether the first line of a comment, which never contains quoted text, contains the mark.
+func isMarked(body, mark string) bool {
 	first, _, _ := strings.Cut(body, "\n")
 	return strings.Contains(first, mark)
 }
 
-// findComment looks for the mark on the first lines of our comments on an issue. GitHub lists them oldest first, so after the first
-// page, which tells how many there are, the newest pages are looked at first.
+// findComment finds the App's comment with the mark on an issue. GitHub lists comments oldest first. findComment reads the first page,
+// which includes the number of pages, and then continues from the newest page.
 func (c *Client) findComment(ctx context.Context, s scope, issue int, mark string) (*comment, error) {
 	if mark == "" {
 		return nil, nil
@@ -83,7 +83,7 @@ func (c *Client) findComment(ctx context.Context, s scope, issue int, mark strin
 		return nil, err
 	}
 	s.what = fmt.Sprintf("list the comments on #%d", issue)
-	look := func(page int) (*comment, int, error) {
+	search := func(page int) (*comment, int, error) {
 		var list []comment
 		resp, err := c.call(ctx, s, func(ctx context.Context, gh *github.Client) (*github.Response, error) {
 			list = nil
@@ -97,29 +97,29 @@ func (c *Client) findComment(ctx context.Context, s scope, issue int, mark strin
 			return nil, 0, err
 		}
 		for i := range list {
-			if c.ours(list[i], slug) && marked(list[i].Body, mark) {
+			if c.isOurs(list[i], slug) && isMarked(list[i].Body, mark) {
 				return &list[i], resp.LastPage, nil
 			}
 		}
 		return nil, resp.LastPage, nil
 	}
-	found, last, err := look(1)
+	found, last, err := search(1)
 	for page := min(last, maxPages); page > 1 && found == nil && err == nil; page-- {
-		found, _, err = look(page)
+		found, _, err = search(page)
 	}
 	return found, err
 }
 
-// ours reports whether this App wrote a comment. Older GitHub Enterprise Servers do not name the App; its bot's login is
+// isOurs reports whether this App wrote a comment. Older GitHub Enterprise Servers do not name the App; the login of its bot is
 // reserved for it.
-func (c *Client) ours(m comment, slug string) bool {
+func (c *Client) isOurs(m comment, slug string) bool {
 	if m.App != nil {
 		return m.App.ID == c.appID
 	}
 	return m.User.Type == "Bot" && strings.EqualFold(m.User.Login, slug+"[bot]")
 }
 
-// React puts a reaction on an issue comment; GitHub answers a second one of the same kind with the first.
+// React adds a reaction to an issue comment. It is idempotent: GitHub returns an existing reaction.
 func (c *Client) React(ctx context.Context, installation int64, repo v1alpha1.Repository, comment int64, content string) error {
 	s := scope{installation: installation, repo: repo, grant: converse, what: "react to the comment"}
 	_, err := c.call(ctx, s, func(ctx context.Context, gh *github.Client) (*github.Response, error) {
@@ -129,7 +129,7 @@ func (c *Client) React(ctx context.Context, installation int64, repo v1alpha1.Re
 	return err
 }
 
-// escaped is owner/name as part of a path.
+// escaped returns owner/name for use in a URL path.
 func escaped(r v1alpha1.Repository) string {
 	return url.PathEscape(r.Owner) + "/" + url.PathEscape(r.Name)
 }

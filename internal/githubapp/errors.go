@@ -18,14 +18,14 @@ import (
 )
 
 const (
-	// secondaryPause is the wait that GitHub asks for when a secondary limit names none
+	// secondaryPause is the wait that GitHub requires if a secondary rate limit names none
 	// (https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api).
 	secondaryPause = time.Minute
-	// maxPause bounds what a server may ask for; the primary limit is renewed each hour.
+	// maxPause limits the wait that a server may request; the primary rate limit resets every hour.
 	maxPause = time.Hour
 )
 
-// response is GitHub's answer in an error's chain, or nil.
+// response returns GitHub's response from an error's chain, or nil.
 func response(err error) *http.Response {
 	var plain *github.ErrorResponse
 	var primary *github.RateLimitError
@@ -41,7 +41,7 @@ func response(err error) *http.Response {
 	return nil
 }
 
-// status is the status code of GitHub's answer in an error's chain, or 0.
+// status returns the status code of GitHub's response from an error's chain, or 0.
 func status(err error) int {
 	if r := response(err); r != nil {
 		return r.StatusCode
@@ -49,8 +49,8 @@ func status(err error) int {
 	return 0
 }
 
-// withoutQuery takes the query out of the address in an error, be it of a request that failed or of an answer that refuses: a private
-// repository's archive is at an address that holds a token there.
+// withoutQuery removes the query from the URL in an error, of a request or a response: the URL of a private repository's archive
+// contains a token there.
 func withoutQuery(err error) error {
 	if resp := response(err); resp != nil && resp.Request != nil && resp.Request.URL != nil {
 		bare := *resp.Request.URL
@@ -65,9 +65,8 @@ func withoutQuery(err error) error {
 	return err
 }
 
-// passing reports whether the same request may succeed a moment later. One that must not happen twice is repeated only
-// when it cannot have arrived.
-func passing(err error, once bool) bool {
+// isTransient reports whether a retry may succeed. If the request must not be repeated, only a failure to connect is transient.
+func isTransient(err error, once bool) bool {
 	var f *failure.Error
 	if errors.As(err, &f) {
 		return false
@@ -86,7 +85,7 @@ func passing(err error, once bool) bool {
 	return false
 }
 
-// wait pauses before an attempt is repeated: longer each time, and not in step with others.
+// wait pauses before a retry, longer each time and with jitter.
 func (c *Client) wait(ctx context.Context, attempt int) error {
 	pause := c.pause << (attempt - 1)
 	timer := time.NewTimer(pause/2 + rand.N(pause))
@@ -99,7 +98,7 @@ func (c *Client) wait(ctx context.Context, attempt int) error {
 	}
 }
 
-// explain turns an error into a failure: what happens next, and a sentence.
+// explain converts an error into a failure with a sentence for people.
 func (c *Client) explain(s scope, err error) error {
 	var f *failure.Error
 	if errors.As(err, &f) {
@@ -109,29 +108,29 @@ func (c *Client) explain(s scope, err error) error {
 	if resp == nil {
 		return failure.Transientf(v1alpha1.ReasonUnavailable, err, "GitHub did not answer")
 	}
-	if pause, limited := c.limit(err, resp); limited {
-		return failure.Waitingf(v1alpha1.ReasonUnavailable, pause, "GitHub's rate limit is reached; waiting until it allows more")
+	if pause, limited := c.rateLimit(err, resp); limited {
+		return failure.Waitingf(v1alpha1.ReasonUnavailable, pause, "GitHub rate limit reached; retrying at %s", c.clock.Now().Add(pause).UTC().Format("15:04 UTC"))
 	}
 	on := s.on()
 	switch code := resp.StatusCode; {
 	case code == http.StatusUnauthorized:
-		// A key that was just replaced works a moment later, so this is not the end of a run.
-		return failure.Transientf(v1alpha1.ReasonUnavailable, err, "GitHub does not accept the App's credentials; the operator should look at its key")
-	case code == http.StatusForbidden && unpermitted(err):
-		// The header alone would not do: GitHub sends it with other refusals too, such as that of a locked issue.
-		return failure.Terminalf(v1alpha1.ReasonRefused, err, "Could not %s on %s: the GitHub App lacks a permission (GitHub asks for %s)",
+		// Not terminal: a new key may take a moment to work.
+		return failure.Transientf(v1alpha1.ReasonUnavailable, err, "GitHub rejected the App's credentials. The operator should check the App's private key")
+	case code == http.StatusForbidden && lacksPermission(err):
+		// The header is not enough: GitHub also sends it with other refusals, such as that of a locked issue.
+		return failure.Terminalf(v1alpha1.ReasonRefused, err, "Could not %s on %s: the GitHub App does not have the required permission (%s). An owner must grant it",
 			s.what, on, accepted(resp))
 	case code == http.StatusNotFound || code == http.StatusGone:
-		return failure.Terminalf(v1alpha1.ReasonNotFound, err, "Could not %s on %s: GitHub does not find it", s.what, on)
+		return failure.Terminalf(v1alpha1.ReasonNotFound, err, "Could not %s on %s: GitHub did not find it", s.what, on)
 	case code >= 500 || code == http.StatusRequestTimeout || code == http.StatusConflict:
-		return failure.Transientf(v1alpha1.ReasonUnavailable, err, "GitHub could not answer (status %d)", code)
+		return failure.Transientf(v1alpha1.ReasonUnavailable, err, "GitHub returned an error (HTTP status %d)", code)
 	default:
-		return failure.Terminalf(v1alpha1.ReasonRefused, err, "Could not %s on %s: GitHub refuses it (%s)", s.what, on, message(err, code))
+		return failure.Terminalf(v1alpha1.ReasonRefused, err, "Could not %s on %s: GitHub rejected the request (%s)", s.what, on, message(err, code))
 	}
 }
 
-// limit says how long GitHub asks to wait, if that is what it answered.
-func (c *Client) limit(err error, resp *http.Response) (time.Duration, bool) {
+// rateLimit reports whether GitHub's response is a rate limit, and for how long to wait.
+func (c *Client) rateLimit(err error, resp *http.Response) (time.Duration, bool) {
 	var primary *github.RateLimitError
 	var secondary *github.AbuseRateLimitError
 	bounded := func(d time.Duration) time.Duration { return min(max(d, time.Second), maxPause) }
@@ -151,21 +150,21 @@ func (c *Client) limit(err error, resp *http.Response) (time.Duration, bool) {
 	return 0, false
 }
 
-// unpermitted reports whether GitHub refused because of the token's permissions; only its words tell.
-func unpermitted(err error) bool {
+// lacksPermission reports whether GitHub rejected the token's permissions, which only the message shows.
+func lacksPermission(err error) bool {
 	var plain *github.ErrorResponse
 	return errors.As(err, &plain) && strings.Contains(strings.ToLower(plain.Message), "not accessible by integration")
 }
 
-// accepted are the permissions that GitHub would have accepted.
+// accepted returns the permissions that the call requires according to GitHub.
 func accepted(resp *http.Response) string {
 	if a := resp.Header.Get("X-Accepted-GitHub-Permissions"); a != "" {
 		return strings.ReplaceAll(a, "=", ":")
 	}
-	return "one that it does not name"
+	return "GitHub does not name it"
 }
 
-// message is what GitHub says about a refusal, in one short line.
+// message returns GitHub's reason for a refusal as one short line.
 func message(err error, code int) string {
 	var plain *github.ErrorResponse
 	if !errors.As(err, &plain) || plain.Message == "" {
@@ -177,11 +176,11 @@ func message(err error, code int) string {
 			text += ": " + e.Message
 		}
 	}
-	return strings.Join(strings.Fields(cut(text, 300, "...")), " ")
+	return strings.Join(strings.Fields(truncate(text, 300, "...")), " ")
 }
 
-// cut shortens a text to at most limit characters, the last of which are the note.
-func cut(text string, limit int, note string) string {
+// truncate shortens a text to at most limit characters including the note.
+func truncate(text string, limit int, note string) string {
 	if len(text) <= limit {
 		return text
 	}

@@ -9,27 +9,27 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 )
 
-// grant is a set of permissions that a token has: GitHub's name of the permission to read or write.
+// grant is the set of a token's permissions: GitHub's name of each permission, to read or write.
 type grant map[string]string
 
-// The permissions of each kind of call, as GitHub lists them for its REST API
-// (https://docs.github.com/en/rest/authentication/permissions-required-for-github-apps). The App's manifest is the
-// union of these, and a test holds it to that.
+// The permissions of each kind of call, according to GitHub's REST documentation
+// (https://docs.github.com/en/rest/authentication/permissions-required-for-github-apps). The App's manifest is their union, which a
+// test checks.
 var (
-	// readContents: tarball, git refs and tags, commits, branches. It is also what git needs to fetch.
+	// readContents: tarball, git refs and tags, commits, branches. git fetch needs it too.
 	readContents = grant{"contents": "read"}
-	// readHistory: the above, and the pull requests of a commit or one by its number.
+	// readHistory: also the pull requests of a commit, or one by its number.
 	readHistory = grant{"contents": "read", "pull_requests": "read"}
 	// writeChecks: check runs.
 	writeChecks = grant{"checks": "write"}
-	// converse: comments and reactions. GitHub asks for the first on an issue and for the second on a pull request;
-	// the number alone does not tell which of them it is.
+	// converse: comments and reactions. GitHub requires the first on an issue and the second on a pull request, and a number may be
+	// either.
 	converse = grant{"issues": "write", "pull_requests": "write"}
-	// readMetadata: who may do what in a repository, and which repositories an installation has.
+	// readMetadata: users' rights on a repository, and the repositories of an installation.
 	readMetadata = grant{"metadata": "read"}
 )
 
-// String is the permissions in a fixed order, such as "contents:read, pull_requests:read".
+// String returns the permissions in a fixed order, such as "contents:read, pull_requests:read".
 func (g grant) String() string {
 	names := make([]string, 0, len(g))
 	for name, level := range g {
@@ -39,7 +39,7 @@ func (g grant) String() string {
 	return strings.Join(names, ", ")
 }
 
-// options narrow a token to one repository, or to all of the installation's when id is 0, and to the grant.
+// options restricts a token to the grant and to one repository, or to all of the installation's if repo is empty.
 func (g grant) options(repo v1alpha1.Repository) *github.InstallationTokenOptions {
 	o := &github.InstallationTokenOptions{Permissions: g.permissions()}
 	switch {
@@ -64,7 +64,7 @@ func (g grant) permissions() *github.InstallationPermissions {
 	}
 }
 
-// missing is the part of the grant that an installation does not have.
+// missing returns the part of the grant that an installation does not have.
 func (g grant) missing(has *github.InstallationPermissions) grant {
 	got := map[string]string{
 		"metadata": has.GetMetadata(), "contents": has.GetContents(), "checks": has.GetChecks(),

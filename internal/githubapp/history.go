@@ -14,14 +14,14 @@ import (
 )
 
 const (
-	// maxMessage bounds the message of a commit or tag, in characters.
+	// maxMessage limits the message of a commit or tag, in characters.
 	maxMessage = 16 << 10
-	// maxPeel bounds how many tags of tags are followed.
+	// maxPeel is how many nested tags are followed.
 	maxPeel = 10
 )
 
-// Hints finds texts that may name the issue of a commit: the message of an annotated tag (object is the tag object or
-// the commit itself), branches whose head it is, its own message, and pull requests that hold it.
+// Hints returns texts that may name the issue of a commit: the message of the annotated tag (object is the tag object or the commit
+// itself), the branches whose head it is, its own message, and the pull requests that contain it.
 func (c *Client) Hints(ctx context.Context, installation int64, repo v1alpha1.Repository, object, sha string) (v1alpha1.CommitHints, error) {
 	var h v1alpha1.CommitHints
 	s := scope{installation: installation, repo: repo, grant: readHistory}
@@ -29,7 +29,7 @@ func (c *Client) Hints(ctx context.Context, installation int64, repo v1alpha1.Re
 	if object != "" && object != sha {
 		g.Go(func() error {
 			tag, err := c.tag(ctx, s, object)
-			h.TagMessage = cut(tag.GetMessage(), maxMessage, "")
+			h.TagMessage = truncate(tag.GetMessage(), maxMessage, "")
 			return err
 		})
 	}
@@ -43,7 +43,7 @@ func (c *Client) Hints(ctx context.Context, installation int64, repo v1alpha1.Re
 	})
 	g.Go(func() error {
 		commit, err := c.commit(ctx, s, sha)
-		h.Message = cut(commit.GetMessage(), maxMessage, "")
+		h.Message = truncate(commit.GetMessage(), maxMessage, "")
 		return err
 	})
 	g.Go(func() error {
@@ -69,7 +69,7 @@ func (c *Client) Protected(ctx context.Context, installation int64, repo v1alpha
 	return false, err
 }
 
-// Commit is the commit that an object, which may be an annotated tag, names.
+// Commit returns the commit that an object refers to. The object may be an annotated tag.
 func (c *Client) Commit(ctx context.Context, installation int64, repo v1alpha1.Repository, object string) (string, error) {
 	s := scope{installation: installation, repo: repo, grant: readContents}
 	for range maxPeel {
@@ -83,11 +83,11 @@ func (c *Client) Commit(ctx context.Context, installation int64, repo v1alpha1.R
 		}
 		object = tag.GetObject().GetSHA()
 	}
-	return "", failure.Terminalf(v1alpha1.ReasonRefused, nil, "Could not find the commit of the tag on %s: it is behind more than %d tags of tags", repo.FullName(), maxPeel)
+	return "", failure.Terminalf(v1alpha1.ReasonRefused, nil, "Could not find the commit of the tag on %s: more than %d nested tags", repo.FullName(), maxPeel)
 }
 
-// Tags are the tags whose short name begins with prefix: full ref to the object it points to. It is asked often, so
-// GitHub is asked only for what changed.
+// Tags returns the tags whose short name begins with prefix, as a map from the full ref to the object. It is called often, so it
+// requests only changes from GitHub.
 func (c *Client) Tags(ctx context.Context, installation int64, repo v1alpha1.Repository, prefix string) (map[string]string, error) {
 	s := scope{installation: installation, repo: repo, grant: readContents, what: "list the tags", conditional: true}
 	tags := map[string]string{}
@@ -101,7 +101,7 @@ func (c *Client) Tags(ctx context.Context, installation int64, repo v1alpha1.Rep
 	return tags, err
 }
 
-// Head is what a comment on an issue or pull request asks to run: a pull request's head, or that of the default branch.
+// Head returns what a comment on an issue or pull request should run: the pull request's head, or that of the default branch.
 func (c *Client) Head(ctx context.Context, installation int64, repo v1alpha1.Repository, issue int) (v1alpha1.Head, error) {
 	s := scope{installation: installation, repo: repo, grant: readHistory, what: fmt.Sprintf("read the pull request #%d", issue)}
 	var pr *github.PullRequest
@@ -118,7 +118,7 @@ func (c *Client) Head(ctx context.Context, installation int64, repo v1alpha1.Rep
 		return v1alpha1.Head{}, err
 	}
 	h := v1alpha1.Head{Ref: "refs/heads/" + pr.GetHead().GetRef(), SHA: pr.GetHead().GetSHA()}
-	// A fork that was deleted has no repository any more, and is still a fork.
+	// The repository of a deleted fork is nil.
 	if from := pr.GetHead().GetRepo(); from == nil || from.GetID() != pr.GetBase().GetRepo().GetID() {
 		h.Fork, h.Ref = true, fmt.Sprintf("refs/pull/%d/head", issue)
 	}
@@ -148,7 +148,7 @@ func (c *Client) defaultHead(ctx context.Context, installation int64, repo v1alp
 	return h, err
 }
 
-// tag is an annotated tag, or nil when the object is none.
+// tag returns an annotated tag, or nil if the object is something else.
 func (c *Client) tag(ctx context.Context, s scope, object string) (*github.Tag, error) {
 	s.what = "read the tag " + object
 	var tag *github.Tag
@@ -188,7 +188,7 @@ func (c *Client) headOf(ctx context.Context, s scope, sha string) ([]*github.Bra
 	return heads, err
 }
 
-// pullRequestsOf are the numbers of the pull requests that hold a commit, open ones first.
+// pullRequestsOf returns the numbers of the pull requests that contain a commit, open ones first.
 func (c *Client) pullRequestsOf(ctx context.Context, s scope, sha string) ([]int, error) {
 	s.what = "list the pull requests of the commit " + sha
 	var open, closed []int

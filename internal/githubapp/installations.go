@@ -12,10 +12,10 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 )
 
-// Permission is a user's right on the repository; "none" for someone who has none or does not exist.
+// Permission returns a user's right on the repository; "none" if the user has none or does not exist.
 func (c *Client) Permission(ctx context.Context, installation int64, repo v1alpha1.Repository, login string) (v1alpha1.Permission, error) {
 	s := scope{installation: installation, repo: repo, grant: readMetadata, what: "read the rights of " + login}
-	// go-github's type lacks role_name, and permission alone knows neither triage nor maintain.
+	// go-github's type does not have role_name, and permission does not distinguish triage and maintain.
 	var got struct {
 		Permission string `json:"permission"`
 		RoleName   string `json:"role_name"`
@@ -31,7 +31,7 @@ func (c *Client) Permission(ctx context.Context, installation int64, repo v1alph
 	case "read", "triage", "write", "maintain", "admin", "none":
 		return v1alpha1.Permission(got.RoleName), nil
 	}
-	// An organization's own role has a name of its own; permission is the standard one that it is built on.
+	// A custom role of an organization; permission is the standard role that it is based on.
 	switch got.Permission {
 	case "read", "write", "admin":
 		return v1alpha1.Permission(got.Permission), nil
@@ -39,8 +39,8 @@ func (c *Client) Permission(ctx context.Context, installation int64, repo v1alph
 	return "none", nil
 }
 
-// Repositories calls each for every repository that the App is installed on and that can be pushed to. An
-// installation that cannot be read does not keep the others from being read; what each returns ends it.
+// Repositories calls each for every repository that the App is installed on and that accepts pushes. An installation that cannot be
+// read does not prevent the others from being read. An error of each ends Repositories.
 func (c *Client) Repositories(ctx context.Context, each func(installation int64, repo v1alpha1.Repository) error) error {
 	var installations []int64
 	err := c.pages(ctx, c.asApp("list the installations"), func(ctx context.Context, gh *github.Client, page github.ListOptions) (*github.Response, error) {

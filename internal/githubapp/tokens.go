@@ -19,11 +19,11 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 )
 
-// renewBefore is how long before its end a token is no longer used. GitHub's installation tokens live for an hour.
+// renewBefore is how long before its expiry a token is renewed. GitHub's installation tokens live for an hour.
 const renewBefore = 5 * time.Minute
 
-// token is an installation token. However it is printed, its value stays out: the methods see to it where fmt calls
-// them, the pointer where fmt does not, which is inside other structs.
+// token is an installation token. Its value is never printed: the methods hide it where fmt calls them, the pointer where fmt does not,
+// which is inside other structs.
 type token struct {
 	secret  *string
 	expires time.Time
@@ -47,11 +47,11 @@ func (t token) LogValue() slog.Value         { return slog.StringValue(t.String(
 func (t token) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
 func (t token) usable(now time.Time) bool    { return t.value() != "" && t.expires.Sub(now) > renewBefore }
 
-// tokenKey says what a token reaches.
+// tokenKey identifies what a token may access.
 type tokenKey struct {
 	installation int64
 	repoID       int64
-	// repo names the repository in messages, and to GitHub where its id is not known.
+	// repo names the repository in messages, and to GitHub if its id is not known.
 	owner, repo string
 	grant       string
 }
@@ -60,8 +60,8 @@ func (s scope) key() tokenKey {
 	return tokenKey{s.installation, s.repo.ID, s.repo.Owner, s.repo.Name, s.grant.String()}
 }
 
-// tokenCache keeps a token for each key until shortly before it expires. Askers of one key share one request; no
-// lock is held meanwhile.
+// tokenCache keeps a token for each key until shortly before it expires. Concurrent callers with the same key share one request, during
+// which no lock is held.
 type tokenCache struct {
 	clock clock.PassiveClock
 	mint  func(context.Context, scope) (token, error)
@@ -83,7 +83,7 @@ func (c *tokenCache) get(ctx context.Context, s scope) (token, error) {
 	if t.usable(c.clock.Now()) {
 		return t, nil
 	}
-	// Anyone who asks first may give up; the others still want the token.
+	// Detach from the first caller's context: the others still need the token.
 	result := c.group.DoChan(fmt.Sprintf("%+v", key), func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*requestTimeout)
 		defer cancel()
@@ -102,7 +102,7 @@ func (c *tokenCache) get(ctx context.Context, s scope) (token, error) {
 	}
 }
 
-// keep stores a token and forgets those that have had their time.
+// keep stores a token and removes expired ones.
 func (c *tokenCache) keep(key tokenKey, t token) {
 	now := c.clock.Now()
 	c.mu.Lock()
@@ -115,7 +115,7 @@ func (c *tokenCache) keep(key tokenKey, t token) {
 	c.tokens[key] = t
 }
 
-// drop forgets a token that GitHub refused, unless another one has taken its place.
+// drop removes a token that GitHub rejected, unless it has been replaced already.
 func (c *tokenCache) drop(s scope, t token) {
 	key := s.key()
 	c.mu.Lock()
@@ -125,10 +125,10 @@ func (c *tokenCache) drop(s scope, t token) {
 	}
 }
 
-// mint asks GitHub for a token.
+// mint requests a token from GitHub.
 func (c *Client) mint(ctx context.Context, s scope) (token, error) {
 	var made *github.InstallationToken
-	_, err := c.call(ctx, c.asApp("make an installation token"), func(ctx context.Context, gh *github.Client) (*github.Response, error) {
+	_, err := c.call(ctx, c.asApp("create an installation token"), func(ctx context.Context, gh *github.Client) (*github.Response, error) {
 		var resp *github.Response
 		var err error
 		made, resp, err = gh.Apps.CreateInstallationToken(ctx, s.installation, s.grant.options(s.repo))
@@ -137,16 +137,16 @@ func (c *Client) mint(ctx context.Context, s scope) (token, error) {
 	if err != nil {
 		return token{}, c.explainMint(ctx, s, err)
 	}
-	c.log.Debug("An installation token was made", "installation", s.installation, "repository", s.repo.FullName(),
+	c.log.Debug("Created an installation token", "installation", s.installation, "repository", s.repo.FullName(),
 		"permissions", s.grant.String(), "expires", made.GetExpiresAt().Time)
 	return newToken(made.GetToken(), made.GetExpiresAt().Time), nil
 }
 
-// explainMint finds out why an installation gives no such token. GitHub says 422 both for a permission that was not
-// granted and for a repository that was not selected, so the installation is looked at.
+// explainMint explains why GitHub created no token. GitHub returns 422 both for a permission that was not granted and for a repository
+// that was not selected, so it reads the installation.
 func (c *Client) explainMint(ctx context.Context, s scope, cause error) error {
 	on := s.on()
-	// Callers ask an error for the status of their own request; this one's must not be taken for it.
+	// Hide this status: callers read an error's status as that of their own request.
 	opaque := errors.New(cause.Error())
 	switch status(cause) {
 	case http.StatusNotFound:
@@ -158,30 +158,30 @@ func (c *Client) explainMint(ctx context.Context, s scope, cause error) error {
 		return cause
 	}
 	var found *github.Installation
-	_, err := c.call(ctx, c.asApp("look at an installation"), func(ctx context.Context, gh *github.Client) (*github.Response, error) {
+	_, err := c.call(ctx, c.asApp("read an installation"), func(ctx context.Context, gh *github.Client) (*github.Response, error) {
 		var resp *github.Response
 		var err error
 		found, resp, err = gh.Apps.GetInstallation(ctx, s.installation)
 		return resp, err
 	})
 	if err != nil {
-		return failure.Transientf(v1alpha1.ReasonUnavailable, opaque, "GitHub gives no token for %s", on)
+		return failure.Transientf(v1alpha1.ReasonUnavailable, opaque, "GitHub did not issue a token for %s", on)
 	}
 	if lacks := s.grant.missing(found.Permissions); len(lacks) > 0 {
 		return failure.Terminalf(v1alpha1.ReasonRefused, opaque,
-			"The GitHub App's installation on %s lacks the permission %s; an owner has to accept it in the App's settings", on, lacks)
+			"The GitHub App's installation on %s does not have the permission %s. An owner must accept it in the App's settings", on, lacks)
 	}
 	return failure.Terminalf(v1alpha1.ReasonNotFound, opaque, "The GitHub App is not installed on %s", on)
 }
 
-// signer signs the App's own tokens with the key as it is now.
+// signer signs the App's tokens with the current key.
 type signer struct {
 	key   func() ([]byte, error)
 	clock clock.PassiveClock
 }
 
-// Sign implements ghinstallation.Signer. The times come from this package's clock; GitHub wants them whole, and
-// allows an end of at most ten minutes from now. A start in the past makes up for clocks that differ.
+// Sign implements ghinstallation.Signer. The times come from this package's clock. GitHub requires whole seconds and an expiry at most
+// ten minutes from now. A start in the past compensates for clock skew.
 func (s *signer) Sign(claims jwt.Claims) (string, error) {
 	c, ok := claims.(*jwt.RegisteredClaims)
 	if !ok {
@@ -203,14 +203,13 @@ func (s *signer) read() (*rsa.PrivateKey, error) {
 	}
 	key, err := jwt.ParseRSAPrivateKeyFromPEM(pem)
 	if err != nil {
-		// The parser's error is not passed on: it must never quote a key.
+		// Do not wrap the parser's error, which could quote the key.
 		return nil, errors.New("the GitHub App's private key is not an RSA key in PEM form")
 	}
 	return key, nil
 }
 
-// CloneToken makes a token that can do nothing but read the repository's contents. It is always a new one, with its
-// whole hour before it.
+// CloneToken creates a token that can only read the repository's contents. It is never cached, so it is valid for a full hour.
 func (c *Client) CloneToken(ctx context.Context, installation int64, repo v1alpha1.Repository) (string, time.Time, error) {
 	t, err := c.mint(ctx, scope{installation: installation, repo: repo, grant: readContents})
 	return t.value(), t.expires, err

@@ -13,14 +13,14 @@ import (
 	"time"
 )
 
-// maxBody bounds every answer but a tarball, in bytes. GitHub's largest page is far below.
+// maxBody limits every response except a tarball, in bytes. GitHub's largest page is far smaller.
 const maxBody = 8 << 20
 
-var errTooLarge = errors.New("GitHub's answer is larger than 8 MiB")
+var errTooLarge = errors.New("GitHub's response is larger than 8 MiB")
 
 type callKey struct{}
 
-// callInfo travels with a request's context down to the transports.
+// callInfo is passed to the transports in a request's context.
 type callInfo struct {
 	scope scope
 	token token
@@ -46,8 +46,7 @@ func defaultTransport() http.RoundTripper {
 	}
 }
 
-// authorizer adds the call's token to requests to the API and to no other address: a redirect, such as the one of a
-// tarball, must not carry it elsewhere.
+// authorizer adds the call's token to requests to the API only: a redirect, such as that of a tarball, must not send it elsewhere.
 type authorizer struct {
 	base *url.URL
 	next http.RoundTripper
@@ -64,7 +63,7 @@ func (a *authorizer) RoundTrip(req *http.Request) (*http.Response, error) {
 	return a.next.RoundTrip(req)
 }
 
-// boundedTransport ends an answer that is larger than maxBody with an error. A tarball has its own bounds.
+// boundedTransport fails a response that is larger than maxBody. A tarball has its own limits.
 type boundedTransport struct{ next http.RoundTripper }
 
 // RoundTrip implements http.RoundTripper.
@@ -96,8 +95,8 @@ func (b *boundedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// conditional remembers answers to calls that are repeated often and asks GitHub only for what changed. An
-// unchanged answer (304) costs nothing of the rate limit.
+// conditional caches responses to calls that are repeated often and requests only changes from GitHub. An unchanged response (304) does
+// not count against the rate limit.
 type conditional struct {
 	next http.RoundTripper
 
@@ -110,7 +109,7 @@ type answer struct {
 	body   []byte
 }
 
-// maxAnswers bounds what is remembered; the oldest need not go first, since a forgotten answer is only asked again.
+// maxAnswers limits the cache. It evicts any entry, because a lost one costs only a request.
 const (
 	maxAnswers    = 2048
 	maxAnswerBody = 64 << 10
@@ -145,7 +144,7 @@ func (c *conditional) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// replace puts the remembered answer in place of "not modified", with the new rate limit headers.
+// replace turns "not modified" into the cached response, with the new rate limit headers.
 func (a answer) replace(resp *http.Response) *http.Response {
 	_ = resp.Body.Close()
 	header := a.header.Clone()

@@ -40,7 +40,7 @@ func TestCheckRuns(t *testing.T) {
 		t.Fatalf("%d check runs", len(runs))
 	}
 	got := runs[0]
-	if n := len([]rune(got.Text)); n != maxCheckText || !strings.HasSuffix(got.Text, cutNote) {
+	if n := len([]rune(got.Text)); n != maxCheckText || !strings.HasSuffix(got.Text, truncatedNote) {
 		t.Errorf("the text has %d characters", n)
 	}
 	got.Text = ""
