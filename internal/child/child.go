@@ -1,5 +1,5 @@
-// Package child runs a part of this program as a process of its own, with limits on its memory, its CPU time and its time. What a
-// stranger's files can make expensive runs there: hitting a limit ends the child, and never this process.
+// Package child runs a part of this program in a process of its own, with limits on memory, CPU time and duration. It is for work whose
+// cost depends on a repository's files: exceeding a limit ends the child, never this process.
 package child
 
 import (
@@ -18,24 +18,25 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 )
 
-// Limits bound one child.
+// Limits are the limits of one child.
 type Limits struct {
-	// Memory is the most that may be resident, in bytes.
+	// Memory limits the resident size, in bytes.
 	Memory int64
-	// CPU is the most CPU time, in whole seconds; Deadline the longest that a child may exist.
+	// CPU limits the CPU time, in whole seconds; Deadline limits the duration.
 	CPU, Deadline time.Duration
 }
 
-// DefaultLimits are for planning a run. Of 67 real compose projects none needed more than 60 MiB and 0.2 s.
+// DefaultLimits are the limits for planning a run. None of 67 real compose projects needed more than 60 MiB and 0.2 s.
 var DefaultLimits = Limits{Memory: 256 << 20, CPU: 10 * time.Second, Deadline: 2 * time.Minute}
 
-// slack is how much more than Limits.Memory a child can map: the last barrier, for what grows between two samples of the resident size.
+// slack is how much more than Limits.Memory a child can map. It is the last barrier against growth between two samples of the resident
+// size.
 const slack = 128 << 20
 
 // samplePause is the time between two samples of a child's resident size.
 const samplePause = 5 * time.Millisecond
 
-// environment variables that carry the limits into the child.
+// Environment variables that pass the limits to the child.
 const (
 	envMemory = "CONDUCTOR_CHILD_MEMORY"
 	envCPU    = "CONDUCTOR_CHILD_CPU"
@@ -44,21 +45,21 @@ const (
 // Runner runs children.
 type Runner struct {
 	Limits Limits
-	// Program is the executable; empty is this one.
+	// Program is the executable; the default is this program's own.
 	Program string
-	// Env is added to a child's environment, which has nothing of this process's.
+	// Env is the child's environment. The child does not inherit this process's environment.
 	Env []string
 }
 
-// Usage is what a child has used.
+// Usage is the resource usage of a child.
 type Usage struct {
 	// Memory is the peak of the resident size in bytes.
 	Memory int64
 	CPU    time.Duration
 }
 
-// Run runs the program with args, gives it input and has it write to out. An error is a terminal failure where the child hit a limit: the
-// same input would hit it again. What is given to doing completes the sentence "... to DOING", such as: plan this run.
+// Run runs the program with args and input, and writes its output to out. It returns a terminal failure if the child exceeded a limit,
+// because the same input would exceed it again. doing names the work in messages, such as: plan this run.
 func (r Runner) Run(ctx context.Context, args []string, input []byte, out *os.File, doing string) (Usage, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.Limits.Deadline)
 	defer cancel()
@@ -66,7 +67,7 @@ func (r Runner) Run(ctx context.Context, args []string, input []byte, out *os.Fi
 	if program == "" {
 		var err error
 		if program, err = os.Executable(); err != nil {
-			return Usage{}, fmt.Errorf("find the program to run again: %w", err)
+			return Usage{}, fmt.Errorf("find this program's executable: %w", err)
 		}
 	}
 	errs := &tail{most: 4 << 10}
@@ -77,7 +78,7 @@ func (r Runner) Run(ctx context.Context, args []string, input []byte, out *os.Fi
 		envMemory + "=" + strconv.FormatInt(r.Limits.Memory+slack, 10), envCPU + "=" + strconv.Itoa(int(r.Limits.CPU.Seconds())),
 	}, r.Env...)
 	if err := cmd.Start(); err != nil {
-		return Usage{}, failure.Transientf(v1alpha1.ReasonUnavailable, err, "Conductor could not start a process to %s", doing)
+		return Usage{}, failure.Transientf(v1alpha1.ReasonUnavailable, err, "Could not %s: starting a process failed", doing)
 	}
 	watch := watchMemory(cmd.Process, r.Limits.Memory)
 	err := cmd.Wait()
@@ -86,21 +87,21 @@ func (r Runner) Run(ctx context.Context, args []string, input []byte, out *os.Fi
 	return used, r.explain(ctx, err, tooLarge, used, errs.String(), doing)
 }
 
-// explain turns the end of a child into a failure; nil for one that ended well.
+// explain converts the end of a child into a failure; nil if it succeeded.
 func (r Runner) explain(ctx context.Context, err error, tooLarge bool, used Usage, errs, doing string) error {
 	switch {
 	case err == nil:
 		return nil
 	case tooLarge || strings.Contains(errs, "out of memory") || strings.Contains(errs, "cannot allocate memory"):
 		return failure.Terminalf(v1alpha1.ReasonRefused, errors.Join(err, errors.New(errs)),
-			"It takes more than %d MiB of memory to %s. Make the compose files and what they mount smaller", r.Limits.Memory>>20, doing)
+			"Could not %s: it needs more than %d MiB of memory. Make the compose files and what they mount smaller", doing, r.Limits.Memory>>20)
 	case used.CPU >= r.Limits.CPU-100*time.Millisecond:
 		return failure.Terminalf(v1alpha1.ReasonRefused, err,
-			"It takes more than %d seconds of CPU time to %s. Make the compose files simpler", int(r.Limits.CPU.Seconds()), doing)
+			"Could not %s: it needs more than %d seconds of CPU time. Make the compose files simpler", doing, int(r.Limits.CPU.Seconds()))
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return failure.Transientf(v1alpha1.ReasonUnavailable, err, "Conductor did not get to %s within %s; trying again", doing, r.Limits.Deadline)
+		return failure.Transientf(v1alpha1.ReasonUnavailable, err, "Could not %s within %s; retrying", doing, r.Limits.Deadline)
 	}
-	return failure.Transientf(v1alpha1.ReasonUnavailable, fmt.Errorf("%w: %s", err, errs), "The process that was to %s ended; trying again", doing)
+	return failure.Transientf(v1alpha1.ReasonUnavailable, fmt.Errorf("%w: %s", err, errs), "Could not %s: the process ended unexpectedly; retrying", doing)
 }
 
 func usageOf(state *os.ProcessState) Usage {
@@ -114,7 +115,7 @@ func usageOf(state *os.ProcessState) Usage {
 	return u
 }
 
-// tail keeps the end of what is written to it.
+// tail keeps the last bytes written to it.
 type tail struct {
 	most int
 	data []byte

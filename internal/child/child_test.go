@@ -106,9 +106,9 @@ func TestWhatHitsALimitIsRefused(t *testing.T) {
 		kind   failure.Kind
 		want   string
 	}{
-		{"memory", small, failure.Terminal, "more than 64 MiB of memory to test this"},
-		{"slow memory", small, failure.Terminal, "more than 64 MiB of memory to test this"},
-		{"cpu", small, failure.Terminal, "more than 1 seconds of CPU time to test this"},
+		{"memory", small, failure.Terminal, "Could not test this: it needs more than 64 MiB of memory"},
+		{"slow memory", small, failure.Terminal, "Could not test this: it needs more than 64 MiB of memory"},
+		{"cpu", small, failure.Terminal, "Could not test this: it needs more than 1 seconds of CPU time"},
 		{"sleep", Limits{Memory: small.Memory, CPU: small.CPU, Deadline: 200 * time.Millisecond}, failure.Transient, "within 200ms"},
 		{"crash", small, failure.Transient, "ended"},
 	} {

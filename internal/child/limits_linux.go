@@ -9,8 +9,7 @@ import (
 	"time"
 )
 
-// Confine limits this process to what its parent asked for. It is the first thing that a child does. Where no parent asked it does
-// nothing.
+// Confine applies the limits that the parent process set. A child calls it first. Without limits from a parent it does nothing.
 func Confine() error {
 	memory, err := strconv.ParseUint(os.Getenv(envMemory), 10, 63)
 	if err != nil {
@@ -18,11 +17,11 @@ func Confine() error {
 	}
 	cpu, err := strconv.ParseUint(os.Getenv(envCPU), 10, 31)
 	if err != nil {
-		return fmt.Errorf("the limit of CPU time: %w", err)
+		return fmt.Errorf("read the limit of CPU time: %w", err)
 	}
-	// Where memory gets scarce in the container, the kernel ends this process first. Not every sandbox allows that.
+	// When the container runs out of memory, the kernel should kill this process first. Not every sandbox allows this.
 	_ = os.WriteFile("/proc/self/oom_score_adj", []byte("1000"), 0o600)
-	// Not RLIMIT_AS: the runtime reserves more address space than any useful limit when it starts.
+	// Not RLIMIT_AS: at startup the runtime reserves more address space than any useful limit.
 	for resource, limit := range map[int]uint64{syscall.RLIMIT_DATA: memory, syscall.RLIMIT_CPU: cpu} {
 		if err := syscall.Setrlimit(resource, &syscall.Rlimit{Cur: limit, Max: limit}); err != nil {
 			return fmt.Errorf("limit resource %d to %d: %w", resource, limit, err)
@@ -31,7 +30,7 @@ func Confine() error {
 	return nil
 }
 
-// memoryWatch ends a process that has become too large.
+// memoryWatch kills a process that becomes too large.
 type memoryWatch struct {
 	quit     chan struct{}
 	done     chan struct{}
@@ -60,14 +59,14 @@ func watchMemory(process *os.Process, most int64) *memoryWatch {
 	return w
 }
 
-// stop ends the watch and returns whether the process was too large.
+// stop ends the watch and reports whether the process was too large.
 func (w *memoryWatch) stop() bool {
 	close(w.quit)
 	<-w.done
 	return w.tooLarge
 }
 
-// resident is a process's resident size in bytes (proc_pid_statm(5)); 0 when it is gone.
+// resident returns a process's resident size in bytes (proc_pid_statm(5)); 0 if the process has exited.
 func resident(pid int) int64 {
 	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/statm")
 	fields := bytes.Fields(data)

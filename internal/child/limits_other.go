@@ -7,12 +7,12 @@ import (
 	"os"
 )
 
-// Confine refuses to run a child where nothing limits it.
+// Confine fails in a child, because limits are not supported here.
 func Confine() error {
 	if os.Getenv(envMemory) == "" {
 		return nil
 	}
-	return errors.New("children are limited on Linux only")
+	return errors.New("limits of child processes are supported on Linux only")
 }
 
 type memoryWatch struct{}

@@ -1,5 +1,5 @@
-// Package evidence holds the words for what a run's tests showed. The wrapper and the agent gather it in the stack's namespace,
-// the controllers judge it, the report tells it and the record keeps it; result.json in a record is a Result.
+// Package evidence defines the results of a run's tests. The wrapper and the agent collect them in the stack's namespace, the
+// controllers evaluate them, the report shows them and the record stores them; result.json in a record is a Result.
 package evidence
 
 import (
@@ -7,26 +7,26 @@ import (
 	"time"
 )
 
-// SchemaVersion is the version of result.json. It grows when a reader of the old one would misread the new one.
+// SchemaVersion is the version of result.json. It is increased when older readers would misread the new format.
 const SchemaVersion = 1
 
-// Limits of one case, in bytes; what is longer is cut at a character's boundary. They bound the memory of a report.
+// Limits on the texts of one case, in bytes; longer texts are truncated at a character boundary. They limit the memory of a report.
 const (
 	MaxMessage = 4 << 10
 	MaxDetail  = 16 << 10
 	MaxOutput  = 8 << 10
 )
 
-// MaxTexts is how many bad cases of a suite keep their whole text; the others keep MaxBrief bytes of their message.
+// MaxTexts is how many failed cases of a suite keep their full text; the others keep MaxBrief bytes of their message.
 const (
 	MaxTexts = 100
 	MaxBrief = 256
 )
 
-// Status is how one test case ended.
+// Status is the result of one test case.
 type Status string
 
-// The states of a test case. Failed is a check that did not hold, Error anything else that ended it (JUnit tells them apart).
+// The states of a test case. As in JUnit, Failed means that an assertion failed, Error that anything else ended the case.
 const (
 	Passed  Status = "passed"
 	Failed  Status = "failed"
@@ -39,28 +39,28 @@ func (s Status) Bad() bool { return s == Failed || s == Error }
 
 // Case is one test case of a suite, over all attempts.
 type Case struct {
-	// Class is JUnit's classname or, without one, the name of its testsuite; Name is the case's own.
+	// Class is JUnit's classname or, without one, the name of the testsuite; Name is the case's own.
 	Class string `json:"class,omitempty"`
 	Name  string `json:"name"`
-	// File is relative to the repository's root where that is known; Line counts from 1, 0 is unknown.
+	// File is relative to the repository's root if that is known; Line counts from 1, 0 means unknown.
 	File   string `json:"file,omitempty"`
 	Line   int    `json:"line,omitempty"`
 	Status Status `json:"status"`
-	// Flaky says that an earlier attempt failed and the last one passed.
+	// Flaky means that an earlier attempt failed and the last one passed.
 	Flaky bool `json:"flaky,omitempty"`
-	// Seconds is how long its last attempt took.
+	// Seconds is the duration of its last attempt.
 	Seconds float64 `json:"seconds"`
-	// Message is the failure in a line or a few, Detail its stack trace, Output the case's part of the log.
+	// Message is the failure in a few lines, Detail its stack trace, Output the case's part of the log.
 	Message string `json:"message,omitempty"`
 	Detail  string `json:"detail,omitempty"`
 	Output  string `json:"output,omitempty"`
-	// Cut reports whether texts of the case were left out since others of the suite come first.
+	// Cut means that texts of the case were left out because the suite has too many failed cases.
 	Cut bool `json:"cut,omitempty"`
 	// Shard is the index of the shard that ran it.
 	Shard int `json:"shard,omitempty"`
 }
 
-// ID names the case over runs, attempts and shards.
+// ID returns the case's name, which is the same in all runs, attempts and shards.
 func (c Case) ID() string {
 	if c.Class == "" {
 		return c.Name
@@ -71,13 +71,13 @@ func (c Case) ID() string {
 // Identity is a hash of a case's ID, which may be long.
 type Identity [16]byte
 
-// Identity is that of the case's ID.
+// Identity returns the hash of the case's ID.
 func (c Case) Identity() Identity {
 	sum := sha256.Sum256([]byte(c.ID()))
 	return Identity(sum[:16])
 }
 
-// Totals count test cases. Tests is the sum of Passed, Failed, Errors and Skipped; Flaky ones are among the passed.
+// Totals counts test cases. Tests is the sum of Passed, Failed, Errors and Skipped; flaky cases count as passed.
 type Totals struct {
 	Tests   int `json:"tests"`
 	Passed  int `json:"passed"`
@@ -87,9 +87,9 @@ type Totals struct {
 	Flaky   int `json:"flaky"`
 }
 
-// Usage is what a container used. Zero is unknown.
+// Usage is the resource usage of a container. Zero means unknown.
 type Usage struct {
-	// CPUSeconds is the whole, CPUPeak the most in one sample, in cores.
+	// CPUSeconds is the total, CPUPeak the maximum of one sample, in cores.
 	CPUSeconds float64 `json:"cpuSeconds,omitempty"`
 	CPUPeak    float64 `json:"cpuPeak,omitempty"`
 	// MemoryPeak is in bytes.
@@ -98,36 +98,36 @@ type Usage struct {
 	Source string `json:"source,omitempty"`
 }
 
-// AttemptKey names one execution of one shard of a suite. Shard counts from 0, Number from 1.
+// AttemptKey identifies one execution of one shard of a suite. Shard counts from 0, Number from 1.
 type AttemptKey struct {
 	Suite  string `json:"suite"`
 	Shard  int    `json:"shard"`
 	Number int    `json:"number"`
 }
 
-// Attempt is one execution of one shard, as the wrapper saw it.
+// Attempt is one execution of one shard, as reported by the wrapper.
 type Attempt struct {
 	AttemptKey
-	// ExitCode is the test process's own; 128+n when signal n ended it. -1 when it could not be started.
+	// ExitCode is the test process's exit code; 128+n if signal n ended it, -1 if it could not be started.
 	ExitCode int `json:"exitCode"`
 	// Signal is the name of the signal that ended it, such as SIGKILL.
 	Signal string `json:"signal,omitempty"`
-	// TimedOut says that the wrapper ended it, because its time was up.
+	// TimedOut means that the wrapper ended it at its time limit.
 	TimedOut   bool      `json:"timedOut,omitempty"`
 	StartedAt  time.Time `json:"startedAt"`
 	FinishedAt time.Time `json:"finishedAt"`
 	Usage      *Usage    `json:"usage,omitempty"`
-	// JUnit and Artifacts are the files that were found, by their paths relative to the working directory. Where those are only the
-	// first of many, JUnitFiles and ArtifactFiles are how many there are.
+	// JUnit and Artifacts list the files that were found, by path relative to the working directory. If a list is incomplete, JUnitFiles
+	// or ArtifactFiles is the total number.
 	JUnit         []File `json:"junit,omitempty"`
 	Artifacts     []File `json:"artifacts,omitempty"`
 	JUnitFiles    int    `json:"junitFiles,omitempty"`
 	ArtifactFiles int    `json:"artifactFiles,omitempty"`
-	// Problems are sentences for people: a pattern that matched nothing, a file that is no JUnit, artifacts left out for their size.
+	// Problems are sentences for people: a pattern that matched nothing, a file that is not JUnit, artifacts that were too large.
 	Problems []string `json:"problems,omitempty"`
 }
 
-// File is one file that a test left behind. Size is in bytes.
+// File is one file that a test wrote. Size is in bytes.
 type File struct {
 	Path string `json:"path"`
 	Size int64  `json:"size"`
@@ -145,16 +145,16 @@ type Suite struct {
 	Shards     int        `json:"shards,omitempty"`
 	Attempts   []Attempt  `json:"attempts,omitempty"`
 	Totals     *Totals    `json:"totals,omitempty"`
-	// Cases are the test cases, bad ones first, then flaky ones, then in the order of JUnit.
+	// Cases are the test cases: failed ones first, then flaky ones, then the others in the order of JUnit.
 	Cases []Case `json:"cases,omitempty"`
-	// Compared is set when an earlier run of the suite on the same branch is known.
+	// Compared is set if an earlier run of the suite on the same branch is known.
 	Compared *Comparison `json:"compared,omitempty"`
 	Usage    *Usage      `json:"usage,omitempty"`
-	// Log is the end of what the tests printed, masked, at most 8 KiB; the whole is a layer of the record.
+	// Log is the end of the tests' output, masked, at most 8 KiB; the record has the full log.
 	Log string `json:"log,omitempty"`
 }
 
-// Comparison is against the last run of the suite on the branch. The cases are named by ID.
+// Comparison compares the suite with its last run on the branch. Cases are named by ID.
 type Comparison struct {
 	Run          string   `json:"run"`
 	SHA          string   `json:"sha,omitempty"`
@@ -162,7 +162,7 @@ type Comparison struct {
 	NewlyFixed   []string `json:"newlyFixed,omitempty"`
 }
 
-// Result is result.json: what a run was, and how it ended.
+// Result is result.json: the description and the result of a run.
 type Result struct {
 	SchemaVersion int    `json:"schemaVersion"`
 	Run           string `json:"run"`
@@ -200,24 +200,24 @@ type Stage struct {
 type Image struct {
 	Name      string `json:"name"`
 	Reference string `json:"reference,omitempty"`
-	// Log is the end of the build's log where it failed, masked, at most 8 KiB.
+	// Log is the end of the build's log if it failed, masked, at most 8 KiB.
 	Log string `json:"log,omitempty"`
 }
 
-// Service is a service of the stack when the outcome was known.
+// Service is a service of the stack at the time when the outcome was known.
 type Service struct {
 	Name    string `json:"name"`
 	State   string `json:"state"`
 	Message string `json:"message,omitempty"`
-	// Image is what its containers ran, by digest, where a kubelet said so.
+	// Image is the image of its containers, by digest, if the kubelet reported it.
 	Image string `json:"image,omitempty"`
 	Usage *Usage `json:"usage,omitempty"`
 }
 
-// HistoryLength is how many runs a History holds.
+// HistoryLength is the number of runs in a History.
 const HistoryLength = 50
 
-// History is what the last runs of one suite on one branch showed, the one that was recorded last first.
+// History holds the results of one suite's last runs on one branch, the most recently recorded first.
 type History struct {
 	SchemaVersion int     `json:"schemaVersion"`
 	Repository    string  `json:"repository"`
@@ -234,6 +234,6 @@ type Entry struct {
 	FinishedAt time.Time `json:"finishedAt"`
 	Seconds    float64   `json:"seconds"`
 	Totals     *Totals   `json:"totals,omitempty"`
-	// Cases maps a case's ID to how it ended; flaky is the word for a flaky one.
+	// Cases maps a case's ID to its status, or to flaky.
 	Cases map[string]string `json:"cases,omitempty"`
 }

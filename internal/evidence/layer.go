@@ -9,7 +9,7 @@ import (
 
 //go:generate go run ./generate
 
-// Types of the artifacts that are kept in a registry, as their manifests name them.
+// Types of artifacts in a registry, as in their manifests.
 const (
 	// RecordArtifact is the record of one run.
 	RecordArtifact = "application/vnd.conductor.record.v1+json"
@@ -28,36 +28,35 @@ const (
 	HistoryMediaType = "application/vnd.conductor.history.v1+json+gzip"
 )
 
-// Annotations of a record's manifest and of the links to it, beside those of the OCI image specification.
+// Annotations of a record's manifest and of the links to it, in addition to those of the OCI image specification.
 const (
 	AnnotationRun        = "es.digitalservic.conductor.run"
 	AnnotationRepository = "es.digitalservic.conductor.repository"
 	AnnotationOutcome    = "es.digitalservic.conductor.outcome"
-	// AnnotationImages are the images that were tested, by digest, one after the other with a space between.
+	// AnnotationImages lists the tested images by digest, separated by spaces.
 	AnnotationImages = "es.digitalservic.conductor.images"
-	// AnnotationRecord is on a link: the record as repository:tag@digest.
+	// AnnotationRecord is set on a link: the record as repository:tag@digest.
 	AnnotationRecord = "es.digitalservic.conductor.record"
 )
 
-// ResultName is the file of a record that holds its Result as JSON.
+// ResultName is the file of a record that contains its Result as JSON.
 const ResultName = "result.json"
 
-// Layer is one file of a record, with the way to its bytes.
+// Layer is one file of a record, with access to its content.
 type Layer struct {
 	// Name is the file's path in the record, with slashes.
 	Name      string
 	MediaType string
-	// Size is in bytes, Digest is sha256:HEX; both are of what Open gives.
+	// Size is in bytes, Digest is sha256:HEX; both describe the content of Open.
 	Size   int64
 	Digest string
-	// Open begins at the first byte each time it is called; anyone who calls it closes what it gives.
+	// Open returns a reader from the first byte on each call; the caller closes it.
 	Open func() (io.ReadCloser, error)
-	// Write is there instead of Open where size and digest are not known before the content was written, such as that of a log which
-	// grows. What it writes may differ from one call to the next.
+	// Write replaces Open if size and digest are not known in advance, as for a log that still grows. Its output may differ between calls.
 	Write func(io.Writer) error
 }
 
-// BytesLayer is a layer that is held in memory.
+// BytesLayer returns a layer that is held in memory.
 func BytesLayer(name, mediaType string, data []byte) Layer {
 	sum := sha256.Sum256(data)
 	return Layer{

@@ -8,8 +8,8 @@ import (
 	"io"
 )
 
-// WriteResult writes result.json. Suites and their cases are written one by one, at the end of what they belong to, so that the
-// file is never in memory as a whole.
+// WriteResult writes result.json. It writes suites and cases one by one, as the last field of their object, so that the file is never
+// in memory as a whole.
 func WriteResult(w io.Writer, r Result) error {
 	out := &resultWriter{w: bufio.NewWriter(w)}
 	suites := r.Suites
@@ -42,10 +42,10 @@ func (o *resultWriter) text(s string) {
 	}
 }
 
-// value writes one value on lines that are indented.
+// value writes one value with indentation.
 func (o *resultWriter) value(v any, indent string) { o.open(v, indent, "") }
 
-// open writes a value without its end.
+// open writes a value without the given end.
 func (o *resultWriter) open(v any, indent, end string) {
 	if o.err != nil {
 		return
@@ -56,7 +56,7 @@ func (o *resultWriter) open(v any, indent, end string) {
 	}
 }
 
-// object writes an object whose last field is a list of n elements; without any, the field is left out.
+// object writes an object whose last field is a list of n elements. It omits an empty list.
 func (o *resultWriter) object(v any, indent, list string, n int, element func(i int, indent string)) {
 	if n == 0 {
 		o.value(v, indent)

@@ -7,54 +7,54 @@ import (
 	"io"
 )
 
-// ErrTooLarge is in the chain of an error when a JSON document, or one value of it, has more bytes than are read.
-var ErrTooLarge = errors.New("it is larger than what is read of it")
+// ErrTooLarge means that a JSON document, or one value in it, exceeds its size limit.
+var ErrTooLarge = errors.New("the size limit is exceeded")
 
-// Stream reads a JSON document value by value, so that no more than one of them is in memory. A document of strangers can make it
-// hold at most twice the bytes of the largest value that it takes.
+// Stream reads a JSON document value by value, so that only one value is in memory. For an untrusted document it buffers at most twice
+// the size limit of a value.
 type Stream struct {
 	json   *json.Decoder
 	source *bounded
 }
 
-// NewStream reads a document of at most total bytes. No value that is decoded as one may have more than value bytes.
+// NewStream returns a Stream for a document of at most total bytes, in which each decoded value has at most value bytes.
 func NewStream(r io.Reader, total, value int64) *Stream {
 	b := &bounded{source: r, total: total, value: value}
 	return &Stream{json: json.NewDecoder(b), source: b}
 }
 
-// Value decodes the value that comes next.
+// Value decodes the next value.
 func (s *Stream) Value(out any) error {
 	s.source.left = s.source.value
 	return s.json.Decode(out)
 }
 
-// Skip leaves out the value that comes next.
+// Skip skips the next value.
 func (s *Stream) Skip() error { return s.Value(&json.RawMessage{}) }
 
-// Object calls field with the name of each field of the object that comes next. field has to read or skip the value.
+// Object calls field with the name of each field of the next value, an object. field must read or skip the field's value.
 func (s *Stream) Object(field func(name string) error) error {
 	return s.each('{', func() error {
 		name, err := s.token()
 		if err != nil {
 			return err
 		}
-		text, _ := name.(string) // JSON has no other names
+		text, _ := name.(string) // JSON names are always strings
 		return field(text)
 	})
 }
 
-// Array calls element for each element of the array that comes next. element has to read or skip it.
+// Array calls element for each element of the next value, an array. element must read or skip it.
 func (s *Stream) Array(element func() error) error { return s.each('[', element) }
 
-// each walks an object or array; null is an empty one.
+// each iterates over an object or array; null counts as empty.
 func (s *Stream) each(open json.Delim, one func() error) error {
 	begin, err := s.token()
 	if err != nil || begin == nil {
 		return err
 	}
 	if begin != open {
-		return fmt.Errorf("%v is where %v should be", begin, open)
+		return fmt.Errorf("found %v instead of %v", begin, open)
 	}
 	for s.source.left = s.source.value; s.json.More(); s.source.left = s.source.value {
 		if err := one(); err != nil {
@@ -70,10 +70,10 @@ func (s *Stream) token() (json.Token, error) {
 	return s.json.Token()
 }
 
-// bounded is a source that ends with ErrTooLarge.
+// bounded is a source that fails with ErrTooLarge beyond its limits.
 type bounded struct {
 	source io.Reader
-	// total is what the document may still have, left what the value that is read may still have.
+	// total is the remaining limit of the document, left that of the current value.
 	total, value, left int64
 }
 

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// forms are the texts that give a value away. Lines of a multi-line value represent the whole of it, unless all are
-// too short: a log shows lines, and a form without a newline never holds back a finished line.
+// forms returns the texts that reveal a value. The lines of a multi-line value replace the value itself, unless all of them are too
+// short: logs are processed by line, and a form without a newline never holds back a complete line.
 func forms(value string) []string {
 	var out []string
 	add := func(s string) {
@@ -38,7 +38,7 @@ func forms(value string) []string {
 	return out
 }
 
-// encodings are a value's encoded forms.
+// encodings returns a value's encoded forms.
 func encodings(v string) []string {
 	out := aligned(v)
 	for _, esc := range []string{url.QueryEscape(v), url.PathEscape(v)} {
@@ -54,8 +54,8 @@ func encodings(v string) []string {
 	return out
 }
 
-// aligned are the base64 digits that depend on nothing but v, for each of the three places in a group where v may
-// begin: "user:"+v encoded as a whole holds one of them.
+// aligned returns the base64 digits that depend only on v, for each of the three offsets in a group at which v may start: the encoding
+// of "user:"+v contains one of them.
 func aligned(v string) []string {
 	var out []string
 	for shift := range 3 {
@@ -71,7 +71,7 @@ func aligned(v string) []string {
 	return out
 }
 
-// jsonString is v between the quotes of a JSON string. Some encoders escape <, > and & as well.
+// jsonString returns v as the content of a JSON string. Some encoders also escape <, > and &.
 func jsonString(v string, html bool) string {
 	var b strings.Builder
 	enc := json.NewEncoder(&b)
@@ -82,7 +82,7 @@ func jsonString(v string, html bool) string {
 	return strings.TrimSuffix(b.String(), "\"\n")[1:]
 }
 
-// lowerEscapes writes %2F as %2f, which is as common.
+// lowerEscapes converts %2F to %2f, which is as common.
 func lowerEscapes(s string) string {
 	b := []byte(s)
 	for i := 0; i+2 < len(b); i++ {

@@ -1,8 +1,8 @@
 package redact
 
-// matcher is an Aho-Corasick automaton: it reads text once, whatever the number of forms, and knows at every byte the
-// longest form that ends there and how much of the text's end may still become one.
-// Aho, Corasick: "Efficient string matching", CACM 18(6), 1975.
+// matcher is an Aho-Corasick automaton. It reads text once regardless of the number of forms. At every byte it knows the longest form
+// that ends there and how much of the preceding text may still become one. Aho, Corasick: "Efficient string matching", CACM 18(6),
+// 1975.
 type matcher struct {
 	nodes []node
 }
@@ -41,7 +41,7 @@ func (m *matcher) add(form string) {
 	m.nodes[at].ends = len(form)
 }
 
-// link sets where to go on when no form goes on, breadth first.
+// link sets the failure links, breadth first.
 func (m *matcher) link() {
 	queue := []int32{0}
 	for len(queue) > 0 {
@@ -58,7 +58,7 @@ func (m *matcher) link() {
 	}
 }
 
-// step is the state after one more byte.
+// step returns the state after one more byte.
 func (m *matcher) step(at int32, c byte) int32 {
 	for {
 		if to, ok := m.nodes[at].next[c]; ok {

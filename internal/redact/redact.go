@@ -1,8 +1,8 @@
-// Package redact masks secrets in text that leaves Conductor: values that are known, in streams too, and
-// tokens that are recognised by their shape.
+// Package redact masks secrets in text that leaves Conductor: known values, also in streams, and tokens that are recognized by their
+// shape.
 //
-// Known values shorter than MinLength bytes are not masked: "1" or "qa" would blank out half of every log, and what is
-// that short is no secret. Mask before you cut: the front half of a value that a cut left is not recognised.
+// Known values shorter than MinLength bytes are not masked: masking "1" or "qa" would make most logs unreadable, and a value that short
+// is not a secret. Mask text before truncating it: a truncated value is not recognized.
 package redact
 
 import (
@@ -10,7 +10,7 @@ import (
 	"slices"
 )
 
-// MinLength is the length in bytes from which on a value is masked.
+// MinLength is the minimum length of masked values, in bytes.
 const MinLength = 4
 
 // Redactor masks a fixed set of values. It is safe for concurrent use.
@@ -19,8 +19,8 @@ type Redactor struct {
 	mask    string
 }
 
-// New makes a Redactor for values. Each is masked as it stands, each of its lines alone, and in the encodings that
-// programs print: base64 (wherever it begins in the encoded text), percent-encoding and JSON escapes.
+// New creates a Redactor for values. It masks each value verbatim, each of its lines, and its common encodings: base64 (at any offset
+// in the encoded text), percent-encoding and JSON escapes.
 func New(values ...string) *Redactor {
 	var all []string
 	for _, v := range values {
@@ -38,7 +38,7 @@ func (r *Redactor) String(s string) string {
 	return string(st.end(out))
 }
 
-// maskFor picks a mask that shares no byte with a form, so that a mask and the text beside it never make up a value.
+// maskFor returns a mask that shares no byte with a form, so that a mask and the text beside it never form a value.
 func maskFor(all []string) string {
 	used := [256]bool{}
 	for _, f := range all {

@@ -2,24 +2,24 @@ package redact
 
 import "io"
 
-// stream masks text that comes in pieces. It holds back no more than the end that may still become a value. Places are
-// counted from the beginning of the text.
+// stream masks text that arrives in pieces. It holds back only the end of the text that may still become a value. Positions are counted
+// from the start of the text.
 type stream struct {
 	r  *Redactor
 	at int32
-	// held is the text from place first on that is not given out.
+	// held is the text from position first on that has not been written.
 	held  []byte
 	first int
-	// spans are the places from first on that belong to a value, in order and apart from each other.
+	// spans are the positions from first on that belong to a value, in order and without overlaps.
 	spans []span
-	// masked says that the last byte given out belonged to a value: adjoining values become one mask.
+	// masked means that the last byte written belonged to a value: adjacent values get a single mask.
 	masked bool
 }
 
-// span is the places from from up to, but without, to.
+// span is the half-open range [from, to).
 type span struct{ from, to int }
 
-// feed takes a piece and appends to out what is decided.
+// feed processes a piece and appends the text that is decided to out.
 func (s *stream) feed(out, piece []byte) []byte {
 	m := s.r.matcher
 	done := s.first
@@ -37,7 +37,7 @@ func (s *stream) feed(out, piece []byte) []byte {
 	return s.give(out, done)
 }
 
-// mark adds a span that ends no earlier than those before it.
+// mark adds a span that does not end before the existing ones.
 func (s *stream) mark(add span) {
 	last := len(s.spans) - 1
 	for ; last >= 0 && s.spans[last].to >= add.from; last-- {
@@ -46,13 +46,13 @@ func (s *stream) mark(add span) {
 	s.spans = append(s.spans[:last+1], add)
 }
 
-// end appends what is still held: it became no value.
+// end appends the text that is still held back; it did not become a value.
 func (s *stream) end(out []byte) []byte {
 	s.at = 0
 	return s.give(out, s.first+len(s.held))
 }
 
-// give appends the text before place.
+// give appends the text before a position.
 func (s *stream) give(out []byte, place int) []byte {
 	from := s.first
 	for from < place {
@@ -77,7 +77,7 @@ func (s *stream) give(out []byte, place int) []byte {
 	return out
 }
 
-// Writer masks what is written to it and passes it on to w. Close gives out what was held back and does not close w.
+// Writer returns a writer that masks text and passes it on to w. Close writes the text that was held back and does not close w.
 func (r *Redactor) Writer(w io.Writer) io.WriteCloser { return &writer{stream{r: r}, w} }
 
 type writer struct {
@@ -85,7 +85,7 @@ type writer struct {
 	w io.Writer
 }
 
-// Write is io.Writer. It counts the bytes it took, not those it passed on.
+// Write implements io.Writer. It returns the number of bytes received, not passed on.
 func (w *writer) Write(p []byte) (int, error) {
 	if out := w.feed(nil, p); len(out) > 0 {
 		if _, err := w.w.Write(out); err != nil {
@@ -95,7 +95,7 @@ func (w *writer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Close is io.Closer.
+// Close implements io.Closer.
 func (w *writer) Close() error {
 	out := w.end(nil)
 	if len(out) == 0 {
@@ -105,7 +105,7 @@ func (w *writer) Close() error {
 	return err
 }
 
-// Reader gives what it reads from src with the values masked.
+// Reader returns a reader of src with the values masked.
 func (r *Redactor) Reader(src io.Reader) io.Reader {
 	return &reader{stream: stream{r: r}, src: src, buf: make([]byte, 32<<10)}
 }
@@ -118,7 +118,7 @@ type reader struct {
 	err   error
 }
 
-// Read is io.Reader.
+// Read implements io.Reader.
 func (r *reader) Read(p []byte) (int, error) {
 	for len(r.ready) == 0 && r.err == nil && len(p) > 0 {
 		n, err := r.src.Read(r.buf)

@@ -14,43 +14,43 @@ import (
 	"strconv"
 )
 
-// offsetKey is the PAX record of an entry that goes on with a file that began in an earlier layer: where in the file, in bytes.
+// offsetKey is the PAX record of an entry that continues a file from an earlier layer. Its value is the offset in the file, in bytes.
 const offsetKey = "CONDUCTOR.offset"
 
-// entryRoom is what an entry of a tar takes beside its content and the name of its file, at most: a header for the PAX records, the
-// records rounded up to a block, a header for the file, and the content rounded up. The records have fewer than 512 bytes beside the name.
+// entryRoom is the most that a tar entry needs besides its content and name: a header for the PAX records, the records rounded up to a
+// block, a header for the file, and the rounding of the content. The records have fewer than 512 bytes besides the name.
 const entryRoom = 5 * 512
 
-// bufferSize is how much of a file's content is in memory, in bytes.
+// bufferSize is how much of a file's content is held in memory, in bytes.
 const bufferSize = 64 << 10
 
-// tarEnd is what ends a tar.
+// tarEnd is the length of the end of a tar.
 const tarEnd = 2 * 512
 
-// Packer makes layers of files, in the order in which they are added.
+// Packer writes files into layers, in the order in which they are added.
 type Packer struct {
 	next  func() (io.WriteCloser, error)
 	index Index
-	// layers counts the layers so far.
+	// layers is the number of layers so far.
 	layers int
-	// max bounds one layer.
+	// max limits one layer.
 	max int64
 
 	out  io.WriteCloser
 	gzip *gzip.Writer
 	tar  *tar.Writer
-	// buffer is for copying, so that a file does not cost one.
+	// buffer is reused for copying all files.
 	buffer []byte
-	// used is what the current layer has, in bytes before compression.
+	// used is the uncompressed size of the current layer, in bytes.
 	used int64
 }
 
-// NewPacker makes a Packer. It writes to what next gives and closes that before it asks for the next one.
+// NewPacker creates a Packer. It writes each layer to a writer from next and closes that before it calls next again.
 func NewPacker(sha string, next func() (io.WriteCloser, error)) *Packer {
 	return &Packer{next: next, index: Index{SHA: sha}, max: MaxLayer, buffer: make([]byte, bufferSize)}
 }
 
-// Add adds a file with its path, mode, size and target. A file that fits into one layer is in one.
+// Add adds a file with its path, mode, size and target. A file that fits into one layer is not split.
 func (p *Packer) Add(f File, content io.Reader) error {
 	f.Blob = ""
 	if f.IsRegular() {
@@ -63,14 +63,14 @@ func (p *Packer) Add(f File, content io.Reader) error {
 	if f.Mode == ModeLink {
 		f.Size = int64(len(f.Link))
 		sum := blobHash(f.Size)
-		_, _ = io.WriteString(sum, f.Link) // a hash takes everything
+		_, _ = io.WriteString(sum, f.Link) // a hash never returns an error
 		f.Blob = hex.EncodeToString(sum.Sum(nil))
 	}
 	p.index.Files = append(p.index.Files, f)
 	return nil
 }
 
-// blobHash is the hash that git names a blob of a size by, before its content.
+// blobHash returns the hash with which git names a blob of a size, before the content is written to it.
 func blobHash(size int64) hash.Hash {
 	h := sha1.New() //nolint:gosec // as above
 	_, _ = io.WriteString(h, "blob "+strconv.FormatInt(size, 10)+"\x00")
@@ -127,7 +127,7 @@ func (p *Packer) nextLayer() error {
 		return err
 	}
 	if p.gzip == nil {
-		// Most of a repository is text, which the fastest level makes a third of; the better ones cost more time than they save.
+		// The fastest level shrinks text to about a third; better levels cost more time than they save.
 		if p.gzip, err = gzip.NewWriterLevel(out, gzip.BestSpeed); err != nil {
 			return errors.Join(err, out.Close())
 		}
@@ -147,7 +147,7 @@ func (p *Packer) closeLayer() error {
 	return errors.Join(err, p.out.Close())
 }
 
-// Close ends the last layer and gives the index.
+// Close ends the last layer and returns the index.
 func (p *Packer) Close() (*Index, error) {
 	if err := p.closeLayer(); err != nil {
 		return nil, fmt.Errorf("pack files: %w", err)
@@ -155,7 +155,7 @@ func (p *Packer) Close() (*Index, error) {
 	slices.SortFunc(p.index.Files, func(a, b File) int { return cmp.Compare(a.Path, b.Path) })
 	for i := 1; i < len(p.index.Files); i++ {
 		if p.index.Files[i].Path == p.index.Files[i-1].Path {
-			return nil, invalid("%q is there twice", p.index.Files[i].Path)
+			return nil, invalid("duplicate path %q", p.index.Files[i].Path)
 		}
 	}
 	return &p.index, nil

@@ -11,16 +11,16 @@ import (
 	"strings"
 )
 
-// Artifact is a source artifact as a registry has it.
+// Artifact is a source artifact in a registry.
 type Artifact struct {
-	// Index lists the files that Read gives, which may be fewer than the artifact has.
+	// Index lists the files that Read visits, which may be fewer than the artifact contains.
 	Index *Index
-	// Open opens a layer by its number. What it gives ends with an error when it was not what the layer's digest says.
+	// Open opens a layer by its number. Its last read fails if the content does not match the layer's digest.
 	Open func(number int) (io.ReadCloser, error)
 }
 
-// Read visits the files of the index: links and submodules first, then the others in the order of their layers. A visitor need not
-// read a file's content. What it was given is verified when Read returns nil, and not before.
+// Read calls visit for each file of the index: links and submodules first, then the others in the order of their layers. visit need not
+// read a file's content. The content is verified only once Read has returned nil.
 func (a *Artifact) Read(visit func(File, io.Reader) error) error {
 	files := map[int]map[string]File{}
 	for _, f := range a.Index.Files {
@@ -46,29 +46,29 @@ func (a *Artifact) Read(visit func(File, io.Reader) error) error {
 	return c.finish()
 }
 
-// cursor is a place in the layers of an artifact.
+// cursor is a position in the layers of an artifact.
 type cursor struct {
 	artifact *Artifact
 	number   int
 	body     io.ReadCloser
 	plain    io.Reader
 	tar      *tar.Reader
-	// buffer is for WriteTo, so that a file does not cost one.
+	// buffer is reused for all files.
 	buffer []byte
 }
 
-// readLayer visits the files that begin in a layer.
+// readLayer visits the files that start in a layer.
 func (c *cursor) readLayer(number int, files map[string]File, visit func(File, io.Reader) error) error {
 	if err := c.open(number); err != nil {
 		return err
 	}
 	for len(files) > 0 {
 		if c.number != number {
-			return invalid("%d files begin in layer %d beside one that goes on in the next", len(files), number)
+			return invalid("%d files of layer %d follow one that continues in the next layer", len(files), number)
 		}
 		h, err := c.tar.Next()
 		if errors.Is(err, io.EOF) {
-			return invalid("layer %d lacks %d files", number, len(files))
+			return invalid("layer %d does not contain %d of its files", number, len(files))
 		}
 		if err != nil {
 			return fmt.Errorf("read layer %d: %w", number, err)
@@ -88,7 +88,7 @@ func (c *cursor) readLayer(number int, files map[string]File, visit func(File, i
 	return nil
 }
 
-// open goes to a layer, if it is not there yet.
+// open moves to a layer, unless the cursor is there already.
 func (c *cursor) open(number int) error {
 	if c.number == number {
 		return nil
@@ -110,7 +110,7 @@ func (c *cursor) open(number int) error {
 	return nil
 }
 
-// finish reads the current layer to its end, where its digest is checked.
+// finish reads the rest of the current layer, at whose end the digest is checked.
 func (c *cursor) finish() error {
 	if c.body == nil {
 		return nil
@@ -132,7 +132,7 @@ func (c *cursor) close() {
 	}
 }
 
-// pieces are the content of one file, over as many layers as it has.
+// pieces reads the content of one file, which may span several layers.
 type pieces struct {
 	cursor *cursor
 	file   File
@@ -175,7 +175,7 @@ func (p *pieces) WriteTo(w io.Writer) (written int64, err error) {
 	}
 }
 
-// next goes to the file's next piece, which is the first entry of the next layer.
+// next moves to the file's next piece, which is the first entry of the next layer.
 func (p *pieces) next() error {
 	if p.cursor.number+1 >= p.file.Layer+max(p.file.Layers, 1) {
 		return invalid("%s has %d bytes in its layers and %d in the index", p.file.Path, p.read, p.file.Size)
@@ -188,7 +188,7 @@ func (p *pieces) next() error {
 		return fmt.Errorf("read layer %d: %w", p.cursor.number, err)
 	}
 	if h.Name != p.file.Path || h.PAXRecords[offsetKey] != fmt.Sprint(p.read) {
-		return invalid("layer %d does not go on with %s", p.cursor.number, p.file.Path)
+		return invalid("layer %d does not continue %s", p.cursor.number, p.file.Path)
 	}
 	return nil
 }

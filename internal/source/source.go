@@ -1,6 +1,6 @@
-// Package source holds the words for a run's source artifact: the files of one commit as layers in a registry, and an index of them.
-// A Packer makes layers of files, an Artifact gives the files back, and a Tree puts files on disk. None of them holds more than
-// one buffer of a file's content in memory.
+// Package source defines a run's source artifact: the files of one commit as layers in a registry, and an index of them. A Packer
+// writes files into layers, an Artifact reads them back, and a Tree writes them to disk. None of them holds more than one buffer of a
+// file's content in memory.
 package source
 
 import (
@@ -14,28 +14,28 @@ import (
 	"unicode/utf8"
 )
 
-// Types of the artifact, as its manifest names them: the artifact itself, its config (an Index as JSON) and its layers. The layers
-// are tars compressed by gzip, but under a name of our own, so that no container runtime takes them for those of an image.
+// Media types in the artifact's manifest: the artifact itself, its config (an Index as JSON) and its layers. The layers are tar.gz
+// files with a media type of Conductor's own, so that container runtimes do not treat them as image layers.
 const (
 	ArtifactType   = "application/vnd.conductor.source.v1+json"
 	IndexMediaType = "application/vnd.conductor.source.index.v1+json"
 	LayerMediaType = "application/vnd.conductor.source.layer.v1.tar+gzip"
 )
 
-// The bounds of an artifact. All sizes are in bytes and before compression.
+// Limits of an artifact. All sizes are in bytes and before compression.
 const (
-	// MaxEntries is how many files, links and directories a commit may have, MaxBytes what all of them may have together.
+	// MaxEntries is the most files, links and directories of a commit, MaxBytes their total size.
 	MaxEntries = 100_000
 	MaxBytes   = 1 << 30
-	// MaxNames bounds the paths and link targets of a commit together, MaxPath each of them.
+	// MaxNames limits the total length of a commit's paths and link targets, MaxPath the length of each.
 	MaxNames = 8 << 20
 	MaxPath  = 4096
-	// MaxLayer bounds one layer.
+	// MaxLayer limits one layer.
 	MaxLayer = 32 << 20
-	// maxIndex bounds an index as JSON: MaxEntries of them have at most 150 bytes each beside their names, and JSON writes a byte of a
-	// name in at most six.
+	// maxIndex limits an index as JSON: each of MaxEntries has at most 150 bytes besides its names, and JSON encodes a byte of a name in
+	// at most six.
 	maxIndex = 150*MaxEntries + 6*MaxNames
-	// maxLayers is how many layers an index may name: small files waste less than half of each.
+	// maxLayers is the most layers of an index: small files waste less than half of each.
 	maxLayers = 256
 )
 
@@ -44,25 +44,25 @@ const (
 	ModeFile       = "100644"
 	ModeExecutable = "100755"
 	ModeLink       = "120000"
-	// ModeSubmodule is a directory that the archive has without content: a submodule's.
+	// ModeSubmodule is the empty directory of a submodule.
 	ModeSubmodule = "160000"
 )
 
-// schemaVersion is the version of the index. It grows when a reader of the old one would misread the new one.
+// schemaVersion is the version of the index. It is increased when older readers would misread the new format.
 const schemaVersion = 1
 
 // File is one path of a commit.
 type File struct {
-	// Path is relative to the root, with slashes, and valid as fs.ValidPath has it.
+	// Path is relative to the root, with slashes, and satisfies fs.ValidPath.
 	Path string `json:"path"`
 	// Mode is one of the modes of this package.
 	Mode string `json:"mode"`
-	// Size is in bytes; that of a link is its target's length.
+	// Size is in bytes; for a link it is the length of the target.
 	Size int64 `json:"size"`
-	// Blob is git's id of the content: the SHA-1 of "blob SIZE\0" and the content. A submodule has none.
+	// Blob is git's id of the content: the SHA-1 of "blob SIZE\0" and the content. It is empty for a submodule.
 	Blob string `json:"blob,omitempty"`
-	// Layer is the number of the layer that holds the file, from 0; links and submodules are in the index alone. A file that is larger
-	// than a layer begins a layer of its own and goes on in the next ones: Layers is how many there are of them, 0 means one.
+	// Layer is the number of the layer that holds the file, from 0; links and submodules are only in the index. A file that is larger than
+	// a layer starts a new layer and continues in the next ones; Layers is their number, 0 means one.
 	Layer  int `json:"layer"`
 	Layers int `json:"layers,omitempty"`
 	// Link is the target of a symbolic link.
@@ -78,8 +78,8 @@ type Index struct {
 	Files []File
 }
 
-// ErrInvalid is in the chain of an error when an artifact is not as this package writes it.
-var ErrInvalid = errors.New("this is not a source artifact that Conductor wrote")
+// ErrInvalid means that an artifact does not have this package's format.
+var ErrInvalid = errors.New("invalid source artifact")
 
 func invalid(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrInvalid, fmt.Sprintf(format, args...))
@@ -88,26 +88,26 @@ func invalid(format string, args ...any) error {
 // Write writes the index as JSON, one file at a time.
 func (x *Index) Write(w io.Writer) error {
 	if _, err := fmt.Fprintf(w, `{"schemaVersion":%d,"sha":%q,"files":[`, schemaVersion, x.SHA); err != nil {
-		return fmt.Errorf("write an index: %w", err)
+		return fmt.Errorf("write the index: %w", err)
 	}
 	comma := "\n"
 	for _, f := range x.Files {
 		data, err := json.Marshal(f)
 		if err != nil {
-			return fmt.Errorf("write an index: %w", err)
+			return fmt.Errorf("write the index: %w", err)
 		}
 		if _, err := io.WriteString(w, comma+string(data)); err != nil {
-			return fmt.Errorf("write an index: %w", err)
+			return fmt.Errorf("write the index: %w", err)
 		}
 		comma = ",\n"
 	}
 	if _, err := io.WriteString(w, "\n]}\n"); err != nil {
-		return fmt.Errorf("write an index: %w", err)
+		return fmt.Errorf("write the index: %w", err)
 	}
 	return nil
 }
 
-// ReadIndex reads an index and holds those files of it that keep names; nil means all. All of it is read and checked.
+// ReadIndex reads an index and keeps the files that keep selects; nil selects all. It reads and checks the whole index.
 func ReadIndex(r io.Reader, keep func(File) bool) (*Index, error) {
 	in := json.NewDecoder(&bounded{r: r, left: maxIndex, over: invalid("the index has more than %d bytes", maxIndex)})
 	x := &Index{}
@@ -117,32 +117,32 @@ func ReadIndex(r io.Reader, keep func(File) bool) (*Index, error) {
 	for in.More() {
 		key, err := in.Token()
 		if err != nil {
-			return nil, fmt.Errorf("read an index: %w", err)
+			return nil, fmt.Errorf("read the index: %w", err)
 		}
 		switch key {
 		case "schemaVersion":
 			var version int
 			if err = in.Decode(&version); err == nil && version != schemaVersion {
-				err = invalid("it is of version %d", version)
+				err = invalid("unsupported version %d", version)
 			}
 		case "sha":
 			err = in.Decode(&x.SHA)
 		case "files":
 			err = x.readFiles(in, keep)
 		default:
-			err = invalid("%v is not known", key)
+			err = invalid("unknown key %v", key)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("read an index: %w", err)
+			return nil, fmt.Errorf("read the index: %w", err)
 		}
 	}
 	if err := expect(in, json.Delim('}')); err != nil {
 		return nil, err
 	}
-	// What follows belongs to the blob, whose digest is checked at its end.
+	// Read the rest of the blob, at whose end its digest is checked.
 	_, err := io.Copy(io.Discard, io.MultiReader(in.Buffered(), r))
 	if err != nil {
-		return nil, fmt.Errorf("read an index: %w", err)
+		return nil, fmt.Errorf("read the index: %w", err)
 	}
 	return x, nil
 }
@@ -176,7 +176,7 @@ func (x *Index) readFiles(in *json.Decoder, keep func(File) bool) error {
 	return expect(in, json.Delim(']'))
 }
 
-// check says what is wrong with a file of an index.
+// check validates a file of an index.
 func (f File) check() error {
 	switch {
 	case !fs.ValidPath(f.Path) || f.Path == "." || len(f.Path) > MaxPath:
@@ -191,7 +191,7 @@ func (f File) check() error {
 	return nil
 }
 
-// ValidLink reports whether a text can be the target of a link in an index.
+// ValidLink reports whether a string can be the target of a link in an index.
 func ValidLink(target string) bool {
 	return len(target) <= MaxPath && utf8.ValidString(target) && !strings.Contains(target, "\x00")
 }
@@ -199,15 +199,15 @@ func ValidLink(target string) bool {
 func expect(in *json.Decoder, want json.Delim) error {
 	got, err := in.Token()
 	if err != nil {
-		return fmt.Errorf("read an index: %w", err)
+		return fmt.Errorf("read the index: %w", err)
 	}
 	if got != want {
-		return invalid("there is %v instead of %v", got, want)
+		return invalid("found %v instead of %v", got, want)
 	}
 	return nil
 }
 
-// bounded fails with over when there is more to read than left, where io.LimitReader would end early in silence.
+// bounded fails with over after its limit; io.LimitReader would only report the end of the input.
 type bounded struct {
 	r    io.Reader
 	left int64

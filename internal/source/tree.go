@@ -9,42 +9,42 @@ import (
 	"path"
 )
 
-// What things take on disk, in bytes, as far as it can be known without asking a file system.
+// Disk usage, in bytes, estimated without asking the file system.
 const (
 	block     = 4096
 	entryCost = 512
 )
 
-// Room is what a Tree may take on disk, in bytes.
+// Room is the disk space that a Tree may use, in bytes.
 type Room struct {
-	// Content is for the content of files, in whole blocks of 4 KiB, File for that of one file.
+	// Content limits the content of all files, in blocks of 4 KiB, File that of one file.
 	Content, File int64
-	// Entries is for what there is besides: 512 for each entry and 4 KiB for each directory.
+	// Entries limits everything else: 512 bytes for each entry and 4 KiB for each directory.
 	Entries int64
-	// Sparse leaves the content out of files that Content and File have no room for: such a file has its size and mode and takes no room,
-	// and its path is in Absent. Without Sparse such a file is an ErrRoom.
+	// Sparse omits the content of files that exceed Content or File. Such a file has its size and mode but uses no space, and its path is
+	// in Absent. Without Sparse, such a file is an ErrRoom.
 	Sparse bool
 }
 
-// ErrRoom is in the chain of an error when files do not fit into a Tree's room.
-var ErrRoom = errors.New("there is no room for it")
+// ErrRoom means that files do not fit into a Tree's room.
+var ErrRoom = errors.New("the space limit is reached")
 
-// Tree puts files below a directory. Nothing is ever written outside of it, and no link in it leads outside.
+// Tree writes files below a directory. It never writes outside the directory, and no link in it leads outside.
 type Tree struct {
-	// Absent are the files without their content.
+	// Absent holds the files without their content.
 	Absent map[string]bool
-	// Skipped counts the links that are not there, since they lead outside or a file is in their place.
+	// Skipped counts the links that were not created because they lead outside or collide with a file.
 	Skipped int
 
 	root *os.Root
 	room Room
-	// content and entries are what was taken of the room.
+	// content and entries are the used parts of the room.
 	content, entries int64
 	dirs             map[string]bool
 	links            []File
 }
 
-// OpenTree makes a Tree of a directory that exists and is empty.
+// OpenTree opens a Tree in an existing empty directory.
 func OpenTree(dir string, room Room) (*Tree, error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -53,8 +53,8 @@ func OpenTree(dir string, room Room) (*Tree, error) {
 	return &Tree{Absent: map[string]bool{}, root: root, room: room, dirs: map[string]bool{".": true}}, nil
 }
 
-// Create makes a file and gives what takes its content: all of Size bytes, or the file is to be given up. Links and submodules have no
-// content; links are made by Finish.
+// Create creates a file and returns a writer for its content, which must be exactly Size bytes. Links and submodules have no content;
+// Finish creates the links.
 func (t *Tree) Create(f File) (io.WriteCloser, error) {
 	if err := t.takeEntries(entryCost); err != nil {
 		return nil, err
@@ -85,8 +85,8 @@ func (t *Tree) Create(f File) (io.WriteCloser, error) {
 	return discard{}, errors.Join(file.Truncate(f.Size), file.Close())
 }
 
-// Fill brings the content of a file that is absent, within a room for content that may be larger than the Tree's own. A file that does
-// not get all of its content stays absent.
+// Fill adds the content of an absent file. room replaces the Tree's own limit for content and may be larger. A file stays absent unless
+// its content is complete.
 func (t *Tree) Fill(f File, content io.Reader, room int64) (err error) {
 	if t.content+blocks(f.Size) > room {
 		return fmt.Errorf("%s with %d bytes: %w", f.Path, f.Size, ErrRoom)
@@ -109,7 +109,7 @@ func (t *Tree) Fill(f File, content io.Reader, room int64) (err error) {
 	return nil
 }
 
-// Used is what the Tree takes on disk, in bytes.
+// Used returns the Tree's disk usage in bytes.
 func (t *Tree) Used() int64 { return t.content + t.entries }
 
 func blocks(size int64) int64 { return (size + block - 1) / block * block }
@@ -121,7 +121,7 @@ func (t *Tree) takeEntries(n int64) error {
 	return nil
 }
 
-// makeDir makes a directory and those above it.
+// makeDir creates a directory and its parents.
 func (t *Tree) makeDir(name string) error {
 	if t.dirs[name] {
 		return nil
@@ -139,8 +139,8 @@ func (t *Tree) makeDir(name string) error {
 	return nil
 }
 
-// Finish makes the symbolic links when every file is written, so that none is written through a link. Then each is followed within
-// the root: one that leads outside, by itself or through others, is removed.
+// Finish creates the symbolic links. It does so after all files are written, so that no file is written through a link. It then removes
+// every link that leads outside, directly or through others.
 func (t *Tree) Finish() error {
 	var made []string
 	for _, l := range t.links {
@@ -170,10 +170,10 @@ func (t *Tree) Finish() error {
 	return nil
 }
 
-// Close gives the directory up. What is in it stays.
+// Close closes the directory and keeps its content.
 func (t *Tree) Close() error { return t.root.Close() }
 
-// discard takes content that is not kept.
+// discard ignores content.
 type discard struct{}
 
 // Write implements io.Writer.

@@ -1,5 +1,5 @@
-// Command generate writes the JSON Schema of a record's result.json, made of the types of package evidence and their comments.
-// It is run by go generate ./internal/evidence, in that directory.
+// Command generate writes the JSON Schema of a record's result.json. It derives the schema from the types of package evidence and their
+// comments. go generate ./internal/evidence runs it, in that directory.
 package main
 
 import (

@@ -20,15 +20,14 @@ import (
 // schemaID is where the schema is published.
 const schemaID = "https://raw.githubusercontent.com/w3evolutionsllc/conductor/main/schemas/result.schema.json"
 
-// enums are the values of types and fields that take no others.
+// enums lists the allowed values of types and fields.
 var enums = map[string][]string{
 	"Status":         {string(evidence.Passed), string(evidence.Failed), string(evidence.Error), string(evidence.Skipped)},
 	"Result.outcome": {"passed", "failed", "error", "canceled"},
 	"Suite.outcome":  {"passed", "failed", "error", "canceled"},
 }
 
-// shape is the part of JSON Schema 2020-12 that is needed here; its fields are named as there. Properties are in the order of
-// their names.
+// shape is the part of JSON Schema 2020-12 that is needed here, with the same field names. Properties are sorted by name.
 type shape struct {
 	Schema      string            `json:"$schema,omitempty"`
 	ID          string            `json:"$id,omitempty"`
@@ -46,8 +45,8 @@ type shape struct {
 	Defs        map[string]*shape `json:"$defs,omitempty"`
 }
 
-// schema is the JSON Schema of evidence.Result. A later Conductor may write more properties, so that unknown ones are allowed.
-// Package evidence's sources, for the comments, are in dir.
+// schema returns the JSON Schema of evidence.Result. It allows unknown properties, because a later Conductor may add some. dir contains
+// the sources of package evidence, for their comments.
 func schema(dir string) ([]byte, error) {
 	docs, err := comments(dir)
 	if err != nil {
@@ -79,7 +78,7 @@ func (b *builder) object(t reflect.Type) *shape {
 	return s
 }
 
-// fields adds those of a struct; those of an embedded one are its own.
+// fields adds the fields of a struct, including those of embedded structs.
 func (b *builder) fields(t reflect.Type, s *shape) {
 	for f := range t.Fields() {
 		if f.Anonymous {
@@ -108,7 +107,7 @@ func (b *builder) value(t reflect.Type) *shape {
 		return b.value(t.Elem())
 	case reflect.Struct:
 		if b.defs[t.Name()] == nil {
-			b.defs[t.Name()] = &shape{} // it may hold itself
+			b.defs[t.Name()] = &shape{} // for recursive types
 			*b.defs[t.Name()] = *b.object(t)
 		}
 		return &shape{Ref: "#/$defs/" + t.Name()}
@@ -126,7 +125,8 @@ func (b *builder) value(t reflect.Type) *shape {
 	return &shape{Type: "string", Enum: enums[t.Name()]}
 }
 
-// comments are those of the types in a directory's sources and of their fields. A comment on several fields is each one's.
+// comments returns the comments of the types in a directory's sources and of their fields. A comment on several fields applies to each
+// of them.
 func comments(dir string) (map[string]string, error) {
 	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
 	if err != nil || len(files) == 0 {
@@ -163,7 +163,7 @@ func describe(t *ast.TypeSpec, doc *ast.CommentGroup, docs map[string]string) {
 	}
 }
 
-// text is a comment on one line.
+// text returns a comment as one line.
 func text(c *ast.CommentGroup) string { return strings.Join(strings.Fields(c.Text()), " ") }
 
 func errOr(err error) error {
