@@ -9,10 +9,10 @@ import (
 )
 
 const (
-	// maxAnnotations is how many a check run gets: with 50 to a request, 20 requests.
+	// maxAnnotations is the number of annotations of a check run: 20 requests of 50 each.
 	maxAnnotations = 1000
-	// maxAnnotationTitle is in characters, the others in bytes. GitHub takes 255 characters of a title and 64 KB of each of the
-	// others: https://docs.github.com/en/rest/checks/runs. A message grows where mentions are broken.
+	// maxAnnotationTitle is in characters, the others in bytes. GitHub's limits are 255 characters for a title and 64 KB for each of
+	// the others: https://docs.github.com/en/rest/checks/runs. The margin is for the zero-width characters that break mentions.
 	maxAnnotationTitle   = 255
 	maxAnnotationMessage = 20_000
 	maxAnnotationDetails = 60_000
@@ -24,22 +24,22 @@ const (
 	levelWarning = "warning"
 )
 
-// called is where GitHub could see a mention.
-var called = regexp.MustCompile(`@(\w)`)
+// mentionLike matches text that GitHub could take for a mention.
+var mentionLike = regexp.MustCompile(`@(\w)`)
 
-// annotations are the suite's: one for each failing case, then one for each flaky one, where file and line are known. They are
-// in the result's order, so that what is sent twice is the same. It tells how many found no room.
+// annotations returns one annotation for each failing case, then one for each flaky case, if file and line are known. The order is
+// that of the result, so that repeated requests are identical. left is how many exceed maxAnnotations.
 func annotations(t *tested) (list []v1alpha1.Annotation, left int) {
 	for _, flaky := range []bool{false, true} {
 		for i := range t.cases {
 			c := &t.cases[i]
-			told := c.Status.Bad()
+			wanted := c.Status.Bad()
 			if flaky {
-				told = c.Flaky && !told
+				wanted = c.Flaky && !wanted
 			}
 			file, known := inRepository(c.File)
 			switch {
-			case !told || !known || c.Line < 1:
+			case !wanted || !known || c.Line < 1:
 			case len(list) == maxAnnotations:
 				left++
 			default:
@@ -53,25 +53,25 @@ func annotations(t *tested) (list []v1alpha1.Annotation, left int) {
 func annotation(file string, c *evidence.Case) v1alpha1.Annotation {
 	a := v1alpha1.Annotation{
 		Path: file, StartLine: c.Line, EndLine: c.Line, Level: levelFailure,
-		Title: cut(uncalled(oneLine(c.ID(), maxAnnotationTitle)), maxAnnotationTitle), RawDetails: block(c.Detail, maxAnnotationDetails),
+		Title: cut(breakMentions(oneLine(c.ID(), maxAnnotationTitle)), maxAnnotationTitle), RawDetails: block(c.Detail, maxAnnotationDetails),
 	}
 	message := strings.TrimSpace(c.Message)
 	if message == "" {
 		message, _, _ = strings.Cut(strings.TrimSpace(c.Detail), "\n")
 	}
-	if a.Message = uncalled(block(message, maxAnnotationMessage)); a.Message == "" {
-		a.Message = "The test failed and does not say why."
+	if a.Message = breakMentions(block(message, maxAnnotationMessage)); a.Message == "" {
+		a.Message = "The test failed without a message."
 	}
 	if !c.Status.Bad() {
-		a.Level, a.Message = levelWarning, "Flaky: it failed, and passed when it was tried again.\n"+a.Message
+		a.Level, a.Message = levelWarning, "Flaky: failed, then passed on retry.\n"+a.Message
 	}
 	return a
 }
 
-// uncalled breaks what GitHub could take for a mention.
-func uncalled(s string) string { return called.ReplaceAllString(s, "@\u200b$1") }
+// breakMentions inserts a zero-width space into what GitHub could take for a mention.
+func breakMentions(s string) string { return mentionLike.ReplaceAllString(s, "@\u200b$1") }
 
-// block is the beginning of a text of several lines, at most max bytes of it.
+// block returns at most max bytes of the beginning of a text, and keeps its line breaks.
 func block(s string, max int) string {
 	s, whole := head(s, max)
 	s = strings.TrimSpace(clean(s))

@@ -12,10 +12,10 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
-// maxPath is the longest path of a file that is linked or annotated, in bytes.
+// maxPath is the longest file path that is linked or annotated, in bytes.
 const maxPath = 512
 
-// failing adds one failing case, folded: where it is, what it says and its part of the log.
+// failing adds one failing case, collapsed: its location, message and output.
 func (d *document) failing(run *v1alpha1.Run, t *tested, c *evidence.Case) {
 	mark := ""
 	if t.isFresh(c) {
@@ -26,16 +26,16 @@ func (d *document) failing(run *v1alpha1.Run, t *tested, c *evidence.Case) {
 	if s := story(c); s != "" {
 		d.para(fenceHead(s, d.detail))
 	} else {
-		d.para("It does not say why.")
+		d.para("The test reported no message.")
 	}
 	if strings.TrimSpace(c.Output) != "" && d.size.log > 0 {
-		d.para("Its part of the log:")
+		d.para("Output of this test:")
 		d.para(fence(c.Output, min(d.detail, d.size.log)))
 	}
 	d.para("</details>")
 }
 
-// story is a case's message and trace, where the trace does not begin with the message anyway.
+// story is a case's message and trace; the message alone is left out if the trace contains it.
 func story(c *evidence.Case) string {
 	message, detail := strings.TrimSpace(c.Message), strings.TrimSpace(c.Detail)
 	if message == "" || strings.Contains(detail, message) {
@@ -44,14 +44,14 @@ func story(c *evidence.Case) string {
 	return strings.TrimSpace(message + "\n" + detail)
 }
 
-// where is a case's file and line with a link to them, how long it took and which shard ran it.
+// where is a case's file and line as a link, its duration and its shard.
 func (d *document) where(run *v1alpha1.Run, t *tested, c *evidence.Case) string {
 	var parts []string
 	if c.File != "" {
 		parts = append(parts, blob(run, c))
 	}
 	if c.Status == evidence.Error {
-		parts = append(parts, "ended by an error")
+		parts = append(parts, "ended with an error")
 	}
 	if c.Seconds > 0 {
 		parts = append(parts, seconds(c.Seconds))
@@ -62,7 +62,7 @@ func (d *document) where(run *v1alpha1.Run, t *tested, c *evidence.Case) string 
 	return strings.Join(parts, " · ")
 }
 
-// blob is file:line, as a link to the file at the commit where the path can be one of the repository.
+// blob is file:line, linked to the file at the commit if the path can be one of the repository.
 func blob(run *v1alpha1.Run, c *evidence.Case) string {
 	place, anchor := c.File, ""
 	file, known := inRepository(c.File)
@@ -80,8 +80,8 @@ func blob(run *v1alpha1.Run, c *evidence.Case) string {
 	return link(code(place), run.Spec.Repository.HTMLURL+"/blob/"+run.Spec.SHA+"/"+escapePath(file)+anchor)
 }
 
-// inRepository is a path in the form that GitHub wants: relative to the repository's root, with slashes, without detours. It
-// says false when the path leaves the root, is absolute or has characters that no one would put into a file's name.
+// inRepository returns a path in the form that GitHub expects: relative to the repository's root, with slashes, and clean. It
+// returns false when the path leaves the root, is absolute or contains characters unusual in file names.
 func inRepository(file string) (string, bool) {
 	if file == "" || len(file) > maxPath || Plain(file) != file {
 		return "", false
@@ -97,7 +97,7 @@ func inRepository(file string) (string, bool) {
 	return file, true
 }
 
-// escapePath writes a path into an address so that Markdown finds nothing to read in it.
+// escapePath escapes a path for an address, so that it contains no Markdown.
 func escapePath(file string) string {
 	var b strings.Builder
 	for i := range len(file) {
@@ -111,19 +111,19 @@ func escapePath(file string) string {
 	return b.String()
 }
 
-// seconds is a test's time: with a digit below the second, since most are short.
+// seconds formats the duration of a test: with one decimal, since most tests are short.
 func seconds(s float64) string {
 	if s < 60 {
 		return strconv.FormatFloat(s, 'f', 1, 64) + "s"
 	}
-	// What no test takes is cut, or it would not fit a duration.
+	// Absurdly long times are capped, as they would overflow a duration.
 	return brief(time.Duration(min(s, 1e6) * float64(time.Second)))
 }
 
-// noticeable is the least time in seconds of a test that is called slow.
+// noticeable is the shortest time in seconds of a test that is listed as slow.
 const noticeable = 0.1
 
-// slowest names the suite's slowest cases with their times.
+// slowest lists the suite's slowest cases with their durations.
 func (d *document) slowest(t *tested) {
 	var spans []string
 	for _, c := range t.slowest[:min(len(t.slowest), d.names)] {
@@ -137,7 +137,7 @@ func (d *document) slowest(t *tested) {
 	}
 }
 
-// attempts adds the table of the executions where there was more than one, folded.
+// attempts adds the table of the attempts, collapsed, if there was more than one.
 func (d *document) attempts(run *v1alpha1.Run, t *tested) {
 	if len(t.Attempts) < 2 {
 		return
@@ -155,7 +155,7 @@ func (d *document) attempts(run *v1alpha1.Run, t *tested) {
 	d.para("</details>")
 }
 
-// problems adds what went wrong around the tests.
+// problems lists what went wrong apart from the tests themselves, such as an unreadable JUnit file.
 func (d *document) problems(t *tested) {
 	if len(t.problems) == 0 {
 		return

@@ -12,7 +12,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
 )
 
-// CheckName is the name of the check run of a Run whose suites are not known, and the beginning of every other's.
+// CheckName is the name of a Run's check run while its suites are unknown, and the prefix of each suite's check run.
 const CheckName = "conductor"
 
 // States and conclusions of a check run: https://docs.github.com/en/rest/checks/runs
@@ -28,9 +28,9 @@ const (
 	concludedTimedOut = "timed_out"
 )
 
-// CheckRuns are the check runs of a Run: one for each suite. Without names the suites are those of the Run's status. While
-// no suite is known there is one for the Run as a whole; once told, it is kept up to date beside the others. Where results lack
-// a suite, its status is told.
+// CheckRuns returns the check runs of a Run, one for each suite. Without names the suites are those of the Run's status. While
+// no suite is known there is one for the Run as a whole; once created, it is updated beside the others. A suite without a
+// result is shown by its status.
 func CheckRuns(run *v1alpha1.Run, names []string, results []evidence.Suite) []v1alpha1.CheckRun {
 	if len(names) == 0 {
 		names = suiteNames(run)
@@ -46,7 +46,7 @@ func CheckRuns(run *v1alpha1.Run, names []string, results []evidence.Suite) []v1
 	return checks
 }
 
-// isRunCheckNoted reports whether there is a check run of the Run as a whole; its id is 0 from when it is noted until it is made.
+// isRunCheckNoted reports whether the status lists a check run of the Run as a whole; its id is 0 until it is created.
 func isRunCheckNoted(run *v1alpha1.Run) bool {
 	if run.Status.Report == nil {
 		return false
@@ -55,7 +55,7 @@ func isRunCheckNoted(run *v1alpha1.Run) bool {
 	return ok
 }
 
-// checkID is the external id of a suite's check run.
+// checkID is the external ID of a suite's check run.
 func checkID(run *v1alpha1.Run, suite string) string { return run.Name + "/" + suite }
 
 // runCheck is the check run of the Run as a whole.
@@ -79,7 +79,7 @@ func runCheck(run *v1alpha1.Run, suites []tested) v1alpha1.CheckRun {
 	return c
 }
 
-// suiteCheck is the check run of one of the suites.
+// suiteCheck is the check run of one suite.
 func suiteCheck(run *v1alpha1.Run, suites []tested, t *tested) v1alpha1.CheckRun {
 	c := v1alpha1.CheckRun{
 		Name: CheckName + " / " + cut(Plain(t.Name), 100), ExternalID: checkID(run, t.Name), HeadSHA: run.Spec.SHA,
@@ -100,7 +100,7 @@ func suiteCheck(run *v1alpha1.Run, suites []tested, t *tested) v1alpha1.CheckRun
 	return c
 }
 
-// suiteText is the text of a suite's check run. So many annotations found no room.
+// suiteText is the text of a suite's check run. unannotated is how many annotations exceed the limit.
 func suiteText(s size, run *v1alpha1.Run, t *tested, unannotated int) string {
 	d := document{size: s}
 	if unannotated > 0 {
@@ -108,7 +108,7 @@ func suiteText(s size, run *v1alpha1.Run, t *tested, unannotated int) string {
 	}
 	d.suite(run, t, min(len(t.bad), s.cases))
 	if s.log > 0 && strings.TrimSpace(t.Log) != "" {
-		d.para("The end of the log:")
+		d.para("End of the log:")
 		d.para(fence(t.Log, s.log))
 	}
 	if t.Outcome == "" || t.Outcome == v1alpha1.OutcomeError {
@@ -119,7 +119,7 @@ func suiteText(s size, run *v1alpha1.Run, t *tested, unannotated int) string {
 	return strings.TrimLeft(d.String(), "\n")
 }
 
-// summary is what all check runs of a Run say first. One that passed has no use for why another did not.
+// summary is the same for all check runs of a Run, except that a passed suite does not explain why another failed.
 func summary(run *v1alpha1.Run, explain bool) string {
 	return fitted(func(s size) string {
 		d := document{size: s}
@@ -153,7 +153,7 @@ func runState(run *v1alpha1.Run) (status, conclusion string) {
 	return statusInProgress, ""
 }
 
-// suiteConclusion is the suite's own, or else that of the Run: a suite that could not run has not passed.
+// suiteConclusion is the suite's own conclusion, or else that of the Run: a suite that could not run has not passed.
 func suiteConclusion(run *v1alpha1.Run, s v1alpha1.SuiteStatus) (status, conclusion string) {
 	switch s.Outcome {
 	case v1alpha1.OutcomePassed:
@@ -175,7 +175,7 @@ func suiteConclusion(run *v1alpha1.Run, s v1alpha1.SuiteStatus) (status, conclus
 	return status, conclusion
 }
 
-// suiteTitle is one line of plain text: GitHub does not render Markdown there.
+// suiteTitle is one line of plain text: GitHub does not render Markdown in titles.
 func suiteTitle(run *v1alpha1.Run, suites []tested, s *tested) string {
 	if s.Outcome == "" {
 		if run.Status.Outcome != "" {

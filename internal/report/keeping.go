@@ -10,22 +10,22 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 )
 
-// health says that a kept stack has degraded since the outcome was known.
+// health adds a warning when a kept stack has degraded since the outcome was known.
 func (d *document) health(run *v1alpha1.Run) {
 	if meta.IsStatusConditionFalse(run.Status.Conditions, v1alpha1.ConditionStackKept) {
 		return
 	}
 	if c := meta.FindStatusCondition(run.Status.Conditions, v1alpha1.ConditionStackHealthy); c != nil && c.Status == metav1.ConditionFalse {
-		d.para(labelled("⚠️ The stack has degraded since", c.Message, min(d.text, 600)))
+		d.para(labelled("⚠️ The stack has degraded", c.Message, min(d.text, 600)))
 	}
 }
 
-// record says where the evidence is, or why it is nowhere.
+// record adds where the record is stored, or why there is none.
 func (d *document) record(run *v1alpha1.Run) {
 	if r := run.Status.Record; r != nil && r.Reference != "" {
 		d.para("**Record:** " + codeOf(r.Reference, maxPath) + size10(r.Size) + " · " + code("conductor runs record "+run.Name) + " prints it")
-		if r.Folded { // It would have been restored.
-			d.para("⚠️ The record could not be read again: what the tests and builds printed, and which tests failed, is missing here.")
+		if r.Folded { // A record that can be read has been unfolded by now.
+			d.para("⚠️ The record could not be read again: the output of tests and builds, and the names of failed tests, are missing here.")
 		}
 		return
 	}
@@ -35,7 +35,7 @@ func (d *document) record(run *v1alpha1.Run) {
 	}
 }
 
-// size10 is a size in decimal units, in brackets; empty for one that is not known.
+// size10 is a size in decimal units, in brackets; empty when the size is unknown.
 func size10(bytes int64) string {
 	switch {
 	case bytes <= 0:
@@ -46,7 +46,7 @@ func size10(bytes int64) string {
 	return fmt.Sprintf(" (%.1f MB)", float64(bytes)/1e6)
 }
 
-// fullText links to the check runs' pages, which have more room than the comment.
+// fullText links to the pages of the check runs, which hold more text than the comment.
 func (d *document) fullText(run *v1alpha1.Run, suites []tested) {
 	if run.Status.Report == nil {
 		return
@@ -60,6 +60,6 @@ func (d *document) fullText(run *v1alpha1.Run, suites []tested) {
 		links = append(links, link(code(t.Name), fmt.Sprintf("%s/runs/%d", run.Spec.Repository.HTMLURL, id)))
 	}
 	if len(links) > 0 {
-		d.para("Full text: the check runs " + strings.Join(links, ", "))
+		d.para("Full results: check runs " + strings.Join(links, ", "))
 	}
 }

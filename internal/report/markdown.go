@@ -10,7 +10,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
-// zeroWidth is put where GitHub would see a mention or a reference. GitHub looks for them in the rendered text, so that
+// zeroWidth breaks what GitHub would take for a mention or a reference. GitHub searches the rendered text for them, so
 // neither a backslash nor an entity for the @ itself would help.
 const zeroWidth = "&#8203;"
 
@@ -21,15 +21,15 @@ var (
 	special = strings.NewReplacer(
 		`\`, `\\`, "`", "\\`", "*", `\*`, "_", `\_`, "[", `\[`, "]", `\]`, "<", `\<`, ">", `\>`, "&", `\&`, "|", `\|`, "~", `\~`,
 		"$", `\$`, "!", `\!`, "#", `\#`+zeroWidth, "@", `\@`+zeroWidth)
-	// leading is what would begin a list, a heading or a rule at the beginning of a block.
+	// leading matches what would begin a list, a heading or a rule at the start of a block.
 	leading = regexp.MustCompile(`^(\d*)([-+=.)])`)
-	// address is where GitHub would make a link of its own accord.
+	// address matches what GitHub would turn into a link.
 	address = regexp.MustCompile(`(?i)(https?|ftp|mailto|xmpp):|www\.`)
-	// reference is GH-1, a reference to an issue.
+	// reference matches GH-1, a reference to an issue.
 	reference = regexp.MustCompile(`(?i)\b(gh-)(\d)`)
 )
 
-// inline makes one line of at most max characters of s in which Markdown has no meaning.
+// inline returns s as one line of at most max characters with all Markdown escaped.
 func inline(s string, max int) string {
 	s = oneLine(s, max)
 	s = special.Replace(s)
@@ -38,10 +38,10 @@ func inline(s string, max int) string {
 	return leading.ReplaceAllString(s, `$1\$2`)
 }
 
-// code makes a code span of a name. A name that holds what could end the span or the table cell around it is written as text.
+// code makes a code span of a name. A name with characters that could end the span or its table cell becomes plain text.
 func code(s string) string { return codeOf(s, 120) }
 
-// codeOf is code with a length of its own, in characters.
+// codeOf is code with another maximum length, in characters.
 func codeOf(s string, max int) string {
 	s = oneLine(s, max)
 	if s == "" {
@@ -53,7 +53,7 @@ func codeOf(s string, max int) string {
 	return "`" + s + "`"
 }
 
-// lines gives all lines one kind of end, before they are cleaned.
+// lines normalizes line ends.
 var lines = strings.NewReplacer("\r\n", "\n", "\r", "\n")
 
 // fence makes a code block of the end of a log, at most max bytes of it.
@@ -64,7 +64,7 @@ func fence(log string, max int) string {
 		if _, rest, found := strings.Cut(cut, "\n"); found {
 			cut = rest
 		}
-		log = "(the beginning is left out)\n" + cut
+		log = "(beginning truncated)\n" + cut
 	}
 	return fenced(log)
 }
@@ -74,12 +74,12 @@ func fenceHead(s string, max int) string {
 	s, whole := head(s, 2*max)
 	s = strings.TrimRight(clean(lines.Replace(s)), "\n ")
 	if cut, all := head(s, max); !all || !whole {
-		s = cut + "\n(the rest is left out)"
+		s = cut + "\n(rest truncated)"
 	}
 	return fenced(s)
 }
 
-// fenced puts a text between fences that are longer than any in it.
+// fenced encloses a text in fences longer than any run of backticks in it.
 func fenced(s string) string {
 	longest, run := 2, 0
 	for i := range len(s) {
@@ -92,19 +92,19 @@ func fenced(s string) string {
 	return ticks + "text\n" + s + "\n" + ticks
 }
 
-// head is at most max bytes of the beginning of s, cut between characters, and whether that is all of it.
+// head returns at most max bytes of the beginning of s, cut between characters, and whether that is all of it.
 func head(s string, max int) (string, bool) { return text.Head(s, max), len(s) <= max }
 
-// tail is at most max bytes of the end of s, cut between characters, and whether that is all of it.
+// tail returns at most max bytes of the end of s, cut between characters, and whether that is all of it.
 func tail(s string, max int) (string, bool) { return text.Tail(s, max), len(s) <= max }
 
-// linkable is an address without credentials, query or anything else that Markdown could read otherwise; it may end with a line.
+// linkable matches an address without credentials, query or characters special to Markdown; it may end with a line anchor.
 var linkable = regexp.MustCompile(`^https?://[A-Za-z0-9][A-Za-z0-9.-]*(:[0-9]+)?(/[A-Za-z0-9._%+/-]*(#L[0-9]+)?)?$`)
 
 // maxAddress is the longest address that becomes a link, in bytes.
 const maxAddress = 2048
 
-// link makes a link of an http(s) address, and leaves the label alone for anything else.
+// link makes a link of an http(s) address; for anything else it returns the label.
 func link(label, address string) string {
 	if len(address) > maxAddress || !linkable.MatchString(address) {
 		return label
@@ -112,13 +112,13 @@ func link(label, address string) string {
 	return "[" + label + "](" + address + ")"
 }
 
-// escapeHTML is for the few places inside an HTML tag, where Markdown has no meaning but < and & have.
+// escapeHTML is for text inside an HTML element, where Markdown is not interpreted but < and & are.
 func escapeHTML(s string) string { return html.EscapeString(oneLine(s, 120)) }
 
-// Plain is s as a terminal can show it: on one line, with single spaces, without escape sequences and control characters.
+// Plain returns s in a form safe for terminals: on one line, with single spaces, without escape sequences and control characters.
 func Plain(s string) string { return strings.Join(strings.Fields(clean(s)), " ") }
 
-// oneLine is at most max characters of s on one line. What is far too long is cut first, so that no one's text costs time.
+// oneLine returns at most max characters of s on one line. A very long text is cut before it is cleaned, to bound the work.
 func oneLine(s string, max int) string {
 	s, whole := head(s, 16*max)
 	s = Plain(s)
@@ -128,8 +128,8 @@ func oneLine(s string, max int) string {
 	return cut(s, max)
 }
 
-// clean takes out what a terminal acts on and what could show other text than there is: escape sequences, control
-// characters, marks that turn the direction of writing. Bytes that are not UTF-8 become U+FFFD.
+// clean removes what a terminal interprets and what could make text appear different: escape sequences, control
+// characters and bidirectional marks. Invalid UTF-8 becomes U+FFFD.
 func clean(s string) string {
 	if simple(s) {
 		return s
@@ -146,7 +146,7 @@ func clean(s string) string {
 	}, s)
 }
 
-// simple says that s is printable ASCII in lines, as most texts are.
+// simple reports whether s is printable ASCII, as most texts are.
 func simple(s string) bool {
 	for i := range len(s) {
 		if c := s[i]; (c < ' ' || c >= 0x7f) && c != '\n' && c != '\t' {

@@ -1,5 +1,5 @@
-// Package report says in words how a Run stands: the one comment on the issue, which is kept up to date, and the check runs
-// on the commit. It is pure, and nothing that a repository, a log or a person wrote can become a mention, a link or HTML in it.
+// Package report renders the state of a Run: the single comment on the issue, which is edited as the Run proceeds, and the check
+// runs on the commit. It is pure. Text from a repository, a log or a person never becomes a mention, a link or HTML.
 package report
 
 import (
@@ -15,15 +15,15 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
-// maxBody is the longest text that is sent, in bytes. GitHub takes 65,536 characters in a comment and 65,535 in a check run's
-// summary and text: https://docs.github.com/en/rest/checks/runs
+// maxBody is the longest text sent to GitHub, in bytes. GitHub's limit is 65,536 characters for a comment and 65,535 for the summary
+// and the text of a check run: https://docs.github.com/en/rest/checks/runs
 const maxBody = 60_000
 
-// Mark is the hidden line that a Run's comment is found by.
+// Mark is the hidden line that identifies a Run's comment.
 func Mark(run *v1alpha1.Run) string { return "<!-- conductor:run=" + run.Name + " -->" }
 
-// Comment is the Run's comment in GitHub's Markdown, at most 60,000 bytes. Where results lack a suite, its status is told. The
-// clock tells whether the stack's time is up and dates the comment; all else depends on the Run and its results alone.
+// Comment renders the Run's comment in GitHub's Markdown, at most 60,000 bytes. A suite without a result is shown by its status.
+// The clock decides whether the stack has expired and dates the comment; the rest depends only on the Run and its results.
 func Comment(run *v1alpha1.Run, results []evidence.Suite, now time.Time) string {
 	suites := gather(run, suiteNames(run), results)
 	body := fitted(func(s size) string {
@@ -50,10 +50,10 @@ func Comment(run *v1alpha1.Run, results []evidence.Suite, now time.Time) string 
 	return body + "\n<sub>Updated " + now.UTC().Format("2006-01-02 15:04:05") + " UTC</sub>\n"
 }
 
-// Digest is a hash of everything that is told about a Run whose suites inFull are told test by test. It does not depend on the clock
-// nor on what was told before, so an equal digest means that there is nothing to send. What a suite showed does not change once it has
-// ended: its name identifies it, and no one has to fetch it to find out that there is no news. Nor does it depend on logs and failures,
-// which leave the Run when its record holds them: they come together with an outcome, a sentence or a record, which are news.
+// Digest is a hash of the report of a Run; inFull are the suites that are reported test by test. It depends neither on the clock nor on
+// what was sent before, so an equal digest means that there is nothing to send. The result of a suite does not change once the suite has
+// ended, so its name represents it here and the result need not be fetched. Logs and failures are left out too: they move from the Run to
+// its record, and they arrive together with an outcome, a message or a record, which do change the digest.
 func Digest(run *v1alpha1.Run, inFull []string) string {
 	h := sha256.New()
 	bare := withoutTexts(run)
@@ -61,13 +61,13 @@ func Digest(run *v1alpha1.Run, inFull []string) string {
 	bare.Status.Report = nil
 	h.Write([]byte(Comment(bare, nil, time.Time{})))
 	bare.Status.Report = report
-	// Plain strings and times always marshal, and a hash takes everything.
+	// Strings and times always marshal, and writing to a hash cannot fail.
 	_ = json.NewEncoder(h).Encode(CheckRuns(bare, nil, nil))
 	_ = json.NewEncoder(h).Encode(slices.Sorted(slices.Values(inFull)))
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// withoutTexts is a Run without what compact.Fold takes out of it.
+// withoutTexts returns a Run without the texts that compact.Fold removes.
 func withoutTexts(run *v1alpha1.Run) *v1alpha1.Run {
 	bare := *run
 	bare.Status.Suites, bare.Status.Images, bare.Status.Services = slices.Clone(run.Status.Suites), slices.Clone(run.Status.Images), slices.Clone(run.Status.Services)
@@ -91,11 +91,11 @@ func withoutTexts(run *v1alpha1.Run) *v1alpha1.Run {
 type size struct {
 	// log is the bytes of one log, rows the rows of one table, text the characters of one message.
 	log, rows, text int
-	// cases is how many failing tests are told in full, detail the bytes of what each says, names how many are only named.
+	// cases is how many failing tests are shown in full, detail the bytes of each one's message, names how many are only named.
 	cases, detail, names int
 }
 
-// sizes are tried from the most to the least, which always fits.
+// sizes are tried from the largest to the smallest, which always fits.
 var sizes = []size{
 	{log: 8192, rows: 64, text: 2000, cases: 100, detail: 8192, names: 20},
 	{log: 4096, rows: 64, text: 600, cases: 100, detail: 4096, names: 20},
@@ -106,7 +106,7 @@ var sizes = []size{
 	{rows: 3, text: 60, cases: 3, detail: 80},
 }
 
-// fitted renders at the largest size that is not too long.
+// fitted renders at the largest size that fits into maxBody.
 func fitted(render func(size) string) string {
 	var body string
 	for _, s := range sizes {
@@ -125,17 +125,17 @@ type document struct {
 
 func (d *document) line(s string) { d.WriteString(s + "\n") }
 
-// full says that the document is too long already: it is thrown away and a smaller one tried, so nothing need be added.
+// full reports whether the document is already too long. It will be discarded for a smaller size, so adding more is wasted work.
 func (d *document) full() bool { return d.Len() > maxBody }
 
-// para adds a paragraph; an empty one is left out.
+// para adds a paragraph, unless it is empty.
 func (d *document) para(s string) {
 	if s != "" {
 		d.WriteString("\n" + s + "\n")
 	}
 }
 
-// table adds a table of at most as many rows as the size allows. Cells are Markdown already.
+// table adds a table of at most d.rows rows. Cells are already Markdown.
 func (d *document) table(head []string, rows [][]string) {
 	if len(rows) == 0 {
 		return
@@ -153,7 +153,7 @@ func (d *document) table(head []string, rows [][]string) {
 	}
 }
 
-// log adds the end of a log, folded unless it is what the reader came for.
+// log adds the end of a log, collapsed unless open.
 func (d *document) log(label, name, log string, open bool) {
 	if d.size.log == 0 || d.full() || strings.TrimSpace(log) == "" {
 		return

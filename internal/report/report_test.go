@@ -25,7 +25,7 @@ func at(seconds int) *metav1.MicroTime {
 	return &t
 }
 
-// fresh is a Run that nothing has happened to yet.
+// fresh is a Run that has not started.
 func fresh() *v1alpha1.Run {
 	return &v1alpha1.Run{
 		ObjectMeta: metav1.ObjectMeta{Name: "acme-shop-0123456789", UID: "8c2b"},
@@ -103,7 +103,7 @@ func (r runBuilder) ended(o v1alpha1.Outcome, message string, seconds int) *v1al
 	return r.Run
 }
 
-// skipped closes the stages that were not reached.
+// skipped adds the conditions of stages that were not reached.
 func (r runBuilder) skipped(reason string, conditions ...string) runBuilder {
 	for _, c := range conditions {
 		r = r.stage(c, no, reason, "Not finished", -1, -1)
@@ -170,8 +170,8 @@ func stackFailed(reason, message, service string) *v1alpha1.Run {
 }
 
 func timedOut() *v1alpha1.Run {
-	message := "The suite e2e took longer than 30m"
-	s := v1alpha1.SuiteStatus{Outcome: v1alpha1.OutcomeError, Message: "it took longer than 30m", StartedAt: at(50), FinishedAt: at(1850), Log: "waiting for backend...\n"}
+	message := "Suite e2e exceeded tests.e2e.timeout (30m)"
+	s := v1alpha1.SuiteStatus{Outcome: v1alpha1.OutcomeError, Message: "it exceeded tests.e2e.timeout (30m)", StartedAt: at(50), FinishedAt: at(1850), Log: "waiting for backend...\n"}
 	return runBuilder{fresh()}.checkedOut().built().up().
 		suites(suite(v1alpha1.OutcomePassed, 0, 50, 62, "41 passed\n"), s).
 		stage(v1alpha1.ConditionTestsPassed, no, v1alpha1.ReasonTimeout, message, 50, 1850).
@@ -203,11 +203,11 @@ var cases = map[string]*v1alpha1.Run{
 		r.Status.Images = []v1alpha1.ImageStatus{{Name: "backend", StartedAt: at(1)}, {Name: "tests", StartedAt: at(1)}}
 	}),
 	"running-stack": edit(fresh(), func(r *v1alpha1.Run) {
-		runBuilder{r}.checkedOut().built().up().stage(v1alpha1.ConditionStackReady, unknown, v1alpha1.ReasonInProgress, "Waiting for backend: GET /health answers 503", 2, -1)
-		// What up set is replaced: the stack is not ready yet.
+		runBuilder{r}.checkedOut().built().up().stage(v1alpha1.ConditionStackReady, unknown, v1alpha1.ReasonInProgress, "Waiting for backend: GET /health returned 503", 2, -1)
+		// Replace the condition that up set: the stack is not ready yet.
 		r.Status.Conditions = append(r.Status.Conditions[:3], r.Status.Conditions[4])
 		r.Status.Stages = append(r.Status.Stages[:3], r.Status.Stages[4])
-		r.Status.Services[0].State, r.Status.Services[0].Message = v1alpha1.ServiceStarting, "GET /health answers 503"
+		r.Status.Services[0].State, r.Status.Services[0].Message = v1alpha1.ServiceStarting, "GET /health returned 503"
 	}),
 	"running-tests": edit(fresh(), func(r *v1alpha1.Run) {
 		runBuilder{r}.checkedOut().built().up().
@@ -223,13 +223,13 @@ var cases = map[string]*v1alpha1.Run{
 	"no-config": broken(v1alpha1.ReasonNotFound,
 		"There is no .conductor.yaml in the repository's root; there is .conductor.yml: rename it"),
 	"bad-yaml": broken(v1alpha1.ReasonInvalidConfig,
-		".conductor.yaml has 2 mistakes:\n.conductor.yaml:3:1: testz: unknown key; did you mean tests?\n.conductor.yaml:5:9: stack.public[0].port: 99999 is not between 1 and 65535"),
+		".conductor.yaml has 2 errors:\n.conductor.yaml:3:1: testz: There is no such key; did you mean tests?\n.conductor.yaml:5:9: stack.public[0].port: 99999 is not between 1 and 65535"),
 	"bad-compose": broken(v1alpha1.ReasonInvalidCompose,
 		"docker-compose.qa.yml:7: services.backend.privileged: refused, because a stack's pods may not be privileged"),
 	"build-failed": buildFailed(),
 	"image-unavailable": stackFailed(v1alpha1.ReasonImageUnavailable, "backend: the image ghcr.io/acme/backend:nope cannot be pulled: not found",
 		"the image ghcr.io/acme/backend:nope cannot be pulled: not found"),
-	"unhealthy": stackFailed(v1alpha1.ReasonUnhealthy, "backend was not healthy within 10m: GET /health answers 503", "GET /health answers 503"),
+	"unhealthy": stackFailed(v1alpha1.ReasonUnhealthy, "backend was not healthy within 10m: GET /health returned 503", "GET /health returned 503"),
 	"timeout":   timedOut(),
 	"canceled":  canceled(),
 	"fork":      edit(passed(), func(r *v1alpha1.Run) { r.Spec.Trust, r.Spec.Ref = v1alpha1.TrustFork, "refs/pull/12/head" }),

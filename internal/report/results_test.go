@@ -14,15 +14,15 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
 )
 
-// results are those of the cases of the same name.
+// results are the results of the cases by name.
 var results = map[string][]evidence.Suite{}
 
-// with is a case with results.
+// with adds a case with results.
 func with(name string, run *v1alpha1.Run, suites ...evidence.Suite) {
 	cases[name], results[name] = run, suites
 }
 
-// condition sets a condition that is no stage of the tests.
+// condition adds a condition that does not belong to a stage.
 func condition(kind string, status metav1.ConditionStatus, reason, message string) func(*v1alpha1.Run) {
 	return func(r *v1alpha1.Run) {
 		r.Status.Conditions = append(r.Status.Conditions, metav1.Condition{Type: kind, Status: status, Reason: reason, Message: message})
@@ -35,7 +35,7 @@ func recorded(r *v1alpha1.Run) {
 	r.Status.Report = &v1alpha1.ReportStatus{CheckRuns: map[string]int64{r.Name + "/e2e": 4711, r.Name + "/unit": 4712}}
 }
 
-// shop is a result with all that a result can hold.
+// shop is a result with every field set.
 func shop() evidence.Suite {
 	return evidence.Suite{
 		Name: "e2e", Outcome: "failed", Shards: 1,
@@ -127,7 +127,7 @@ func init() {
 	}))
 }
 
-// many is a suite with so many cases, each with texts of the most that there can be.
+// many is a suite of n cases, each with texts of the maximum size.
 func many(n int, filler string) evidence.Suite {
 	s := evidence.Suite{Name: "e2e", Totals: &evidence.Totals{Tests: n, Failed: n}, Compared: &evidence.Comparison{Run: "before", NewlyFailing: []string{fmt.Sprint("case › ", n-1)}}}
 	long := strings.Repeat(filler, evidence.MaxDetail/len(filler))
@@ -164,7 +164,7 @@ func TestFiveThousandFailuresFitAndTheNewOneIsTold(t *testing.T) {
 	}
 }
 
-func TestFailuresThatFitAreAllTold(t *testing.T) {
+func TestFailuresThatFitAreAllShown(t *testing.T) {
 	s := evidence.Suite{Name: "e2e", Totals: &evidence.Totals{Tests: 60, Failed: 60}}
 	for i := range 60 {
 		s.Cases = append(s.Cases, evidence.Case{Name: fmt.Sprintf("case %d.", i), Status: evidence.Failed, Message: "no", Detail: strings.Repeat("a line\n", 40)})
@@ -172,12 +172,12 @@ func TestFailuresThatFitAreAllTold(t *testing.T) {
 	comment := Comment(failed(), []evidence.Suite{s}, start)
 	for _, c := range s.Cases {
 		if !strings.Contains(comment, "<code>"+c.Name+"</code>") {
-			t.Errorf("%s is not told", c.Name)
+			t.Errorf("%s is missing", c.Name)
 		}
 	}
 }
 
-// Suites share the room: many failures of one do not hide those of another.
+// Many failures of one suite do not hide those of another.
 func TestSuitesShareTheRoom(t *testing.T) {
 	run := failed()
 	unit := many(300, "y")
@@ -233,8 +233,8 @@ func TestAnnotationsAreWhatGitHubTakes(t *testing.T) {
 	}{
 		{evidence.Case{Status: evidence.Error, Detail: "\nfirst @you\nsecond"}, "first @\u200byou"},
 		{evidence.Case{Status: evidence.Failed, Message: "\x1b[31mred\x1b[0m"}, "red"},
-		{evidence.Case{Status: evidence.Failed}, "The test failed and does not say why."},
-		{evidence.Case{Status: evidence.Passed, Flaky: true, Message: "m"}, "Flaky: it failed, and passed when it was tried again.\nm"},
+		{evidence.Case{Status: evidence.Failed}, "The test failed without a message."},
+		{evidence.Case{Status: evidence.Passed, Flaky: true, Message: "m"}, "Flaky: failed, then passed on retry.\nm"},
 	} {
 		if got := annotation("a", &c.Case).Message; got != c.message {
 			t.Errorf("the message is %q, want %q", got, c.message)
@@ -269,7 +269,7 @@ func TestProblemsOfAttemptsAreSaidOnceAndBounded(t *testing.T) {
 	}
 }
 
-// The comment links to check runs as soon as they are known, and that alone is nothing new to tell.
+// The comment links to check runs as soon as they are known, but that alone does not change the digest.
 func TestLinksToCheckRunsAreNothingNew(t *testing.T) {
 	run := edit(passed(), recorded)
 	linked := Comment(run, nil, start)
@@ -279,17 +279,17 @@ func TestLinksToCheckRunsAreNothingNew(t *testing.T) {
 	digest := Digest(run, nil)
 	run.Status.Report = nil
 	if Comment(run, nil, start) == linked || Digest(run, nil) != digest {
-		t.Error("the links are not there, or count as news")
+		t.Error("the links are missing, or change the digest")
 	}
 	if Digest(run, []string{"e2e"}) == digest {
-		t.Error("the results are no news")
+		t.Error("the results do not change the digest")
 	}
 	if Digest(run, []string{"e2e", "unit"}) != Digest(run, []string{"unit", "e2e"}) {
-		t.Error("the order of suites is news")
+		t.Error("the order of suites changes the digest")
 	}
 	run.Status.Report = &v1alpha1.ReportStatus{CheckRuns: map[string]int64{run.Name + "/e2e": 1}}
 	run.Spec.Repository.HTMLURL = ""
-	if strings.Contains(Comment(run, nil, start), "Full text") {
+	if strings.Contains(Comment(run, nil, start), "Full results") {
 		t.Error("links without an address")
 	}
 }
@@ -310,7 +310,7 @@ func BenchmarkDigest(b *testing.B) {
 	}
 }
 
-// Twice as many cases take about twice the time: the bound is generous, and the sizes are such that a square would show.
+// Rendering time grows linearly with the number of cases; quadratic growth would be obvious at these sizes.
 func BenchmarkCommentGrows(b *testing.B) {
 	for _, n := range []int{1000, 4000, 16000} {
 		suites := []evidence.Suite{many(n, "é")}
@@ -322,7 +322,7 @@ func BenchmarkCommentGrows(b *testing.B) {
 	}
 }
 
-// A result without cases leaves what the status knows.
+// A result without cases keeps the cases of the status.
 func TestAResultWithoutCasesLeavesTheStatus(t *testing.T) {
 	run := failed()
 	run.Status.Suites[0].Failures = []v1alpha1.TestFailure{{Name: "from the status"}}

@@ -21,7 +21,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
 )
 
-// hostile is a Run in which everything that someone else wrote is s.
+// hostile is a Run in which every text from outside is s.
 func hostile(base *v1alpha1.Run, s string) *v1alpha1.Run {
 	r := base.DeepCopy()
 	r.Spec.Ref, r.Spec.Actor.Login, r.Spec.Repository.HTMLURL = s, s, s
@@ -46,7 +46,7 @@ func hostile(base *v1alpha1.Run, s string) *v1alpha1.Run {
 	return r
 }
 
-// hostileResults are results in which everything that someone else wrote is s.
+// hostileResults are results in which every text from outside is s.
 func hostileResults(s string) []evidence.Suite {
 	c := evidence.Case{Class: s, Name: s, File: s, Line: 7, Status: evidence.Failed, Seconds: 1, Message: s, Detail: s + s, Output: s}
 	flaky := c
@@ -57,25 +57,25 @@ func hostileResults(s string) []evidence.Suite {
 	}}
 }
 
-// allowedHTML is the HTML that is ours: nothing of a user's text is in it but inside <code>, escaped.
+// allowedHTML is the report's own HTML: text from users appears only inside <code>, escaped.
 var allowedHTML = regexp.MustCompile(`^(<!-- conductor:run=[a-z0-9.-]+ -->|<details( open)?><summary>[A-Za-z0-9 ❌]*( <code>[^<>]*</code>)?[a-z ]*</summary>|</details>|</?sub>)$`)
 
-// mention is what GitHub looks for in text outside code: @name, #1 and GH-1.
+// mention matches what GitHub acts on in text outside code: @name, #1 and GH-1.
 var mention = regexp.MustCompile(`(?i)@[a-z0-9]|#[0-9]|\bgh-[0-9]`)
 
-// allowedURL is where links of ours may lead; a service's address comes from the operator's pattern.
+// allowedURL matches the addresses that the report may link to; a service's address comes from the operator's pattern.
 var allowedURL = regexp.MustCompile(`^https?://[A-Za-z0-9]`)
 
-// escaped is an escaped character.
+// escaped matches an escaped character.
 var escaped = regexp.MustCompile(`\\([!-/:-@\[-` + "`" + `{-~])`)
 
-// inspector reports what a user's text could have become.
+// inspector reports text from users that was rendered as something else.
 type inspector struct {
 	t      *testing.T
 	what   string
 	source []byte
-	said   strings.Builder
-	// columns are those of the table at hand, rows those seen, open the details that have not ended.
+	prose  strings.Builder
+	// columns are those of the current table, rows those seen so far, open the <details> elements not yet closed.
 	columns, rows, open int
 }
 
@@ -93,20 +93,20 @@ func inspect(t *testing.T, what, markdown string) {
 			i.structure(n)
 			i.text(n)
 		} else if n.Type() == ast.TypeBlock {
-			check(t, what, i.said.String())
-			i.said.Reset()
+			check(t, what, i.prose.String())
+			i.prose.Reset()
 		}
 		return ast.WalkContinue, nil
 	})
 	if i.rows == 0 && strings.Contains(markdown, "| --- |") {
-		t.Errorf("%s: no table is recognised", what)
+		t.Errorf("%s: the table is not recognised", what)
 	}
 	if i.open != 0 {
-		t.Errorf("%s: details that do not end", what)
+		t.Errorf("%s: <details> is not closed", what)
 	}
 }
 
-// structure allows what is ours alone.
+// structure reports nodes that the report does not make itself.
 func (i *inspector) structure(n ast.Node) {
 	switch n := n.(type) {
 	case *ast.HTMLBlock:
@@ -128,7 +128,7 @@ func (i *inspector) structure(n ast.Node) {
 	case *extensionast.Table:
 		i.columns = len(n.Alignments)
 	case *extensionast.TableRow:
-		// The parser drops the cells that are too many, and so the bars that end one are counted.
+		// The parser drops surplus cells, so the bars between cells are counted.
 		line, _, _ := strings.Cut(string(i.source[n.Pos():]), "\n")
 		if bars := strings.Count(escaped.ReplaceAllString(line, ""), "|"); bars != i.columns+1 {
 			i.t.Errorf("%s: a row of %d cells in a table of %d: %s", i.what, bars-1, i.columns, line)
@@ -150,37 +150,37 @@ func (i *inspector) html(n *ast.HTMLBlock) {
 	}
 }
 
-// text collects what is said outside code.
+// text collects the text outside code.
 func (i *inspector) text(n ast.Node) {
 	switch n := n.(type) {
 	case *ast.Text:
-		i.said.Write(n.Segment.Value(i.source))
+		i.prose.Write(n.Segment.Value(i.source))
 		if n.SoftLineBreak() || n.HardLineBreak() {
-			i.said.WriteByte('\n')
+			i.prose.WriteByte('\n')
 		}
 	case *ast.String:
-		i.said.Write(n.Value)
+		i.prose.Write(n.Value)
 	}
 }
 
-// check resolves what Markdown leaves in text, and looks for what GitHub would act on.
-func check(t *testing.T, what, said string) {
+// check resolves escapes and reports mentions and references that GitHub would act on.
+func check(t *testing.T, what, prose string) {
 	t.Helper()
-	said = escaped.ReplaceAllString(said, "$1")
-	said = strings.ReplaceAll(said, "&#8203;", "\u200b")
-	if m := mention.FindString(said); m != "" {
-		t.Errorf("%s: GitHub sees %q in %q", what, m, said)
+	prose = escaped.ReplaceAllString(prose, "$1")
+	prose = strings.ReplaceAll(prose, "&#8203;", "\u200b")
+	if m := mention.FindString(prose); m != "" {
+		t.Errorf("%s: GitHub sees %q in %q", what, m, prose)
 	}
 }
 
-// examine looks at everything that is told about a Run.
+// examine checks the whole report of a Run.
 func examine(t *testing.T, run *v1alpha1.Run, results []evidence.Suite) {
 	t.Helper()
 	texts := map[string]string{"comment": Comment(run, results, start)}
 	for _, c := range CheckRuns(run, nil, results) {
 		texts["summary of "+c.Name], texts["text of "+c.Name] = c.Summary, c.Text
 		if strings.ContainsAny(c.Title+c.Name, "\n\r\x1b") || utf8.RuneCountInString(c.Title) > 200 {
-			t.Errorf("the title of %q is no single line: %q", c.Name, c.Title)
+			t.Errorf("the title of %q is not a single line of 200 characters: %q", c.Name, c.Title)
 		}
 		for _, a := range c.Annotations {
 			examineAnnotation(t, a)
@@ -202,12 +202,12 @@ func examine(t *testing.T, run *v1alpha1.Run, results []evidence.Suite) {
 
 func forbidden(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' || r == 0x202E }
 
-// examineAnnotation looks at an annotation, which GitHub shows as plain text.
+// examineAnnotation checks an annotation, which GitHub shows as plain text.
 func examineAnnotation(t *testing.T, a v1alpha1.Annotation) {
 	t.Helper()
 	for _, s := range []string{a.Path, a.Title, a.Message, a.RawDetails} {
 		if !utf8.ValidString(s) || strings.ContainsFunc(s, forbidden) {
-			t.Errorf("an annotation says %q", s)
+			t.Errorf("an annotation holds %q", s)
 		}
 	}
 	if strings.ContainsAny(a.Path+a.Title, "\n\t") || a.Message == "" || a.StartLine < 1 || utf8.RuneCountInString(a.Title) > 255 {
@@ -286,7 +286,7 @@ func TestTheLongestRunStillFits(t *testing.T) {
 
 func TestALogKeepsItsEnd(t *testing.T) {
 	got := fence(strings.Repeat("é line\n", 100)+"the last line\n", 64)
-	if !strings.HasSuffix(got, "the last line\n```") || !strings.Contains(got, "left out") || !utf8.ValidString(got) || len(got) > 64+60 {
+	if !strings.HasSuffix(got, "the last line\n```") || !strings.Contains(got, "truncated") || !utf8.ValidString(got) || len(got) > 64+60 {
 		t.Errorf("fence = %q", got)
 	}
 	if got := fence("a\n```\nb", 100); got != "````text\na\n```\nb\n````" {
@@ -302,20 +302,20 @@ func TestDigestFollowsWhatIsTold(t *testing.T) {
 			t.Errorf("%s and %s have one digest", name, other)
 		}
 		seen[d] = name
-		told := run.DeepCopy()
-		told.Status.Report = &v1alpha1.ReportStatus{CommentID: 1, Digest: d, Final: true, CheckRuns: map[string]int64{}}
+		reported := run.DeepCopy()
+		reported.Status.Report = &v1alpha1.ReportStatus{CommentID: 1, Digest: d, Final: true, CheckRuns: map[string]int64{}}
 		for _, c := range CheckRuns(run, nil, nil) {
-			told.Status.Report.CheckRuns[c.ExternalID] = 7
+			reported.Status.Report.CheckRuns[c.ExternalID] = 7
 		}
-		told.Status.Phase, told.ResourceVersion = v1alpha1.PhaseFinished, "99"
-		told.Status.Conditions = append(told.Status.Conditions, metav1.Condition{Type: v1alpha1.ConditionReported, Status: yes, Reason: v1alpha1.ReasonDone})
-		if Digest(told, nil) != d {
-			t.Errorf("%s: telling it changes what there is to tell", name)
+		reported.Status.Phase, reported.ResourceVersion = v1alpha1.PhaseFinished, "99"
+		reported.Status.Conditions = append(reported.Status.Conditions, metav1.Condition{Type: v1alpha1.ConditionReported, Status: yes, Reason: v1alpha1.ReasonDone})
+		if Digest(reported, nil) != d {
+			t.Errorf("%s: reporting it changes the digest", name)
 		}
 	}
 	late := passed()
 	if Comment(late, nil, start.Add(48*time.Hour)) == Comment(late, nil, start.Add(time.Hour)) {
-		t.Error("the comment does not say that the stack's time is up")
+		t.Error("the comment does not change when the stack expires")
 	}
 }
 
@@ -345,7 +345,7 @@ func TestChecksAreMarkedAndClosed(t *testing.T) {
 	}
 }
 
-// TestSuitesThatEndOtherwise are those whose run went another way than they did.
+// TestSuitesThatEndOtherwise covers suites whose outcome differs from the Run's.
 func TestSuitesThatEndOtherwise(t *testing.T) {
 	run := passed()
 	stopped := suite(v1alpha1.OutcomeCanceled, 0, 10, 13, "")

@@ -13,8 +13,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
-// stages adds the table of the stages. Times are given for what is known for good, so that the comment changes only when
-// the Run does.
+// stages adds the table of the stages. It shows only times that no longer change, so that the comment changes only when the Run does.
 func (d *document) stages(run *v1alpha1.Run) {
 	var rows [][]string
 	for _, st := range stage.Table {
@@ -30,7 +29,7 @@ func (d *document) stages(run *v1alpha1.Run) {
 		}
 		rows = append(rows, []string{st.Title, state(c, t), began(t.StartedAt), took(t.StartedAt, t.FinishedAt), inline(remark(c), min(d.text, 120))})
 	}
-	d.table([]string{"Stage", "State", "Began (UTC)", "Took", ""}, rows)
+	d.table([]string{"Stage", "State", "Started (UTC)", "Took", ""}, rows)
 }
 
 // state is a condition in a word or two.
@@ -39,7 +38,7 @@ func state(c *metav1.Condition, t v1alpha1.StageTime) string {
 	case c == nil || c.Reason == v1alpha1.ReasonPending:
 		return "waiting"
 	case c.Status == metav1.ConditionUnknown:
-		return "⏳ under way"
+		return "⏳ in progress"
 	case c.Status == metav1.ConditionTrue && c.Reason == v1alpha1.ReasonNothingToDo:
 		return "✅ nothing to do"
 	case c.Status == metav1.ConditionTrue:
@@ -56,7 +55,7 @@ func state(c *metav1.Condition, t v1alpha1.StageTime) string {
 	return "❌ failed"
 }
 
-// remark is a condition's message, where it says more than the comment's explanation does.
+// remark is the first line of a condition's message; that of a failure is already in the comment's explanation.
 func remark(c *metav1.Condition) string {
 	if c == nil || c.Status == metav1.ConditionFalse {
 		return ""
@@ -92,7 +91,7 @@ func exitCode(code *int32) string {
 	return strconv.Itoa(int(*code))
 }
 
-// images adds the table of what was built, and the end of a failed build's log.
+// images adds the table of the built images, and the end of the log of failed builds.
 func (d *document) images(run *v1alpha1.Run) {
 	var rows [][]string
 	for _, i := range run.Status.Images {
@@ -100,7 +99,7 @@ func (d *document) images(run *v1alpha1.Run) {
 	}
 	d.table([]string{"Image", "Digest", "Took"}, rows)
 	for _, i := range run.Status.Images {
-		d.log("The end of the log of the build of", i.Name, i.Log, true)
+		d.log("End of the log of the build of", i.Name, i.Log, true)
 	}
 }
 
@@ -119,8 +118,8 @@ func imageState(run *v1alpha1.Run, i v1alpha1.ImageStatus) string {
 	return "waiting"
 }
 
-// services adds the table of the stack's services and how to reach them while they are there. The first line of a
-// service's message is a sentence, and what follows is the end of its log.
+// services adds the table of the stack's services, with their addresses while the stack exists. The first line of a
+// service's message is a sentence; the end of its log follows.
 func (d *document) services(run *v1alpha1.Run) {
 	gone := meta.IsStatusConditionFalse(run.Status.Conditions, v1alpha1.ConditionStackKept)
 	var rows [][]string
@@ -138,25 +137,25 @@ func (d *document) services(run *v1alpha1.Run) {
 		message, _, _ := strings.Cut(s.Message, "\n")
 		rows = append(rows, []string{code(s.Name), serviceState(s.State), reach, inline(message, min(d.text, 300))})
 	}
-	d.table([]string{"Service", "State", "Reach it", ""}, rows)
+	d.table([]string{"Service", "State", "Access", ""}, rows)
 	if !gone {
 		d.addresses(run.Status.Services)
 	}
 	for _, s := range run.Status.Services {
 		if _, log, ok := strings.Cut(s.Message, "\n"); ok {
-			d.log("The end of the log of", s.Name, log, s.State == v1alpha1.ServiceFailed)
+			d.log("End of the log of", s.Name, log, s.State == v1alpha1.ServiceFailed)
 		}
 	}
 }
 
-// addresses explains why public addresses do not work, as many as the table has rows, and ten at most: they have one cause as a rule.
+// addresses explains why public addresses do not work, ten at most: they usually share one cause.
 func (d *document) addresses(services []v1alpha1.ServiceStatus) {
-	told := 0
+	shown := 0
 	for _, s := range services {
-		if s.URLProblem == "" || told == min(d.rows, 10) {
+		if s.URLProblem == "" || shown == min(d.rows, 10) {
 			continue
 		}
-		told++
+		shown++
 		d.para("⚠️ " + code(s.Name) + ": " + inline(s.URLProblem, min(d.text, 600)))
 	}
 }
@@ -175,7 +174,7 @@ func serviceState(s v1alpha1.ServiceState) string {
 	return "waiting"
 }
 
-// notes adds what the conversion changed, folded.
+// notes lists what the conversion changed, collapsed.
 func (d *document) notes(run *v1alpha1.Run) {
 	if len(run.Status.Notes) == 0 {
 		return

@@ -14,28 +14,28 @@ import (
 // slowestCases is how many of a suite's slowest test cases are named.
 const slowestCases = 5
 
-// tested is one suite as the report tells it: its status and, where that is at hand, its result.
+// tested is one suite as the report shows it: its status and, if available, its result.
 type tested struct {
 	v1alpha1.SuiteStatus
-	// totals is nil where there was no JUnit.
+	// totals is nil when there were no JUnit files.
 	totals *evidence.Totals
-	// cases are all that are known, in the result's own order.
+	// cases are all known cases, in the order of the result.
 	cases []evidence.Case
 	// bad are the failing cases, newly failing ones first.
 	bad []*evidence.Case
-	// flaky and slowest are empty where only the status is known.
+	// flaky and slowest are empty when only the status is known.
 	flaky, slowest []*evidence.Case
-	// against is the run that it is compared with; without one, nothing is newly failing or fixed.
+	// against is the run compared with; without one, nothing is newly failing or fixed.
 	against string
 	// fresh are the IDs of the newly failing cases, fixed those of the newly fixed.
 	fresh map[string]bool
 	fixed []string
-	// failing and mended count the newly failing and the newly fixed.
+	// failing and mended count the newly failing and the newly fixed cases.
 	failing, mended int
 	problems        []string
 }
 
-// gather brings the suites of these names together with their results.
+// gather joins the status of each named suite with its result.
 func gather(run *v1alpha1.Run, names []string, results []evidence.Suite) []tested {
 	suites := make([]tested, 0, len(names))
 	for _, name := range names {
@@ -62,7 +62,7 @@ func suiteNames(run *v1alpha1.Run) []string {
 	return names
 }
 
-// fromStatus takes what the status says: counts, and the first failing cases.
+// fromStatus copies the counts and the first failing cases from the status.
 func (t *tested) fromStatus() {
 	if n := t.Totals; n != nil {
 		t.totals = &evidence.Totals{
@@ -81,7 +81,7 @@ func (t *tested) fromStatus() {
 	t.problems = t.Problems
 }
 
-// fromResult takes what the result says; it knows more than the status.
+// fromResult replaces what the status holds with the more detailed result.
 func (t *tested) fromResult(s *evidence.Suite) {
 	if s.Totals != nil {
 		t.totals = s.Totals
@@ -108,7 +108,7 @@ func (t *tested) fromResult(s *evidence.Suite) {
 	}
 }
 
-// sort finds the cases that are told of, in one walk.
+// sort finds the failing, flaky and slowest cases in one pass.
 func (t *tested) sort() {
 	var old []*evidence.Case
 	for i := range t.cases {
@@ -132,7 +132,7 @@ func (t *tested) timed(c *evidence.Case) {
 		return
 	}
 	at, _ := slices.BinarySearchFunc(t.slowest, c, func(have, c *evidence.Case) int {
-		// One that takes as long as another stays behind it.
+		// Cases of equal duration keep their order.
 		return cmp.Or(cmp.Compare(c.Seconds, have.Seconds), -1)
 	})
 	if at < slowestCases {
@@ -141,7 +141,7 @@ func (t *tested) timed(c *evidence.Case) {
 	}
 }
 
-// failures is how many cases failed, whether or not they are all known here.
+// failures is how many cases failed, including those not listed here.
 func (t *tested) failures() int {
 	if t.totals == nil {
 		return len(t.bad)
@@ -149,10 +149,10 @@ func (t *tested) failures() int {
 	return max(len(t.bad), t.totals.Failed+t.totals.Errors)
 }
 
-// isFresh reports whether the case did not fail in the run before.
+// isFresh reports whether the case is newly failing.
 func (t *tested) isFresh(c *evidence.Case) bool { return len(t.fresh) > 0 && t.fresh[c.ID()] }
 
-// tally is the totals in words, such as "3 of 41 tests failed (2 new), 1 flaky"; empty where there are none.
+// tally is the totals in words, such as "3 of 41 tests failed (2 new), 1 flaky"; empty without totals.
 func (t *tested) tally() string {
 	if t.totals == nil {
 		return ""
@@ -184,7 +184,7 @@ func tally(n evidence.Totals, fresh, fixed int) string {
 	return words
 }
 
-// together are the totals of all suites that have some; nil when none has.
+// together adds up the totals of the suites that have some; nil when none has.
 func together(suites []tested) *evidence.Totals {
 	var sum *evidence.Totals
 	for _, t := range suites {
@@ -204,7 +204,7 @@ func together(suites []tested) *evidence.Totals {
 	return sum
 }
 
-// suites adds the table of the suites, then what is to be said of each.
+// suites adds the table of the suites, then the details and the log of each.
 func (d *document) suites(run *v1alpha1.Run, suites []tested) {
 	var rows [][]string
 	for _, t := range suites {
@@ -215,11 +215,11 @@ func (d *document) suites(run *v1alpha1.Run, suites []tested) {
 	d.table([]string{"Suite", "Result", "Tests", "Exit code", "Took", ""}, rows)
 	d.details(run, suites)
 	for _, t := range suites {
-		d.log("The end of the log of", t.Name, t.Log, false)
+		d.log("End of the log of", t.Name, t.Log, false)
 	}
 }
 
-// details adds the failing cases and the rest of what is known of each suite. The suites share the room for cases.
+// details adds the failing cases and other details of each suite. The suites share the limit on cases.
 func (d *document) details(run *v1alpha1.Run, suites []tested) {
 	waiting := 0
 	for _, t := range suites {
@@ -243,7 +243,7 @@ func (d *document) details(run *v1alpha1.Run, suites []tested) {
 	}
 }
 
-// suite adds what is known of one suite, with at most so many of its failing cases.
+// suite adds the details of one suite, with at most cases of its failing cases.
 func (d *document) suite(run *v1alpha1.Run, t *tested, cases int) {
 	if t.failures() > 0 {
 		about := "**" + code(t.Name) + ":** " + t.tally()
@@ -282,7 +282,7 @@ func ids(cases []*evidence.Case) []string {
 	return list
 }
 
-// named adds a line of names, as many as the size allows.
+// named adds a line of names, at most d.names of them.
 func (d *document) named(label, suite string, names []string) {
 	if len(names) == 0 {
 		return

@@ -11,12 +11,12 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/stage"
 )
 
-// causes are added to a headline where the reason is not in the stage's own words.
+// causes are added to a headline when the stage's own words do not name the reason.
 var causes = map[string]string{
 	v1alpha1.ReasonOutOfMemory:   "out of memory",
 	v1alpha1.ReasonEvicted:       "evicted",
 	v1alpha1.ReasonNodeLost:      "its node was lost",
-	v1alpha1.ReasonQuotaExceeded: "over the quota",
+	v1alpha1.ReasonQuotaExceeded: "quota exceeded",
 	v1alpha1.ReasonDiskFull:      "disk full",
 }
 
@@ -40,7 +40,7 @@ func headline(run *v1alpha1.Run, suites []tested) string {
 		st, reason := culprit(run)
 		switch {
 		case reason == v1alpha1.ReasonTimeout:
-			return "⚠️ No test result: it took too long"
+			return "⚠️ No test result: the run timed out"
 		case st == nil:
 			return "⚠️ No test result"
 		}
@@ -76,8 +76,8 @@ func failedSuites(run *v1alpha1.Run) []string {
 	return names
 }
 
-// culprit is the stage that ended the Run, and its reason: the first that failed by itself. A record that could not be kept
-// changes no outcome.
+// culprit returns the stage that ended the Run and its reason: the first stage that failed by itself. A record that could not be
+// stored does not change the outcome.
 func culprit(run *v1alpha1.Run) (*stage.Stage, string) {
 	for i := range stage.Table {
 		c := meta.FindStatusCondition(run.Status.Conditions, stage.Table[i].Condition)
@@ -89,7 +89,7 @@ func culprit(run *v1alpha1.Run) (*stage.Stage, string) {
 	return nil, ""
 }
 
-// current is the last stage under way: stages overlap, and the one furthest on is what the reader waits for.
+// current returns the last stage in progress: stages overlap, and the reader waits for the one furthest on.
 func current(run *v1alpha1.Run) *stage.Stage {
 	for i := len(stage.Table) - 1; i >= 0; i-- {
 		c := meta.FindStatusCondition(run.Status.Conditions, stage.Table[i].Condition)
@@ -100,7 +100,7 @@ func current(run *v1alpha1.Run) *stage.Stage {
 	return nil
 }
 
-// explanation is why the Run ended as it did, or what goes on now.
+// explanation is the cause of the outcome, or what is in progress.
 func explanation(run *v1alpha1.Run, s size) string {
 	if run.Status.Outcome != "" {
 		if run.Status.Outcome == v1alpha1.OutcomePassed {
@@ -109,7 +109,7 @@ func explanation(run *v1alpha1.Run, s size) string {
 		return labelled("Why", run.Status.Message, s.text)
 	}
 	if c := run.Spec.Cancel; c != nil {
-		return "**Now:** being canceled, as " + code(c.By) + " asked"
+		return "**Now:** canceling, requested by " + code(c.By)
 	}
 	if st := current(run); st != nil {
 		return labelled("Now", meta.FindStatusCondition(run.Status.Conditions, st.Condition).Message, s.text)
@@ -117,7 +117,7 @@ func explanation(run *v1alpha1.Run, s size) string {
 	return labelled("Now", run.Status.Message, s.text)
 }
 
-// labelled is a paragraph with a label. A message of several lines, such as a list of mistakes in a file, keeps them.
+// labelled is a paragraph with a label. A message of several lines, such as the errors in a file, keeps its line breaks.
 func labelled(label, message string, max int) string {
 	message = strings.TrimSpace(clean(message))
 	if message == "" {
@@ -131,7 +131,7 @@ func labelled(label, message string, max int) string {
 	return p
 }
 
-// origin says what was run, for whom and how far it is trusted.
+// origin is what was run, who requested it and the trust level.
 func origin(run *v1alpha1.Run) string {
 	sp := run.Spec
 	commit := code(sp.SHA[:min(len(sp.SHA), 12)])
@@ -143,7 +143,7 @@ func origin(run *v1alpha1.Run) string {
 		parts = append(parts, refName(sp.Ref))
 	}
 	if sp.Actor.Login != "" {
-		parts = append(parts, "asked for by "+code(sp.Actor.Login))
+		parts = append(parts, "requested by "+code(sp.Actor.Login))
 	}
 	return strings.Join(append(parts, "trust level: "+trust(sp.Trust), "run "+code(run.Name)), " · ")
 }
@@ -166,14 +166,14 @@ func trust(t v1alpha1.TrustLevel) string {
 	case v1alpha1.TrustProtected:
 		return "protected ref"
 	case v1alpha1.TrustUnprotected:
-		return "other ref"
+		return "unprotected ref"
 	case v1alpha1.TrustFork:
 		return "fork"
 	}
 	return "unknown"
 }
 
-// expiry says how long the stack is there.
+// expiry is when the stack is deleted, or that it was.
 func expiry(run *v1alpha1.Run, now time.Time) string {
 	st := run.Status
 	if st.Namespace == "" {
@@ -182,7 +182,7 @@ func expiry(run *v1alpha1.Run, now time.Time) string {
 	if c := meta.FindStatusCondition(st.Conditions, v1alpha1.ConditionStackKept); c != nil && c.Status == metav1.ConditionFalse {
 		switch c.Reason {
 		case v1alpha1.ReasonExpired:
-			return "The stack was deleted when its time was up" + kept(st.Keep) + "."
+			return "The stack expired" + kept(st.Keep) + " and was deleted."
 		case v1alpha1.ReasonDeleted:
 			return "The stack was deleted."
 		}
@@ -191,16 +191,16 @@ func expiry(run *v1alpha1.Run, now time.Time) string {
 	if st.Outcome == "" {
 		return ""
 	}
-	look := " Look around: " + code("kubectl -n "+st.Namespace+" get pods")
+	inspect := " Inspect it: " + code("kubectl -n "+st.Namespace+" get pods")
 	switch {
 	case run.DeletionTimestamp != nil:
 		return "The stack is being deleted."
 	case st.ExpiresAt != nil && !now.IsZero() && !now.Before(st.ExpiresAt.Time):
-		return "The stack's time is up" + kept(st.Keep) + "; it is being deleted."
+		return "The stack has expired" + kept(st.Keep) + " and is being deleted."
 	case st.ExpiresAt != nil:
-		return "The stack is kept until " + st.ExpiresAt.UTC().Format("2006-01-02 15:04") + " UTC" + kept(st.Keep) + ", then deleted." + look
+		return "The stack is kept until " + st.ExpiresAt.UTC().Format("2006-01-02 15:04") + " UTC" + kept(st.Keep) + ", then deleted." + inspect
 	case st.Keep == "forever":
-		return "The stack is kept until someone deletes it (" + code("keep: forever") + ")." + look
+		return "The stack is kept until someone deletes it (" + code("keep: forever") + ")." + inspect
 	}
 	return ""
 }
@@ -215,20 +215,20 @@ func kept(keep string) string {
 	return " (" + inline(keep, 40) + ")"
 }
 
-// next says what can be typed now.
+// next lists the commands that make sense now.
 func next(run *v1alpha1.Run) string {
-	help := code("/conductor help") + " lists what else there is."
+	help := code("/conductor help") + " lists all commands."
 	if run.Status.Outcome == "" {
-		return "Type " + code("/conductor cancel") + " to end this run. " + help
+		return "Comment " + code("/conductor cancel") + " to cancel this run. " + help
 	}
-	again := "Type " + code("/conductor test") + " to run it again"
+	rerun := "Comment " + code("/conductor test") + " to run it again"
 	if f := failedSuites(run); len(f) > 0 && len(f) < len(run.Status.Suites) && len(f) <= 4 {
-		again += ", or " + code("/conductor test "+strings.Join(f, " ")) + " to run what failed"
+		rerun += ", or " + code("/conductor test "+strings.Join(f, " ")) + " to run the failed suites"
 	}
-	return again + ". " + help
+	return rerun + ". " + help
 }
 
-// brief writes a duration in whole seconds without the units that are zero.
+// brief formats a duration in whole seconds without trailing zero units.
 func brief(d time.Duration) string {
 	if d < time.Second {
 		return "<1s"

@@ -46,8 +46,8 @@ func TestCodeBlocksSayWhatTheyLeaveOut(t *testing.T) {
 		first, last string
 	}{
 		{"one\ntwo\n", 8, "one\ntwo", "one\ntwo"}, {"one\ntwo", 7, "one\ntwo", "one\ntwo"},
-		{"one\ntwo", 6, "one\ntw\n(the rest is left out)", "(the beginning is left out)\ntwo"},
-		{"one two", 3, "one\n(the rest is left out)", "(the beginning is left out)\ntwo"},
+		{"one\ntwo", 6, "one\ntw\n(rest truncated)", "(beginning truncated)\ntwo"},
+		{"one two", 3, "one\n(rest truncated)", "(beginning truncated)\ntwo"},
 		{"\x1b[31m\x1b[32m\x1b[33mred", 12, "red", "red"},
 	} {
 		if got := fenceHead(c.text, c.max); got != "```text\n"+c.first+"\n```" {
@@ -142,7 +142,7 @@ func TestAFewFailedSuitesAreNamed(t *testing.T) {
 		if got := headline(run, nil); strings.Contains(got, "`s0`") != c.headline {
 			t.Errorf("%d of %d failed: %s", c.failed, c.all, got)
 		}
-		if got := next(run); strings.Contains(got, "to run what failed") != c.next {
+		if got := next(run); strings.Contains(got, "to run the failed suites") != c.next {
 			t.Errorf("%d of %d failed: %s", c.failed, c.all, got)
 		}
 	}

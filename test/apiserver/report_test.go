@@ -90,7 +90,7 @@ func TestANewProcessDoesNotForgetWhatTestsShowed(t *testing.T) {
 	w.later(2*time.Hour, run)
 	run = w.until(run, "the stack goes", over)
 	w.eventually("the comment says so", func() bool {
-		return strings.Contains(w.github.commentsOn(issueNumber)[0], "The stack was deleted when its time was up")
+		return strings.Contains(w.github.commentsOn(issueNumber)[0], "The stack expired")
 	})
 	texts := map[string]string{"the comment": w.github.commentsOn(issueNumber)[0]}
 	for name, c := range w.github.checkRuns() {

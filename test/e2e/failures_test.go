@@ -450,7 +450,7 @@ func saysWhatDegraded(t *testing.T, r *repo) {
 	says(t, "condition", c.Message, "The service web is not up any more: it crashed", "exit code 9", "the disk is broken")
 	eventually(t, patience, func() error {
 		comment := plain(r.comment(run))
-		if n := strings.Count(comment, "The stack has degraded since"); n != 1 || !strings.Contains(comment, "The service web is not up any more") {
+		if n := strings.Count(comment, "The stack has degraded"); n != 1 || !strings.Contains(comment, "The service web is not up any more") {
 			return fmt.Errorf("the comment says %d times that the stack has degraded:\n%s", n, comment)
 		}
 		return nil

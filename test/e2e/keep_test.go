@@ -42,7 +42,7 @@ func TestStackExpires(t *testing.T) {
 		t.Errorf("the stack was gone %s after the outcome, before its time", lived)
 	}
 	eventually(t, patience, func() error {
-		if got := r.marked("The stack was deleted when its time was up (5s)."); len(got) != 1 {
+		if got := r.marked("The stack expired (5s) and was deleted."); len(got) != 1 {
 			return fmt.Errorf("the comment does not say that the stack is gone: %s", r.comment(run))
 		}
 		return nil
