@@ -11,14 +11,14 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 )
 
-// Blocked reports what keeps a pod from starting; nil for a pod that nothing blocks. The pod's events are needed where HidesCause.
+// Blocked reports what keeps a pod from starting; nil if nothing does. The pod's events are needed only if HidesCause.
 func Blocked(p *corev1.Pod, events []corev1.Event, about Subject, now time.Time) *Finding {
 	for _, c := range p.Status.Conditions {
 		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse && c.Reason == corev1.PodReasonUnschedulable {
 			return unschedulable(p, c, now)
 		}
 	}
-	var first *Finding // What has the least time to mend itself.
+	var first *Finding // The one with the least time left to recover.
 	for _, c := range statuses(p) {
 		if c.State.Waiting == nil {
 			continue
@@ -30,33 +30,33 @@ func Blocked(p *corev1.Pod, events []corev1.Event, about Subject, now time.Time)
 	return first
 }
 
-// waiting reads a container's reason to wait. The reasons are pkg/kubelet/images/types.go and kuberuntime's of Kubernetes.
+// waiting explains why a container waits. The reasons are defined in Kubernetes' pkg/kubelet/images/types.go and kuberuntime.
 func waiting(p *corev1.Pod, c corev1.ContainerStatus, events []corev1.Event, about Subject, now time.Time) *Finding {
 	w, after := c.State.Waiting, TimeLeft(waitsSince(p, c), startGrace, now)
 	switch w.Reason {
 	case "InvalidImageName":
 		return &Finding{
-			Reason: v1alpha1.ReasonImageUnavailable, Sentence: fmt.Sprintf("the image name %q is not valid", c.Image), Advice: "Correct it.",
+			Reason: v1alpha1.ReasonImageUnavailable, Sentence: fmt.Sprintf("the image name %q is not valid", c.Image), Advice: "Correct the name.",
 		}
 	case "ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "RegistryUnavailable", "ImageInspectError", "SignatureValidationFailed":
 		return notPulled(p, c, events, about, now)
 	case "CreateContainerConfigError":
-		// What is missing stands in the message alone: pkg/kubelet/kubelet_pods.go.
+		// Only the message names what is missing: pkg/kubelet/kubelet_pods.go.
 		return &Finding{
-			Reason: v1alpha1.ReasonCrashed, Sentence: said("its container cannot be created", w.Message), After: after,
-			Advice: "Something that its definition names, such as a key of a Secret or a ConfigMap, is not there, or its user is not allowed.",
+			Reason: v1alpha1.ReasonCrashed, Sentence: withMessage("its container cannot be created", w.Message), After: after,
+			Advice: "Check that everything its definition names exists, such as keys of Secrets and ConfigMaps, and that its user is allowed.",
 		}
 	case "CreateContainerError", "RunContainerError", "PostStartHookError":
 		return &Finding{
-			Reason: v1alpha1.ReasonCrashed, Sentence: said("its container cannot be created", cause(w.Message)), After: after,
+			Reason: v1alpha1.ReasonCrashed, Sentence: withMessage("its container cannot be created", cause(w.Message)), After: after,
 			Advice: "Check its command, user, working directory and mounts.",
 		}
 	}
 	return nil
 }
 
-// waitsSince is when a container's wait to be started began, as far as the status shows it: the kubelet starts init containers one by one
-// and then the others in order, and a container that ended is started anew.
+// waitsSince returns when a container began to wait for its start, as far as the status shows: the kubelet starts init containers one by
+// one, then the others in order, and restarts a container that ended.
 func waitsSince(p *corev1.Pod, c corev1.ContainerStatus) time.Time {
 	since := p.CreationTimestamp.Time
 	note := func(at time.Time) {
@@ -81,7 +81,7 @@ func waitsSince(p *corev1.Pod, c corev1.ContainerStatus) time.Time {
 	return since
 }
 
-// cause leaves out what the runtimes put before an error's own words.
+// cause strips the prefixes that the runtimes put before the actual error.
 func cause(message string) string {
 	for _, wrap := range []string{"failed to create containerd task: ", "failed to create task for container: ", "failed to create shim task: ",
 		"OCI runtime create failed: ", "runc create failed: ", "unable to start container process: "} {
@@ -90,19 +90,19 @@ func cause(message string) string {
 	return message
 }
 
-// unschedulable keeps the scheduler's own words, and says which of them someone can act on.
+// unschedulable quotes the scheduler's message and advises on the reasons that can be acted on.
 func unschedulable(p *corev1.Pod, c corev1.PodCondition, now time.Time) *Finding {
 	after := TimeLeft(c.LastTransitionTime.Time, scheduleGrace, now)
 	f := &Finding{Reason: v1alpha1.ReasonUnschedulable, After: after}
 	lacks := shortages(c.Message)
 	if len(lacks) == 0 {
-		f.Sentence, f.Advice = said("no node has room for it", c.Message), "The operator has to add room."
+		f.Sentence, f.Advice = withMessage("no node has room for it", c.Message), "Ask the operator to add capacity."
 		if strings.HasPrefix(c.Message, "persistentvolumeclaim ") {
-			f.Sentence, f.Advice = said("its volume is not there", c.Message), "Somebody deleted it, or it could not be made."
+			f.Sentence, f.Advice = withMessage("its volume is missing", c.Message), "It was deleted, or it could not be created."
 		}
 		return f
 	}
-	f.Sentence = "no node can take it: " + words(strings.Join(lacks, ", "))
+	f.Sentence = "no node can run it: " + words(strings.Join(lacks, ", "))
 	f.Advice = schedulingAdvice(p, lacks)
 	return f
 }
@@ -127,19 +127,19 @@ func schedulingAdvice(p *corev1.Pod, lacks []string) string {
 	}
 	var all []string
 	if has("Insufficient ") {
-		all = append(all, "It asks for "+requests(p)+": ask for less (deploy.resources.reservations in a compose file), or the operator has to add a node.")
+		all = append(all, "It requests "+requests(p)+". Lower the request (deploy.resources.reservations in a compose file), or ask the operator to add a node.")
 	}
 	if has("Too many pods") {
-		all = append(all, "The nodes hold as many pods as they may: the operator has to add one.")
+		all = append(all, "Every node has reached its limit of pods. Ask the operator to add a node.")
 	}
 	if has("PersistentVolume") || has("persistent volumes") || has("volume node affinity") {
-		all = append(all, "A volume of it is not bound: the operator has to look at the cluster's storage class.")
+		all = append(all, "One of its volumes is not bound. Ask the operator to check the cluster's storage class.")
 	}
 	if has("node affinity/selector") || has("node selector") {
-		all = append(all, "It must run on a node with "+selector(p)+" (platform in a compose file), and there is none.")
+		all = append(all, "It needs a node with "+selector(p)+" (platform in a compose file), and the cluster has none.")
 	}
 	if has("untolerated taint") || has("were unschedulable") {
-		all = append(all, "Other nodes are closed to it by the operator.")
+		all = append(all, "The operator has closed other nodes to it (taints, cordoned nodes).")
 	}
 	return strings.Join(all, " ")
 }
@@ -156,7 +156,7 @@ func requests(p *corev1.Pod) string {
 		}
 	}
 	if len(sums) == 0 {
-		return "nothing in particular"
+		return "no resources"
 	}
 	return strings.Join(sums, " and ")
 }

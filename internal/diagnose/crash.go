@@ -9,7 +9,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 )
 
-// Crashes is how often a container of a pod that is restarted ended, the most of all its containers.
+// Crashes is how often a container of a restarting pod ended, the maximum of all its containers.
 func Crashes(p *corev1.Pod) int {
 	n, _ := crashes(p)
 	return n
@@ -18,7 +18,7 @@ func Crashes(p *corev1.Pod) int {
 func crashes(p *corev1.Pod) (most int, of corev1.ContainerStatus) {
 	for i, c := range statuses(p) {
 		if end := c.State.Terminated; i < len(p.Status.InitContainerStatuses) && end != nil && end.ExitCode == 0 {
-			continue // It has done what it was there for, at whichever attempt.
+			continue // The init container is done, however many attempts it took.
 		}
 		n := int(c.RestartCount)
 		if c.State.Terminated != nil || c.State.Waiting != nil && c.LastTerminationState.Terminated != nil && c.State.Waiting.Reason == "CrashLoopBackOff" {
@@ -31,7 +31,7 @@ func crashes(p *corev1.Pod) (most int, of corev1.ContainerStatus) {
 	return most, of
 }
 
-// end is how a container ended last.
+// end is how a container last ended.
 func end(c corev1.ContainerStatus) *corev1.ContainerStateTerminated {
 	if c.State.Terminated != nil {
 		return c.State.Terminated
@@ -39,7 +39,7 @@ func end(c corev1.ContainerStatus) *corev1.ContainerStateTerminated {
 	return c.LastTerminationState.Terminated
 }
 
-// Crashing says how a container that should keep running ended again and again; nil when none did.
+// Crashing explains how a container that should keep running ended; nil if none did.
 func Crashing(p *corev1.Pod, about Subject) *Finding {
 	n, c := crashes(p)
 	if n == 0 {
@@ -48,8 +48,8 @@ func Crashing(p *corev1.Pod, about Subject) *Finding {
 	t := end(c)
 	if t.ExitCode == 0 {
 		return &Finding{
-			Reason: v1alpha1.ReasonCrashed, Sentence: fmt.Sprintf("%s ended %s with exit code 0, and a service has to keep running", it(p, c.Name), times(n)),
-			Advice: "If it is meant to end, have what needs it depend on it with service_completed_successfully.",
+			Reason: v1alpha1.ReasonCrashed, Sentence: fmt.Sprintf("%s ended %s with exit code 0, but a service has to keep running", it(p, c.Name), times(n)),
+			Advice: "If it is meant to end, let other services depend on it with the condition service_completed_successfully.",
 		}
 	}
 	f := exit(p, c.Name, t, about)

@@ -9,8 +9,8 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 )
 
-// Ended explains why a pod, or a container of it, ended otherwise than with exit code 0; nil when none did. What was done to the pod
-// comes first: the exit code of a process that was ended from outside says nothing about the process.
+// Ended explains why a pod, or one of its containers, did not end with exit code 0; nil if all did. What was done to the pod comes
+// first: the exit code of a process that was terminated from outside reveals nothing about the process.
 func Ended(p *corev1.Pod, about Subject) *Finding {
 	if f := disrupted(p); f != nil {
 		return f
@@ -21,13 +21,13 @@ func Ended(p *corev1.Pod, about Subject) *Finding {
 	for _, c := range statuses(p) {
 		if t := c.State.Terminated; t != nil && t.ExitCode != 0 {
 			if Deleted(p, t) {
-				return &Finding{Reason: v1alpha1.ReasonDeleted, Sentence: "its pod was deleted while it ran"}
+				return &Finding{Reason: v1alpha1.ReasonDeleted, Sentence: "its pod was deleted while it was running"}
 			}
 			return exit(p, c.Name, t, about)
 		}
 	}
 	if p.Status.Phase == corev1.PodFailed {
-		return &Finding{Reason: v1alpha1.ReasonCrashed, Sentence: said(strings.TrimSpace("its pod failed "+p.Status.Reason), p.Status.Message)}
+		return &Finding{Reason: v1alpha1.ReasonCrashed, Sentence: withMessage(strings.TrimSpace("its pod failed "+p.Status.Reason), p.Status.Message)}
 	}
 	return nil
 }
@@ -50,7 +50,7 @@ func statuses(p *corev1.Pod) []corev1.ContainerStatus {
 	return append(p.Status.InitContainerStatuses[:len(p.Status.InitContainerStatuses):len(p.Status.InitContainerStatuses)], p.Status.ContainerStatuses...)
 }
 
-// disrupted says what the cluster did to a pod, by the condition that it sets for that:
+// disrupted explains how the cluster disrupted a pod, from the condition that it sets:
 // https://kubernetes.io/docs/concepts/workloads/pods/disruptions/#pod-disruption-conditions
 func disrupted(p *corev1.Pod) *Finding {
 	for _, c := range p.Status.Conditions {
@@ -59,51 +59,51 @@ func disrupted(p *corev1.Pod) *Finding {
 		}
 		switch c.Reason {
 		case "DeletionByTaintManager":
-			return nodeLost("its node "+p.Spec.NodeName+" stopped answering or was taken out of service", c.Message)
+			return nodeLost("its node "+p.Spec.NodeName+" became unreachable or was taken out of service", c.Message)
 		case "DeletionByPodGC":
-			return nodeLost("its node "+p.Spec.NodeName+" is gone", c.Message)
+			return nodeLost("its node "+p.Spec.NodeName+" no longer exists", c.Message)
 		case corev1.PodReasonTerminationByKubelet:
 			return evicted(p)
 		case corev1.PodReasonPreemptionByScheduler:
-			return eviction("its pod was evicted to make room for one of higher priority", c.Message)
+			return eviction("its pod was preempted to make room for a pod of higher priority", c.Message)
 		case "EvictionByEvictionAPI":
-			return eviction("its pod was evicted, as when a node is drained", c.Message)
+			return eviction("its pod was evicted, for example because its node was drained", c.Message)
 		}
 		return eviction("its pod was evicted ("+c.Reason+")", c.Message)
 	}
 	return nil
 }
 
-const again = "Run it again; if that happens often, the operator has to look at the node."
+const again = "Run it again. If it happens often, ask the operator to check the node."
 
 func nodeLost(sentence, message string) *Finding {
-	return &Finding{Reason: v1alpha1.ReasonNodeLost, Sentence: said(sentence, message), Advice: again}
+	return &Finding{Reason: v1alpha1.ReasonNodeLost, Sentence: withMessage(sentence, message), Advice: again}
 }
 
 func eviction(sentence, message string) *Finding {
-	return &Finding{Reason: v1alpha1.ReasonEvicted, Sentence: said(sentence, message), Advice: again}
+	return &Finding{Reason: v1alpha1.ReasonEvicted, Sentence: withMessage(sentence, message), Advice: again}
 }
 
-// podFailed is what the pod as a whole failed of, by its own reason. The kubelet and the controllers set it in few cases; see
-// corev1.PodStatus.Reason and pkg/kubelet (eviction, lifecycle, nodeshutdown) of Kubernetes.
+// podFailed explains why the pod as a whole failed, from the pod's own reason. The kubelet and the controllers set it in few cases; see
+// corev1.PodStatus.Reason and Kubernetes' pkg/kubelet (eviction, lifecycle, nodeshutdown).
 func podFailed(p *corev1.Pod, about Subject) *Finding {
 	switch reason := p.Status.Reason; {
 	case reason == "Evicted":
 		return evicted(p)
 	case reason == "NodeLost" || p.Status.Phase == corev1.PodUnknown:
-		return nodeLost("its node "+p.Spec.NodeName+" stopped answering", p.Status.Message)
+		return nodeLost("its node "+p.Spec.NodeName+" became unreachable", p.Status.Message)
 	case reason == "DeadlineExceeded":
-		return tookTooLong(p, "it", about)
+		return timedOut(p, "it", about)
 	case reason == "Terminated" || reason == "NodeShutdown" || reason == "Shutdown":
 		return nodeLost("its node "+p.Spec.NodeName+" was shut down", p.Status.Message)
 	case p.Status.Phase == corev1.PodFailed && (reason == "Preempting" || reason == "NodeAffinity" || reason == "UnexpectedAdmissionError" || strings.HasPrefix(reason, "OutOf")):
-		return &Finding{Reason: v1alpha1.ReasonUnschedulable, Sentence: said("its node "+p.Spec.NodeName+" did not take it ("+reason+")", p.Status.Message), Advice: again}
+		return &Finding{Reason: v1alpha1.ReasonUnschedulable, Sentence: withMessage("its node "+p.Spec.NodeName+" rejected it ("+reason+")", p.Status.Message), Advice: again}
 	}
 	return nil
 }
 
-// tookTooLong is a pod that was ended at its deadline.
-func tookTooLong(p *corev1.Pod, who string, about Subject) *Finding {
+// timedOut is a pod that was terminated at its deadline.
+func timedOut(p *corev1.Pod, who string, about Subject) *Finding {
 	f := &Finding{Reason: v1alpha1.ReasonTimeout, Sentence: who + " timed out"}
 	if d := p.Spec.ActiveDeadlineSeconds; d != nil {
 		f.Sentence += " after " + seconds(*d).String()
@@ -117,49 +117,49 @@ func tookTooLong(p *corev1.Pod, who string, about Subject) *Finding {
 	return f
 }
 
-// evicted tells disk from memory. The resource stands in the message alone, in forms of pkg/kubelet/eviction/helpers.go: "The node was
-// low on resource: NAME. ", "The node had condition: [NAME]. ", and of a limit on local storage that was exceeded.
+// evicted distinguishes disk from memory. Only the message names the resource, in the forms of pkg/kubelet/eviction/helpers.go: "The node
+// was low on resource: NAME. ", "The node had condition: [NAME]. ", and those of an exceeded limit on local storage.
 func evicted(p *corev1.Pod) *Finding {
 	message := p.Status.Message
 	low, _, _ := strings.Cut(strings.TrimPrefix(message, "The node was low on resource: "), ". ")
 	switch {
 	case low == "ephemeral-storage" || low == "inodes" || strings.HasPrefix(message, "The node had condition: [DiskPressure]"):
 		return &Finding{
-			Reason: v1alpha1.ReasonDiskFull, Sentence: said("its pod was evicted because the disk of its node "+p.Spec.NodeName+" was full", message),
-			Advice: "Write less outside volumes; the operator has to give the node room.",
+			Reason: v1alpha1.ReasonDiskFull, Sentence: withMessage("its pod was evicted because the disk of its node "+p.Spec.NodeName+" was full", message),
+			Advice: "Write less outside volumes, or ask the operator for nodes with more disk space.",
 		}
 	case strings.HasPrefix(message, "Usage of EmptyDir volume "), strings.HasPrefix(message, "Pod ephemeral local storage usage exceeds "),
 		strings.HasPrefix(message, "Container ") && strings.Contains(message, "exceeded its local ephemeral storage limit"):
 		return &Finding{
-			Reason: v1alpha1.ReasonDiskFull, Sentence: said("its pod was evicted because it wrote more to its disk than it may", message),
+			Reason: v1alpha1.ReasonDiskFull, Sentence: withMessage("its pod was evicted because it exceeded its local storage limit", message),
 			Advice: "Write less, or write to a volume.",
 		}
 	case low == "memory":
 		return &Finding{
-			Reason: v1alpha1.ReasonEvicted, Sentence: said("its pod was evicted because its node "+p.Spec.NodeName+" was short of memory", message),
-			Advice: "A pod that uses more memory than it asks for goes first: have it use less or ask for more (deploy.resources.reservations.memory in a compose file).",
+			Reason: v1alpha1.ReasonEvicted, Sentence: withMessage("its pod was evicted because its node "+p.Spec.NodeName+" ran low on memory", message),
+			Advice: "Pods that use more memory than they request are evicted first. Lower its memory use, or request more (deploy.resources.reservations.memory in a compose file).",
 		}
 	}
 	return eviction("its pod was evicted by its node "+p.Spec.NodeName, message)
 }
 
-// exit is how one container ended.
+// exit explains how one container ended.
 func exit(p *corev1.Pod, name string, t *corev1.ContainerStateTerminated, about Subject) *Finding {
 	switch {
 	case t.Reason == "OOMKilled":
 		return outOfMemory(p, name, about)
 	case t.Reason == "DeadlineExceeded":
-		return tookTooLong(p, it(p, name), about)
-	// The runtime could not start the program: containerd says StartError with 128, others ContainerCannotRun.
+		return timedOut(p, it(p, name), about)
+	// The runtime could not start the program: containerd reports StartError with 128, others ContainerCannotRun.
 	case t.Reason == "StartError" || t.Reason == "ContainerCannotRun":
 		return &Finding{
-			Reason: v1alpha1.ReasonCrashed, Sentence: said(it(p, name)+" could not be started", cause(t.Message)),
-			Advice: "Check that its command is in the image and may be executed.",
+			Reason: v1alpha1.ReasonCrashed, Sentence: withMessage(it(p, name)+" could not be started", cause(t.Message)),
+			Advice: "Check that its command exists in the image and is executable.",
 		}
 	}
 	sentence := fmt.Sprintf("%s ended with exit code %d", it(p, name), t.ExitCode)
 	if t.Signal != 0 {
-		sentence = fmt.Sprintf("%s was ended by signal %d", it(p, name), t.Signal)
+		sentence = fmt.Sprintf("%s was terminated by signal %d", it(p, name), t.Signal)
 	} else if n := t.ExitCode - 128; n > 0 && n <= 64 {
 		sentence += fmt.Sprintf(" (signal %d%s)", n, signalNames[n])
 	}
@@ -168,23 +168,23 @@ func exit(p *corev1.Pod, name string, t *corev1.ContainerStateTerminated, about 
 
 var signalNames = map[int32]string{6: ", SIGABRT", 9: ", SIGKILL", 11: ", SIGSEGV", 15: ", SIGTERM"}
 
-// exitAdvice is for the exit codes that mean the same everywhere: those of a shell, and of a signal that a program does not send itself.
+// exitAdvice is for the exit codes with one usual meaning: those of a shell, and of a signal that programs do not send themselves.
 var exitAdvice = map[int32]string{
 	126: "Usually: a command is not executable.",
 	127: "Usually: command not found.",
 	137: "It was killed by SIGKILL, not by the OOM killer.",
 }
 
-// outOfMemory is a container that the kernel killed.
+// outOfMemory is a container that the OOM killer ended.
 func outOfMemory(p *corev1.Pod, name string, about Subject) *Finding {
 	f := &Finding{Reason: v1alpha1.ReasonOutOfMemory}
 	limit := memoryLimit(p, name)
 	if limit == nil {
-		f.Sentence = it(p, name) + " was killed because the node " + p.Spec.NodeName + " ran out of memory; it has no limit of its own"
+		f.Sentence = it(p, name) + " was killed because the node " + p.Spec.NodeName + " ran out of memory; it has no memory limit"
 		f.Advice = map[Kind]string{
-			Service: "Set deploy.resources.limits.memory (or mem_limit) of the service " + about.Name + ", or have it need less.",
-			Build:   "The operator has to raise builds.memory, so that builds go where there is room; or have the Dockerfile need less.",
-			Test:    "Have the tests need less; the operator has to give the nodes more memory.",
+			Service: "Set deploy.resources.limits.memory (or mem_limit) of the service " + about.Name + ", or lower its memory use.",
+			Build:   "Ask the operator to raise builds.memory, so that builds run on nodes with enough memory, or lower the memory use of the Dockerfile.",
+			Test:    "Lower the memory use of the tests, or ask the operator for nodes with more memory.",
 		}[about.Kind]
 		return f
 	}
@@ -196,11 +196,11 @@ func outOfMemory(p *corev1.Pod, name string, about Subject) *Finding {
 func moreMemory(limit string, about Subject) string {
 	switch {
 	case about.Kind == Build:
-		return "Ask the operator to raise builds.memoryLimit (" + limit + "), or have the Dockerfile need less."
+		return "Ask the operator to raise builds.memoryLimit (" + limit + "), or lower the memory use of the Dockerfile."
 	case sameQuantity(limit, about.Ceilings.Memory):
-		return "That is what a container of a stack may have at most (stacks.memory, the operator's): have it need less, or ask the operator."
+		return "That is the operator's limit for a container of a stack (stacks.memory). Lower its memory use, or ask the operator to raise it."
 	case about.Kind == Test:
-		return "Raise deploy.resources.limits.memory (or mem_limit) of the compose service that the suite runs, or have the tests need less."
+		return "Raise deploy.resources.limits.memory (or mem_limit) of the compose service that the suite runs, or lower the memory use of the tests."
 	}
 	return "Raise deploy.resources.limits.memory (or mem_limit) of the service " + about.Name + " in the compose file above " + limit + "."
 }

@@ -15,14 +15,14 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "rewrite the golden files")
 
-// specimen is one file of testdata: status as a cluster writes it, and what is asked of it.
+// specimen is one file of testdata: status as a cluster writes it, and the function to call.
 type specimen struct {
-	// Ask is the function, Who the subject of its sentence.
+	// Ask is the function to call, Who the subject of its sentence.
 	Ask, Who string
 	Subject  struct{ Kind, Name string }
-	// Now is when it is asked.
+	// Now is the time of the call.
 	Now        time.Time
 	Pod        *corev1.Pod
 	Deployment *appsv1.Deployment
@@ -97,7 +97,7 @@ func TestWhatEachFailureIsCalled(t *testing.T) {
 				t.Fatal(err)
 			}
 			if text != string(want) {
-				t.Errorf("says\n%s\nwant\n%s", text, want)
+				t.Errorf("got\n%s\nwant\n%s", text, want)
 			}
 		})
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 )
 
-// notPulled reports what the registry answered, as far as the kubelet reports it, and with which credential it was asked.
+// notPulled explains a failed pull: the registry's answer, as far as the kubelet reports it, and the credential used.
 func notPulled(p *corev1.Pod, c corev1.ContainerStatus, events []corev1.Event, about Subject, now time.Time) *Finding {
 	since, host, why := waitsSince(p, c), hostOf(c.Image), pullCause(c, events)
 	credential, own := credentialFor(p, host, about.Registry)
@@ -22,22 +22,22 @@ func notPulled(p *corev1.Pod, c corev1.ContainerStatus, events []corev1.Event, a
 	}
 	switch a {
 	case missing:
-		f.Advice = "The registry " + host + " does not have it: check its name and tag."
+		f.Advice = "The registry " + host + " does not have it. Check its name and tag."
 	case denied:
-		f.Advice = "The registry " + host + " refuses it, which it also does for an image that does not exist: check its name. "
+		f.Advice = "The registry " + host + " denied access, which it also does for an image that does not exist. Check its name. "
 		if own {
-			f.Advice += "If that is right, the operator has to check registry.pullConfigFile."
+			f.Advice += "If the name is right, ask the operator to check registry.pullConfigFile."
 		} else {
 			f.Advice += "A private image has to be in a registry that Conductor has a credential for."
 		}
 	case untrusted:
-		f.Advice = "The node " + p.Spec.NodeName + " does not accept how the registry " + host + " proves who it is: the operator has to give the node its certificate."
+		f.Advice = "The node " + p.Spec.NodeName + " has no trusted TLS connection to the registry " + host + ". Ask the operator to install the registry's certificate on the node."
 	case unreachable:
-		f.retried(since, now, "The registry "+host+" was not reached from the node "+p.Spec.NodeName)
+		f.retried(since, now, "The registry "+host+" was unreachable from the node "+p.Spec.NodeName)
 	case overloaded:
-		f.retried(since, now, "The registry "+host+" could not answer the node "+p.Spec.NodeName)
+		f.retried(since, now, "The registry "+host+" returned errors to the node "+p.Spec.NodeName)
 	case runtimeAway:
-		f.retried(since, now, "The container runtime of the node "+p.Spec.NodeName+" did not answer")
+		f.retried(since, now, "The container runtime of the node "+p.Spec.NodeName+" did not respond")
 	case unreported:
 		f.retried(since, now, "The registry "+host+" did not deliver it to the node "+p.Spec.NodeName)
 		f.Advice += " " + checkName(host)
@@ -51,20 +51,20 @@ func checkName(host string) string {
 	return "Check the image's name, and whether the registry " + host + " has it for this node's platform."
 }
 
-// retried makes a finding one that may mend itself until PullGrace is over, and says until when the pull is tried again.
+// retried gives a finding until the end of PullGrace to recover, and adds until when the pull is retried.
 func (f *Finding) retried(since, now time.Time, what string) {
 	if f.After = TimeLeft(since, PullGrace, now); f.After > 0 {
-		f.Advice = what + ". The pull is tried again until " + since.Add(PullGrace).UTC().Format("15:04:05") + " UTC."
+		f.Advice = what + ". The pull is retried until " + since.Add(PullGrace).UTC().Format("15:04:05") + " UTC."
 		return
 	}
-	f.Advice = what + " for " + PullGrace.String() + ": run it again, and if it stays so, ask the operator."
+	f.Advice = what + " for " + PullGrace.String() + ". Run it again; if it happens again, ask the operator."
 }
 
-// backOff is what the kubelet reports between two pulls: 'Back-off pulling image "NAME": ErrImagePull: WORDS', and before Kubernetes 1.32
-// without the words (pkg/kubelet/images/image_manager.go).
+// backOff matches what the kubelet reports between two pulls: 'Back-off pulling image "NAME": ErrImagePull: CAUSE', and before Kubernetes
+// 1.32 without the cause (pkg/kubelet/images/image_manager.go).
 var backOff = regexp.MustCompile(`(?s)^Back-off pulling image "[^"]*"(?:: [A-Za-z]+: (.*))?`)
 
-// HidesCause reports whether a container of a pod waits for an image and its status does not explain why: an event of the pod may.
+// HidesCause reports whether a container waits for its image and the pod's status does not explain why; an event of the pod may.
 func HidesCause(p *corev1.Pod) bool {
 	for _, c := range statuses(p) {
 		if w := c.State.Waiting; w != nil {
@@ -76,7 +76,7 @@ func HidesCause(p *corev1.Pod) bool {
 	return false
 }
 
-// pullCause is why a container's image was not pulled the last time; empty when nothing says so.
+// pullCause is why the last pull of a container's image failed; empty if unknown.
 func pullCause(c corev1.ContainerStatus, events []corev1.Event) string {
 	m := backOff.FindStringSubmatch(c.State.Waiting.Message)
 	switch {
@@ -88,7 +88,7 @@ func pullCause(c corev1.ContainerStatus, events []corev1.Event) string {
 	return m[1]
 }
 
-// pullWords are the words of a cause without the gRPC code that the kubelet puts before the runtime's.
+// pullWords is a cause without the gRPC code that the kubelet puts before the runtime's message.
 func pullWords(cause string) string {
 	if _, inner, ok := strings.Cut(cause, " desc = "); ok && strings.HasPrefix(cause, "rpc error: ") {
 		cause = inner
@@ -99,8 +99,7 @@ func pullWords(cause string) string {
 	return "the kubelet does not report why"
 }
 
-// failedPull is the cause in the newest event of a pull that failed: 'Failed to pull image "NAME": WORDS', where a NAME without a tag has
-// got one.
+// failedPull is the cause in the newest event of a failed pull: 'Failed to pull image "NAME": CAUSE', in which NAME always has a tag.
 func failedPull(events []corev1.Event, image string) string {
 	var own []corev1.Event
 	for _, e := range events {
@@ -118,19 +117,19 @@ func failedPull(events []corev1.Event, image string) string {
 	return why
 }
 
-// credentialFor says with what the kubelet asked a host, and whether that was the pull Secret.
+// credentialFor describes the credential that the kubelet used for a host, and returns whether it was the pull Secret.
 func credentialFor(p *corev1.Pod, host, covered string) (sentence string, own bool) {
 	if len(p.Spec.ImagePullSecrets) == 0 {
-		return "asked anonymously: the pod has no pull secret", false
+		return "requested anonymously: the pod has no pull secret", false
 	}
 	name := p.Spec.ImagePullSecrets[0].Name
 	if host != covered {
-		return "asked anonymously: the pull secret " + name + " is for " + covered + " alone", false
+		return "requested anonymously: the pull secret " + name + " is only for " + covered, false
 	}
-	return "asked with the pull secret " + name + ", which is for " + covered, true
+	return "requested with the pull secret " + name + ", which is for " + covered, true
 }
 
-// hostOf is the registry of an image. A name whose first part has neither dot nor colon and is not localhost is one of Docker Hub:
+// hostOf returns the registry of an image. A name whose first part has neither dot nor colon and is not localhost belongs to Docker Hub:
 // https://pkg.go.dev/github.com/distribution/reference
 func hostOf(image string) string {
 	first, _, ok := strings.Cut(image, "/")
@@ -140,7 +139,7 @@ func hostOf(image string) string {
 	return first
 }
 
-// answer is what came of a request to a registry.
+// answer is the result of a request to a registry.
 type answer int
 
 const (
@@ -155,7 +154,7 @@ const (
 	unreported
 )
 
-// spoken are the words by which an answer is known, in the order in which they count: a registry that refuses was reached.
+// spoken maps error messages to answers. The first match counts: a registry that denies access was reached.
 var spoken = []struct {
 	answer answer
 	words  *regexp.Regexp
@@ -171,8 +170,8 @@ var spoken = []struct {
 	{missing, regexp.MustCompile(`code = NotFound|manifest unknown|name unknown|404 Not Found|: not found`)},
 }
 
-// answerOf is what a registry answered. The kubelet has no field for it: the message is the runtime's error, with the gRPC code (containerd
-// sets NotFound) and the words of containerd's remotes/docker, which have the HTTP status in them, or of Go's net and net/http.
+// answerOf classifies the answer of a registry. The kubelet has no field for it: the message is the runtime's error, with the gRPC code
+// (containerd sets NotFound) and a message of containerd's remotes/docker, which contains the HTTP status, or of Go's net and net/http.
 func answerOf(message string) answer {
 	for _, s := range spoken {
 		if s.words.MatchString(message) {
@@ -182,22 +181,22 @@ func answerOf(message string) answer {
 	return unknownAnswer
 }
 
-// BuildAdvice is what to do about a build that ended by itself; empty where its log alone can say. registry and git are the hosts that
-// images are pushed to and the repository is cloned from.
+// BuildAdvice is what to do about a failed build; empty if only its log can explain the failure. registry and git are the hosts to which
+// images are pushed and from which the repository is cloned.
 func BuildAdvice(log, registry, git string) string {
 	if lostHost(log, registry) {
-		return "It did not reach the registry " + registry + ", and a build that has begun is not repeated. Run it again, and if it stays so, ask the operator."
+		return "The registry " + registry + " was unreachable, and a started build is not retried. Run it again; if it happens again, ask the operator."
 	}
 	for _, host := range []string{git, "docker.io"} {
 		if lostHost(log, host) {
-			return "It did not reach " + host + ". Ask the operator whether builds may (operator setting stacks.egress)."
+			return host + " was unreachable. Ask the operator whether builds may connect to it (operator setting stacks.egress)."
 		}
 	}
 	return ""
 }
 
-// lostHost reports whether a builder ended because it did not reach a host, by the last line of its log. The line has to name the host:
-// instructions of the Dockerfile that fail print words of the same kind.
+// lostHost reports whether a build failed because a host was unreachable, from the last line of its log. The line has to name the host:
+// failing instructions of the Dockerfile print similar messages.
 func lostHost(log, host string) bool {
 	if host == "" {
 		return false

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestWhatARegistryAnswered reads messages as kubelets have them from their runtimes: containerd 1.6 (github.com/pkg/errors, "pulling from
+// TestWhatARegistryAnswered classifies messages that kubelets get from their runtimes: containerd 1.6 (github.com/pkg/errors, "pulling from
 // host"), containerd 1.7 and 2 ("unexpected status from"), Docker by way of cri-dockerd ("Error response from daemon"), CRI-O ("pinging
 // container registry").
 func TestWhatARegistryAnswered(t *testing.T) {

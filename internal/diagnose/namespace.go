@@ -8,7 +8,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 )
 
-// Terminating says in the namespace's own words what keeps it from going; nil when its conditions do not say.
+// Terminating explains, from the namespace's conditions, why it is not deleted; nil if they do not.
 func Terminating(ns *corev1.Namespace) *Finding {
 	var all []string
 	for _, c := range ns.Status.Conditions {
@@ -20,12 +20,12 @@ func Terminating(ns *corev1.Namespace) *Finding {
 		return nil
 	}
 	return &Finding{
-		Reason: v1alpha1.ReasonStuck, Sentence: "the namespace " + ns.Name + " does not go: " + strings.Join(all, "; "),
-		Advice: "The operator has to find out who should take the finalizers off, or which API does not answer.",
+		Reason: v1alpha1.ReasonStuck, Sentence: "the namespace " + ns.Name + " is stuck in Terminating: " + strings.Join(all, "; "),
+		Advice: "Ask the operator to find out which controller should remove the finalizers, or which API is unavailable.",
 	}
 }
 
-// Claim explains why a volume's claim is not bound; nil for one that is, or of which nothing is known yet.
+// Claim explains why a volume claim is not bound; nil if it is bound, or if nothing is known yet.
 func Claim(c *corev1.PersistentVolumeClaim, events []corev1.Event) *Finding {
 	switch c.Status.Phase {
 	case corev1.ClaimBound:
@@ -33,7 +33,7 @@ func Claim(c *corev1.PersistentVolumeClaim, events []corev1.Event) *Finding {
 	case corev1.ClaimLost:
 		return &Finding{
 			Reason: v1alpha1.ReasonUnschedulable, Sentence: "the volume of the claim " + c.Name + " is lost",
-			Advice: "What was in it is gone: the operator has to look at the cluster's storage.",
+			Advice: "Its data is lost. Ask the operator to check the cluster's storage.",
 		}
 	}
 	e := newest(events, "ProvisioningFailed", "FailedBinding")
@@ -41,7 +41,7 @@ func Claim(c *corev1.PersistentVolumeClaim, events []corev1.Event) *Finding {
 		return nil
 	}
 	return &Finding{
-		Reason: v1alpha1.ReasonUnschedulable, Sentence: said("the claim "+c.Name+" gets no volume", e.Message),
-		Advice: "The operator has to give the cluster a storage class that works.",
+		Reason: v1alpha1.ReasonUnschedulable, Sentence: withMessage("the claim "+c.Name+" did not get a volume", e.Message),
+		Advice: "Ask the operator for a storage class that works.",
 	}
 }

@@ -10,7 +10,7 @@ func zero() resource.Quantity { return resource.Quantity{} }
 
 func seconds(n int64) time.Duration { return time.Duration(n) * time.Second }
 
-// sameQuantity compares two quantities as they are written; texts that are none are not the same.
+// sameQuantity reports whether two texts are the same quantity; a text that is not a quantity equals nothing.
 func sameQuantity(a, b string) bool {
 	x, errX := resource.ParseQuantity(a)
 	y, errY := resource.ParseQuantity(b)

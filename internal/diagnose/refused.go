@@ -11,7 +11,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 )
 
-// Deployment explains why a Deployment gets no pods; nil when nothing is known.
+// Deployment explains why a Deployment gets no pods; nil if unknown.
 func Deployment(d *appsv1.Deployment, now time.Time) *Finding {
 	for _, c := range d.Status.Conditions {
 		if c.Type == appsv1.DeploymentReplicaFailure && c.Status == corev1.ConditionTrue {
@@ -21,8 +21,8 @@ func Deployment(d *appsv1.Deployment, now time.Time) *Finding {
 	return nil
 }
 
-// Creation explains why a Job or another controller made no pod: by its newest FailedCreate event, since a Job has no condition for
-// it. It is nil when there is none.
+// Creation explains why a Job or another controller created no pod, from its newest FailedCreate event, since a Job has no condition for
+// it; nil without such an event.
 func Creation(events []corev1.Event, now time.Time) *Finding {
 	if e := newest(events, "FailedCreate"); e != nil {
 		return refused(e.Message, e.FirstTimestamp.Time, now)
@@ -30,50 +30,50 @@ func Creation(events []corev1.Event, now time.Time) *Finding {
 	return nil
 }
 
-// Job says how a Job failed by itself; nil when it did not.
+// Job explains how a Job failed by itself; nil if it did not.
 func Job(j *batchv1.Job) *Finding {
 	for _, c := range j.Status.Conditions {
 		if c.Type != batchv1.JobFailed || c.Status != corev1.ConditionTrue {
 			continue
 		}
 		if c.Reason == batchv1.JobReasonDeadlineExceeded {
-			return &Finding{Reason: v1alpha1.ReasonTimeout, Sentence: said("it timed out", c.Message)}
+			return &Finding{Reason: v1alpha1.ReasonTimeout, Sentence: withMessage("it timed out", c.Message)}
 		}
-		return &Finding{Reason: v1alpha1.ReasonCrashed, Sentence: said("its Job failed", c.Message)}
+		return &Finding{Reason: v1alpha1.ReasonCrashed, Sentence: withMessage("its Job failed", c.Message)}
 	}
 	return nil
 }
 
-// refused reads the answer of the API server to the creation of a pod. Controllers keep its message alone. It begins with the object
-// and "is forbidden: " (NewForbidden of k8s.io/apimachinery), and what follows is the plugin's.
+// refused explains why the API server refused to create a pod. Controllers keep only the message. It begins with the object and
+// "is forbidden: " (NewForbidden of k8s.io/apimachinery); the rest is the admission plugin's.
 func refused(message string, since, now time.Time) *Finding {
 	_, why, ok := strings.Cut(message, " is forbidden: ")
 	if !ok {
 		why = message
 	}
-	f := &Finding{Reason: v1alpha1.ReasonRefused, Sentence: said("its pod was refused", why), After: TimeLeft(since, startGrace, now)}
+	f := &Finding{Reason: v1alpha1.ReasonRefused, Sentence: withMessage("its pod was refused", why), After: TimeLeft(since, startGrace, now)}
 	switch {
 	case strings.HasPrefix(why, "exceeded quota: "):
 		return exceeded(why, TimeLeft(since, scheduleGrace, now))
 	case strings.HasPrefix(why, "violates PodSecurity "):
-		f.Advice = "Stacks hold to Pod Security's baseline: take out what it names."
+		f.Advice = "Stacks must meet Pod Security's baseline. Remove the fields that the message names."
 	case strings.Contains(why, " usage per Container is "), strings.Contains(why, " usage per Pod is "):
-		f.Reason, f.Advice = v1alpha1.ReasonQuotaExceeded, "A limit range says what one container may have: ask for no more than that (deploy.resources in a compose file), or ask the operator (stacks.cpu, stacks.memory)."
+		f.Reason, f.Advice = v1alpha1.ReasonQuotaExceeded, "A limit range bounds each container. Lower its resources (deploy.resources in a compose file), or ask the operator to raise the limit (stacks.cpu, stacks.memory)."
 	case strings.HasPrefix(why, "failed quota: "):
-		f.Reason, f.Advice = v1alpha1.ReasonQuotaExceeded, "The namespace's quota wants to know what it needs: the operator has to add a limit range."
+		f.Reason, f.Advice = v1alpha1.ReasonQuotaExceeded, "The namespace's quota requires every container to set requests. Ask the operator to add a limit range."
 	case strings.HasPrefix(message, "admission webhook "), strings.HasPrefix(message, "ValidatingAdmissionPolicy "), strings.HasPrefix(why, "ValidatingAdmissionPolicy "):
-		f.Advice = "A rule of this cluster forbids it: change what it names, or ask the operator."
+		f.Advice = "An admission policy of this cluster forbids it. Change what the message names, or ask the operator."
 	}
 	return f
 }
 
-// ceilings are the operator's settings behind the resources of a stack's quota.
+// ceilings maps the resources of a stack's quota to the operator's settings.
 var ceilings = map[string]string{"pods": "stacks.pods", "requests.cpu": "stacks.cpu", "requests.memory": "stacks.memory"}
 
-// exceeded reads "exceeded quota: NAME, requested: A=1,B=2, used: A=3,B=4, limited: A=3,B=5", the form of
+// exceeded explains a message "exceeded quota: NAME, requested: A=1,B=2, used: A=3,B=4, limited: A=3,B=5", the format of
 // apiserver/pkg/admission/plugin/resourcequota.
 func exceeded(why string, after time.Duration) *Finding {
-	f := &Finding{Reason: v1alpha1.ReasonQuotaExceeded, Sentence: said("its pod was refused", why), After: after}
+	f := &Finding{Reason: v1alpha1.ReasonQuotaExceeded, Sentence: withMessage("its pod was refused", why), After: after}
 	_, limited, ok := strings.Cut(why, ", limited: ")
 	if !ok {
 		return f
@@ -85,9 +85,9 @@ func exceeded(why string, after time.Duration) *Finding {
 			names = append(names, setting+" ("+amount+")")
 		}
 	}
-	f.Advice = "The quota of the namespace is used up: less has to run in it, or the operator has to raise it."
+	f.Advice = "The quota of the namespace is exhausted. Run less in it, or ask the operator to raise it."
 	if len(names) > 0 {
-		f.Advice = "The stack needs more than the operator allows: have it need less, or ask for more of " + strings.Join(names, ", ") + "."
+		f.Advice = "The stack needs more than the operator allows. Lower its resources, or ask the operator to raise " + strings.Join(names, ", ") + "."
 	}
 	return f
 }

@@ -10,25 +10,25 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 )
 
-// Unready explains why a pod that nothing blocks is not ready, as far as the kubelet told: what could not be mounted, or its last failed
-// probe. Only events say so. It is nil when they say nothing.
+// Unready explains why a pod that is not blocked is not ready, from its events: what could not be mounted, or the last failed probe. It
+// returns nil if the events do not explain it.
 func Unready(p *corev1.Pod, events []corev1.Event) *Finding {
 	if !created(p) {
 		if e := newest(events, "FailedMount", "FailedAttachVolume"); e != nil {
 			return &Finding{
-				Reason: v1alpha1.ReasonUnhealthy, Sentence: said("a volume of it cannot be mounted", e.Message),
-				Advice: "What it names has to be there.",
+				Reason: v1alpha1.ReasonUnhealthy, Sentence: withMessage("one of its volumes cannot be mounted", e.Message),
+				Advice: "Check that what the message names exists.",
 			}
 		}
 		return nil
 	}
 	if e := newest(events, "Unhealthy"); e != nil {
-		return &Finding{Reason: v1alpha1.ReasonUnhealthy, Sentence: said("its health check does not pass", e.Message)}
+		return &Finding{Reason: v1alpha1.ReasonUnhealthy, Sentence: withMessage("its health check fails", e.Message)}
 	}
 	return nil
 }
 
-// created reports whether a container of a pod was ever made.
+// created reports whether a container of the pod was ever created.
 func created(p *corev1.Pod) bool {
 	for _, c := range statuses(p) {
 		if c.ContainerID != "" || c.State.Running != nil || c.State.Terminated != nil || c.LastTerminationState.Terminated != nil {
@@ -38,8 +38,8 @@ func created(p *corev1.Pod) bool {
 	return false
 }
 
-// newest is the last event with one of these reasons; nil for none. Their times may have whole seconds; client-go's recorder ends their
-// names with the time in nanoseconds.
+// newest returns the last event with one of the reasons; nil for none. Event times may be in whole seconds, so ties are broken by name:
+// client-go's recorder ends names with the time in nanoseconds.
 func newest(events []corev1.Event, reasons ...string) *corev1.Event {
 	var found *corev1.Event
 	for i := range events {

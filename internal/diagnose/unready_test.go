@@ -8,7 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Events have whole seconds: whichever order they come in, the same one is the newest.
+// Events have whole seconds: the newest one does not depend on the order in which they are listed.
 func TestTheNewestOfEventsOfOneSecond(t *testing.T) {
 	at := metav1.Unix(1_790_000_000, 0)
 	event := func(name, reason string) corev1.Event {

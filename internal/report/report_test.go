@@ -235,8 +235,8 @@ var cases = map[string]*v1alpha1.Run{
 	"fork":      edit(passed(), func(r *v1alpha1.Run) { r.Spec.Trust, r.Spec.Ref = v1alpha1.TrustFork, "refs/pull/12/head" }),
 	"forever":   edit(passed(), func(r *v1alpha1.Run) { r.Status.Keep, r.Status.ExpiresAt = "forever", nil }),
 	"address-refused": edit(passed(), func(r *v1alpha1.Run) {
-		r.Status.Services[0].URLProblem = "The address does not work: the Gateway gateways/public does not take it (NotAllowedByListeners): no listener allows <stack-shop>. " +
-			"The operator has to let a listener of the Gateway take routes of the stacks' namespaces (allowedRoutes)."
+		r.Status.Services[0].URLProblem = "The address does not work: the Gateway gateways/public rejected it (NotAllowedByListeners): no listener allows <stack-shop>. " +
+			"Ask the operator to allow routes from the stacks' namespaces on a listener of the Gateway (allowedRoutes)."
 	}),
 	"expired": edit(passed(), func(r *v1alpha1.Run) {
 		c := &r.Status.Conditions[len(r.Status.Conditions)-1]

@@ -219,7 +219,7 @@ func TestWhatEndsABuildIsSaid(t *testing.T) {
 		words []string
 	}{
 		{"memory", dies(137, "OOMKilled"), 0, v1alpha1.ReasonOutOfMemory, []string{"backend", "memory", "builds.memory"}},
-		{"eviction", lost("TerminationByKubelet", "Evicted", "The node was low on resource: memory. "), 0, v1alpha1.ReasonEvicted, []string{"backend", "evicted", "short of memory"}},
+		{"eviction", lost("TerminationByKubelet", "Evicted", "The node was low on resource: memory. "), 0, v1alpha1.ReasonEvicted, []string{"backend", "evicted", "low on memory"}},
 		{"a full disk", lost("TerminationByKubelet", "Evicted", "The node was low on resource: ephemeral-storage. "), 0, v1alpha1.ReasonDiskFull, []string{"backend", "disk"}},
 		{"a lost node", lost("DeletionByTaintManager", "", "Taint manager: deleting due to NoExecute taint"), 0, v1alpha1.ReasonNodeLost, []string{"backend", "node"}},
 		{"a deadline", lost("", "DeadlineExceeded", ""), 0, v1alpha1.ReasonTimeout, []string{"backend", "30m0s", "builds.timeout"}},

@@ -33,7 +33,7 @@ func (w *world) waitsForPull(run *v1alpha1.Run, condition string) *v1alpha1.Run 
 	w.t.Helper()
 	return w.looking(run, "the run reports a pull that is tried again", func(r *v1alpha1.Run) bool {
 		c := meta.FindStatusCondition(r.Status.Conditions, condition)
-		return c != nil && strings.Contains(c.Message, "was not reached from the node") && strings.Contains(c.Message, "The pull is tried again until ")
+		return c != nil && strings.Contains(c.Message, "was unreachable from the node") && strings.Contains(c.Message, "The pull is retried until ")
 	})
 }
 

@@ -153,7 +153,7 @@ var troubles = []trouble{
 	{
 		name: "test evicted", files: slow(60), during: drained,
 		condition: v1alpha1.ConditionTestsPassed, reason: v1alpha1.ReasonEvicted,
-		want: []string{"its pod was evicted, as when a node is drained"},
+		want: []string{"its pod was evicted, for example because its node was drained"},
 	},
 	{
 		name: "namespace deleted", files: slow(60), during: withoutNamespace,
@@ -292,13 +292,13 @@ var longTroubles = []trouble{
 		name:      "image not found",
 		files:     patient("services:\n  web:\n    image: busybox:no-such-tag\n"),
 		condition: v1alpha1.ConditionStackReady, reason: v1alpha1.ReasonImageUnavailable,
-		want: []string{"The service web cannot start: the image busybox:no-such-tag cannot be pulled", "The registry docker.io does not have it: check its name and tag", "asked anonymously"},
+		want: []string{"The service web cannot start: the image busybox:no-such-tag cannot be pulled", "The registry docker.io does not have it. Check its name and tag", "requested anonymously"},
 	},
 	{
 		name:      "image refused",
 		files:     patient("services:\n  web:\n    image: conductor/private:1\n"),
 		condition: v1alpha1.ConditionStackReady, reason: v1alpha1.ReasonImageUnavailable,
-		want: []string{"the image conductor/private:1 cannot be pulled", "The registry docker.io refuses it", "asked anonymously"},
+		want: []string{"the image conductor/private:1 cannot be pulled", "The registry docker.io denied access", "requested anonymously"},
 	},
 	{
 		name:      "crash loop",
@@ -316,20 +316,20 @@ var longTroubles = []trouble{
 		name:      "unschedulable",
 		files:     patient(web("    command: sleep 3600\n    deploy:\n      resources:\n        reservations:\n          cpus: \"64\"\n")),
 		condition: v1alpha1.ConditionStackReady, reason: v1alpha1.ReasonUnschedulable,
-		want: []string{"The service web cannot start: no node can take it", "Insufficient cpu", "It asks for 64 of cpu", "deploy.resources.reservations"},
+		want: []string{"The service web cannot start: no node can run it", "Insufficient cpu", "It requests 64 of cpu", "deploy.resources.reservations"},
 	},
 	{
 		name:      "probe that never passes",
 		files:     quick("75s", web("    command: sleep 3600\n    healthcheck:\n      test: echo no heart; exit 3\n      interval: 1s\n      retries: 600\n")),
 		condition: v1alpha1.ConditionStackReady, reason: v1alpha1.ReasonUnhealthy,
-		want: []string{"The stack was not up 1m15s after its images were built (stack.ready.timeout)", "web: It runs, but its health check has not passed yet", "Its health check does not pass", "no heart"},
+		want: []string{"The stack was not up 1m15s after its images were built (stack.ready.timeout)", "web: It runs, but its health check has not passed yet", "Its health check fails", "no heart"},
 	},
 	{
 		name:      "file that is gone",
 		files:     quick("150s", gated+"    configs:\n      - source: menu\n        target: /etc/menu\nconfigs:\n  menu:\n    content: soup\n"),
 		during:    withoutFiles,
 		condition: v1alpha1.ConditionStackReady, reason: v1alpha1.ReasonUnhealthy,
-		want: []string{"web: A volume of it cannot be mounted", "configmap", "not found", "What it names has to be there"},
+		want: []string{"web: One of its volumes cannot be mounted", "configmap", "not found", "Check that what the message names exists"},
 	},
 	{
 		name: "quota", files: patient(gated), during: narrowed,
@@ -364,7 +364,7 @@ func TestLongTroubles(t *testing.T) {
 			c.judge(t, r, r.until("finished", lab.Finished))
 		})
 	}
-	t.Run("namespace that does not go", func(t *testing.T) { saysWhatHolds(t, &repo{stuck.Repository, t}) })
+	t.Run("namespace stuck in Terminating", func(t *testing.T) { saysWhatHolds(t, &repo{stuck.Repository, t}) })
 	t.Run("kept stack that degrades", func(t *testing.T) { saysWhatDegraded(t, &repo{decaying.Repository, t}) })
 }
 
@@ -408,7 +408,7 @@ func saysWhatHolds(t *testing.T, r *repo) {
 		return apimeta.FindStatusCondition(run.Status.Conditions, v1alpha1.ConditionStackKept)
 	}
 	run := r.until("stuck", func(run *v1alpha1.Run) bool { c := kept(run); return c != nil && c.Reason == v1alpha1.ReasonStuck })
-	says(t, "condition", kept(run).Message, "the namespace "+run.Status.Namespace+" does not go", holder, "take the finalizers off")
+	says(t, "condition", kept(run).Message, "the namespace "+run.Status.Namespace+" is stuck in Terminating", holder, "remove the finalizers")
 	release(run.Status.Namespace)
 	r.gone(run)
 }

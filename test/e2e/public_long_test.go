@@ -77,10 +77,10 @@ func TestPublicAddresses(t *testing.T) {
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
-		unserved(t, "traefik/closed", "the Gateway traefik/closed does not take it", "allowedRoutes")
+		unserved(t, "traefik/closed", "the Gateway traefik/closed rejected it", "allowedRoutes")
 	})
 	t.Run("NoGateway", func(t *testing.T) {
-		unserved(t, "traefik/nowhere", "nothing serves the HTTPRoute web-8080", "whether there is a Gateway traefik/nowhere")
+		unserved(t, "traefik/nowhere", "the HTTPRoute web-8080 is not served", "check that the Gateway traefik/nowhere (stacks.gateway) exists")
 	})
 }
 

@@ -53,7 +53,7 @@ func TestRegistryAwayForAMinute(t *testing.T) {
 	pulling.open(namespace)
 	pulling.until("waiting for its image", func(run *v1alpha1.Run) bool {
 		c := apimeta.FindStatusCondition(run.Status.Conditions, v1alpha1.ConditionStackReady)
-		return c != nil && strings.Contains(c.Message, "The registry "+here.Registry+" was not reached") && strings.Contains(c.Message, "The pull is tried again until ")
+		return c != nil && strings.Contains(c.Message, "The registry "+here.Registry+" was unreachable") && strings.Contains(c.Message, "The pull is retried until ")
 	})
 	time.Sleep(time.Minute) // The time is what is tested.
 	back()
@@ -67,7 +67,7 @@ func TestRegistryAwayForAMinute(t *testing.T) {
 		}
 		t.Log(run.Status.Message)
 		r := &repo{building.Repository, t}
-		says(t, "comment", plain(r.comment(run)), "It did not reach the registry "+here.Registry+", and a build that has begun is not repeated")
+		says(t, "comment", plain(r.comment(run)), "The registry "+here.Registry+" was unreachable, and a started build is not retried")
 	})
 	t.Run("Pulling", func(t *testing.T) {
 		r := &repo{pulling.Repository, t}
