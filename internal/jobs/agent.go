@@ -16,10 +16,10 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
 )
 
-// AgentName names everything of a stack's agent: its ServiceAccount, Service and Deployment, and the ClusterRole that is bound to it.
+// AgentName is the name of the ServiceAccount, the Service and the Deployment of a stack's agent, and of the ClusterRole bound to it.
 const AgentName = "conductor-agent"
 
-// Keys of the agent's Secret. Tests are given the wrapper's alone, the init containers that bring files the source's alone.
+// Keys of the agent's Secret. Tests get only the wrapper's token, init containers that fetch files only the source's.
 const (
 	KeyConductorToken = "conductor"
 	KeyWrapperToken   = "wrapper"
@@ -35,30 +35,30 @@ const (
 
 var agentRequests = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("20m"), corev1.ResourceMemory: resource.MustParse("48Mi")}
 
-// agentData is the agent's room for logs, JUnit files and artifacts.
+// agentData is where the agent stores logs, JUnit files and artifacts.
 const agentData = "/data"
 
-// AgentSecretName is the name of the Secret with the agent's tokens. It is new for every Run, since Conductor may not change a Secret.
+// AgentSecretName is the name of the Secret with the agent's tokens. Every Run has its own, since Conductor must not update Secrets.
 func AgentSecretName(run *v1alpha1.Run) string { return "agent-" + digest(string(run.UID))[:10] }
 
-// AgentURL is where wrappers find the agent.
+// AgentURL is the agent's address for wrappers.
 func AgentURL(run *v1alpha1.Run) string {
 	return fmt.Sprintf("http://%s.%s.svc:%d", AgentName, StackName(run), evidence.AgentPort)
 }
 
-// AgentSecret holds the tokens that the agent takes.
+// AgentSecret holds the tokens that the agent accepts.
 func AgentSecret(run *v1alpha1.Run, tokens evidence.AgentTokens) *corev1.Secret {
 	return opaque(run, AgentSecretName(run), map[string][]byte{
 		KeyConductorToken: []byte(tokens.Conductor), KeyWrapperToken: []byte(tokens.Wrapper), KeySourceToken: []byte(tokens.Source),
 	})
 }
 
-// SourceSecretName is the name of the Secret that the agent reads the source artifact with. It is new for every Run, since Conductor may
-// not change a Secret.
+// SourceSecretName is the name of the Secret with which the agent reads the source artifact. Every Run has its own, since Conductor must
+// not update Secrets.
 func SourceSecretName(run *v1alpha1.Run) string { return "source-" + digest(string(run.UID))[:10] }
 
-// SourceSecret holds the credential that the agent reads the source artifact with: a Docker config.json. It is of no type that a kubelet
-// pulls images with.
+// SourceSecret holds the credential with which the agent reads the source artifact: a Docker config.json. Its type keeps it from being used
+// as a pull Secret.
 func SourceSecret(run *v1alpha1.Run, dockerConfig []byte) *corev1.Secret {
 	return opaque(run, SourceSecretName(run), map[string][]byte{keyRegistryConfig: dockerConfig})
 }
@@ -72,7 +72,7 @@ func opaque(run *v1alpha1.Run, name string, data map[string][]byte) *corev1.Secr
 	}
 }
 
-// AgentBinding gives the agent its rights: to see the pods of its own namespace and to read their logs.
+// AgentBinding lets the agent list the pods of its own namespace and read their logs.
 func AgentBinding(run *v1alpha1.Run) *rbacv1.RoleBinding {
 	return &rbacv1.RoleBinding{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "rbac.authorization.k8s.io/v1", Kind: "RoleBinding"},
@@ -82,18 +82,18 @@ func AgentBinding(run *v1alpha1.Run) *rbacv1.RoleBinding {
 	}
 }
 
-// AgentInput is what a stack's agent is made of besides its Run.
+// AgentInput describes a stack's agent.
 type AgentInput struct {
-	// Image is Conductor's own, PullSecret the name of the Secret that it is pulled with; empty for none.
+	// Image is Conductor's own image, PullSecret the name of the Secret with which it is pulled; empty for none.
 	Image, PullSecret string
-	// Source has the agent serve the Run's source artifact to the init containers of the stack.
+	// Source makes the agent serve the Run's source artifact to the init containers of the stack.
 	Source bool
-	// Credential says that SourceSecret is there, Insecure that the registry is spoken to over plain HTTP. Both matter with Source only.
+	// Credential means that there is a SourceSecret, Insecure that the registry uses plain HTTP. Both apply only with Source.
 	Credential, Insecure bool
 }
 
-// Agent is the stack's agent: one small pod that follows the logs of its namespace, masks them, takes what the tests leave behind, and
-// hands out files of the commit where services mount more of them than ConfigMaps carry.
+// Agent returns the objects of the stack's agent: one small pod that follows the logs of its namespace, masks them, receives the files of
+// the tests, and serves files of the commit to services that mount more than ConfigMaps can hold.
 func Agent(run *v1alpha1.Run, in AgentInput) []client.Object {
 	account := &corev1.ServiceAccount{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "ServiceAccount"},
@@ -112,8 +112,8 @@ func Agent(run *v1alpha1.Run, in AgentInput) []client.Object {
 
 func agentLabels() map[string]string { return map[string]string{v1alpha1.LabelStage: StageAgent} }
 
-// agentEgress lets the agent reach the API server, which is closed to every other pod of the stack. An address would not do: a
-// Service's is translated before or after the rules, as the network has it.
+// agentEgress lets the agent reach the API server, which no other pod of the stack can. A rule for one address would not work: whether a
+// Service's address is translated before or after the rules depends on the network plugin.
 func agentEgress(run *v1alpha1.Run) *networkingv1.NetworkPolicy {
 	p := policy(run, AgentName, networkingv1.PolicyTypeEgress)
 	p.Spec.PodSelector.MatchLabels = agentLabels()
@@ -174,7 +174,7 @@ func secretVolume(name, secret string) corev1.Volume {
 	return corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{Secret: &corev1.SecretVolumeSource{SecretName: secret, DefaultMode: new(int32(0o440))}}}
 }
 
-// agentMemory is the agent's limit: far more than it needs, but no more than the stack's ceiling lets a container have.
+// agentMemory is the agent's memory limit: far more than it needs, but not above the stack's ceiling for a container.
 func agentMemory(run *v1alpha1.Run) resource.Quantity {
 	limit := resource.MustParse("256Mi")
 	if most, err := resource.ParseQuantity(run.Spec.Ceilings.Memory); err == nil && most.Cmp(limit) < 0 {
@@ -183,7 +183,7 @@ func agentMemory(run *v1alpha1.Run) resource.Quantity {
 	return limit
 }
 
-// accountToken is what the kubelet mounts of a service account by itself, mounted into the agent's container alone.
+// accountToken is the volume that the kubelet would mount for a service account, but mounted only into the agent's container.
 func accountToken() *corev1.ProjectedVolumeSource {
 	return &corev1.ProjectedVolumeSource{DefaultMode: new(int32(0o440)), Sources: []corev1.VolumeProjection{
 		{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{Path: "token", ExpirationSeconds: new(int64(3607))}},
@@ -199,7 +199,7 @@ func accountToken() *corev1.ProjectedVolumeSource {
 // ownUser is the user of Conductor's image.
 const ownUser = 65532
 
-// ownSecurity is what Conductor's own containers in a stack run with: Pod Security's restricted.
+// ownSecurity is the security context of Conductor's own containers in a stack: Pod Security's restricted level.
 func ownSecurity() *corev1.SecurityContext {
 	return &corev1.SecurityContext{
 		RunAsNonRoot: new(true), RunAsUser: new(int64(ownUser)), ReadOnlyRootFilesystem: new(true), AllowPrivilegeEscalation: new(false),

@@ -48,7 +48,7 @@ func kanikoInput(t *testing.T) KanikoInput {
 		Context: "./services/backend/", Dockerfile: "docker/Dockerfile.qa", Target: "qa",
 		Args:       map[string]string{"NODE_ENV": "qa", "A": "$(GIT_PASSWORD) $$ $HOME", "EMPTY": ""},
 		Repository: "registry.example.com:5000/acme/shop/backend", Insecure: true, Mirrors: []string{"mirror.example.com"},
-		Cache: "registry.example.com:5000/acme/shop/cache", Secret: "acme-shop-0123456789-build", Timeout: 30 * time.Minute,
+		Secret: "acme-shop-0123456789-build", Timeout: 30 * time.Minute,
 		CPU: "500m", Memory: "512Mi", MemoryLimit: "4Gi",
 	}
 }
@@ -63,7 +63,7 @@ func must[T any](t *testing.T) func(T, error) T {
 	}
 }
 
-// objects is everything that this package makes, by the name of its golden file.
+// objects are all objects that this package makes, by the name of their golden file.
 func objects(t *testing.T) map[string][]client.Object {
 	run := testRun()
 	plain := KanikoInput{
@@ -145,7 +145,7 @@ func TestObjectsAreAsTheGoldenFilesSay(t *testing.T) {
 	}
 }
 
-// Pod Security refuses nothing where the operator allows more than its baseline and the stack makes use of that, and there alone.
+// Pod Security enforces nothing if, and only if, the stack uses what the operator allows beyond the baseline.
 func TestOnlyAStackThatIsAllowedMoreHasAnOpenNamespace(t *testing.T) {
 	for beyond, want := range map[bool]string{false: "baseline", true: "privileged"} {
 		if got := Namespace(testRun(), beyond).Labels["pod-security.kubernetes.io/enforce"]; got != want {
@@ -161,7 +161,7 @@ func TestALongDockerfileIsRefused(t *testing.T) {
 		t.Errorf("one that fits: %v", err)
 	}
 	in.Inline += "#"
-	if _, err := Kaniko(in); !failure.IsTerminal(err) || !strings.Contains(err.Error(), "put it into a file") {
+	if _, err := Kaniko(in); !failure.IsTerminal(err) || !strings.Contains(err.Error(), "Move it to a file") {
 		t.Errorf("one that does not: %v", err)
 	}
 }
@@ -185,7 +185,7 @@ func TestEverythingIsOursAndHasAKind(t *testing.T) {
 	}
 }
 
-// TestPodsHaveNoRights looks at what Pod Security's baseline and the ground rules ask of every pod of users' code.
+// TestPodsHaveNoRights checks the fields that Pod Security's baseline and the threat model require of every pod with users' code.
 func TestPodsHaveNoRights(t *testing.T) {
 	for name, list := range objects(t) {
 		for _, o := range list {
@@ -213,7 +213,7 @@ func TestPodsHaveNoRights(t *testing.T) {
 	}
 }
 
-// expand does what the kubelet does with $(NAME) in arguments and environment values.
+// expand expands $(NAME) in arguments and environment values as the kubelet does.
 func expand(s string, vars map[string]string) string {
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {

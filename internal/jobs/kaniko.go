@@ -19,56 +19,54 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 )
 
-// Keys of the Secret that BuildSecret makes.
+// Keys of the Secret that BuildSecret returns.
 const (
 	keyGitToken     = "git-token"
 	keyDockerConfig = "config.json"
 )
 
-// backstop is how long a Job outlives its pod's deadline. The pod's deadline ends the pod and leaves its log; the Job's
-// deletes the pod, and is there for a pod that never starts.
+// backstop is how much longer a Job's deadline is than its pod's. The pod's deadline ends the pod and keeps its log; the Job's
+// deletes the pod, and covers pods that never start.
 const backstop = 2 * time.Minute
 
 const (
-	// inlineDir is where a Dockerfile is mounted that the compose file holds.
+	// inlineDir is where a Dockerfile from the compose file is mounted.
 	inlineDir = "/kaniko/inline"
-	// maxInline keeps it well below the 256 KiB that the annotations of an object may have.
+	// maxInline keeps it well below Kubernetes' limit of 256 KiB for the annotations of an object.
 	maxInline = 200 << 10
 )
 
-// KanikoInput says what one build builds, and where.
+// KanikoInput describes one build.
 type KanikoInput struct {
 	Run *v1alpha1.Run
 	// Image is the name of the image within the Run.
 	Image string
 	// Namespace is the builds namespace, Executor the Kaniko image.
 	Namespace, Executor string
-	// CloneURL is the http(s) address that git fetches the repository from; credentials in it are ignored.
+	// CloneURL is the http(s) address of the repository; credentials in it are ignored.
 	CloneURL *url.URL
 	// Context is a directory of the repository; Dockerfile is relative to it; Target is a stage of it, or empty.
 	Context, Dockerfile, Target string
-	// Inline is the Dockerfile's text where the compose file holds it; then Dockerfile means nothing.
+	// Inline is the text of a Dockerfile in the compose file; Dockerfile is then ignored.
 	Inline string
 	// Args are the build arguments.
 	Args map[string]string
 	// Repository is where the image is pushed, host/path without tag.
 	Repository string
-	// Insecure allows plain HTTP to the repository's host, and to no other.
+	// Insecure allows plain HTTP, only to the repository's host.
 	Insecure bool
-	// Mirrors are registries that are asked before Docker Hub.
+	// Mirrors are registries that are tried before Docker Hub.
 	Mirrors []string
-	// Cache is a repository for cached layers; empty turns the cache off.
-	Cache string
-	// Secret is the name of what BuildSecret made.
+	// Secret is the name of the Secret that BuildSecret returned.
 	Secret string
-	// Timeout bounds the build from its pod's start.
+	// Timeout bounds the build, counted from the start of its pod.
 	Timeout time.Duration
-	// CPU and Memory are requests, MemoryLimit a limit: Kubernetes quantities, each may be empty.
+	// CPU and Memory are requests, MemoryLimit is a limit: Kubernetes quantities, or empty.
 	CPU, Memory, MemoryLimit string
 }
 
-// Kaniko is the Job that builds one image and pushes it. The image's digest is the termination message of its pod, and
-// the end of the log is when it fails. An error is a terminal failure: what is asked for cannot be built.
+// Kaniko returns the Job that builds and pushes one image. The termination message of its pod is the image's digest, or the end of
+// the log if the build fails. An error is a terminal failure: such a build is not possible.
 func Kaniko(in KanikoInput) (*batchv1.Job, error) {
 	args, err := kanikoArgs(in)
 	if err != nil {
@@ -101,8 +99,8 @@ func Kaniko(in KanikoInput) (*batchv1.Job, error) {
 	return j, nil
 }
 
-// mountInline gives a build's pod its Dockerfile as a file, out of an annotation: the Job stays all that a build is made of. Kaniko
-// takes nothing below /kaniko into the image.
+// mountInline mounts the Dockerfile into a build's pod from an annotation, so that a build needs no object but its Job. Kaniko
+// excludes /kaniko from the image.
 func mountInline(pod *corev1.PodTemplateSpec, dockerfile string) {
 	pod.Annotations = map[string]string{v1alpha1.AnnotationDockerfile: dockerfile}
 	pod.Spec.Volumes = append(pod.Spec.Volumes, corev1.Volume{Name: "dockerfile", VolumeSource: corev1.VolumeSource{DownwardAPI: &corev1.DownwardAPIVolumeSource{
@@ -114,29 +112,28 @@ func mountInline(pod *corev1.PodTemplateSpec, dockerfile string) {
 	c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: "dockerfile", MountPath: inlineDir, ReadOnly: true})
 }
 
-// kanikoArgs are the executor's flags, as cmd/executor/cmd/root.go of Kaniko v1.24.0 knows them.
+// kanikoArgs returns the executor's flags; cmd/executor/cmd/root.go of Kaniko v1.24.0 defines them.
 func kanikoArgs(in KanikoInput) ([]string, error) {
 	context, dockerfile, err := kanikoPaths(in)
 	if err != nil {
 		return nil, err
 	}
 	if len(in.Run.Spec.SHA) != 40 {
-		return nil, failure.Terminalf(v1alpha1.ReasonRefused, nil, "Images can be built of SHA-1 repositories only, and %s is no SHA-1", in.Run.Spec.SHA)
+		return nil, failure.Terminalf(v1alpha1.ReasonRefused, nil, "The images could not be built: %s is not a SHA-1 hash, and Kaniko cannot clone other repositories", in.Run.Spec.SHA)
 	}
 	args := []string{
-		// A hash makes Kaniko clone HEAD and then fetch and check out that commit by its hash (pkg/buildcontext/git.go),
-		// so that a tag moved or deleted meanwhile changes nothing. The other branches are not needed for that.
+		// With a hash, Kaniko clones HEAD and then fetches and checks out that commit (pkg/buildcontext/git.go), so a tag that was
+		// moved or deleted in the meantime has no effect. Other branches are not needed for that.
 		"--context=git://" + in.CloneURL.Host + in.CloneURL.Path + "#" + in.Run.Spec.SHA,
 		"--git=single-branch=true",
 		"--dockerfile=" + dockerfile,
 		"--destination=" + in.Repository + ":" + BuildTag(in.Run),
 		"--digest-file=/dev/termination-log",
-		// Files are compared by time, size, mode and owner instead of by content: node_modules would be read whole after
-		// every RUN otherwise.
+		// Compare files by time, size, mode and owner, not by content: otherwise all of node_modules is read after every RUN.
 		"--snapshot-mode=redo",
 		"--push-retry=3",
 		"--image-download-retry=3",
-		// --skip-unused-stages stays off: it drops a stage without a name that COPY --from=0 needs (pkg/dockerfile/dockerfile.go).
+		// --skip-unused-stages stays off: it drops an unnamed stage that COPY --from=0 needs (pkg/dockerfile/dockerfile.go).
 	}
 	if context != "." {
 		args = append(args, "--context-sub-path="+context)
@@ -145,7 +142,7 @@ func kanikoArgs(in KanikoInput) ([]string, error) {
 		args = append(args, "--target="+in.Target)
 	}
 	for _, k := range slices.Sorted(maps.Keys(in.Args)) {
-		// Always with its "=": Kaniko would fill a bare name from its own environment, which holds the git token.
+		// Always with "=": Kaniko takes the value of a bare name from its own environment, which holds the git token.
 		args = append(args, "--build-arg="+k+"="+in.Args[k])
 	}
 	if in.Insecure {
@@ -155,20 +152,18 @@ func kanikoArgs(in KanikoInput) ([]string, error) {
 	for _, m := range in.Mirrors {
 		args = append(args, "--registry-mirror="+m)
 	}
-	if in.Cache != "" {
-		args = append(args, "--cache=true", "--cache-repo="+in.Cache)
-	}
+
 	return args, nil
 }
 
-// kanikoPaths are the context and the Dockerfile relative to it, both inside the repository.
+// kanikoPaths returns the context and the Dockerfile relative to it, and checks that both are inside the repository.
 func kanikoPaths(in KanikoInput) (context, dockerfile string, err error) {
 	context, dockerfile = path.Clean(in.Context), in.Dockerfile
 	if in.Inline != "" {
 		dockerfile = "Dockerfile"
 	}
 	if len(in.Inline) > maxInline {
-		return "", "", failure.Terminalf(v1alpha1.ReasonInvalidConfig, nil, "The Dockerfile of the image %s in the compose file is longer than %d KiB: put it into a file", in.Image, maxInline>>10)
+		return "", "", failure.Terminalf(v1alpha1.ReasonInvalidConfig, nil, "The Dockerfile of the image %s in the compose file is longer than %d KiB. Move it to a file of its own", in.Image, maxInline>>10)
 	}
 	if dockerfile == "" {
 		dockerfile = "Dockerfile"
@@ -185,7 +180,7 @@ func kanikoPaths(in KanikoInput) (context, dockerfile string, err error) {
 	return context, path.Clean(dockerfile), nil
 }
 
-// outside reports whether a clean path leads out of the directory that it begins in.
+// outside reports whether a clean relative path leaves its directory.
 func outside(p string) bool { return path.IsAbs(p) || p == ".." || strings.HasPrefix(p, "../") }
 
 func kanikoEnv(in KanikoInput) []corev1.EnvVar {
@@ -195,7 +190,7 @@ func kanikoEnv(in KanikoInput) []corev1.EnvVar {
 	}
 	return []corev1.EnvVar{
 		{Name: "GIT_PULL_METHOD", Value: method},
-		// The user name that GitHub takes with an installation token:
+		// The user name that GitHub requires with an installation token:
 		// https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app/authenticating-as-a-github-app-installation
 		{Name: "GIT_USERNAME", Value: "x-access-token"},
 		{Name: "GIT_PASSWORD", ValueFrom: &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{
@@ -228,8 +223,8 @@ func requirements(in KanikoInput) (corev1.ResourceRequirements, error) {
 	return r, nil
 }
 
-// BuildSecret holds the credentials of one Run's builds: a token that reads the repository and a Docker config.json that
-// pushes its images. An empty config lets builds push without a credential.
+// BuildSecret returns the Secret with the credentials of one Run's builds: a token that can read the repository and a Docker
+// config.json that can push its images. With an empty config, builds push anonymously.
 func BuildSecret(run *v1alpha1.Run, namespace, name, token string, dockerConfig []byte) *corev1.Secret {
 	if len(dockerConfig) == 0 {
 		dockerConfig = []byte("{}")

@@ -1,6 +1,6 @@
-// Package jobs says which Kubernetes objects a Run needs besides the converted services: the Kaniko Job of each image,
-// the Job of each suite, and the stack's namespace with its fences. It is pure: the same Run gives the same objects, under
-// the same names, and so what a crash left behind is adopted.
+// Package jobs makes the Kubernetes objects that a Run needs besides the converted services: the Kaniko Job of each image,
+// the Job of each suite, and the stack's namespace with its policies. It is pure: the same Run gives the same objects under
+// the same names, so objects left behind by a crash are adopted.
 package jobs
 
 import (
@@ -30,13 +30,13 @@ const (
 // StackName is the name of the namespace that holds a Run's stack.
 func StackName(run *v1alpha1.Run) string { return fit("stack-" + run.Name) }
 
-// BuildName is the name of the Job that builds an image of a Run. All builds share a namespace, and so the name always
-// ends in a hash of both: run a-b with image c is not run a with image b-c.
+// BuildName is the name of the Job that builds an image of a Run. All builds share a namespace, so the name always ends in a
+// hash of both: run a-b with image c differs from run a with image b-c.
 func BuildName(run *v1alpha1.Run, image string) string {
 	return hashed(run.Name+"-"+image, run.Name, image)
 }
 
-// BuildTag is the tag that a build is pushed under: it keeps the registry from collecting the digest, and names nothing.
+// BuildTag is the tag of a pushed build. It only keeps the registry from garbage-collecting the digest; images are referenced by digest.
 func BuildTag(run *v1alpha1.Run) string {
 	return run.Spec.SHA[:min(len(run.Spec.SHA), 12)] + "-" + fit(run.Name)
 }
@@ -44,8 +44,8 @@ func BuildTag(run *v1alpha1.Run) string {
 // BuildSecretName is the name of the Secret with the git and registry credentials of a Run's builds.
 func BuildSecretName(run *v1alpha1.Run) string { return hashed(run.Name+"-build", run.Name) }
 
-// TestName is the name of the Job of one attempt, in the stack's namespace. The prefix keeps it apart from the Jobs of compose
-// services, and a hash the second attempt of suite a from the first of a suite called a-2.
+// TestName is the name of the Job of one attempt, in the stack's namespace. The prefix distinguishes it from the Jobs of compose
+// services, and a hash distinguishes the second attempt of suite a from the first attempt of a suite called a-2.
 func TestName(key evidence.AttemptKey, shards int) string {
 	name := "conductor-test-" + key.Suite
 	if shards <= 1 && key.Number <= 1 {
@@ -55,11 +55,11 @@ func TestName(key evidence.AttemptKey, shards int) string {
 	return hashed(name+"-"+shard+"-"+number, key.Suite, shard, number)
 }
 
-// PullSecretName is the name of the Secret that a stack's images are pulled with. It is new for every Run, since Conductor may
-// not change a Secret.
+// PullSecretName is the name of the Secret with which a stack's images are pulled. Every Run has its own, since Conductor must not
+// update Secrets.
 func PullSecretName(run *v1alpha1.Run) string { return "pull-" + digest(string(run.UID))[:10] }
 
-// Labels are the labels of everything that is made for a Run in one of its stages.
+// Labels are the labels of all objects of a Run in one of its stages.
 func Labels(run *v1alpha1.Run, stage string) map[string]string {
 	l := owner(run)
 	l[v1alpha1.LabelStage] = stage
@@ -76,7 +76,7 @@ func owner(run *v1alpha1.Run) map[string]string {
 	}
 }
 
-// LabelValue is the value that a name has in a label: the name itself, as long as labels can hold it.
+// LabelValue returns a name as the value of a label: the name itself if it is valid, else a shortened form with a hash.
 func LabelValue(name string) string {
 	if len(validation.IsValidLabelValue(name)) == 0 {
 		return name
@@ -84,7 +84,7 @@ func LabelValue(name string) string {
 	return fit(name)
 }
 
-// fit makes a DNS label of s: s itself when it is one, else what can be kept of it and a hash of the whole.
+// fit makes a DNS label of s: s itself if it is one, else as much of it as possible and a hash of the whole.
 func fit(s string) string {
 	if len(s) <= maxLabel && names.Slug(s) == s && s != "" {
 		return s
@@ -92,7 +92,7 @@ func fit(s string) string {
 	return hashed(s, s)
 }
 
-// hashed is a DNS label of as much of s as has room, and a hash of the parts.
+// hashed makes a DNS label of as much of s as fits and a hash of the parts.
 func hashed(s string, parts ...string) string {
 	const hash = 10
 	s = names.Slug(s)

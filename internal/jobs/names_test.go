@@ -12,7 +12,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
 )
 
-// randomName is made of few different parts, so that names come close to each other.
+// randomName is made of few different parts, so that names nearly collide.
 func randomName(r *rand.Rand) string {
 	parts := []string{"a", "b", "-", "--", "A", "_", ".", "é", "0", strings.Repeat("long", 20), "stack-", "test"}
 	var b strings.Builder

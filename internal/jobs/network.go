@@ -15,28 +15,28 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/settings"
 )
 
-// linkLocal holds the metadata services of the clouds, 169.254.169.254. No operator's range opens it unless it names it.
+// linkLocal contains the metadata services of clouds, 169.254.169.254. A range of the operator opens it only by naming it.
 var linkLocal = netip.MustParsePrefix("169.254.0.0/16")
 
-// Fence keeps a stack in: its pods reach each other, the cluster's DNS and the operator's list. What is not named is denied: nodes,
-// the API server, Conductor, other stacks. It holds from before the first pod. Egress is CIDR or CIDR:port, as in the settings.
+// Fence restricts a stack's egress: its pods reach each other, the cluster's DNS and the operator's list. Everything else is denied: nodes,
+// the API server, Conductor, other stacks. It is applied before the first pod. Egress is CIDR or CIDR:port, as in the settings.
 //
-// It says nothing about ingress on purpose. A controller of network policies lets a pod's peers know of its address some
-// time after its containers run (0.2 s to seconds); until then a rule on ingress refuses the connections of pods that the same
-// rule allows, and a one-shot container that connects at once fails, which it does not under compose. See Wall.
+// It deliberately does not restrict ingress. A network policy controller learns the address of a new pod some time after its containers
+// start (0.2 s to seconds). Until then an ingress rule refuses connections from a pod that the rule allows, and a one-shot container that
+// connects at once fails, which it does not under compose. See Wall.
 func Fence(run *v1alpha1.Run, egress []string) (*networkingv1.NetworkPolicy, error) {
 	beyond, err := Egress(egress)
 	if err != nil {
 		return nil, err
 	}
 	p := policy(run, "conductor", networkingv1.PolicyTypeEgress)
-	// Policies add up: pods that the compose file keeps apart have their own.
+	// Policies are additive: pods that the compose file isolates in networks have policies of their own.
 	p.Spec.PodSelector.MatchExpressions = []metav1.LabelSelectorRequirement{{Key: v1alpha1.LabelNetworks, Operator: metav1.LabelSelectorOpDoesNotExist}}
 	p.Spec.Egress = append([]networkingv1.NetworkPolicyEgressRule{{To: samePods()}, dns()}, beyond...)
 	return p, nil
 }
 
-// Egress are the operator's rules, CIDR or CIDR:port.
+// Egress returns the operator's egress rules; each of list is CIDR or CIDR:port.
 func Egress(list []string) ([]networkingv1.NetworkPolicyEgressRule, error) {
 	rules := make([]networkingv1.NetworkPolicyEgressRule, 0, len(list))
 	for _, e := range list {
@@ -49,9 +49,9 @@ func Egress(list []string) ([]networkingv1.NetworkPolicyEgressRule, error) {
 	return rules, nil
 }
 
-// Wall keeps others out of a stack: it is reached by its own pods, the agent's port by Conductor, and the services that have a public
-// address by pods of the operator's ingress namespaces. It goes up once
-// the tests have ended and no new pod is expected; until then stacks are kept apart by the Fence of each.
+// Wall restricts a stack's ingress to its own pods, Conductor (only the agent's port), and pods of the operator's ingress namespaces (only
+// services with a public address). It is applied once the tests have ended and no new pod is expected; until then the Fence of each stack
+// isolates them.
 func Wall(run *v1alpha1.Run, ingressNamespaces []string) []client.Object {
 	p := policy(run, "conductor-ingress", networkingv1.PolicyTypeIngress)
 	port := intstr.FromInt32(evidence.AgentPort)
@@ -68,12 +68,12 @@ func Wall(run *v1alpha1.Run, ingressNamespaces []string) []client.Object {
 	if len(public) == 0 || len(ingressNamespaces) == 0 {
 		return []client.Object{p}
 	}
-	door := policy(run, "conductor-public", networkingv1.PolicyTypeIngress)
-	door.Spec.PodSelector.MatchExpressions = []metav1.LabelSelectorRequirement{oneOf(v1alpha1.LabelService, public)}
-	door.Spec.Ingress = []networkingv1.NetworkPolicyIngressRule{{From: []networkingv1.NetworkPolicyPeer{{
+	open := policy(run, "conductor-public", networkingv1.PolicyTypeIngress)
+	open.Spec.PodSelector.MatchExpressions = []metav1.LabelSelectorRequirement{oneOf(v1alpha1.LabelService, public)}
+	open.Spec.Ingress = []networkingv1.NetworkPolicyIngressRule{{From: []networkingv1.NetworkPolicyPeer{{
 		NamespaceSelector: &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{oneOf(corev1.LabelMetadataName, ingressNamespaces)}},
 	}}}}
-	return []client.Object{p, door}
+	return []client.Object{p, open}
 }
 
 func oneOf(label string, values []string) metav1.LabelSelectorRequirement {
@@ -88,12 +88,12 @@ func policy(run *v1alpha1.Run, name string, kind networkingv1.PolicyType) *netwo
 	}
 }
 
-// samePods are the pods of the stack itself.
+// samePods selects the pods of the stack itself.
 func samePods() []networkingv1.NetworkPolicyPeer {
 	return []networkingv1.NetworkPolicyPeer{{PodSelector: &metav1.LabelSelector{}}}
 }
 
-// dns allows the cluster's DNS, which every distribution runs in kube-system under this label.
+// dns allows the cluster's DNS, which most distributions run in kube-system under this label.
 func dns() networkingv1.NetworkPolicyEgressRule {
 	port := intstr.FromInt32(53)
 	return networkingv1.NetworkPolicyEgressRule{

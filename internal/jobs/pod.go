@@ -9,7 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// job runs a pod once: a failure is the answer and not something to try again.
+// job runs a pod once. A failure is a result and must not be retried.
 func job(name, namespace string, labels map[string]string, timeout time.Duration, pod corev1.PodSpec) *batchv1.Job {
 	return &batchv1.Job{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "batch/v1", Kind: "Job"},
@@ -22,8 +22,8 @@ func job(name, namespace string, labels map[string]string, timeout time.Duration
 	}
 }
 
-// podSpec is a pod with one container and no rights in the cluster. Privilege escalation stays allowed, so that sudo and su
-// work as they do in Docker; Pod Security's baseline allows that.
+// podSpec is a pod with one container and no rights in the cluster. Privilege escalation is allowed, as in Pod Security's baseline, so
+// that sudo and su work as in Docker.
 func podSpec(timeout time.Duration, c corev1.Container) corev1.PodSpec {
 	return corev1.PodSpec{
 		RestartPolicy:                 corev1.RestartPolicyNever,
@@ -36,7 +36,7 @@ func podSpec(timeout time.Duration, c corev1.Container) corev1.PodSpec {
 	}
 }
 
-// seconds rounds up, since a deadline of 0 is not valid; no timeout is no deadline.
+// seconds rounds up, since a deadline of 0 is invalid. Without a timeout there is no deadline.
 func seconds(d time.Duration) *int64 {
 	if d <= 0 {
 		return nil
@@ -44,8 +44,8 @@ func seconds(d time.Duration) *int64 {
 	return new(int64((d + time.Second - 1) / time.Second))
 }
 
-// Literal keeps Kubernetes from expanding $(NAME) in arguments and environment values, where $$ represents $. Without it a
-// build argument $(GIT_PASSWORD) would be the git token.
+// Literal escapes $ as $$ so that Kubernetes does not expand $(NAME) in arguments and environment values. Otherwise a build argument
+// $(GIT_PASSWORD) would expand to the git token.
 // https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/
 func Literal(in []string) []string {
 	out := make([]string, len(in))

@@ -13,15 +13,14 @@ import (
 // Public is a service of a stack with a public address.
 type Public struct {
 	Run *v1alpha1.Run
-	// Service is the service's name in the compose files, Object the name of its Service, and Port the one of its ports that is
-	// published.
+	// Service is the service's name in the compose files, Object the name of its Service, and Port the published port.
 	Service, Object string
 	Port            int32
 	// Host is the operator's pattern of host names, with {service} and {run}.
 	Host string
 }
 
-// Hostname is the service's public host name. A label of it that would be too long is cut and ends in a hash.
+// Hostname is the service's public host name. Labels that would be too long are truncated and end in a hash.
 func (p Public) Hostname() string {
 	labels := strings.Split(p.Host, ".")
 	fill := strings.NewReplacer("{service}", p.Service, "{run}", p.Run.Name)
@@ -33,7 +32,7 @@ func (p Public) Hostname() string {
 	return strings.Join(labels, ".")
 }
 
-// Ingress publishes a service through an ingress controller; an empty class is the cluster's default.
+// Ingress publishes a service through an ingress controller; an empty class means the cluster's default.
 func Ingress(p Public, class string) *networkingv1.Ingress {
 	in := &networkingv1.Ingress{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "networking.k8s.io/v1", Kind: "Ingress"},
@@ -54,7 +53,7 @@ func Ingress(p Public, class string) *networkingv1.Ingress {
 	return in
 }
 
-// HTTPRoute publishes a service through a Gateway, which is namespace/name or a name in the stack's own namespace.
+// HTTPRoute publishes a service through a Gateway: namespace/name, or a name in the stack's own namespace.
 func HTTPRoute(p Public, gateway string) *unstructured.Unstructured {
 	parent := map[string]any{"name": gateway}
 	if namespace, name, ok := strings.Cut(gateway, "/"); ok {
@@ -78,7 +77,7 @@ func HTTPRoute(p Public, gateway string) *unstructured.Unstructured {
 	return route
 }
 
-// meta names the object by the service's object and port: a service may publish more than one.
+// meta names the object after the Service and the port, since a service may publish several ports.
 func (p Public) meta() metav1.ObjectMeta {
 	m := inStack(p.Run, fit(p.Object+"-"+decimal(int64(p.Port))))
 	m.Labels[v1alpha1.LabelService] = LabelValue(p.Service)

@@ -7,7 +7,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
 
-// TestPublicAddressesLeadToTheObject: the backend is the Service as it is called in the cluster; the host name has what the file says.
+// TestPublicAddressesLeadToTheObject: the backend is the Service's name in the cluster; the host name has the name in the compose file.
 func TestPublicAddressesLeadToTheObject(t *testing.T) {
 	p := Public{Run: testRun(), Service: "my_web", Object: "my-web", Port: 8080, Host: "{service}.{run}.qa.example.com"}
 	in := Ingress(p, "")

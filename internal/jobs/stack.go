@@ -12,12 +12,12 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 )
 
-// StackRole is the ClusterRole that Conductor binds to itself in each namespace it made.
+// StackRole is the ClusterRole that Conductor binds to itself in each namespace that it creates.
 const StackRole = "conductor-stack"
 
-// Namespace is the namespace of a Run's stack. Pods that break Pod Security's baseline are refused, those that are not
-// restricted are warned about. Where the stack makes use of what the operator allows beyond the baseline, Pod Security refuses
-// nothing, and the conversion and the chart's admission policies alone hold the stack to that.
+// Namespace is the namespace of a Run's stack. It enforces Pod Security's baseline and warns about pods that are not restricted.
+// If the stack uses what the operator allows beyond the baseline, Pod Security enforces nothing, and only the conversion and the
+// chart's admission policies restrict the stack.
 func Namespace(run *v1alpha1.Run, beyond bool) *corev1.Namespace {
 	labels := Labels(run, StageStack)
 	labels["pod-security.kubernetes.io/enforce"] = "baseline"
@@ -31,7 +31,7 @@ func Namespace(run *v1alpha1.Run, beyond bool) *corev1.Namespace {
 	}
 }
 
-// RoleBinding gives Conductor's account its rights over a stack's objects, and in that namespace alone.
+// RoleBinding gives Conductor's account its rights over a stack's objects, only in the stack's namespace.
 func RoleBinding(run *v1alpha1.Run, account, accountNamespace string) *rbacv1.RoleBinding {
 	return &rbacv1.RoleBinding{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "rbac.authorization.k8s.io/v1", Kind: "RoleBinding"},
@@ -41,7 +41,7 @@ func RoleBinding(run *v1alpha1.Run, account, accountNamespace string) *rbacv1.Ro
 	}
 }
 
-// PullSecret is the credential that a stack's images are pulled with: a Docker config.json.
+// PullSecret is the credential with which a stack's images are pulled: a Docker config.json.
 func PullSecret(run *v1alpha1.Run, dockerConfig []byte) *corev1.Secret {
 	return &corev1.Secret{
 		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"},
@@ -51,9 +51,9 @@ func PullSecret(run *v1alpha1.Run, dockerConfig []byte) *corev1.Secret {
 	}
 }
 
-// Limits are the ResourceQuota and the LimitRange that hold a stack below its ceilings. CPU and memory bound the sum of
-// what containers request, and what any one container may use; without a ceiling there is no quota. (The chart's admission policies
-// refuse Services on node ports and load balancers; a quota would make each Service wait for its count.)
+// Limits are the ResourceQuota and the LimitRange that keep a stack within its ceilings. CPU and memory bound both the sum of all
+// requests and the limit of each container; without a ceiling there is no quota. (Services of type NodePort and LoadBalancer are
+// refused by the chart's admission policies instead: with a quota, each Service would wait until it is counted.)
 func Limits(run *v1alpha1.Run) ([]client.Object, error) {
 	hard := corev1.ResourceList{}
 	most := corev1.ResourceList{}
@@ -93,8 +93,7 @@ func quota(run *v1alpha1.Run, hard corev1.ResourceList) *corev1.ResourceQuota {
 	}
 }
 
-// limitRange gives containers without requests small ones. Where there is a most, it is their limit, too: the API server
-// defaults a limit to it.
+// limitRange gives small requests to containers without any. most is the maximum, and also the default limit.
 func limitRange(run *v1alpha1.Run, most corev1.ResourceList) *corev1.LimitRange {
 	requests := corev1.ResourceList{
 		corev1.ResourceCPU: resource.MustParse("20m"), corev1.ResourceMemory: resource.MustParse("64Mi"),

@@ -14,7 +14,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
 )
 
-// Where the wrapper and its token are in a test's container. The volumes are read-only there.
+// Where the wrapper and its token are mounted in a test's container, both read-only.
 const (
 	wrapperDir   = "/conductor-wrapper"
 	tokenDir     = "/conductor-token"
@@ -23,22 +23,22 @@ const (
 	volumeToken  = "conductor-token"
 )
 
-// Grace is how long a test has between SIGTERM and SIGKILL when its time is up, as docker stop gives it.
+// Grace is the time between SIGTERM and SIGKILL when a test exceeds its timeout, the same as for docker stop.
 const Grace = 10 * time.Second
 
-// leave is how long a test's pod may wait for the stack, and for its wrapper's own work after the test.
-const leave = 5 * time.Minute
+// wrapperMargin is the time a test's pod gets beyond its timeouts for the wrapper's own work, such as uploading files.
+const wrapperMargin = 5 * time.Minute
 
-// TestInput says what one attempt of one shard of a suite runs.
+// TestInput describes one attempt of one shard of a suite.
 type TestInput struct {
 	Run *v1alpha1.Run
 	Key evidence.AttemptKey
 	// Shards is the number of the suite's shards.
 	Shards int
-	// Image is the reference of the test's image, Wrapper that of Conductor's own, which holds the wrapper.
+	// Image is the reference of the test's image, Wrapper that of Conductor's own image, which contains the wrapper.
 	Image, Wrapper string
-	// Argv is what the wrapper runs: the suite's command, or what the image runs by itself. It is as pods have it: $(NAME) is a
-	// variable, and Literal makes it of what is to be taken as it stands.
+	// Argv is the command that the wrapper runs: the suite's, or the image's own. Kubernetes expands $(NAME) in it; Literal escapes
+	// text that must not be expanded.
 	Argv []string
 	// Env is set on top of the image's environment.
 	Env map[string]string
@@ -46,30 +46,30 @@ type TestInput struct {
 	Timeout, Wait time.Duration
 	// JUnit and Artifacts are patterns of files from the working directory.
 	JUnit, Artifacts []string
-	// JUnitGuess says that no one named JUnit: it is where tools usually write.
+	// JUnitGuess means that JUnit is not configured but holds the usual locations.
 	JUnitGuess bool
-	// PullSecret is the name of the stack's pull Secret; empty when there is none.
+	// PullSecret is the name of the stack's pull Secret; empty if there is none.
 	PullSecret string
-	// Template is the pod of a compose service that is the test; nil for a plain container.
+	// Template is the pod of the compose service that runs as the test; nil for a plain container.
 	Template *corev1.PodSpec
 }
 
-// Test is the Job of one attempt of one shard, in the stack's namespace, where the compose services answer to their names. Its
-// container runs the wrapper, which waits for leave, runs the test as its child and hands over what it left behind.
+// Test returns the Job of one attempt of one shard. It runs in the stack's namespace, where the compose services resolve by name. Its
+// container runs the wrapper, which waits for the stack, runs the test as a child process and uploads its files.
 func Test(in TestInput) *batchv1.Job {
 	labels := Labels(in.Run, StageTest)
 	labels[v1alpha1.LabelSuite] = LabelValue(in.Key.Suite)
 	labels[v1alpha1.LabelShard] = strconv.Itoa(in.Key.Shard)
 	labels[v1alpha1.LabelAttempt] = strconv.Itoa(in.Key.Number)
-	// The wrapper keeps the time; the pod's own deadline is for a wrapper that does not.
-	deadline := in.Wait + in.Timeout + Grace + leave
+	// The wrapper enforces the timeout; the pod's own deadline is a fallback for a wrapper that fails to.
+	deadline := in.Wait + in.Timeout + Grace + wrapperMargin
 	pod := podSpec(deadline, corev1.Container{Name: "test"})
 	if in.Template != nil {
 		pod = *in.Template.DeepCopy()
 		pod.RestartPolicy, pod.ActiveDeadlineSeconds = corev1.RestartPolicyNever, seconds(deadline)
 		pod.AutomountServiceAccountToken, pod.EnableServiceLinks = new(false), new(false)
 	}
-	// When the pod is deleted, the test gets its grace and the wrapper as long for what it left behind.
+	// When the pod is deleted, the test gets its grace period, and the wrapper as much again to upload the test's files.
 	pod.TerminationGracePeriodSeconds = seconds(2*Grace + 5*time.Second)
 	wrap(&pod, in)
 	return job(TestName(in.Key, in.Shards), StackName(in.Run), labels, deadline, pod)
@@ -86,7 +86,7 @@ func wrap(pod *corev1.PodSpec, in TestInput) {
 			corev1.ResourceCPU: resource.MustParse("50m"), corev1.ResourceMemory: resource.MustParse("128Mi"),
 		}
 	}
-	// A health check is for services; the wrapper says when a test has ended.
+	// Probes are for services; a test ends when its process exits.
 	c.LivenessProbe, c.ReadinessProbe, c.StartupProbe = nil, nil, nil
 	c.Command, c.Args = append(Literal(wrapperArgv(in)), in.Argv...), nil
 	c.VolumeMounts = append(c.VolumeMounts,
@@ -127,7 +127,7 @@ func wrapperArgv(in TestInput) []string {
 	return append(argv, "--")
 }
 
-// testEnv is sorted. CI=true is the convention that most tools know; a suite may say otherwise, but it cannot set CONDUCTOR_*.
+// testEnv returns sorted variables. CI=true is a convention that most tools know; a suite may override it, but not CONDUCTOR_*.
 func testEnv(in TestInput) []corev1.EnvVar {
 	env := map[string]string{"CI": "true"}
 	maps.Copy(env, in.Env)
@@ -141,7 +141,7 @@ func testEnv(in TestInput) []corev1.EnvVar {
 	return vars
 }
 
-// mergeEnv lays over's variables over base's.
+// mergeEnv returns base's variables, overridden by over's.
 func mergeEnv(base, over []corev1.EnvVar) []corev1.EnvVar {
 	out := slices.DeleteFunc(slices.Clone(base), func(have corev1.EnvVar) bool {
 		return slices.ContainsFunc(over, func(v corev1.EnvVar) bool { return v.Name == have.Name })

@@ -17,7 +17,7 @@ import (
 // Build is one image to build.
 type Build struct {
 	Name, Context, Dockerfile, Target string
-	// Inline is the Dockerfile's text where the compose file holds it, instead of a file's name.
+	// Inline is the text of a Dockerfile in the compose file; it replaces Dockerfile.
 	Inline string `json:",omitempty"`
 	Args   map[string]string
 }
@@ -51,7 +51,7 @@ func (m *maker) addBuilds() error {
 	return m.checkBuilds()
 }
 
-// addBuild adds a build where none makes the same image, under a name that is not taken, and returns the build's name.
+// addBuild adds a build, unless another makes the same image, under an unused name. It returns the name of the build.
 func (m *maker) addBuild(b Build, names map[string]bool, keys map[string]string) string {
 	key := b.key()
 	if have := keys[key]; have != "" {
@@ -65,18 +65,18 @@ func (m *maker) addBuild(b Build, names map[string]bool, keys map[string]string)
 	return b.Name
 }
 
-// buildOf is the build of the service that makes an image, if one does.
+// buildOf returns the build whose service has this image, if there is one.
 func (m *maker) buildOf(image string) (name string, ok bool) {
 	service, ok := m.project.Builder(image)
 	return m.serviceBuilds[service], ok
 }
 
-// hasBuild reports whether there is a build of a name.
+// hasBuild reports whether there is a build with this name.
 func (m *maker) hasBuild(name string) bool {
 	return slices.ContainsFunc(m.plan.Builds, func(b Build) bool { return b.Name == name })
 }
 
-// checkBuilds refuses what no build's Job can be made of, before anything is built.
+// checkBuilds refuses builds for which no Job can be made, before anything is built.
 func (m *maker) checkBuilds() error {
 	if len(m.in.Run.Spec.SHA) == 0 {
 		return nil
@@ -99,7 +99,7 @@ func (b Build) key() string {
 	return fmt.Sprintf("%q %q %q %q %q", filepath.Clean(b.Context), filepath.Clean(b.Dockerfile), b.Inline, b.Target, args)
 }
 
-// BuildOf is the name of the build that makes a service's image; empty for one that comes from a registry.
+// BuildOf is the name of the build that makes a service's image; empty for an image from a registry.
 func (p *Plan) BuildOf(service string) string {
 	for _, use := range p.Uses {
 		if use.Service == service && !use.Hook {
@@ -109,11 +109,11 @@ func (p *Plan) BuildOf(service string) string {
 	return ""
 }
 
-// BuildJob is the Job that builds an image and pushes it to a repository, host/path without a tag.
+// BuildJob returns the Job that builds an image and pushes it to a repository, host/path without a tag.
 func (p *Plan) BuildJob(b Build, repository string) (*batchv1.Job, error) {
 	clone, err := url.Parse(p.run.Spec.Repository.CloneURL)
 	if err != nil || clone.Host == "" {
-		return nil, failure.Terminalf(v1alpha1.ReasonInvalidConfig, err, "The repository's clone address %q is not a URL", p.run.Spec.Repository.CloneURL)
+		return nil, failure.Terminalf(v1alpha1.ReasonInvalidConfig, err, "The repository's clone address %q is not a valid URL", p.run.Spec.Repository.CloneURL)
 	}
 	set := p.settings
 	return jobs.Kaniko(jobs.KanikoInput{

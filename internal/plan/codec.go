@@ -21,29 +21,28 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/settings"
 )
 
-// A plan is written as lines of JSON: an Answer, and then each of its Contents, so that a reader needs to hold no file's content.
+// A plan is encoded as lines of JSON: an Answer, then each of its Contents, so that a reader need not hold the content of files in memory.
 
 const (
 	// MaxAnswer bounds the first line in bytes: a plan without the content of files.
 	MaxAnswer = 4 << 20
-	// maxContent bounds one further line: a ConfigMap of at most 1 MiB, whose bytes JSON may write as six each.
+	// maxContent bounds each further line: a ConfigMap of at most 1 MiB, in which JSON may encode each byte as six.
 	maxContent = 8 << 20
 )
 
-// Answer is the result of planning: a plan, or one of the reasons why there is none.
+// Answer is the result of planning: a plan, or the reason why there is none.
 type Answer struct {
 	Plan *Plan `json:",omitempty"`
 	// Refused is a terminal failure.
 	Refused *Refusal `json:",omitempty"`
-	// Absent are files whose content is needed for the plan and is not in the checkout.
+	// Absent are files whose content the plan needs and the checkout lacks.
 	Absent []string `json:",omitempty"`
 }
 
 // Refusal is a terminal failure in an Answer.
 type Refusal struct{ Reason, Sentence, Cause string }
 
-// Answered is the answer for what Make returned. An error that is none of Make's own is a refusal, too: only another commit
-// makes a difference.
+// Answered converts the results of Make to an Answer. Unexpected errors are refusals, too: only another commit can change them.
 func Answered(p *Plan, err error) Answer {
 	if err == nil {
 		return Answer{Plan: p}
@@ -60,7 +59,7 @@ func Answered(p *Plan, err error) Answer {
 	return Answer{Refused: refused}
 }
 
-// Write writes an answer with the plan's Contents.
+// Write writes an answer, followed by the plan's Contents.
 func (a Answer) Write(w io.Writer) error {
 	var contents []*corev1.ConfigMap
 	if a.Plan != nil {
@@ -69,7 +68,7 @@ func (a Answer) Write(w io.Writer) error {
 	line, err := json.Marshal(a)
 	if err == nil && len(line) > MaxAnswer {
 		line, err = json.Marshal(Answered(nil, failure.Terminalf(v1alpha1.ReasonRefused, nil,
-			"The plan of this run has %d bytes without the files that the stack mounts, and Conductor takes at most %d. Use fewer services, variables or suites.", len(line), MaxAnswer)))
+			"The plan of this run is too large: it has %d bytes without the files that the stack mounts; the limit is %d. Use fewer services, variables or suites.", len(line), MaxAnswer)))
 		contents = nil
 	}
 	if err != nil {
@@ -86,7 +85,7 @@ func (a Answer) Write(w io.Writer) error {
 	return out.Flush()
 }
 
-// Read reads an answer without the plan's Contents, and completes the plan with what does not come from the files.
+// Read reads an answer without the plan's Contents, and sets the plan's run and settings, which are not encoded.
 func Read(r io.Reader, run *v1alpha1.Run, set settings.Settings) (Answer, error) {
 	lines := bufio.NewReaderSize(r, 64<<10)
 	line, err := readLine(lines, MaxAnswer)
@@ -106,7 +105,7 @@ func Read(r io.Reader, run *v1alpha1.Run, set settings.Settings) (Answer, error)
 	return a, nil
 }
 
-// Peek reads an answer without decoding a plan: of a plan it gives the size in bytes, which is 0 where there is none.
+// Peek reads an answer without decoding its plan, and returns the plan's size in bytes, 0 if there is none.
 func Peek(r io.Reader) (Answer, int64, error) {
 	line, err := readLine(bufio.NewReaderSize(r, 64<<10), MaxAnswer)
 	if err != nil {
@@ -125,7 +124,7 @@ func Peek(r io.Reader) (Answer, int64, error) {
 	return a.Answer, int64(len(a.Plan)), nil
 }
 
-// ReadContents calls each with every ConfigMap that follows an answer, one at a time.
+// ReadContents calls each for every ConfigMap that follows an answer, one at a time.
 func ReadContents(r io.Reader, each func(*corev1.ConfigMap) error) error {
 	lines := bufio.NewReaderSize(r, 64<<10)
 	if _, err := readLine(lines, MaxAnswer); err != nil {
@@ -149,7 +148,7 @@ func ReadContents(r io.Reader, each func(*corev1.ConfigMap) error) error {
 	}
 }
 
-// readLine reads a line of at most limit bytes; io.EOF only where there is none.
+// readLine reads a line of at most limit bytes. It returns io.EOF only at the end; a partial line is io.ErrUnexpectedEOF.
 func readLine(r *bufio.Reader, limit int) ([]byte, error) {
 	var line []byte
 	for {
@@ -169,7 +168,7 @@ func readLine(r *bufio.Reader, limit int) ([]byte, error) {
 	}
 }
 
-// object is an object that JSON brings back as the type that it had.
+// object is a Kubernetes object that JSON decodes into its original type.
 type object struct{ client.Object }
 
 // MarshalJSON implements json.Marshaler.
@@ -216,13 +215,13 @@ func unwrap(list []object) []client.Object {
 	return out
 }
 
-// servicePlain and planPlain have the fields of their types and none of the methods.
+// servicePlain and planPlain have the fields of their types without the methods.
 type (
 	servicePlain compose.Service
 	planPlain    Plan
 )
 
-// serviceWire is how a Service is written.
+// serviceWire is the encoding of a Service.
 type serviceWire struct {
 	servicePlain
 	Objects  []object
@@ -246,7 +245,7 @@ func (s *Service) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// planWire is how a Plan is written. Its Contents are lines of their own.
+// planWire is the encoding of a Plan without its Contents, which are lines of their own.
 type planWire struct {
 	planPlain
 	Shared   []object

@@ -17,7 +17,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/settings"
 )
 
-// everything is a repository with one of each kind of object that a plan can hold.
+// everything is a repository whose plan holds every kind of object.
 var everything = map[string]string{
 	".conductor.yaml": `version: 1
 tests:
@@ -45,7 +45,7 @@ var testNames = Names{
 	Argv:       func(*Suite, string) []string { return []string{"own"} },
 }
 
-// TestAPlanComesBackAsItWas: the plan that a child writes makes the same objects in its parent.
+// TestAPlanComesBackAsItWas: a plan makes the same objects after it was encoded and decoded.
 func TestAPlanComesBackAsItWas(t *testing.T) {
 	set := settings.Default()
 	set.Stacks.Host, set.Stacks.Allow = "{service}-{run}.example.com", nil
@@ -116,7 +116,7 @@ func TestOtherAnswersComeBack(t *testing.T) {
 	}
 }
 
-// TestWhatIsNoPlanIsNotRead: a child may have ended at any byte.
+// TestWhatIsNoPlanIsNotRead: a child may end in the middle of its output.
 func TestWhatIsNoPlanIsNotRead(t *testing.T) {
 	for _, text := range []string{"", "{}\n", "{\"Plan\":", "{\"Plan\":{}}", "[]\n", strings.Repeat("x", MaxAnswer+2)} {
 		if _, err := Read(strings.NewReader(text), testRun(), settings.Default()); err == nil {
@@ -139,7 +139,7 @@ func TestAPlanThatIsTooLargeIsRefused(t *testing.T) {
 	}
 }
 
-// TestWhatAStatusHasNoRoomForIsRefused: each has its number and the limit in the sentence.
+// TestWhatAStatusHasNoRoomForIsRefused: each message has the number and the limit.
 func TestWhatAStatusHasNoRoomForIsRefused(t *testing.T) {
 	repeat := func(n int, format string) string {
 		var b strings.Builder
@@ -149,9 +149,9 @@ func TestWhatAStatusHasNoRoomForIsRefused(t *testing.T) {
 		return b.String()
 	}
 	for _, tc := range []struct{ what, config, compose, want string }{
-		{"suites", "version: 1\ntests:\n" + repeat(65, "  s%d: {image: a, command: x}\n"), "services: {a: {image: b}}", "65 suites of tests, and a run has at most 64"},
-		{"images", threeLines + "build:\n  images:\n" + repeat(65, "    i%d: {target: t%[1]d}\n"), "services: {a: {image: b}}", "images to build, and a run has at most 64"},
-		{"services", threeLines, "services:\n" + repeat(257, "  s%d: {image: b}\n"), "257 services, and a run has at most 256"},
+		{"suites", "version: 1\ntests:\n" + repeat(65, "  s%d: {image: a, command: x}\n"), "services: {a: {image: b}}", "65 suites of tests; the limit is 64"},
+		{"images", threeLines + "build:\n  images:\n" + repeat(65, "    i%d: {target: t%[1]d}\n"), "services: {a: {image: b}}", "images to build; the limit is 64"},
+		{"services", threeLines, "services:\n" + repeat(257, "  s%d: {image: b}\n"), "257 services; the limit is 256"},
 	} {
 		_, err := makePlan(t, map[string]string{".conductor.yaml": tc.config, "docker-compose.qa.yml": tc.compose, "Dockerfile": "FROM a\n"})
 		if f := failure.Of(err); f == nil || f.Kind != failure.Terminal || !strings.Contains(f.Sentence, tc.want) {

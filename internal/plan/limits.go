@@ -8,7 +8,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 )
 
-// Limits of one run. The first three are those of a Run's status (api/v1alpha1/run_types.go).
+// Limits of one run. The first three are also limits of a Run's status (api/v1alpha1/run_types.go).
 const (
 	MaxBuilds   = 64
 	MaxSuites   = 64
@@ -17,12 +17,12 @@ const (
 	MaxObjects = 1000
 )
 
-// check refuses a plan that a Run, or the API server, has no room for.
+// check refuses a plan that is too large for a Run or for the API server.
 func (m *maker) check() error {
 	p := m.plan
 	for _, c := range []struct {
-		have, most int
-		what, mend string
+		have, most   int
+		what, advice string
 	}{
 		{len(p.Builds), MaxBuilds, "images to build", "Share images between services, or build some of them elsewhere"},
 		{len(p.Suites), MaxSuites, "suites of tests", "Join some of them, or name the suites to run"},
@@ -30,7 +30,7 @@ func (m *maker) check() error {
 		{len(p.StackObjects()), MaxObjects, "objects in the stack", "Use fewer services, mounted files, networks or aliases"},
 	} {
 		if c.have > c.most {
-			return failure.Terminalf(v1alpha1.ReasonRefused, nil, "There are %d %s, and a run has at most %d. %s.", c.have, c.what, c.most, c.mend)
+			return failure.Terminalf(v1alpha1.ReasonRefused, nil, "The run has %d %s; the limit is %d. %s.", c.have, c.what, c.most, c.advice)
 		}
 	}
 	if err := p.outline(m.in.OwnProject).Check(m.in.Run); err != nil {
@@ -39,7 +39,7 @@ func (m *maker) check() error {
 	return nil
 }
 
-// outline is what the plan has a Run list. Images are pushed below a project, host/path.
+// outline is what a Run's status will list. Images are pushed below a project, host/path.
 func (p *Plan) outline(project string) compact.Plan {
 	out := compact.Plan{Repository: project, Addresses: map[string]string{}}
 	for _, b := range p.Builds {

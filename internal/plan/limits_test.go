@@ -32,7 +32,7 @@ func TestTheOutlineOfAPlanIsWhatTheRunWillList(t *testing.T) {
 	}
 }
 
-// TestAPlanThatARunHasNoRoomForIsRefused: each number is allowed, and the long names of all together are not.
+// TestAPlanThatARunHasNoRoomForIsRefused: each number is within its limit, but all long names together are too large.
 func TestAPlanThatARunHasNoRoomForIsRefused(t *testing.T) {
 	var services strings.Builder
 	for i := range MaxServices {

@@ -11,19 +11,19 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/jobs"
 )
 
-// Namespace is the stack's namespace, and Bindings are Conductor's rights in it and the agent's: they are created, never changed.
+// Namespace is the stack's namespace. Like Bindings, it is created and never updated.
 func (p *Plan) Namespace() client.Object { return jobs.Namespace(p.run, len(p.Allowed) > 0) }
 
-// Bindings are Conductor's rights in the stack's namespace, and the agent's.
+// Bindings are the rights of Conductor and of the agent in the stack's namespace.
 func (p *Plan) Bindings() []client.Object {
 	return []client.Object{jobs.RoleBinding(p.run, p.settings.ServiceAccount, p.settings.Namespace), jobs.AgentBinding(p.run)}
 }
 
-// Fences are the objects that have to be there before the first pod.
+// Fences are the quota, limits and network policy that must exist before the first pod.
 func (p *Plan) Fences() ([]client.Object, error) {
 	policy, err := jobs.Fence(p.run, p.settings.Stacks.Egress)
 	if err != nil {
-		return nil, failure.Terminalf(v1alpha1.ReasonInvalidConfig, err, "The operator's egress list is not valid")
+		return nil, failure.Terminalf(v1alpha1.ReasonInvalidConfig, err, "The operator's egress list (stacks.egress) is not valid")
 	}
 	limits, err := jobs.Limits(p.run)
 	if err != nil {
@@ -40,7 +40,7 @@ func (p *Plan) Agent() []client.Object {
 	})
 }
 
-// pullSecret is the name of the stack's pull Secret; empty when the operator gives none.
+// pullSecret is the name of the stack's pull Secret; empty if the operator configured none.
 func (p *Plan) pullSecret() string {
 	if p.settings.Registry.PullConfigFile == "" {
 		return ""
@@ -51,14 +51,14 @@ func (p *Plan) pullSecret() string {
 // Address is how people reach a service: at a public address, or with a command.
 type Address struct {
 	Service string
-	// URL is the public address, and Object the Ingress or HTTPRoute that makes it.
+	// URL is the public address, and Object the Ingress or HTTPRoute behind it.
 	URL    string
 	Object client.Object
-	// PortForward is the command where there is no public address.
+	// PortForward is the command to use without a public address.
 	PortForward string
 }
 
-// Addresses are those of the services that stack.public names.
+// Addresses are the addresses of the services in stack.public.
 func (p *Plan) Addresses() []Address {
 	var out []Address
 	set := p.settings.Stacks
@@ -91,7 +91,7 @@ func (p *Plan) objectOf(service string) string {
 	return service
 }
 
-// StackObjects are those of the converted project: what is shared, then the Services that names resolve to, then the workloads.
+// StackObjects are the objects of the converted project: shared ones first, then Services and the like, then the workloads.
 func (p *Plan) StackObjects() []client.Object {
 	out := make([]client.Object, 0, len(p.Contents)+len(p.Shared)+3*len(p.Services))
 	for _, content := range p.Contents {
@@ -107,16 +107,16 @@ func (p *Plan) StackObjects() []client.Object {
 	return out
 }
 
-// Names are what is not known before a run: where images are pushed, and what a suite's image runs by itself.
+// Names supplies what is unknown before a run: where images are pushed, and the commands of images.
 type Names struct {
-	// Repository is where an image is pushed, and Reference the image that a build has made.
+	// Repository is where a build pushes its image, and Reference is that image.
 	Repository, Reference func(build string) string
-	// Argv stands in for a command that only an image's configuration says.
+	// Argv is the command of a suite that only the configuration of its image defines.
 	Argv func(s *Suite, image string) []string
 }
 
-// Objects are all objects of a run in the order in which they are made, but for Secrets: builds, the namespace with what holds it,
-// the stack, the first attempt of each suite, and what closes the stack after the tests.
+// Objects are all objects of a run except Secrets, in the order of creation: builds, the namespace with its policies, the stack, the
+// first attempt of each suite, and the policies that close the stack after the tests.
 func (p *Plan) Objects(names Names) ([]client.Object, error) {
 	var out []client.Object
 	for _, b := range p.Builds {

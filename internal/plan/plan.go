@@ -22,36 +22,36 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/settings"
 )
 
-// ConfigFile is the file that a repository steers Conductor with.
+// ConfigFile is the file with which a repository configures Conductor.
 const ConfigFile = ".conductor.yaml"
 
 // Input is everything that a plan depends on. The same input gives the same plan, byte for byte.
 type Input struct {
 	// Dir is the directory of the checkout.
 	Dir string
-	// Absent are files, by their paths in Dir, whose content is not there.
+	// Absent are files, by their paths in Dir, whose content is missing.
 	Absent []string `json:",omitempty"`
-	// Run names and labels the objects; of its spec count the commit, the suites, the trust level and the ceilings.
+	// Run names and labels the objects. The plan depends on the commit, suites, trust level and ceilings of its spec.
 	Run *v1alpha1.Run
 	// Settings are the operator's.
 	Settings settings.Settings
-	// OwnProject is where the repository's own images are, as host/path; empty for no such place.
+	// OwnProject is where the repository's own images are pushed, as host/path; empty if unknown.
 	OwnProject string
-	// Images are the images of services as far as they are known.
+	// Images are the images of services, as far as they are known.
 	Images Images
 }
 
-// Images are what is known of the images of services.
+// Images is what is known about the images of services.
 type Images struct {
-	// References are what services run, by service, where the file does not say it.
+	// References are the images of services whose reference differs from the file's, by service.
 	References map[string]string `json:",omitempty"`
-	// Hooks are what the images of hooks represent, by what the file names.
+	// Hooks are the references of the images of hooks, by the name in the file.
 	Hooks map[string]string `json:",omitempty"`
-	// Configs are what images say about themselves, by reference.
+	// Configs are the images' own configurations, by reference.
 	Configs map[string]compose.ImageConfig `json:",omitempty"`
-	// Known are the services of which all of that is known; the images of the others are still being built or resolved.
+	// Known are the services whose images are fully known; the others are still being built or resolved.
 	Known []string `json:",omitempty"`
-	// AllKnown means that nothing more will be known.
+	// AllKnown means that no more will become known.
 	AllKnown bool `json:",omitempty"`
 }
 
@@ -61,22 +61,22 @@ type Plan struct {
 	Builds []Build
 	// Suites are the suites to run, sorted by name.
 	Suites []Suite
-	// Services are the services of the stack in an order of start. Services that are tests are not among them.
+	// Services are the services of the stack in start order, without those that run as tests.
 	Services []Service
-	// Shared are objects that belong to no one service: claims, aliases, policies.
+	// Shared are objects that do not belong to a single service: claims, aliases, policies.
 	Shared []client.Object
 	// Contents are ConfigMaps with the files that the stack mounts.
 	Contents []*corev1.ConfigMap
-	// Uses are the images that services run, of the tests among them, too.
+	// Uses are the images that services run, including those that run as tests.
 	Uses []Use
 	// Public are the services with a public address.
 	Public []repoconfig.Public
-	// Findings are the conversion's, Notes say where suites get something else than the file says.
+	// Findings are the conversion's. Notes list where suites differ from the file.
 	Findings []compose.Finding
 	Notes    []string
-	// Source means that pods bring files from the source artifact.
+	// Source means that pods fetch files from the source artifact.
 	Source bool `json:",omitempty"`
-	// Allowed are the allowances that pods make use of.
+	// Allowed are the allowances that pods use.
 	Allowed []v1alpha1.Allowance
 	// Keep is how long the stack stays: a duration, or Forever.
 	Keep string
@@ -87,28 +87,28 @@ type Plan struct {
 	settings settings.Settings
 }
 
-// Forever is a Plan.Keep without an end.
+// Forever is the Plan.Keep of a stack that does not expire.
 const Forever = "forever"
 
 // Service is one service of the stack.
 type Service struct {
 	compose.Service
-	// Pending are the services of its pod whose images were not known when the plan was made.
+	// Pending are the services of its pod whose images were unknown when the plan was made.
 	Pending []string
 }
 
-// Use is one image that the pod of a service runs: what a build makes, or a reference of the file.
+// Use is one image that the pod of a service runs: the result of a build, or a reference in the file.
 type Use struct {
 	Service string
-	// Build is the name of the build; empty for an image of a registry.
+	// Build is the name of the build; empty for an image from a registry.
 	Build string `json:",omitempty"`
-	// Image is the reference in the file. Of what is built it is empty, unless a hook names it.
+	// Image is the reference in the file. It is empty for a built image, unless a hook names it.
 	Image string `json:",omitempty"`
 	// Hook means that a hook of the service runs it.
 	Hook bool `json:",omitempty"`
 }
 
-// Make plans a run. Its errors are terminal, since only a commit or a setting can mend them, or a *compose.AbsentError.
+// Make plans a run. An error is either terminal, since only a commit or a setting can fix it, or a *compose.AbsentError.
 func Make(in Input) (*Plan, error) {
 	m := &maker{in: in, serviceBuilds: map[string]string{}}
 	m.plan = &Plan{run: in.Run, settings: in.Settings}
@@ -120,7 +120,7 @@ func Make(in Input) (*Plan, error) {
 	return m.plan, m.check()
 }
 
-// maker holds what one call of Make has found so far.
+// maker is the state of one call of Make.
 type maker struct {
 	in      Input
 	plan    *Plan
@@ -141,8 +141,8 @@ func (m *maker) read() error {
 	}
 	data, err := os.ReadFile(filepath.Join(m.in.Dir, ConfigFile))
 	if errors.Is(err, fs.ErrNotExist) {
-		return failure.Terminalf(v1alpha1.ReasonNotFound, err, "There is no %s in the repository's root%s", ConfigFile,
-			m.suggest([]string{".conductor.yml", "conductor.yaml", "conductor.yml"}, "rename it", "two lines are enough: version: 1, and tests: {integration: THE COMMAND OF YOUR TESTS}"))
+		return failure.Terminalf(v1alpha1.ReasonNotFound, err, "The repository's root has no %s. %s", ConfigFile,
+			m.suggest([]string{".conductor.yml", "conductor.yaml", "conductor.yml"}, "rename it", "Two lines are enough: version: 1, and tests: {integration: THE COMMAND OF YOUR TESTS}"))
 	} else if err != nil {
 		return failure.Terminalf(v1alpha1.ReasonInvalidConfig, err, "%s cannot be read", ConfigFile)
 	}
@@ -152,8 +152,8 @@ func (m *maker) read() error {
 	stack := m.config.Stack
 	if slices.Equal(stack.Compose, []string{compose.DefaultFile}) && !m.has(compose.DefaultFile) {
 		usual := []string{"docker-compose.yml", "docker-compose.yaml", "compose.yaml", "compose.yml"}
-		return failure.Terminalf(v1alpha1.ReasonInvalidCompose, nil, "There is no %s in the repository's root%s", compose.DefaultFile,
-			m.suggest(usual, "name it with stack: {compose: [FILE]} in "+ConfigFile, "it has the services that the tests need; name another file with stack: {compose: [FILE]} in "+ConfigFile))
+		return failure.Terminalf(v1alpha1.ReasonInvalidCompose, nil, "The repository's root has no %s. %s", compose.DefaultFile,
+			m.suggest(usual, "name it with stack: {compose: [FILE]} in "+ConfigFile, "It defines the services that the tests need. Name another file with stack: {compose: [FILE]} in "+ConfigFile))
 	}
 	m.project, err = compose.Load(m.in.Dir, compose.LoadOptions{
 		Files: stack.Compose, Profiles: stack.Profiles, Env: stack.Env, EnvFiles: stack.EnvFile,
@@ -168,17 +168,17 @@ func (m *maker) has(name string) bool {
 	return err == nil && st.Mode().IsRegular()
 }
 
-// suggest continues a sentence about a file that is missing: with the first of near that is there and what to do with it, or else with other.
+// suggest returns what to do about a missing file: with the first existing file of near, or else other.
 func (m *maker) suggest(near []string, do, other string) string {
 	for _, name := range near {
 		if m.has(name) {
-			return "; there is " + name + ": " + strings.ReplaceAll(do, "FILE", name)
+			return "It has " + name + ": " + strings.ReplaceAll(do, "FILE", name)
 		}
 	}
-	return "; " + other
+	return other
 }
 
-// composeError is what is wrong with the compose files as a refusal; the need for more files stays as it is.
+// composeError turns an error in the compose files into a terminal failure; a *compose.AbsentError stays as it is.
 func composeError(err error) error {
 	var absent *compose.AbsentError
 	if err == nil || errors.As(err, &absent) {
@@ -229,11 +229,11 @@ func (m *maker) options() (compose.Options, error) {
 	run, set, images := m.in.Run, m.in.Settings, m.in.Images
 	egress, err := jobs.Egress(set.Stacks.Egress)
 	if err != nil {
-		return compose.Options{}, failure.Terminalf(v1alpha1.ReasonInvalidConfig, err, "The operator's egress list is not valid")
+		return compose.Options{}, failure.Terminalf(v1alpha1.ReasonInvalidConfig, err, "The operator's egress list (stacks.egress) is not valid")
 	}
 	o := compose.Options{
 		Ceilings: run.Spec.Ceilings, OwnRegistry: ownRegistry(set), OwnProject: m.in.OwnProject, Strict: m.config.Stack.Strict,
-		// Allowances that were taken back since the run began hold no more.
+		// Allowances that were revoked after the run started no longer apply.
 		Allow: v1alpha1.Both(run.Spec.Ceilings.Allow, set.Stacks.Allow), AllowSetting: "stacks.allow", InlineDockerfiles: true,
 		Namespace: jobs.StackName(run), Labels: jobs.Labels(run, jobs.StageStack), PullSecret: m.plan.pullSecret(), Egress: egress,
 		Images: images.References, HookImages: images.Hooks, ImageConfigs: images.Configs,
@@ -254,12 +254,12 @@ func (m *maker) options() (compose.Options, error) {
 	return o, nil
 }
 
-// ownRegistry is where the images of all repositories are.
+// ownRegistry is where the images of all repositories are pushed.
 func ownRegistry(set settings.Settings) string {
 	return strings.TrimSuffix(set.Registry.Host+"/"+set.Registry.Prefix, "/")
 }
 
-// pending are the services of a pod whose images are not known.
+// pending returns the services of a pod whose images are unknown.
 func (m *maker) pending(svc compose.Service) []string {
 	if m.in.Images.AllKnown {
 		return nil
@@ -267,17 +267,17 @@ func (m *maker) pending(svc compose.Service) []string {
 	return slices.DeleteFunc(append([]string{svc.Name}, svc.Shares...), func(name string) bool { return slices.Contains(m.in.Images.Known, name) })
 }
 
-// addPublic checks stack.public against what was converted.
+// addPublic checks stack.public against the converted stack.
 func (m *maker) addPublic(stack *compose.Stack) error {
 	for _, public := range m.config.Stack.Public {
 		i := slices.IndexFunc(stack.Services, func(s compose.Service) bool { return s.Name == public.Service })
 		if i < 0 {
-			return failure.Terminalf(v1alpha1.ReasonInvalidConfig, nil, "stack.public names the service %s; the compose files have %s",
+			return failure.Terminalf(v1alpha1.ReasonInvalidConfig, nil, "stack.public: the service %s does not exist. The compose files have %s",
 				public.Service, strings.Join(m.project.Services(), ", "))
 		}
-		// Neither an ingress controller nor a port-forward reaches a port that the Service does not list.
+		// Ingress controllers and port-forwards only reach ports that the Service lists.
 		if !slices.Contains(stack.Services[i].Ports, int32(public.Port)) {
-			return failure.Terminalf(v1alpha1.ReasonInvalidConfig, nil, "stack.public names port %d of %s, which neither its ports nor its expose list",
+			return failure.Terminalf(v1alpha1.ReasonInvalidConfig, nil, "stack.public: port %d of %s is not exposed. Add it to the service's ports or expose",
 				public.Port, public.Service)
 		}
 		m.plan.Public = append(m.plan.Public, public)
@@ -285,7 +285,7 @@ func (m *maker) addPublic(stack *compose.Stack) error {
 	return nil
 }
 
-// finish notes what the stages need to know besides the objects.
+// finish sets what the stages need besides the objects.
 func (m *maker) finish() error {
 	p := m.plan
 	p.Keep, p.ReadyTimeout = keepFor(m.config.Keep, m.in.Run.Spec.Ceilings), m.config.Stack.Ready.Timeout.Duration
@@ -307,24 +307,24 @@ func (m *maker) finish() error {
 		}
 		file := filepath.Join(b.Context, b.Dockerfile)
 		if _, err := os.Stat(filepath.Join(m.in.Dir, file)); errors.Is(err, fs.ErrNotExist) {
-			return failure.Terminalf(v1alpha1.ReasonNotFound, err, "The image %s is built from %s, which is not in the repository", b.Name, file)
+			return failure.Terminalf(v1alpha1.ReasonNotFound, err, "The image %s cannot be built: %s is not in the repository", b.Name, file)
 		}
 	}
 	return nil
 }
 
-// mountsSource reports whether a service's pod brings files from the source artifact.
+// mountsSource reports whether a service's pod fetches files from the source artifact.
 func mountsSource(svc compose.Service) bool {
 	pod := podOf(svc.Workload)
 	return pod != nil && slices.ContainsFunc(pod.InitContainers, func(c corev1.Container) bool { return c.Name == compose.SourceContainer })
 }
 
-// isTest reports whether a compose service is a test itself, and so not a part of the stack.
+// isTest reports whether a compose service runs as a test and is not a part of the stack.
 func (m *maker) isTest(service string) bool {
 	return slices.ContainsFunc(m.plan.Suites, func(s Suite) bool { return s.Test.Service == service })
 }
 
-// keepFor is how long the stack stays: what the file says, within the ceilings.
+// keepFor is how long the stack is kept: as configured in the file, within the ceilings.
 func keepFor(k repoconfig.Keep, c v1alpha1.Ceilings) string {
 	switch {
 	case k.Forever && c.KeepForever:

@@ -22,7 +22,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/settings"
 )
 
-// checkout writes files and returns their directory.
+// checkout writes files into a new directory and returns it.
 func checkout(t *testing.T, files map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -38,7 +38,7 @@ func checkout(t *testing.T, files map[string]string) string {
 	return dir
 }
 
-// makePlan plans a run of files.
+// makePlan plans a run of a checkout with these files.
 func makePlan(t *testing.T, files map[string]string, only ...string) (*Plan, error) {
 	t.Helper()
 	return Make(Input{Dir: checkout(t, files), Run: testRun(only...), Settings: settings.Default()})
@@ -72,17 +72,17 @@ func TestThreeLinesAreEnough(t *testing.T) {
 	}
 }
 
-// The commonest first errors name the file that was probably meant, or what to write.
+// The most frequent mistakes are answered with the file that was probably meant, or with what to write.
 func TestAMissingFileIsExplained(t *testing.T) {
 	const config, services = "version: 1\ntests: {smoke: {image: busybox, command: x}}\n", "services:\n  web: {image: nginx}\n"
 	for name, tc := range map[string]struct {
 		files map[string]string
 		want  string
 	}{
-		"nothing":               {map[string]string{"README": ""}, "There is no .conductor.yaml in the repository's root; two lines are enough: version: 1, and tests: {integration: THE COMMAND OF YOUR TESTS}"},
-		"the other extension":   {map[string]string{".conductor.yml": config}, "There is no .conductor.yaml in the repository's root; there is .conductor.yml: rename it"},
-		"no compose file":       {map[string]string{".conductor.yaml": config}, "There is no docker-compose.qa.yml in the repository's root; it has the services that the tests need; name another file with stack: {compose: [FILE]} in .conductor.yaml"},
-		"the usual one":         {map[string]string{".conductor.yaml": config, "compose.yaml": services}, "There is no docker-compose.qa.yml in the repository's root; there is compose.yaml: name it with stack: {compose: [compose.yaml]} in .conductor.yaml"},
+		"nothing":               {map[string]string{"README": ""}, "The repository's root has no .conductor.yaml. Two lines are enough: version: 1, and tests: {integration: THE COMMAND OF YOUR TESTS}"},
+		"the other extension":   {map[string]string{".conductor.yml": config}, "The repository's root has no .conductor.yaml. It has .conductor.yml: rename it"},
+		"no compose file":       {map[string]string{".conductor.yaml": config}, "The repository's root has no docker-compose.qa.yml. It defines the services that the tests need. Name another file with stack: {compose: [FILE]} in .conductor.yaml"},
+		"the usual one":         {map[string]string{".conductor.yaml": config, "compose.yaml": services}, "The repository's root has no docker-compose.qa.yml. It has compose.yaml: name it with stack: {compose: [compose.yaml]} in .conductor.yaml"},
 		"the usual one, named":  {map[string]string{".conductor.yaml": config + "stack: {compose: [compose.yaml]}\n", "compose.yaml": services}, ""},
 		"another one, mistyped": {map[string]string{".conductor.yaml": config + "stack: {compose: [compse.yaml]}\n", "compose.yaml": services}, "compse.yaml: refused: compse.yaml is not in the repository"},
 	} {
@@ -155,7 +155,7 @@ func TestWhatCannotRunIsRefusedBeforeAnythingIsBuilt(t *testing.T) {
 		reason string
 		say    []string
 	}{
-		{"no file", nil, nil, v1alpha1.ReasonNotFound, []string{"There is no .conductor.yaml"}},
+		{"no file", nil, nil, v1alpha1.ReasonNotFound, []string{"has no .conductor.yaml"}},
 		{"an unknown key", map[string]string{".conductor.yaml": "version: 1\ntest:\n  a: b\n"}, nil, v1alpha1.ReasonInvalidConfig, []string{".conductor.yaml:2", "tests"}},
 		{"no compose file", map[string]string{".conductor.yaml": threeLines}, nil, v1alpha1.ReasonInvalidCompose, []string{"docker-compose.qa.yml"}},
 		{"a refused field", map[string]string{
@@ -250,7 +250,7 @@ func TestADockerfileInTheComposeFileIsBuiltOnItsOwn(t *testing.T) {
 	}
 }
 
-// TestAddressesNameTheObject: kubectl and ingress controllers know a service by the name of its object.
+// TestAddressesNameTheObject: kubectl and ingress controllers use the name of the object, not of the compose service.
 func TestAddressesNameTheObject(t *testing.T) {
 	for name, object := range map[string]string{"my_api": "my-api", "Web": "web", "my_web.1": "my-web-1"} {
 		p, err := makePlan(t, map[string]string{
@@ -295,7 +295,7 @@ func TestKeepForStaysWithinTheCeilings(t *testing.T) {
 	}
 }
 
-// heavyMount is a stack that mounts more than ConfigMaps carry, into a service and into the suite.
+// heavyMount is a stack that mounts more than ConfigMaps can hold, into a service and into the suite.
 func heavyMount(t *testing.T) map[string]string {
 	t.Helper()
 	return map[string]string{
@@ -332,7 +332,7 @@ func TestWhatConfigMapsDoNotCarryComesFromTheSourceArtifact(t *testing.T) {
 	}
 }
 
-// TestContentThatIsNotThereIsAskedFor: what is on disk in its place has the file's size and no content.
+// TestContentThatIsNotThereIsAskedFor: an absent file has its size on disk but not its content.
 func TestContentThatIsNotThereIsAskedFor(t *testing.T) {
 	files := map[string]string{
 		".conductor.yaml": threeLines + "stack: {env_file: [ci.env]}\n", "ci.env": "TAG=1\n", "Dockerfile": "FROM a",

@@ -21,17 +21,17 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/repoconfig"
 )
 
-// Suite is one suite of tests and where its image comes from: a build, or a reference as it is written.
+// Suite is one suite of tests and the source of its image: a build, or a reference as written in the file.
 type Suite struct {
 	Name, Build, Image string
 	Test               repoconfig.Test
-	// Pod is the pod of the compose service that is the test; nil for a plain container.
+	// Pod is the pod of the compose service that runs as the test; nil for a plain container.
 	Pod *corev1.PodSpec `json:",omitempty"`
-	// Pending means that the image of that service was not known when the plan was made.
+	// Pending means that the image of that service was unknown when the plan was made.
 	Pending bool `json:",omitempty"`
 }
 
-// addSuites collects the suites that the run names, or all.
+// addSuites collects the suites that the run requests, or all.
 func (m *maker) addSuites() error {
 	only := m.in.Run.Spec.Suites
 	for _, name := range m.config.Suites() {
@@ -46,14 +46,14 @@ func (m *maker) addSuites() error {
 	}
 	for _, name := range only {
 		if _, ok := m.config.Tests[name]; !ok {
-			return failure.Terminalf(v1alpha1.ReasonInvalidConfig, nil, "There is no suite %q; %s has %s",
+			return failure.Terminalf(v1alpha1.ReasonInvalidConfig, nil, "The suite %q does not exist. %s has %s",
 				name, ConfigFile, strings.Join(m.config.Suites(), ", "))
 		}
 	}
 	return nil
 }
 
-// findImage finds where a suite's image comes from: what its image names (a build, a compose service, a reference), else a
+// findImage finds the source of a suite's image: what its service or image key names (a build, a compose service, a reference), else a
 // compose service for tests, else Dockerfile.test, else Dockerfile.
 func (m *maker) findImage(s *Suite) error {
 	if name := s.Test.Service; name != "" {
@@ -62,7 +62,7 @@ func (m *maker) findImage(s *Suite) error {
 		} else if image, ok := m.project.Image(name); ok {
 			s.Image = image
 		} else {
-			return failure.Terminalf(v1alpha1.ReasonInvalidConfig, nil, "tests.%s names the service %s; the compose files have %s",
+			return failure.Terminalf(v1alpha1.ReasonInvalidConfig, nil, "tests.%s.service: the service %s does not exist. The compose files have %s",
 				s.Name, name, strings.Join(m.project.Services(), ", "))
 		}
 		return nil
@@ -88,10 +88,11 @@ func (m *maker) findImage(s *Suite) error {
 		}
 	}
 	return failure.Terminalf(v1alpha1.ReasonInvalidConfig, nil,
-		"tests.%s names no image, and there is no compose service called %s, tests, test or sut that is built, no Dockerfile.test and no Dockerfile", s.Name, s.Name)
+		"tests.%s has no image: it names none, the compose files build no service %s, tests, test or sut, and the repository's root has neither "+
+			"Dockerfile.test nor Dockerfile. Set tests.%s.image or tests.%s.service", s.Name, s.Name, s.Name, s.Name)
 }
 
-// findNamedImage finds what tests.NAME.image names.
+// findNamedImage resolves tests.NAME.image.
 func (m *maker) findNamedImage(s *Suite, name string) {
 	if m.hasBuild(name) {
 		s.Build = name
@@ -106,7 +107,7 @@ func (m *maker) findNamedImage(s *Suite, name string) {
 	}
 }
 
-// addTestBuild adds the build of a Dockerfile in the root, unless one is there.
+// addTestBuild adds the build of a Dockerfile in the root, unless the plan already has it.
 func (m *maker) addTestBuild(file string) string {
 	names, keys := map[string]bool{}, map[string]string{}
 	for _, b := range m.plan.Builds {
@@ -118,7 +119,7 @@ func (m *maker) addTestBuild(file string) string {
 	return m.addBuild(Build{Name: "tests", Context: ".", Dockerfile: file}, names, keys)
 }
 
-// finishSuite completes a suite with what the conversion found.
+// finishSuite completes a suite from the converted stack.
 func (m *maker) finishSuite(s *Suite, stack *compose.Stack, o compose.Options) error {
 	m.plan.Notes = append(m.plan.Notes, s.rename(stack)...)
 	if s.Test.Service == "" {
@@ -134,7 +135,7 @@ func (m *maker) finishSuite(s *Suite, stack *compose.Stack, o compose.Options) e
 		s.Pod = podOf(stack.Services[i].Workload)
 	}
 	if s.Pod == nil {
-		return failure.Terminalf(v1alpha1.ReasonInvalidConfig, nil, "The compose files have no service %s to run as a test", s.Test.Service)
+		return failure.Terminalf(v1alpha1.ReasonInvalidConfig, nil, "tests.%s.service: the compose files have no service %s that can run as a test", s.Name, s.Test.Service)
 	}
 	s.Pending = len(m.pending(compose.Service{Name: s.Test.Service})) > 0
 	if s.Build == "" {
@@ -143,7 +144,7 @@ func (m *maker) finishSuite(s *Suite, stack *compose.Stack, o compose.Options) e
 	return nil
 }
 
-// podOf is the pod that a workload makes; nil for another kind.
+// podOf returns the pod template of a workload; nil for other kinds.
 func podOf(workload client.Object) *corev1.PodSpec {
 	switch w := workload.(type) {
 	case *appsv1.Deployment:
@@ -154,7 +155,7 @@ func podOf(workload client.Object) *corev1.PodSpec {
 	return nil
 }
 
-// rename has a suite use names that can be resolved, and returns notes about where it used others.
+// rename replaces names in a suite that cannot be names of Services, and returns a note for each.
 func (s *Suite) rename(stack *compose.Stack) (notes []string) {
 	renamed := func(text, variable, field string) string {
 		text, changes := stack.Renamed(text, variable)
@@ -175,9 +176,9 @@ func (s *Suite) rename(stack *compose.Stack) (notes []string) {
 	return notes
 }
 
-// Argv is what the wrapper runs: the suite's command, else that of the compose service that is the test, else what the image runs by
-// itself. As in Docker, an entrypoint that the service names leaves the image's command behind. It is nil where only the image's own
-// configuration says it, and own is nil.
+// Argv is the command that the wrapper runs: the suite's, else that of the compose service that runs as the test, else the image's own. As
+// in Docker, an entrypoint of the service discards the image's command. own is the image's configuration; if it is needed and nil, so is
+// the result.
 func (s *Suite) Argv(own *compose.ImageConfig) []string {
 	if argv := jobs.Literal(s.Test.Command.Argv()); len(argv) > 0 {
 		return argv
@@ -199,7 +200,7 @@ func (s *Suite) Argv(own *compose.ImageConfig) []string {
 	return slices.Concat(jobs.Literal(own.Entrypoint), args)
 }
 
-// TestJob is the Job of one attempt of one shard of a suite. Image is what it runs, argv as Argv has it.
+// TestJob returns the Job of one attempt of one shard of a suite. argv is the result of Argv.
 func (p *Plan) TestJob(s *Suite, shard, number int, image string, argv []string) *batchv1.Job {
 	in := jobs.TestInput{
 		Run: p.run, Key: evidence.AttemptKey{Suite: s.Name, Shard: shard, Number: number}, Shards: s.Test.Shards,

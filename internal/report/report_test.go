@@ -221,7 +221,7 @@ var cases = map[string]*v1alpha1.Run{
 	"passed": passed(),
 	"failed": failed(),
 	"no-config": broken(v1alpha1.ReasonNotFound,
-		"There is no .conductor.yaml in the repository's root; there is .conductor.yml: rename it"),
+		"The repository's root has no .conductor.yaml. It has .conductor.yml: rename it"),
 	"bad-yaml": broken(v1alpha1.ReasonInvalidConfig,
 		".conductor.yaml has 2 errors:\n.conductor.yaml:3:1: testz: There is no such key; did you mean tests?\n.conductor.yaml:5:9: stack.public[0].port: 99999 is not between 1 and 65535"),
 	"bad-compose": broken(v1alpha1.ReasonInvalidCompose,

@@ -76,7 +76,7 @@ var badFiles = []badInput{
 	{
 		name:  "no file",
 		files: map[string]string{".conductor.yaml": ""},
-		want:  []string{"There is no .conductor.yaml in the repository's root; two lines are enough"},
+		want:  []string{"The repository's root has no .conductor.yaml. Two lines are enough"},
 	},
 	{
 		name:  "bad YAML",
@@ -173,7 +173,7 @@ func TestUnknownSuite(t *testing.T) {
 	r := small(t, nil)
 	r.say(r.User.Login, r.Issue, "/conductor test smok")
 	run := r.finished(1)
-	want := `There is no suite "smok"; .conductor.yaml has smoke`
+	want := `The suite "smok" does not exist. .conductor.yaml has smoke`
 	if run.Status.Outcome != v1alpha1.OutcomeError || run.Status.Message != want {
 		t.Errorf("outcome %s: %s", run.Status.Outcome, run.Status.Message)
 	}
