@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/failure"
 	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
@@ -29,6 +30,11 @@ type Finding struct {
 // About returns the whole finding; who is a subject and a verb, such as "The service web cannot start".
 func (f Finding) About(who string) string {
 	return who + ": " + f.String()
+}
+
+// Failure returns the finding as a terminal failure; who is as for About.
+func (f Finding) Failure(who string) error {
+	return failure.Terminalf(f.Reason, nil, "%s", f.About(who))
 }
 
 // String returns the finding without a subject.

@@ -13,7 +13,6 @@ import (
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/diagnose"
-	"github.com/w3evolutionsllc/conductor/internal/failure"
 	"github.com/w3evolutionsllc/conductor/internal/redact"
 	"github.com/w3evolutionsllc/conductor/internal/text"
 )
@@ -77,7 +76,7 @@ func (r *Reconciler) cannotStart(ctx context.Context, s *state, p *corev1.Pod, a
 	case f == nil:
 		return "", nil
 	case f.After == 0:
-		return "", failure.Terminalf(f.Reason, nil, "%s", f.About(who+" cannot start"))
+		return "", f.Failure(who+" cannot start")
 	}
 	s.requeueAfter(f.After)
 	return f.About(who + " cannot start yet"), nil

@@ -215,7 +215,7 @@ func (r *Reconciler) failService(ctx context.Context, s *state, name string, st 
 		who = "The service " + name + " did not come up"
 		st.Message = withLog(st.Message, r.stackTail(ctx, s.run, pod, 20, 1500))
 	}
-	return failure.Terminalf(f.Reason, nil, "%s", f.About(who))
+	return f.Failure(who)
 }
 
 // failOnCrashLoop ends the Run when a service crashes or loses its pods again and again. As long as another service is on its way, a

@@ -148,51 +148,35 @@ func (s *state) expire() {
 
 // handleError turns a stage's error into what happens next. It returns the error when the queue has to back off.
 func (s *state) handleError(st stageRunner, err error) error {
-	f := failure.Of(err)
+	f, otherRuns := failure.Of(err), errors.Is(err, errOtherRuns)
+	if f == nil || otherRuns { // While other Runs go first, for as long as they take, the stage does not fail.
+		s.clearFailure(st)
+	}
 	if f == nil {
-		s.clearFailure(st)
 		return nil
 	}
-	if errors.Is(err, errOtherRuns) { // Others go first, for as long as they take: that is not a fault of this stage.
-		s.clearFailure(st)
-		if s.isOpen(st.Condition) {
-			s.begin(st.Condition, f.Sentence)
-		}
-		s.requeueAfter(f.After)
-		return nil
-	}
-	if errors.Is(err, errRunning) {
-		if s.isOpen(st.Condition) {
-			s.begin(st.Condition, f.Sentence)
-		}
-		s.requeueAfter(f.After)
-		return nil
-	}
-	if f.Kind != failure.Terminal && (!s.hasOutcome() || st.Always) && s.isPastDeadline(st) {
+	fails := f.Kind != failure.Terminal && !otherRuns && !errors.Is(err, errRunning) && (!s.hasOutcome() || st.Always)
+	if fails && s.isPastDeadline(st) {
 		f = failure.Terminalf(v1alpha1.ReasonTimeout, err, "%s (gave up after %s). Run it again; if it happens again, ask your Conductor operator", f.Sentence, s.deadline(st))
 	}
-	switch f.Kind {
-	case failure.Terminal:
+	if f.Kind == failure.Terminal {
 		s.fail(st.Condition, f.Reason, f.Sentence)
 		if !st.Always {
 			s.finish(v1alpha1.OutcomeError, v1alpha1.ReasonSkipped, f.Sentence)
 		}
 		return nil
-	case failure.Waiting:
-		if s.isOpen(st.Condition) {
-			s.begin(st.Condition, f.Sentence)
-		}
+	}
+	if s.isOpen(st.Condition) {
+		s.begin(st.Condition, f.Sentence)
+	}
+	if f.Kind == failure.Waiting {
 		s.requeueAfter(f.After)
 		return nil
-	default:
-		if s.isOpen(st.Condition) {
-			s.begin(st.Condition, f.Sentence)
-		}
-		return err
 	}
+	return err
 }
 
-// errWaiting is in the chain of an error while a Run waits for other Runs. No stage's deadline counts that time; the Run's does.
+// errOtherRuns is in the chain of an error while a Run waits for other Runs. No stage's deadline counts that time; the Run's does.
 var errOtherRuns = errors.New("other runs go first")
 
 // waitForOthersf is a wait for other Runs, after which the Run is reconciled again.
