@@ -45,6 +45,9 @@ type Agent interface {
 // agentStart is how long a stack's agent may take until it answers, once its image is on the node.
 const agentStart = 3 * time.Minute
 
+// agentTime is how long an agent may keep a reconcile waiting.
+const agentTime = 10 * time.Second
+
 // stackAgents follows the agents of the Runs in progress, so that a Run is reconciled as soon as a test has ended.
 type stackAgents struct {
 	*sessions

@@ -64,6 +64,9 @@ func (r *Reconciler) reconcileBuilds(ctx context.Context, s *state) error {
 	return r.deleteBuildSecret(ctx, s.run)
 }
 
+// credentialsTime is how long GitHub and the registry may take to give the credentials of builds.
+const credentialsTime = 15 * time.Second
+
 // startBuilds makes the Jobs that are not there yet.
 func (r *Reconciler) startBuilds(ctx context.Context, s *state) error {
 	var missing []plan.Build
@@ -76,9 +79,11 @@ func (r *Reconciler) startBuilds(ctx context.Context, s *state) error {
 		return nil
 	}
 	s.begin(v1alpha1.ConditionImagesBuilt, "Starting "+text.Plural(len(missing), "build"))
+	asking, cancel := context.WithTimeout(ctx, credentialsTime)
+	defer cancel()
 	var group errgroup.Group
-	group.Go(func() error { return r.createBuildSecret(ctx, s) })
-	group.Go(func() error { return r.Registry.Ping(ctx) })
+	group.Go(func() error { return r.createBuildSecret(asking, s) })
+	group.Go(func() error { return r.Registry.Ping(asking) })
 	if err := group.Wait(); err != nil {
 		return err
 	}

@@ -63,6 +63,8 @@ func (r *Reconciler) reportCrashes(ctx context.Context, s *state) error {
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, diagnosisTime)
+	defer cancel()
 	for i := range s.status().Services {
 		st := &s.status().Services[i]
 		if st.State != v1alpha1.ServiceReady && st.State != v1alpha1.ServiceStarting {

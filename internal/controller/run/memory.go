@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"sync"
 
 	"k8s.io/apimachinery/pkg/types"
 
@@ -28,8 +27,8 @@ type results struct {
 	// limit is the budget in bytes, used what is taken of it.
 	limit, used int64
 	reader      chan struct{}
-	// comparing is held while a history is in memory.
-	comparing sync.Mutex
+	// comparing has a place for the one history that is in memory at a time.
+	comparing chan struct{}
 }
 
 // runResults are those of one Run.
@@ -41,7 +40,7 @@ type runResults struct {
 
 // newResults has a budget of bytes; 0 is defaultResults.
 func newResults(l *sessions, limit int64) *results {
-	return &results{sessions: l, limit: cmp.Or(limit, defaultResults), reader: make(chan struct{}, readers)}
+	return &results{sessions: l, limit: cmp.Or(limit, defaultResults), reader: make(chan struct{}, readers), comparing: make(chan struct{}, 1)}
 }
 
 // share is memory for the results that are read in one go: at most half of all, so that no suite takes that of the others.

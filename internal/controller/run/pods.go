@@ -17,6 +17,9 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
+// diagnosisTime is how long a reconcile may spend on logs and Events that only explain a failure.
+const diagnosisTime = 10 * time.Second
+
 // terminated is how the main container of a pod that runs to its end ended; nil while it has not.
 func terminated(pod *corev1.Pod) *corev1.ContainerStateTerminated {
 	for _, c := range pod.Status.ContainerStatuses {

@@ -149,7 +149,7 @@ func (r *Reconciler) collectState(ctx context.Context, s *state, agent Agent) (e
 		return evidence.AgentState{}, true
 	}
 	late := s.run.Spec.Cancel != nil || s.now.Sub(s.status().FinishedAt.Time) > recordPatience
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, agentTime)
 	defer cancel()
 	known, err := agent.State(ctx, -1, 0)
 	if err != nil {

@@ -317,10 +317,14 @@ func unseen(suite string, a v1alpha1.AttemptStatus) *evidence.Attempt {
 
 // compare sets a suite against the last run of it on the branch. What cannot be compared is not. Histories are in memory one at a time.
 func (r *Reconciler) compare(ctx context.Context, run *v1alpha1.Run, kept *result.Kept) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second) // The wait for the lock is part of it.
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second) // The wait for the place is part of it.
 	defer cancel()
-	r.results.comparing.Lock()
-	defer r.results.comparing.Unlock()
+	select {
+	case r.results.comparing <- struct{}{}:
+		defer func() { <-r.results.comparing }()
+	case <-ctx.Done():
+		return
+	}
 	branch := run.Status.Branch
 	if branch == "" {
 		return

@@ -324,6 +324,8 @@ func (r *Reconciler) notReady(s *state) []string {
 
 // explainNotReady adds the kubelet's reasons and the ends of the logs to services that did not come up in time.
 func (r *Reconciler) explainNotReady(ctx context.Context, s *state, pods map[string][]*corev1.Pod) {
+	ctx, cancel := context.WithTimeout(ctx, diagnosisTime)
+	defer cancel()
 	for _, svc := range s.plan.Services {
 		st := serviceStatus(s.status(), svc.Name)
 		i := slices.IndexFunc(pods[svc.Name], func(p *corev1.Pod) bool { return !isReady(p) })

@@ -142,6 +142,8 @@ func (r *Reconciler) findArgv(ctx context.Context, s *state, t plan.Suite, ref s
 	}
 	own, ok := s.images.Configs[ref]
 	if !ok {
+		ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+		defer cancel()
 		_, file, err := r.Registry.ImageConfig(ctx, ref)
 		if err != nil {
 			return nil, fmt.Errorf("look up what the image of %s runs: %w", t.Name, err)
@@ -168,6 +170,8 @@ func (r *Reconciler) runSuite(ctx context.Context, s *state, t plan.Suite, st *v
 	if err != nil {
 		return r.noteBroken(s, st, err)
 	}
+	ctx, cancel := context.WithTimeout(ctx, agentTime)
+	defer cancel()
 	open := false
 	for i := range st.Attempts { // Attempts that are added below are observed when their pods change.
 		a := &st.Attempts[i]
