@@ -229,7 +229,7 @@ func (r *Reconciler) missingTestPod(ctx context.Context, s *state, t plan.Suite,
 	}
 	switch {
 	case f != nil && f.After == 0:
-		return f.Failure("Suite "+t.Name+" cannot run")
+		return f.Failure("Suite " + t.Name + " cannot run")
 	case f != nil:
 		s.requeueAfter(f.After)
 	}

@@ -193,7 +193,7 @@ func (r *Reconciler) endBuild(ctx context.Context, s *state, img *v1alpha1.Image
 			f.Advice = advice
 		}
 	}
-	return f.Failure("The image "+img.Name+" could not be built")
+	return f.Failure("The image " + img.Name + " could not be built")
 }
 
 // hostOf is the host of an address, without its port.
@@ -218,13 +218,13 @@ func (r *Reconciler) missingBuildPod(ctx context.Context, s *state, img *v1alpha
 		return fmt.Errorf("get build job: %w", err)
 	}
 	if f := diagnose.Job(job); f != nil {
-		return f.Failure("The image "+img.Name+" could not be built")
+		return f.Failure("The image " + img.Name + " could not be built")
 	}
 	f := diagnose.Creation(r.listEvents(ctx, job.Namespace, "Job", job.Name), s.now)
 	switch {
 	case f == nil:
 	case f.After == 0:
-		return f.Failure("The build of "+img.Name+" cannot start")
+		return f.Failure("The build of " + img.Name + " cannot start")
 	default:
 		s.requeueAfter(f.After)
 	}

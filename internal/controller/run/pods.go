@@ -79,7 +79,7 @@ func (r *Reconciler) cannotStart(ctx context.Context, s *state, p *corev1.Pod, a
 	case f == nil:
 		return "", nil
 	case f.After == 0:
-		return "", f.Failure(who+" cannot start")
+		return "", f.Failure(who + " cannot start")
 	}
 	s.requeueAfter(f.After)
 	return f.About(who + " cannot start yet"), nil
