@@ -107,8 +107,11 @@ func (s *stackPods) start(ctx context.Context, run *v1alpha1.Run) (*podWatch, er
 	}
 	factory.Start(w.stop)
 	go func() {
-		cache.WaitForCacheSync(w.stop, w.pods.HasSynced)
-		wake() // Also where no pod is there yet.
+		select {
+		case <-w.pods.HasSyncedChecker().Done():
+			wake() // Also where no pod is there yet.
+		case <-w.stop:
+		}
 	}()
 	return w, nil
 }
