@@ -334,7 +334,7 @@ var longTroubles = []trouble{
 	{
 		name: "quota", files: patient(gated), during: narrowed,
 		condition: v1alpha1.ConditionStackReady, reason: v1alpha1.ReasonQuotaExceeded,
-		want: []string{"The service web cannot start: its pod was refused: exceeded quota: narrow", "ask for more of stacks.pods (1)"},
+		want: []string{"The service web cannot start: its pod was refused: exceeded quota: narrow", "ask the operator to raise stacks.pods (1)"},
 	},
 }
 

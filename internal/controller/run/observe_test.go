@@ -20,14 +20,18 @@ func TestTransitionsAreWhatChangedForGood(t *testing.T) {
 	s.begin(v1alpha1.ConditionStackReady, "Starting")
 	s.fail(v1alpha1.ConditionImagesBuilt, v1alpha1.ReasonBuildFailed, "web could not be built")
 	s.finish(v1alpha1.OutcomeError, v1alpha1.ReasonSkipped, "web could not be built")
-	want := []Transition{
-		{Condition: v1alpha1.ConditionSecretsSynced, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonSkipped, Message: "Not finished: web could not be built"},
-		{Condition: v1alpha1.ConditionImagesBuilt, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonBuildFailed, Message: "web could not be built"},
-		{Condition: v1alpha1.ConditionImagesResolved, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonSkipped, Message: "Not finished: web could not be built"},
-		{Condition: v1alpha1.ConditionStackReady, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonSkipped, Message: "Not finished: web could not be built"},
-		{Condition: v1alpha1.ConditionTestsPassed, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonSkipped, Message: "Not finished: web could not be built"},
-		{Reason: "error", Message: "web could not be built"},
+	const why = "web could not be built"
+	var want []Transition
+	for _, st := range stages {
+		switch {
+		case st.Always || st.Condition == v1alpha1.ConditionCheckedOut: // Not ended by the failure, or ended before.
+		case st.Condition == v1alpha1.ConditionImagesBuilt:
+			want = append(want, Transition{Condition: st.Condition, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonBuildFailed, Message: why})
+		default:
+			want = append(want, Transition{Condition: st.Condition, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonSkipped, Message: "Not finished: " + why})
+		}
 	}
+	want = append(want, Transition{Reason: "error", Message: why})
 	if diff := cmp.Diff(want, transitions(before, s.status())); diff != "" {
 		t.Error(diff)
 	}
