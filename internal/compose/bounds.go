@@ -259,14 +259,10 @@ func (r *reader) settle() {
 			continue
 		}
 		for _, doc := range f.docs {
-			all := child(doc, "services")
-			if all == nil || all.Kind != yaml.MappingNode {
-				continue
-			}
-			for i := 0; i+1 < len(all.Content); i += 2 {
-				name := all.Content[i].Value
+			for key, service := range entries(child(doc, "services")) {
+				name := key.Value
 				m := r.madeOf(f, name, known)
-				own := r.bill.scales[f].weigh(all.Content[i+1])
+				own := r.bill.scales[f].weigh(service)
 				r.bill.add(weight{m.values - own.values, m.text - own.text, m.paths - own.paths})
 				m.hooks, m.environment = m.hooks+services[name].hooks, m.environment+services[name].environment
 				services[name] = m

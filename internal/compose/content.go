@@ -1,6 +1,7 @@
 package compose
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"path"
@@ -208,25 +209,21 @@ func keyOf(p string) string {
 
 // file mounts a config or a secret.
 func (u *unit) file(field string, ref types.FileReferenceConfig, def types.FileObjectConfig, dir string) {
-	target := ref.Target
-	if target == "" {
-		target = ref.Source
-	}
+	target := cmp.Or(ref.Target, ref.Source)
 	if !path.IsAbs(target) {
 		target = dir + target
 	}
 	files := u.c.definition(field, ref.Source, def)
-	switch {
-	case files.refused != "":
+	if files.refused != "" {
 		u.refuse(field, ref.Source, "%s", files.refused)
-	default:
-		var mode *int32
-		if ref.Mode != nil {
-			mode = new(int32(*ref.Mode) & 0o777)
-		}
-		u.sayExposed(field, ref.Source, files, def)
-		u.mountContent(field, ref.Source, target, files, mode)
+		return
 	}
+	var mode *int32
+	if ref.Mode != nil {
+		mode = new(int32(*ref.Mode) & 0o777)
+	}
+	u.sayExposed(field, ref.Source, files, def)
+	u.mountContent(field, ref.Source, target, files, mode)
 }
 
 // sayExposed says of a secret that it is none, since its value is in the repository.

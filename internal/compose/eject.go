@@ -203,11 +203,7 @@ func Kustomize(s *Stack) ([]File, error) {
 	var files []File
 	var names []any
 	for _, o := range s.Objects() {
-		f, err := objectFields(o)
-		if err != nil {
-			return nil, err
-		}
-		content, err := document(f)
+		content, err := objectDocument(o)
 		if err != nil {
 			return nil, err
 		}

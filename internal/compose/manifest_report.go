@@ -1,6 +1,7 @@
 package compose
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"reflect"
@@ -57,11 +58,7 @@ func (r *reporter) add(table map[string]row, path, service string, file []string
 		return !row.ends()
 	}
 	r.seen[key] = true
-	level := row.level
-	if level == "" {
-		level = LevelInfo
-	}
-	r.out = append(r.out, Finding{File: at.file, Line: at.line, Level: level, Service: service, Field: field, Outcome: row.outcome, Reason: row.text})
+	r.out = append(r.out, Finding{File: at.file, Line: at.line, Level: cmp.Or(row.level, LevelInfo), Service: service, Field: field, Outcome: row.outcome, Reason: row.text})
 	return !row.ends()
 }
 

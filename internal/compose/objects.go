@@ -31,6 +31,11 @@ func (c *converter) hasRoom() bool {
 	return c.checkCount(map[string]int{"Deployments and Jobs": pods, "Services": pods + len(c.aliases)})
 }
 
+// refuseStack refuses what all services are together.
+func (c *converter) refuseStack(format string, args ...any) {
+	c.sayAt(c.sources.find("", "services"), LevelRefused, Refused, "", "services", format, args...)
+}
+
 // checkCount refuses a stack with too many objects, by kind.
 func (c *converter) checkCount(kinds map[string]int) bool {
 	total := 0
@@ -42,8 +47,7 @@ func (c *converter) checkCount(kinds map[string]int) bool {
 	if total <= maxObjects {
 		return true
 	}
-	c.sayAt(c.sources.find("", "services"), LevelRefused, Refused, "", "services",
-		"the stack has %d objects (%s); a stack has at most %d. Leave out services, or further names of theirs", total, strings.Join(parts, ", "), maxObjects)
+	c.refuseStack("the stack has %d objects (%s); a stack has at most %d. Leave out services, or further names of theirs", total, strings.Join(parts, ", "), maxObjects)
 	return false
 }
 
@@ -63,8 +67,7 @@ func (c *converter) checkObjects(s *Stack) {
 	}
 	c.checkCount(kinds)
 	if sum > maxStack {
-		c.sayAt(c.sources.find("", "services"), LevelRefused, Refused, "", "services",
-			"the objects of the stack have %s together; at most %s. Its variables, commands, labels and mounts are too long", bytesOf(int64(sum)), bytesOf(maxStack))
+		c.refuseStack("the objects of the stack have %s together; at most %s. Its variables, commands, labels and mounts are too long", bytesOf(int64(sum)), bytesOf(maxStack))
 	}
 }
 

@@ -25,7 +25,7 @@ const labelNetwork = "network.conductor.digitalservic.es/"
 // networksOf are the networks of the containers in a service's pod, sorted.
 func (c *converter) networksOf(service string) []string {
 	out := map[string]bool{}
-	for _, member := range append([]string{service}, c.guests[service]...) {
+	for _, member := range c.members(service) {
 		for n := range c.compose.Services[member].Networks {
 			out[n] = true
 		}

@@ -34,12 +34,8 @@ func countPorts(s string) int {
 // checkPorts refuses services with too many ports before compose-go makes a list of each range of ports and compares each item of expose
 // with its patterns. It also records in the scale how many values compose-go makes of ports and volumes.
 func (r *reader) checkPorts(s *source, services *yaml.Node, sc *scale) {
-	if services == nil || services.Kind != yaml.MappingNode {
-		return
-	}
 	checked := map[*yaml.Node]bool{}
-	for i := 0; i+1 < len(services.Content); i += 2 {
-		name, service := services.Content[i].Value, services.Content[i+1]
+	for name, service := range entries(services) {
 		if list := child(service, "volumes"); list != nil && list.Kind == yaml.SequenceNode {
 			sc.extra[list] = int64(len(list.Content)) * volumeValues
 		}
@@ -52,7 +48,7 @@ func (r *reader) checkPorts(s *source, services *yaml.Node, sc *scale) {
 			total, over := listedPorts(s, list)
 			switch {
 			case total > maxPorts:
-				r.refuse(s.at(over), name, field, "the service lists %d ports; at most %d are allowed", total, maxPorts)
+				r.refuse(s.at(over), name.Value, field, "the service lists %d ports; at most %d are allowed", total, maxPorts)
 			case field == "ports":
 				sc.extra[list] = int64(total) * portValues
 			}
@@ -68,7 +64,7 @@ func listedPorts(s *source, list *yaml.Node) (total int, over *yaml.Node) {
 		// An item with too many variables is refused with the other texts.
 		if item = target(item); item != nil && item.Kind == yaml.ScalarNode && !hasManyVariables(item.Value) {
 			// compose-go refuses what cannot be interpolated.
-			text, _ := template.Substitute(item.Value, func(k string) (string, bool) { v, ok := s.env[k]; return v, ok })
+			text, _ := template.Substitute(item.Value, lookupIn(s.env))
 			n = countPorts(text)
 		}
 		if total += n; total > maxPorts && total-n <= maxPorts && item != nil {

@@ -1,6 +1,7 @@
 package compose
 
 import (
+	"iter"
 	"path/filepath"
 	"strings"
 
@@ -19,8 +20,6 @@ type source struct {
 	// docs are the top-level mappings of its YAML documents, of which there are so many.
 	docs      []*yaml.Node
 	documents int
-	// size is the file's, in bytes.
-	size int
 	// env is what the file's variables are looked up in.
 	env map[string]string
 	// included marks a file that another one includes, extended one that only extends reads: its services are not the project's.
@@ -41,17 +40,6 @@ type place struct {
 	text string
 	// whole says that all of the path was found, and not only what it lies in.
 	whole bool
-}
-
-// services is how many there are in the file.
-func (s *source) services() int {
-	n := 0
-	for _, doc := range s.docs {
-		if all := child(doc, "services"); all != nil {
-			n += len(all.Content) / 2
-		}
-	}
-	return n
 }
 
 func (s *source) at(n *yaml.Node) place {
@@ -236,20 +224,20 @@ func entry(n *yaml.Node, key string, seen map[*yaml.Node]bool) (k, v *yaml.Node)
 	if n = target(n); n == nil || n.Kind != yaml.MappingNode || seen[n] {
 		return nil, nil
 	}
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		if n.Content[i].Value == key {
-			return n.Content[i], target(n.Content[i+1])
+	for k, v := range entries(n) {
+		if k.Value == key {
+			return k, target(v)
 		}
 	}
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		if n.Content[i].Value != "<<" {
+	for k, v := range entries(n) {
+		if k.Value != "<<" {
 			continue
 		}
 		if seen == nil {
 			seen = map[*yaml.Node]bool{}
 		}
 		seen[n] = true
-		merged := []*yaml.Node{n.Content[i+1]}
+		merged := []*yaml.Node{v}
 		if t := target(merged[0]); t != nil && t.Kind == yaml.SequenceNode {
 			merged = t.Content
 		}
@@ -260,6 +248,20 @@ func entry(n *yaml.Node, key string, seen map[*yaml.Node]bool) (k, v *yaml.Node)
 		}
 	}
 	return nil, nil
+}
+
+// entries yields the keys and values of a mapping as written, with aliases in place; nothing for other nodes.
+func entries(n *yaml.Node) iter.Seq2[*yaml.Node, *yaml.Node] {
+	return func(yield func(k, v *yaml.Node) bool) {
+		if n == nil || n.Kind != yaml.MappingNode {
+			return
+		}
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			if !yield(n.Content[i], n.Content[i+1]) {
+				return
+			}
+		}
+	}
 }
 
 // target follows aliases.

@@ -1,6 +1,7 @@
 package compose
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -107,40 +108,26 @@ func (c *converter) healthcheck(s types.ServiceConfig, image string) *types.Heal
 		out.Retries = new(uint64(own.Retries))
 	}
 	if h != nil {
-		out.Interval, out.Timeout = firstSet(h.Interval, out.Interval), firstSet(h.Timeout, out.Timeout)
-		out.StartInterval = firstSet(h.StartInterval, out.StartInterval)
-		if h.Retries != nil {
-			out.Retries = h.Retries
-		}
+		out.Interval, out.Timeout = cmp.Or(h.Interval, out.Interval), cmp.Or(h.Timeout, out.Timeout)
+		out.StartInterval, out.Retries = cmp.Or(h.StartInterval, out.StartInterval), cmp.Or(h.Retries, out.Retries)
 	}
 	return &out
 }
 
 // hasHealth reports whether anything tells when a service, with what shares its pod, is healthy.
 func (c *converter) hasHealth(service string) bool {
-	return slices.ContainsFunc(append([]string{service}, c.guests[service]...), func(name string) bool {
+	return slices.ContainsFunc(c.members(service), func(name string) bool {
 		s := c.services[name]
-		image := c.o.Images[name]
-		if image == "" {
-			image = s.Image
-		}
-		h := c.healthcheck(s, image)
+		h := c.healthcheck(s, cmp.Or(c.o.Images[name], s.Image))
 		return h != nil && !h.Disable && len(h.Test) > 0 && h.Test[0] != "NONE"
 	})
 }
 
 // pending reports whether the image of a service, or of what shares its pod, may still say something.
 func (c *converter) pending(service string) bool {
-	return slices.ContainsFunc(append([]string{service}, c.guests[service]...), func(name string) bool {
+	return slices.ContainsFunc(c.members(service), func(name string) bool {
 		return slices.Contains(c.o.ImagesPending, name)
 	})
-}
-
-func firstSet(a, b *types.Duration) *types.Duration {
-	if a != nil {
-		return a
-	}
-	return b
 }
 
 func or(d *types.Duration, otherwise types.Duration) types.Duration {

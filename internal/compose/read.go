@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -64,7 +65,7 @@ func (r *reader) file(path string, sc scope, from place, field string) {
 	if !ok {
 		return
 	}
-	s := &source{name: r.rel(path), path: path, base: sc.base, size: len(data), env: sc.env, included: sc.included, extended: sc.extended}
+	s := &source{name: r.rel(path), path: path, base: sc.base, env: sc.env, included: sc.included, extended: sc.extended}
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	for {
 		var doc yaml.Node
@@ -165,16 +166,12 @@ func (r *reader) include(s *source, sc scope, paths []*yaml.Node, project *yaml.
 
 // extensions reads the files that services extend from.
 func (r *reader) extensions(s *source, doc *yaml.Node, sc scope) {
-	services := child(doc, "services")
-	if services == nil || services.Kind != yaml.MappingNode {
-		return
-	}
-	for i := 0; i+1 < len(services.Content); i += 2 {
-		n := child(child(services.Content[i+1], "extends"), "file")
+	for name, service := range entries(child(doc, "services")) {
+		n := child(child(service, "extends"), "file")
 		if n == nil {
 			continue
 		}
-		if p, ok := r.local(s, n, sc, services.Content[i].Value, "extends.file"); ok {
+		if p, ok := r.local(s, n, sc, name.Value, "extends.file"); ok {
 			r.file(p, scope{base: filepath.Dir(p), env: sc.env, included: sc.included, extended: true}, s.at(n), "extends.file")
 			r.chargeExtended(s, p, s.at(n))
 		}
@@ -190,7 +187,7 @@ func (r *reader) local(s *source, n *yaml.Node, sc scope, service, field string)
 		r.refuse(s.at(n), service, field, manyVariables, maxVariables)
 		return "", false
 	}
-	value, err := template.Substitute(scalar(n), func(k string) (string, bool) { v, ok := sc.env[k]; return v, ok })
+	value, err := template.Substitute(scalar(n), lookupIn(sc.env))
 	switch {
 	case err != nil:
 		r.refuse(s.at(n), service, field, "%v", err)
@@ -214,7 +211,7 @@ func (r *reader) dotenv(paths []string, lookup map[string]string, from place, fi
 		if !ok {
 			return nil, fs.ErrInvalid
 		}
-		r.variables(r.rel(p), "", "env_file", "", data, values, func(name string) (string, bool) { v, ok := lookup[name]; return v, ok })
+		r.variables(r.rel(p), "", "env_file", "", data, values, lookupIn(lookup))
 	}
 	if r.findings.refused() > before {
 		return nil, fs.ErrInvalid
@@ -290,12 +287,12 @@ func (r *reader) unset(s *source, n *yaml.Node, path []string, env map[string]st
 	seen[n] = true
 	switch n.Kind {
 	case yaml.MappingNode:
-		for i := 0; i+1 < len(n.Content); i += 2 {
-			below := append(path[:len(path):len(path)], n.Content[i].Value)
+		for k, v := range entries(n) {
+			below := append(path[:len(path):len(path)], k.Value)
 			if len(below) == 4 && below[0] == "services" && below[2] == "build" && below[3] == "args" {
-				r.unsetArgs(s, target(n.Content[i+1]), below, env)
+				r.unsetArgs(s, target(v), below, env)
 			}
-			r.unset(s, n.Content[i+1], below, env, seen)
+			r.unset(s, v, below, env, seen)
 		}
 	case yaml.SequenceNode:
 		for _, c := range n.Content {
@@ -383,11 +380,15 @@ func isFile(p string) bool {
 // merged is the union of two maps; the second wins.
 func merged(weak, strong map[string]string) map[string]string {
 	out := make(map[string]string, len(weak)+len(strong))
-	for k, v := range weak {
-		out[k] = v
-	}
-	for k, v := range strong {
-		out[k] = v
-	}
+	maps.Copy(out, weak)
+	maps.Copy(out, strong)
 	return out
+}
+
+// lookupIn looks variables up in env.
+func lookupIn(env map[string]string) func(name string) (string, bool) {
+	return func(name string) (string, bool) {
+		value, ok := env[name]
+		return value, ok
+	}
 }

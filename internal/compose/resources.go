@@ -112,14 +112,13 @@ func (u *unit) checkCeiling(name corev1.ResourceName, field string, q resource.Q
 
 // checkTotals finds a stack that cannot fit before anything of it is built.
 func (c *converter) checkTotals() {
-	at := c.sources.find("", "services")
 	for name, sum := range map[corev1.ResourceName]resource.Quantity{corev1.ResourceCPU: c.totals.cpu, corev1.ResourceMemory: c.totals.memory} {
 		if most := c.ceiling(name); most != nil && sum.Cmp(*most) > 0 {
-			c.sayAt(at, LevelRefused, Refused, "", "services", "all services together request %s of %s; the operator allows a stack %s (stacks.%s)",
+			c.refuseStack("all services together request %s of %s; the operator allows a stack %s (stacks.%s)",
 				sum.String(), name, most.String(), name)
 		}
 	}
 	if most := int64(c.o.Ceilings.Pods); most > 0 && c.totals.pods > most {
-		c.sayAt(at, LevelRefused, Refused, "", "services", "all services together are %d pods; the operator allows a stack %d (stacks.pods)", c.totals.pods, most)
+		c.refuseStack("all services together are %d pods; the operator allows a stack %d (stacks.pods)", c.totals.pods, most)
 	}
 }

@@ -1,6 +1,7 @@
 package compose
 
 import (
+	"cmp"
 	"maps"
 	"reflect"
 	"slices"
@@ -115,12 +116,7 @@ func (p *Project) Variables() []string {
 // underscores makes one spelling of names that files write with dashes and dots.
 var underscores = strings.NewReplacer("-", "_", ".", "_")
 
-func (c *converter) secretName() string {
-	if c.o.SecretName != "" {
-		return c.o.SecretName
-	}
-	return DefaultSecretName
-}
+func (c *converter) secretName() string { return cmp.Or(c.o.SecretName, DefaultSecretName) }
 
 func (c *converter) secretSource(key string) *corev1.EnvVarSource {
 	return &corev1.EnvVarSource{SecretKeyRef: &corev1.SecretKeySelector{
@@ -141,13 +137,10 @@ func (u *unit) variable(secret string) string {
 
 // expanded is a text for a place where Kubernetes expands $(NAME): commands and the values of variables.
 func (u *unit) expanded(field, s string) string {
-	pieces := u.c.pieces(u.renamed(field, s))
+	text := u.renamed(field, s)
+	pieces := u.c.pieces(text)
 	if !hasSecret(pieces) {
-		var b strings.Builder
-		for _, p := range pieces {
-			b.WriteString(p.text)
-		}
-		return literal(b.String())
+		return literal(text)
 	}
 	var b strings.Builder
 	for _, p := range pieces {

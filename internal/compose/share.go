@@ -62,11 +62,16 @@ func (c *converter) podOf(service string) string {
 	return service
 }
 
+// members are the services whose containers run in a service's pod.
+func (c *converter) members(service string) []string {
+	return append([]string{service}, c.guests[service]...)
+}
+
 // edges are what the containers of a pod depend on, by pod. What a guest waits for that itself waits for the pod is left out:
 // the containers of a pod start together.
 func (c *converter) edges(service string) map[string]types.ServiceDependency {
 	out := map[string]types.ServiceDependency{}
-	for _, member := range append([]string{service}, c.guests[service]...) {
+	for _, member := range c.members(service) {
 		for name, d := range c.compose.Services[member].DependsOn {
 			to := c.podOf(name)
 			if to == service || member != service && c.needers(service)[to] {

@@ -29,13 +29,9 @@ func (s *Stack) Objects() []client.Object {
 func YAML(s *Stack) ([]byte, error) {
 	var out bytes.Buffer
 	for _, o := range s.Objects() {
-		f, err := objectFields(o)
+		data, err := objectDocument(o)
 		if err != nil {
 			return nil, err
-		}
-		data, err := document(f)
-		if err != nil {
-			return nil, fmt.Errorf("write %s: %w", o.GetName(), err)
 		}
 		out.WriteString("---\n")
 		out.Write(data)
@@ -54,6 +50,15 @@ func objectFields(o client.Object) (fields, error) {
 	}
 	delete(out, "status")
 	return out, nil
+}
+
+// objectDocument is an object without its status as a YAML document.
+func objectDocument(o client.Object) ([]byte, error) {
+	f, err := objectFields(o)
+	if err != nil {
+		return nil, err
+	}
+	return document(f)
 }
 
 // document is a YAML document that readers of YAML 1.1, such as kubectl, and of 1.2 read alike.
