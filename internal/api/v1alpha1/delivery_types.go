@@ -2,8 +2,8 @@ package v1alpha1
 
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-// Delivery is the durable inbox: one relevant GitHub webhook delivery, named by its GUID. It exists before GitHub
-// gets its 202, so what was answered is never lost, and a redelivery (same GUID) is the same object.
+// Delivery is the durable inbox: one relevant GitHub webhook delivery, named by its GUID. It is created before GitHub receives the
+// response 202, so an acknowledged delivery is never lost. A redelivery has the same GUID and therefore the same object.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -26,9 +26,9 @@ type Delivery struct {
 	Status DeliveryStatus `json:"status,omitempty"`
 }
 
-// DeliverySpec is what GitHub said. It never changes.
+// DeliverySpec is the content of the delivery. It is immutable.
 //
-// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="a delivery is what GitHub said and cannot be changed"
+// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="a delivery is immutable"
 type DeliverySpec struct {
 	// GUID is the X-GitHub-Delivery header.
 	// +kubebuilder:validation:MinLength=1
@@ -37,35 +37,35 @@ type DeliverySpec struct {
 	Event Event `json:"event"`
 }
 
-// DeliveryOutcome says what a delivery became.
+// DeliveryOutcome is the result of a delivery.
 //
 // +kubebuilder:validation:Enum=Started;Canceled;Answered;Refused;Ignored;Failed
 type DeliveryOutcome string
 
-// What a delivery can become.
+// The outcomes of a delivery.
 const (
 	// DeliveryStarted: a Run exists for it.
 	DeliveryStarted DeliveryOutcome = "Started"
-	// DeliveryCanceled: it asked for a Run to end.
+	// DeliveryCanceled: it canceled a Run.
 	DeliveryCanceled DeliveryOutcome = "Canceled"
-	// DeliveryAnswered: it was answered in words, such as help.
+	// DeliveryAnswered: Conductor replied with text, such as help.
 	DeliveryAnswered DeliveryOutcome = "Answered"
-	// DeliveryRefused: the person who asked may not.
+	// DeliveryRefused: the sender does not have permission.
 	DeliveryRefused DeliveryOutcome = "Refused"
-	// DeliveryIgnored: nothing was asked after all.
+	// DeliveryIgnored: it did not request anything.
 	DeliveryIgnored DeliveryOutcome = "Ignored"
-	// DeliveryFailed: it cannot be acted on; Reason explains why.
+	// DeliveryFailed: it cannot be processed; Reason explains why.
 	DeliveryFailed DeliveryOutcome = "Failed"
 )
 
-// DeliveryStatus says what became of it.
+// DeliveryStatus is the result of processing a delivery.
 type DeliveryStatus struct {
-	// ProcessedAt is when Conductor had acted on it; unset while it has not.
+	// ProcessedAt is when Conductor processed it; unset until then.
 	// +optional
 	ProcessedAt *metav1.Time `json:"processedAt,omitempty"`
 	// +optional
 	Outcome DeliveryOutcome `json:"outcome,omitempty"`
-	// Run is the name of the Run that was started, cancelled or answered about.
+	// Run is the name of the Run that was started, canceled or reported on.
 	// +optional
 	Run string `json:"run,omitempty"`
 	// Reason is a sentence for people.

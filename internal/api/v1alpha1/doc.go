@@ -1,7 +1,7 @@
-// Package v1alpha1 holds Conductor's custom resources and the plain words that every other package speaks in.
+// Package v1alpha1 defines Conductor's custom resources and the types that all other packages share.
 //
-// A Delivery is one GitHub webhook delivery that Conductor has promised to act on; a Run is one
-// integration-test run. Both live in Conductor's own namespace: Kubernetes is the only live state there is.
+// A Delivery is one GitHub webhook delivery that Conductor has accepted; a Run is one integration-test run. Both live in Conductor's
+// own namespace: Kubernetes holds all live state.
 //
 // +kubebuilder:object:generate=true
 // +groupName=conductor.digitalservic.es

@@ -1,14 +1,13 @@
 package v1alpha1
 
-// Event is the part of a GitHub webhook that Conductor acts on. It holds no more than that: never the body.
-// Exactly one of Push and Comment is set.
+// Event is the part of a GitHub webhook that Conductor uses, never the whole body. Exactly one of Push and Comment is set.
 type Event struct {
 	// Name is the X-GitHub-Event header, such as push or issue_comment.
 	Name string `json:"name"`
 	// Action is the payload's action, such as created; empty for push.
 	// +optional
 	Action string `json:"action,omitempty"`
-	// InstallationID is the App installation that the delivery was made for.
+	// InstallationID is the App installation that the delivery belongs to.
 	InstallationID int64 `json:"installationID"`
 	// Repository is the repository that the event happened in.
 	Repository Repository `json:"repository"`
@@ -41,7 +40,7 @@ type Repository struct {
 	// Private reports whether the repository is private or internal.
 	// +optional
 	Private bool `json:"private,omitempty"`
-	// CloneURL is the HTTPS address that git fetches from.
+	// CloneURL is the HTTPS URL for git fetch.
 	// +optional
 	// +kubebuilder:validation:MaxLength=512
 	CloneURL string `json:"cloneURL,omitempty"`
@@ -51,7 +50,7 @@ type Repository struct {
 	HTMLURL string `json:"htmlURL,omitempty"`
 }
 
-// FullName is owner/name.
+// FullName returns owner/name.
 func (r Repository) FullName() string { return r.Owner + "/" + r.Name }
 
 // Actor is a GitHub account.
@@ -72,9 +71,9 @@ type Actor struct {
 type PushEvent struct {
 	// Ref is the full ref, such as refs/tags/run-integration-tests.
 	Ref string `json:"ref"`
-	// Before is the object the ref pointed to before; zeros when it was created.
+	// Before is the object that the ref pointed to before; zeros if it was created.
 	Before string `json:"before"`
-	// After is the object the ref points to now; zeros when it was deleted. For an annotated tag it is the tag object.
+	// After is the object that the ref points to now; zeros if it was deleted. For an annotated tag it is the tag object.
 	After string `json:"after"`
 	// +optional
 	Created bool `json:"created,omitempty"`
@@ -82,16 +81,16 @@ type PushEvent struct {
 	Deleted bool `json:"deleted,omitempty"`
 	// +optional
 	Forced bool `json:"forced,omitempty"`
-	// BaseRef is the branch that GitHub says the pushed ref was made from; often empty.
+	// BaseRef is the branch that the pushed ref was created from, according to GitHub; often empty.
 	// +optional
 	BaseRef string `json:"baseRef,omitempty"`
-	// PushedAt is repository.pushed_at in seconds since 1970. It tells two pushes of one ref at one SHA apart.
+	// PushedAt is repository.pushed_at in seconds since 1970. It distinguishes two pushes of one ref at one SHA.
 	// +optional
 	PushedAt int64 `json:"pushedAt,omitempty"`
-	// HeadSHA is the commit that the ref points to; empty when the ref was deleted.
+	// HeadSHA is the commit that the ref points to; empty if the ref was deleted.
 	// +optional
 	HeadSHA string `json:"headSHA,omitempty"`
-	// HeadMessage is that commit's message, cut at 16 KiB.
+	// HeadMessage is that commit's message, truncated to 16 KiB.
 	// +optional
 	HeadMessage string `json:"headMessage,omitempty"`
 }
@@ -102,9 +101,9 @@ type CommentEvent struct {
 	ID int64 `json:"id"`
 	// Issue is the number of the issue or pull request.
 	Issue int `json:"issue"`
-	// PullRequest says that the issue is a pull request.
+	// PullRequest is set if the issue is a pull request.
 	// +optional
 	PullRequest bool `json:"pullRequest,omitempty"`
-	// Body is what the comment says, cut at 64 KiB.
+	// Body is the text of the comment, truncated to 64 KiB.
 	Body string `json:"body"`
 }

@@ -2,27 +2,27 @@ package v1alpha1
 
 import "time"
 
-// CheckRun is what Conductor says in one GitHub check run. It is not stored: report writes it, the GitHub adapter sends it.
+// CheckRun is the content of one GitHub check run. It is not stored: package report writes it and the GitHub adapter sends it.
 //
 // +kubebuilder:object:generate=false
 type CheckRun struct {
 	// Name is shown in GitHub's list, such as "conductor / integration".
 	Name string
-	// ExternalID marks the check run as ours: it is looked for before one is created.
+	// ExternalID identifies the check run, so that it is found before another is created.
 	ExternalID string
-	// HeadSHA is the commit it is about.
+	// HeadSHA is the commit that it belongs to.
 	HeadSHA string
 	// Status is queued, in_progress or completed.
 	Status string
-	// Conclusion is success, failure, cancelled, timed_out, neutral or action_required; only when completed.
+	// Conclusion is success, failure, cancelled, timed_out, neutral or action_required; set only if completed.
 	Conclusion string
 	// Title is one line; Summary and Text are Markdown of at most 65,535 characters.
 	Title, Summary, Text string
-	// DetailsURL is where "Details" leads; empty for GitHub's own page.
+	// DetailsURL is the target of "Details"; empty means GitHub's own page.
 	DetailsURL string
-	// StartedAt and CompletedAt are zero when unknown.
+	// StartedAt and CompletedAt are zero if unknown.
 	StartedAt, CompletedAt time.Time
-	// Annotations are shown beside the lines that they are about. The adapter sends them in batches of 50, each once.
+	// Annotations are shown beside the lines that they refer to. The adapter sends each once, in batches of 50.
 	Annotations []Annotation
 }
 
@@ -46,7 +46,7 @@ type Permission string
 // CanWrite reports whether the permission includes pushing.
 func (p Permission) CanWrite() bool { return p == "write" || p == "maintain" || p == "admin" }
 
-// CommitHints are texts around a commit that may name the issue it belongs to.
+// CommitHints are texts related to a commit that may name its issue.
 //
 // +kubebuilder:object:generate=false
 type CommitHints struct {
@@ -54,20 +54,20 @@ type CommitHints struct {
 	TagMessage string
 	// Branches are the short names of branches whose head the commit is.
 	Branches []string
-	// Protected says that one of them is a protected branch.
+	// Protected means that one of them is a protected branch.
 	Protected bool
 	// Message is the commit's own message.
 	Message string
-	// PullRequests are the numbers of pull requests that hold the commit, open ones first.
+	// PullRequests are the numbers of pull requests that contain the commit, open ones first.
 	PullRequests []int
 }
 
-// Head is what an issue's or pull request's run is made of.
+// Head is the commit that a run started from an issue or a pull request tests.
 //
 // +kubebuilder:object:generate=false
 type Head struct {
 	// Ref is the full ref, SHA the commit it points to now.
 	Ref, SHA string
-	// Fork says that the commit comes from another repository.
+	// Fork means that the commit comes from another repository.
 	Fork bool
 }

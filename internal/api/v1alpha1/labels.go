@@ -1,18 +1,19 @@
 package v1alpha1
 
-// Labels and annotations that Conductor sets. Nothing without LabelManaged is ever changed or deleted.
+// Labels and annotations that Conductor sets. It never changes or deletes an object without LabelManaged.
 const (
-	// LabelManaged marks every object that Conductor made; its value is ManagedValue.
+	// LabelManaged marks every object that Conductor created; its value is ManagedValue.
 	LabelManaged = "conductor.digitalservic.es/managed"
 	// ManagedValue is the value of LabelManaged.
 	ManagedValue = "true"
 	// LabelRun is the name of the Run that an object belongs to.
 	LabelRun = "conductor.digitalservic.es/run"
-	// LabelRunUID is the UID of that Run; a namespace cannot have an owner reference, so it is looked up by this.
+	// LabelRunUID is the UID of that Run. It identifies a namespace's Run, because a namespace cannot have an owner reference.
 	LabelRunUID = "conductor.digitalservic.es/run-uid"
-	// LabelConductor is the namespace of the Conductor that made an object: two in one cluster leave each other's alone.
+	// LabelConductor is the namespace of the Conductor that created an object, so that two in one cluster do not touch each other's
+	// objects.
 	LabelConductor = "conductor.digitalservic.es/conductor"
-	// LabelStage is the stage that made an object: build, stack or test.
+	// LabelStage is the stage that created an object: build, stack or test.
 	LabelStage = "conductor.digitalservic.es/stage"
 	// LabelService is the compose service that an object was converted from.
 	LabelService = "conductor.digitalservic.es/service"
@@ -26,14 +27,14 @@ const (
 	LabelImage = "conductor.digitalservic.es/image"
 	// LabelRepository is the repository's numeric id, which survives renames.
 	LabelRepository = "conductor.digitalservic.es/repository-id"
-	// LabelNetworks marks pods whose egress is what the policies of the stack's own networks allow, and nothing else.
+	// LabelNetworks marks pods whose egress is limited to what the policies of the stack's own networks allow.
 	LabelNetworks = "conductor.digitalservic.es/networks"
-	// Finalizer holds a Run until its namespace and build Jobs are gone or its deadline has passed.
+	// Finalizer keeps a Run until its namespace and build Jobs are deleted or its deadline has passed.
 	Finalizer = "conductor.digitalservic.es/run"
 )
 
 // AnnotationReceivedAt is when the first byte of a delivery was read, as RFC 3339 with nanoseconds.
 const AnnotationReceivedAt = "conductor.digitalservic.es/received-at"
 
-// AnnotationDockerfile holds the Dockerfile of a build that has it in the compose file; the build's pod mounts it as a file.
+// AnnotationDockerfile holds the Dockerfile of a build that defines it inline in the compose file; the build's pod mounts it as a file.
 const AnnotationDockerfile = "conductor.digitalservic.es/dockerfile"

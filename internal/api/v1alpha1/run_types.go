@@ -30,7 +30,7 @@ type Run struct {
 	Status RunStatus `json:"status,omitempty"`
 }
 
-// TrustLevel says how far a Run's code is trusted. It is decided once, from where the code comes.
+// TrustLevel is how far a Run's code is trusted. It is decided once, by the origin of the code.
 //
 // +kubebuilder:validation:Enum=protected;unprotected;fork
 type TrustLevel string
@@ -42,39 +42,39 @@ const (
 	TrustFork        TrustLevel = "fork"
 )
 
-// RunSpec says what is to be run. Only Cancel may be set later, once.
+// RunSpec describes what to run. It is immutable, except that Cancel can be set once.
 //
-// +kubebuilder:validation:XValidation:rule="self.repository == oldSelf.repository && self.installationID == oldSelf.installationID && self.actor == oldSelf.actor && has(self.object) == has(oldSelf.object) && (!has(self.object) || self.object == oldSelf.object) && has(self.issue) == has(oldSelf.issue) && (!has(self.issue) || self.issue == oldSelf.issue) && has(self.suites) == has(oldSelf.suites) && (!has(self.suites) || self.suites == oldSelf.suites) && self.sha == oldSelf.sha && self.ref == oldSelf.ref && self.trust == oldSelf.trust && self.trigger == oldSelf.trigger && self.ceilings == oldSelf.ceilings",message="what a run runs cannot be changed; start another run"
-// +kubebuilder:validation:XValidation:rule="!has(oldSelf.cancel) || has(self.cancel)",message="a cancel cannot be taken back; start another run"
+// +kubebuilder:validation:XValidation:rule="self.repository == oldSelf.repository && self.installationID == oldSelf.installationID && self.actor == oldSelf.actor && has(self.object) == has(oldSelf.object) && (!has(self.object) || self.object == oldSelf.object) && has(self.issue) == has(oldSelf.issue) && (!has(self.issue) || self.issue == oldSelf.issue) && has(self.suites) == has(oldSelf.suites) && (!has(self.suites) || self.suites == oldSelf.suites) && self.sha == oldSelf.sha && self.ref == oldSelf.ref && self.trust == oldSelf.trust && self.trigger == oldSelf.trigger && self.ceilings == oldSelf.ceilings",message="the spec of a run is immutable except for cancel; start another run"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.cancel) || has(self.cancel)",message="a canceled run cannot be resumed; start another run"
 type RunSpec struct {
 	Repository     Repository `json:"repository"`
 	InstallationID int64      `json:"installationID"`
-	// Ref is the full ref that was pushed or that the SHA was taken from.
+	// Ref is the full ref that was pushed or that the SHA was resolved from.
 	// +kubebuilder:validation:MaxLength=512
 	Ref string `json:"ref"`
-	// SHA is the commit that is run, from first to last.
+	// SHA is the commit to test. It never changes.
 	// +kubebuilder:validation:Pattern=`^[0-9a-f]{40}([0-9a-f]{24})?$`
 	SHA string `json:"sha"`
-	// Object is what the ref pointed to: the tag object of an annotated tag, else the SHA.
+	// Object is the object that the ref pointed to: the tag object of an annotated tag, else the SHA.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	Object string     `json:"object,omitempty"`
 	Trust  TrustLevel `json:"trust"`
-	// Trigger says what started the Run.
+	// Trigger is what started the Run.
 	Trigger Trigger `json:"trigger"`
 	// Actor is who started it.
 	Actor Actor `json:"actor"`
-	// Issue is the issue that asked; where it is 0, the reporter looks for one in the ref and the commit.
+	// Issue is the issue that requested the Run. If it is 0, the reporter searches the ref and the commit for one.
 	// +optional
 	Issue int `json:"issue,omitempty"`
-	// Suites are the suites to run; none means all.
+	// Suites are the suites to run; empty means all.
 	// +optional
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MaxLength=63
 	Suites []string `json:"suites,omitempty"`
-	// Ceilings are the operator's limits when the Run began.
+	// Ceilings are the operator's limits at the start of the Run.
 	Ceilings Ceilings `json:"ceilings"`
-	// Cancel asks for the Run to end.
+	// Cancel requests the end of the Run.
 	// +optional
 	Cancel *Cancel `json:"cancel,omitempty"`
 }
@@ -88,7 +88,7 @@ type TriggerKind string
 const (
 	TriggerTag     TriggerKind = "tag"
 	TriggerComment TriggerKind = "comment"
-	// TriggerPoll: a matching tag was found by comparing refs, because its push made no event.
+	// TriggerPoll: comparing refs found a matching tag whose push did not create an event.
 	TriggerPoll TriggerKind = "poll"
 	TriggerAPI  TriggerKind = "api"
 )
@@ -96,19 +96,19 @@ const (
 // Trigger is what started a Run.
 type Trigger struct {
 	Kind TriggerKind `json:"kind"`
-	// Delivery is the GUID of the delivery, where there was one.
+	// Delivery is the GUID of the delivery, if there was one.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	Delivery string `json:"delivery,omitempty"`
-	// Comment is the id of the comment, where there was one.
+	// Comment is the id of the comment, if there was one.
 	// +optional
 	Comment int64 `json:"comment,omitempty"`
-	// ReceivedAt is when Conductor heard of it, to the microsecond.
+	// ReceivedAt is when Conductor received it, to the microsecond.
 	// +optional
 	ReceivedAt *metav1.MicroTime `json:"receivedAt,omitempty"`
 }
 
-// Cancel says who wants a Run to end, and why.
+// Cancel names who canceled a Run, and why.
 type Cancel struct {
 	// +kubebuilder:validation:MaxLength=100
 	By string `json:"by"`
@@ -118,28 +118,29 @@ type Cancel struct {
 	At     metav1.Time `json:"at"`
 }
 
-// Ceilings are what the operator allows; a repository's file may only tighten them.
+// Ceilings are the operator's limits. A repository's file can only tighten them.
 type Ceilings struct {
-	// RunTimeout is the longest a Run may take until its result is known.
+	// RunTimeout is the longest time until a Run's outcome is known.
 	RunTimeout metav1.Duration `json:"runTimeout"`
-	// Keep is how long a stack stays when the repository does not say.
+	// Keep is how long a stack is kept if the repository does not specify it.
 	Keep metav1.Duration `json:"keep"`
-	// KeepMax is the longest a stack may stay.
+	// KeepMax is the longest time a stack can be kept.
 	KeepMax metav1.Duration `json:"keepMax"`
-	// KeepForever allows `keep: forever`; without it forever means KeepMax.
+	// KeepForever allows `keep: forever`; without it, forever means KeepMax.
 	// +optional
 	KeepForever bool `json:"keepForever,omitempty"`
-	// Registries are host or host/path prefixes that images may come from; none means any. Together they have at most 4,096 characters.
+	// Registries are the host or host/path prefixes that images may come from; empty means any. They have at most 4,096 characters in
+	// total.
 	// +optional
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MaxLength=255
-	// +kubebuilder:validation:XValidation:rule="self.map(r, size(r)).sum() <= 4096",message="the registries have more than 4,096 characters together"
+	// +kubebuilder:validation:XValidation:rule="self.map(r, size(r)).sum() <= 4096",message="the registries have more than 4,096 characters in total"
 	Registries []string `json:"registries,omitempty"`
-	// Allow is what pods of the stack may have beyond Pod Security's baseline; none means nothing.
+	// Allow lists the permitted exceptions from Pod Security's baseline level; empty means none.
 	// +optional
 	// +kubebuilder:validation:MaxItems=16
 	Allow []Allowance `json:"allow,omitempty"`
-	// Pods, CPU and Memory bound the stack's namespace (ResourceQuota); CPU and Memory are Kubernetes quantities.
+	// Pods, CPU and Memory limit the stack's namespace (ResourceQuota); CPU and Memory are Kubernetes quantities.
 	// +optional
 	Pods int32 `json:"pods,omitempty"`
 	// +optional
@@ -148,13 +149,13 @@ type Ceilings struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=32
 	Memory string `json:"memory,omitempty"`
-	// Files is how much of the repository's files all pods of the stack are given besides what ConfigMaps hold, a Kubernetes quantity;
-	// empty means nothing.
+	// Files limits the repository's files that are mounted in all pods of the stack, besides those in ConfigMaps. It is a Kubernetes
+	// quantity; empty means none.
 	// +optional
 	Files string `json:"files,omitempty"`
 }
 
-// FileBytes is Files in bytes.
+// FileBytes returns Files in bytes.
 func (c Ceilings) FileBytes() int64 {
 	q, err := resource.ParseQuantity(c.Files)
 	if err != nil {
@@ -163,7 +164,7 @@ func (c Ceilings) FileBytes() int64 {
 	return q.Value()
 }
 
-// RunPhase is where a Run stands, in one word.
+// RunPhase summarizes the progress of a Run in one word.
 //
 // +kubebuilder:validation:Enum=Pending;Preparing;Building;Starting;Testing;Reporting;Finished;Deleting
 type RunPhase string
@@ -180,12 +181,12 @@ const (
 	PhaseDeleting  RunPhase = "Deleting"
 )
 
-// Outcome is how a Run or a suite ended.
+// Outcome is the result of a Run or a suite.
 //
 // +kubebuilder:validation:Enum=passed;failed;error;canceled
 type Outcome string
 
-// The outcomes: failed means that tests failed; error that they could not be run.
+// The outcomes: failed means that tests failed, error that they could not be run.
 const (
 	OutcomePassed   Outcome = "passed"
 	OutcomeFailed   Outcome = "failed"
@@ -193,8 +194,8 @@ const (
 	OutcomeCanceled Outcome = "canceled"
 )
 
-// RunStatus is what is known of a Run. Its lists are atomic but for the conditions: one writer replaces them whole, and the API server
-// keeps no field of ownership for each of their entries.
+// RunStatus is the observed state of a Run. Its lists except the conditions are atomic: one writer replaces them as a whole, and
+// managed fields do not grow with their entries.
 type RunStatus struct {
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
@@ -203,7 +204,7 @@ type RunStatus struct {
 	// Outcome is set once, when the result is known.
 	// +optional
 	Outcome Outcome `json:"outcome,omitempty"`
-	// Message is the sentence that explains the phase or the outcome.
+	// Message explains the phase or the outcome.
 	// +optional
 	// +kubebuilder:validation:MaxLength=4096
 	Message string `json:"message,omitempty"`
@@ -216,21 +217,21 @@ type RunStatus struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=16
 	Stages []StageTime `json:"stages,omitempty"`
-	// Issue is the issue that the result goes to; 0 when there is none. The reporter alone writes it.
+	// Issue is the issue that the result is posted to; 0 if there is none. Only the reporter writes it.
 	// +optional
 	Issue int `json:"issue,omitempty"`
-	// IssueSource says where the number was found.
+	// IssueSource names where the issue number was found.
 	// +optional
 	// +kubebuilder:validation:MaxLength=32
 	IssueSource string `json:"issueSource,omitempty"`
-	// Branch is the short name of the branch that the commit is on, as far as that is known; suites are compared with earlier runs of
-	// the same one. The reporter alone writes it.
+	// Branch is the short name of the commit's branch, if known. Suites are compared with earlier runs on the same branch. Only the
+	// reporter writes it.
 	// +optional
 	Branch string `json:"branch,omitempty"`
 	// Namespace is the stack's namespace.
 	// +optional
 	Namespace string `json:"namespace,omitempty"`
-	// BuildsNamespace is where the build Jobs of Images are.
+	// BuildsNamespace is the namespace of the build Jobs.
 	// +optional
 	// +kubebuilder:validation:MaxLength=63
 	BuildsNamespace string `json:"buildsNamespace,omitempty"`
@@ -238,7 +239,7 @@ type RunStatus struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64
 	Images []ImageStatus `json:"images,omitempty"`
-	// StackImages are the images that the stack runs, as the registry knew them when they were looked up, once.
+	// StackImages are the images that the stack runs, as resolved in the registry, once per Run.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64
@@ -251,58 +252,58 @@ type RunStatus struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=64
 	Suites []SuiteStatus `json:"suites,omitempty"`
-	// Report is what was told on GitHub. The reporter alone writes it.
+	// Report is what was posted to GitHub. Only the reporter writes it.
 	// +optional
 	Report *ReportStatus `json:"report,omitempty"`
-	// StartedAt is when the first stage began, FinishedAt when the outcome was known.
+	// StartedAt is when the first stage started, FinishedAt when the outcome was known.
 	// +optional
 	StartedAt *metav1.MicroTime `json:"startedAt,omitempty"`
 	// +optional
 	FinishedAt *metav1.MicroTime `json:"finishedAt,omitempty"`
-	// Keep is how long the stack stays, after the file and the ceilings: a duration, or forever.
+	// Keep is how long the stack is kept, according to the file and the ceilings: a duration, or forever.
 	// +optional
 	Keep string `json:"keep,omitempty"`
-	// ExpiresAt is when the stack is taken down; unset when it is kept forever or is gone.
+	// ExpiresAt is when the stack will be deleted; unset if it is kept forever or deleted already.
 	// +optional
 	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
-	// Step is what Conductor does for the Run at the moment that may need much memory; unset most of the time.
+	// Step is the current operation of Conductor for the Run that may need much memory; unset most of the time.
 	// +optional
 	Step *StepStatus `json:"step,omitempty"`
 	// Record is the artifact that outlives the Run.
 	// +optional
 	Record *RecordStatus `json:"record,omitempty"`
-	// Source is the artifact with the files of the commit; it goes with the stack.
+	// Source is the artifact with the files of the commit; it is deleted with the stack.
 	// +optional
 	Source *SourceStatus `json:"source,omitempty"`
-	// Notes are the conversion's approximations and what else a reader should know, at most 20.
+	// Notes are the conversion's approximations and other information for readers, at most 20.
 	// +optional
 	// +kubebuilder:validation:MaxItems=20
 	Notes []string `json:"notes,omitempty"`
 }
 
-// StepStatus is a step of a Run that may need more memory than Conductor has. It is written before the step begins, so that a step that
-// ends Conductor's process is known to the next one.
+// StepStatus is a step of a Run that may need more memory than Conductor has. It is stored before the step begins, so that the next
+// process can detect a step that made its predecessor exit.
 type StepStatus struct {
 	// +kubebuilder:validation:MaxLength=256
 	Name string `json:"name"`
-	// Suspect means that a process ended while the Run was in this step; Alone that no other Run is in a step meanwhile.
+	// Suspect means that a process exited while the Run was in this step, Alone that no other Run is in a step at the same time.
 	// +optional
 	Suspect bool `json:"suspect,omitempty"`
 	// +optional
 	Alone bool `json:"alone,omitempty"`
-	// Deaths is how many processes ended while the Run was alone in this step; the second ends the Run.
+	// Deaths is how many processes exited while the Run was alone in this step; the second one ends the Run.
 	// +optional
 	Deaths int32 `json:"deaths,omitempty"`
 }
 
-// StageTime is when a stage began and ended.
+// StageTime holds the start and end of a stage.
 type StageTime struct {
 	Name string `json:"name"`
 	// +optional
 	StartedAt *metav1.MicroTime `json:"startedAt,omitempty"`
 	// +optional
 	FinishedAt *metav1.MicroTime `json:"finishedAt,omitempty"`
-	// FailingSince is when something that may pass began to keep the stage from going on; unset when nothing does.
+	// FailingSince is when a transient error first kept the stage from continuing; unset if there is none.
 	// +optional
 	FailingSince *metav1.MicroTime `json:"failingSince,omitempty"`
 }
@@ -311,10 +312,10 @@ type StageTime struct {
 type ImageStatus struct {
 	// Name is the key in build.images or the compose service.
 	Name string `json:"name"`
-	// Repository is where it is pushed, without tag or digest.
+	// Repository is where it is pushed, without a tag or digest.
 	// +optional
 	Repository string `json:"repository,omitempty"`
-	// Digest is what was pushed; from here on the image has no other name.
+	// Digest is the digest of the pushed image, which identifies it from then on.
 	// +optional
 	Digest string `json:"digest,omitempty"`
 	// Job is the build Job, in BuildsNamespace.
@@ -324,13 +325,13 @@ type ImageStatus struct {
 	StartedAt *metav1.MicroTime `json:"startedAt,omitempty"`
 	// +optional
 	FinishedAt *metav1.MicroTime `json:"finishedAt,omitempty"`
-	// Log is the end of the build's log when it failed, at most 30 lines and 4 KiB, until the record holds it.
+	// Log is the end of the build's log if it failed, at most 30 lines and 4 KiB, until the record holds it.
 	// +optional
 	// +kubebuilder:validation:MaxLength=8192
 	Log string `json:"log,omitempty"`
 }
 
-// Reference is repository@digest, or empty while the digest is not known.
+// Reference returns repository@digest, or "" while the digest is unknown.
 func (i ImageStatus) Reference() string {
 	if i.Digest == "" {
 		return ""
@@ -338,20 +339,20 @@ func (i ImageStatus) Reference() string {
 	return i.Repository + "@" + i.Digest
 }
 
-// StackImage is an image that the stack runs. What was found holds until the Run's end, whatever becomes of its tag.
+// StackImage is an image that the stack runs. Its digest is fixed for the whole Run, even if the tag is moved.
 type StackImage struct {
-	// Name is the reference in the compose files, or that of what was built.
+	// Name is the reference in the compose files, or that of the built image.
 	Name string `json:"name"`
-	// Digest is what the name stood for; empty where that is known from the name, or the registry could not say.
+	// Digest is the digest that the name resolved to; empty if the name contains it, or if the registry did not return one.
 	// +optional
 	Digest string `json:"digest,omitempty"`
-	// Problem explains why the image's configuration could not be read; empty when it was.
+	// Problem explains why the image's configuration could not be read; empty if it was.
 	// +optional
 	// +kubebuilder:validation:MaxLength=512
 	Problem string `json:"problem,omitempty"`
 }
 
-// Reference is the name with the digest that it stood for.
+// Reference returns the name with the resolved digest.
 func (i StackImage) Reference() string {
 	if i.Digest == "" {
 		return i.Name
@@ -359,7 +360,7 @@ func (i StackImage) Reference() string {
 	return i.Name + "@" + i.Digest
 }
 
-// ServiceState is where a service of the stack stands.
+// ServiceState is the state of a service of the stack.
 //
 // +kubebuilder:validation:Enum=Waiting;Starting;Ready;Completed;Failed
 type ServiceState string
@@ -377,18 +378,18 @@ const (
 type ServiceStatus struct {
 	Name  string       `json:"name"`
 	State ServiceState `json:"state"`
-	// Message says what it waits for or why it failed; the end of its log may follow in further lines, until the record holds it.
+	// Message explains what it waits for or why it failed. The end of its log may follow in further lines, until the record holds it.
 	// +optional
 	// +kubebuilder:validation:MaxLength=2048
 	Message string `json:"message,omitempty"`
-	// URL is the public address, or empty.
+	// URL is the public address, if it has one.
 	// +optional
 	URL string `json:"url,omitempty"`
-	// URLProblem explains why the address does not work, where the cluster says so.
+	// URLProblem explains why the address does not work, if the cluster reports it.
 	// +optional
 	// +kubebuilder:validation:MaxLength=2048
 	URLProblem string `json:"urlProblem,omitempty"`
-	// PortForward is the command that reaches the service without a public address.
+	// PortForward is the command to reach the service without a public address.
 	// +optional
 	PortForward string `json:"portForward,omitempty"`
 }
@@ -398,53 +399,53 @@ type SuiteStatus struct {
 	Name string `json:"name"`
 	// +optional
 	Outcome Outcome `json:"outcome,omitempty"`
-	// ExitCode is the test process's own; unset while it runs or when it was never started.
+	// ExitCode is the test process's exit code; unset while it runs or if it was never started.
 	// +optional
 	ExitCode *int32 `json:"exitCode,omitempty"`
-	// Message explains an outcome that is not the test's own.
+	// Message explains an outcome that the tests themselves did not cause.
 	// +optional
 	// +kubebuilder:validation:MaxLength=2048
 	Message string `json:"message,omitempty"`
-	// Log is the end of what the tests printed, at most 8 KiB. It leaves the Run with Failures once the record holds them.
+	// Log is the end of the tests' output, at most 8 KiB. Log and Failures are removed once the record holds them.
 	// +optional
 	// +kubebuilder:validation:MaxLength=8192
 	Log string `json:"log,omitempty"`
-	// StartedAt is when the first test process was started, or let go where it waited for the stack.
+	// StartedAt is when the first test process was started or, if it had to wait for the stack, was allowed to start.
 	// +optional
 	StartedAt *metav1.MicroTime `json:"startedAt,omitempty"`
 	// +optional
 	FinishedAt *metav1.MicroTime `json:"finishedAt,omitempty"`
-	// Shards is how many shards the suite has; each is an attempt of its own at a time.
+	// Shards is the number of shards; each has at most one running attempt.
 	// +optional
 	Shards int32 `json:"shards,omitempty"`
-	// Attempts are the executions: one for each shard, and one more for each that was tried again. Where a Run would become too large,
-	// they are folded: of a shard only the last one is here, and of a suite that has ended none.
+	// Attempts are the executions: one for each shard, and one for each retry. If the Run would become too large, only the last attempt of
+	// each shard is listed, and none of a completed suite.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=256
 	Attempts []AttemptStatus `json:"attempts,omitempty"`
-	// Tries are how many attempts each shard had, by shard; set once attempts were folded. The last one holds for further shards.
+	// Tries are the numbers of attempts of each shard; set once attempts were removed. The last number applies to all further shards.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=32
 	Tries []int32 `json:"tries,omitempty"`
-	// Reason is one of the conditions' reasons, where the outcome is not the tests' own.
+	// Reason is one of the conditions' reasons, if the tests themselves did not cause the outcome.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	Reason string `json:"reason,omitempty"`
-	// Totals count the test cases of the JUnit files; unset where there were none.
+	// Totals count the test cases of the JUnit files; unset if there were none.
 	// +optional
 	Totals *TestTotals `json:"totals,omitempty"`
-	// Failures are the first failing test cases, at most 10; the record holds them all.
+	// Failures are the first failing test cases, at most 10; the record holds all of them.
 	// +optional
 	// +kubebuilder:validation:MaxItems=10
 	Failures []TestFailure `json:"failures,omitempty"`
-	// NewlyFailing and NewlyFixed count against the last run of the suite on the branch; unset where there was none.
+	// NewlyFailing and NewlyFixed compare the suite with its last run on the branch; unset if there was none.
 	// +optional
 	NewlyFailing *int32 `json:"newlyFailing,omitempty"`
 	// +optional
 	NewlyFixed *int32 `json:"newlyFixed,omitempty"`
-	// Problems are what went wrong around the tests, such as a JUnit pattern that matched nothing.
+	// Problems are other problems of the suite, such as a JUnit pattern that matched nothing.
 	// +optional
 	// +kubebuilder:validation:MaxItems=10
 	Problems []string `json:"problems,omitempty"`
@@ -459,14 +460,14 @@ type AttemptStatus struct {
 	Outcome Outcome `json:"outcome,omitempty"`
 	// +optional
 	ExitCode *int32 `json:"exitCode,omitempty"`
-	// Reason is one of the conditions' reasons, where the outcome is not the test's own.
+	// Reason is one of the conditions' reasons, if the test itself did not cause the outcome.
 	// +optional
 	Reason string `json:"reason,omitempty"`
 	// Message explains such an outcome.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	Message string `json:"message,omitempty"`
-	// CreatedAt is when its Job was made, StartedAt when its test was let go.
+	// CreatedAt is when its Job was created, StartedAt when its test was allowed to start.
 	// +optional
 	CreatedAt *metav1.MicroTime `json:"createdAt,omitempty"`
 	// +optional
@@ -475,7 +476,7 @@ type AttemptStatus struct {
 	FinishedAt *metav1.MicroTime `json:"finishedAt,omitempty"`
 }
 
-// TestTotals count test cases. Tests is the sum of the others but Flaky, which are among the passed.
+// TestTotals counts test cases. Tests is the sum of the others except Flaky; flaky cases count as passed.
 type TestTotals struct {
 	Tests   int32 `json:"tests"`
 	Passed  int32 `json:"passed"`
@@ -499,50 +500,50 @@ type TestFailure struct {
 	Message string `json:"message,omitempty"`
 }
 
-// RecordStatus is where the record of a Run is.
+// RecordStatus locates the record of a Run.
 type RecordStatus struct {
 	// Reference is repository:tag, Digest that of its manifest.
 	// +optional
 	Reference string `json:"reference,omitempty"`
 	// +optional
 	Digest string `json:"digest,omitempty"`
-	// Size is the sum of its layers, in bytes.
+	// Size is the total size of its layers, in bytes.
 	// +optional
 	Size int64 `json:"size,omitempty"`
-	// Folded means that ends of logs and failures have left the Run: the record alone holds them.
+	// Folded means that only the record holds the ends of logs and the failures.
 	// +optional
 	Folded bool `json:"folded,omitempty"`
 }
 
-// SourceStatus is where the files of a Run's commit are.
+// SourceStatus locates the files of a Run's commit.
 type SourceStatus struct {
 	// Reference is repository:tag, Digest that of its manifest.
 	Reference string `json:"reference"`
 	Digest    string `json:"digest"`
-	// Size is the sum of its layers, compressed, in bytes.
+	// Size is the total compressed size of its layers, in bytes.
 	// +optional
 	Size int64 `json:"size,omitempty"`
 }
 
-// Pinned is the reference with the digest, which no push moves.
+// Pinned returns the reference with the digest, which a push cannot move.
 func (s SourceStatus) Pinned() string { return s.Reference + "@" + s.Digest }
 
-// ReportStatus says what was last told on GitHub, and where.
+// ReportStatus is what was last posted to GitHub, and where.
 type ReportStatus struct {
-	// CommentID is the issue comment that is kept up to date; 0 where there is no issue.
+	// CommentID is the issue comment that is kept up to date; 0 if there is no issue.
 	// +optional
 	CommentID int64 `json:"commentID,omitempty"`
-	// CheckRuns are the ids of the check runs by their external ids; 0 is one that is about to be made.
+	// CheckRuns are the ids of the check runs by external id; 0 means that the check run is about to be created.
 	// +optional
 	// +mapType=atomic
 	CheckRuns map[string]int64 `json:"checkRuns,omitempty"`
-	// Digest is a hash of what was told last.
+	// Digest is a hash of what was posted last.
 	// +optional
 	Digest string `json:"digest,omitempty"`
-	// Final says that the outcome was told.
+	// Final means that the outcome was posted.
 	// +optional
 	Final bool `json:"final,omitempty"`
-	// Message explains why the report could not be brought to GitHub.
+	// Message explains why the report could not be posted to GitHub.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	Message string `json:"message,omitempty"`
