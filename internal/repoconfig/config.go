@@ -1,6 +1,5 @@
-// Package repoconfig reads .conductor.yaml, the file that a repository steers Conductor with. The types in this file
-// are all there is: the parser, the JSON Schema and the reference are made of them and their tags, so that none knows
-// a key that another does not.
+// Package repoconfig reads .conductor.yaml, with which a repository configures Conductor. The types in this file are the only
+// definition: the parser, the JSON Schema and the reference are derived from them and their tags, so that they always agree.
 package repoconfig
 
 import (
@@ -8,15 +7,14 @@ import (
 	"time"
 )
 
-// Tags of the fields below. yaml is the key. doc is a sentence for editors and the reference. default is the value when
-// the key is left out, in YAML's words. is names a format of formats.go that the value holds to, and keys one that the
-// keys of a mapping hold to; of a list, is says what each item holds to. need:"true" says that the key must be there,
-// and for a list or a mapping that it may not be empty.
+// Tags of the fields below. yaml is the key. doc is a sentence for editors and the reference. default is the value if the key is left
+// out, in YAML. is names a format of formats.go for the value or, for a list, for each item. keys names a format for the keys of a
+// mapping. need:"true" means that the key is required, and that a list or a mapping must not be empty.
 
 // Config is a .conductor.yaml.
 type Config struct {
 	Version int             `yaml:"version" need:"true" is:"version" doc:"The version of this file's format. It is 1."`
-	Tests   map[string]Test `yaml:"tests" need:"true" keys:"label" doc:"The suites, by name. They run one after the other against the same stack. A string instead of a mapping is the command. All suites together may make at most 256 attempts: shards x (retry + 1) of each."`
+	Tests   map[string]Test `yaml:"tests" need:"true" keys:"label" doc:"The suites, by name. They run one after the other against the same stack. A string instead of a mapping is the command. All suites together may make at most 256 attempts: shards x (retry + 1) for each."`
 	Stack   Stack           `yaml:"stack" doc:"The services that the tests run against."`
 	Build   Build           `yaml:"build" doc:"Images to build besides those that the compose files build."`
 	Keep    Keep            `yaml:"keep" doc:"How long the stack stays after the run: a duration such as 24h, or forever. The operator sets the default and the longest."`
@@ -24,7 +22,7 @@ type Config struct {
 	Path string `yaml:"-"`
 }
 
-// Suites are the names of the suites, sorted.
+// Suites returns the names of the suites, sorted.
 func (c *Config) Suites() []string {
 	names := make([]string, 0, len(c.Tests))
 	for name := range c.Tests {
@@ -36,40 +34,40 @@ func (c *Config) Suites() []string {
 
 // Test is one suite.
 type Test struct {
-	Command   Command           `yaml:"command" doc:"What runs the tests: a string for /bin/sh -c, or a list of the program and its arguments, run as it stands. Exit code 0 means passed. Left out, it is what the image, or the service, runs by itself."`
+	Command   Command           `yaml:"command" doc:"What runs the tests: a string for /bin/sh -c, or a list of the program and its arguments, run as is. Exit code 0 means passed. Left out, it is the image's or the service's own command."`
 	Image     string            `yaml:"image" is:"image" doc:"Where the command runs: a key of build.images, a compose service, or an image reference. Left out, it is the compose service with the suite's name, or tests, test or sut; else Dockerfile.test is built; else Dockerfile."`
-	Service   string            `yaml:"service" is:"service" doc:"A compose service that is the test itself, as sut is for Docker Hub: it runs with its own image, environment, volumes and command when the others are up, and is no part of the stack. It goes without image."`
+	Service   string            `yaml:"service" is:"service" doc:"A compose service that is the test itself, as sut is for Docker Hub: it runs with its own image, environment, volumes and command when the others are up, and is not part of the stack. It cannot be combined with image."`
 	Env       map[string]string `yaml:"env" keys:"env" is:"value" doc:"Environment variables of the tests."`
-	Timeout   Duration          `yaml:"timeout" default:"30m" doc:"The longest that one attempt of one shard may take. It is then ended by SIGTERM and, 10 seconds later, SIGKILL."`
-	Retry     int               `yaml:"retry" is:"retry" default:"0" doc:"How often a shard that failed is run again. A test that failed and then passed counts as passed, and is called flaky."`
-	Shards    int               `yaml:"shards" is:"shards" default:"1" doc:"Into how many pods the suite is split. They run side by side, as many at a time as the operator allows (stacks.testsAtOnce), each with its index, counted from 0, in CONDUCTOR_SHARD and their number in CONDUCTOR_SHARDS."`
-	Reports   Reports           `yaml:"reports" doc:"Files in which the tests say how they went."`
+	Timeout   Duration          `yaml:"timeout" default:"30m" doc:"The longest that one attempt of one shard may take. It is then terminated with SIGTERM and, 10 seconds later, SIGKILL."`
+	Retry     int               `yaml:"retry" is:"retry" default:"0" doc:"How often a failed shard is run again. A test that failed and then passed counts as passed, and is reported as flaky."`
+	Shards    int               `yaml:"shards" is:"shards" default:"1" doc:"The number of pods that the suite is split into. They run in parallel, as many at a time as the operator allows (stacks.testsAtOnce). CONDUCTOR_SHARD is the index of each, from 0, and CONDUCTOR_SHARDS their number."`
+	Reports   Reports           `yaml:"reports" doc:"Files with the results of the tests."`
 	Artifacts []string          `yaml:"artifacts" is:"glob" doc:"Files to keep in the run's record: patterns such as screenshots/** from the working directory."`
 }
 
-// attempts are how often the suite is executed at most.
+// attempts returns the maximum number of executions of the suite.
 func (t Test) attempts() int { return t.Shards * (t.Retry + 1) }
 
-// Reports are files in which tests say how they went.
+// Reports names the files with the tests' results.
 type Reports struct {
-	JUnit []string `yaml:"junit" is:"glob" doc:"JUnit XML files: patterns such as reports/**/*.xml from the working directory. Left out, it is junit.xml, junit-*.xml and TEST-*.xml there and in the directories that tools write to."`
+	JUnit []string `yaml:"junit" is:"glob" doc:"JUnit XML files: patterns such as reports/**/*.xml from the working directory. Left out, it is junit.xml, junit-*.xml and TEST-*.xml there and in the usual directories of test tools."`
 }
 
-// DefaultJUnit are the patterns that JUnit files are looked for by when a suite names none: where the common tools write them.
+// DefaultJUnit are the patterns for JUnit files of suites that do not specify any: where common tools write them.
 var DefaultJUnit = []string{
 	"junit.xml", "junit-*.xml", "TEST-*.xml", "test-results.xml", "{reports,test-results,test-reports,junit,coverage}/{junit*,TEST-*}.xml",
 	"target/surefire-reports/TEST-*.xml", "build/test-results/**/TEST-*.xml",
 }
 
-// Command is how a suite is run: a line for a shell, or a program and its arguments.
+// Command runs a suite: a line for a shell, or a program and its arguments.
 type Command struct {
-	// Shell is a line for /bin/sh -c; empty when Args is set.
+	// Shell is a line for /bin/sh -c; empty if Args is set.
 	Shell string
-	// Args are the program and its arguments; empty when Shell is set.
+	// Args are the program and its arguments; empty if Shell is set.
 	Args []string
 }
 
-// Argv is what to execute.
+// Argv returns the arguments to execute.
 func (c Command) Argv() []string {
 	if c.Shell != "" {
 		return []string{"/bin/sh", "-c", c.Shell}
@@ -77,20 +75,20 @@ func (c Command) Argv() []string {
 	return c.Args
 }
 
-// Stack says how the stack is made of compose files.
+// Stack describes the stack and its compose files.
 type Stack struct {
 	Compose  []string          `yaml:"compose" default:"docker-compose.qa.yml" is:"path" doc:"The compose files, merged in this order as docker compose -f does."`
-	Profiles []string          `yaml:"profiles" is:"profile" doc:"The compose profiles that are on."`
-	Env      map[string]string `yaml:"env" keys:"env" is:"value" doc:"Values for variables in the compose files. Nothing is taken from anyone's environment."`
-	EnvFile  []string          `yaml:"env_file" is:"path" doc:"Files with values for variables in the compose files; stack.env goes before them. Left out, it is .env where there is one."`
+	Profiles []string          `yaml:"profiles" is:"profile" doc:"The active compose profiles."`
+	Env      map[string]string `yaml:"env" keys:"env" is:"value" doc:"Values for variables in the compose files. Nothing is taken from the environment."`
+	EnvFile  []string          `yaml:"env_file" is:"path" doc:"Files with values for variables in the compose files; stack.env takes precedence over them. Left out, it is .env if that exists."`
 	Ready    Ready             `yaml:"ready" doc:"When the stack counts as up."`
-	Public   []Public          `yaml:"public" doc:"Services that get an address outside the cluster, where the operator offers that."`
-	Strict   bool              `yaml:"strict" default:"false" doc:"Whether a compose field that is only approximated or left out fails the run."`
+	Public   []Public          `yaml:"public" doc:"Services that get an address outside the cluster, if the operator offers that."`
+	Strict   bool              `yaml:"strict" default:"false" doc:"Whether a compose field that is approximated or left out fails the run."`
 }
 
-// Ready says when the stack counts as up.
+// Ready determines when the stack counts as up.
 type Ready struct {
-	Timeout Duration `yaml:"timeout" default:"10m" doc:"The longest the services may take until all are healthy."`
+	Timeout Duration `yaml:"timeout" default:"10m" doc:"The longest that the services may take until all are healthy."`
 }
 
 // Public is a service with an address outside the cluster.
@@ -99,25 +97,25 @@ type Public struct {
 	Port    int    `yaml:"port" need:"true" is:"port" doc:"The port that it listens on in its container."`
 }
 
-// Build says what to build besides what the compose files build.
+// Build describes images to build in addition to those of the compose files.
 type Build struct {
 	Images map[string]Image `yaml:"images" keys:"label" doc:"Images by name; tests.SUITE.image may name one."`
 }
 
 // Image is one image to build.
 type Image struct {
-	Context    string            `yaml:"context" default:"." is:"path" doc:"The directory that is built."`
+	Context    string            `yaml:"context" default:"." is:"path" doc:"The build context, a directory."`
 	Dockerfile string            `yaml:"dockerfile" default:"Dockerfile" is:"path" doc:"The Dockerfile, below the context."`
 	Target     string            `yaml:"target" is:"target" doc:"The stage to build; left out, the last one."`
-	Args       map[string]string `yaml:"args" keys:"env" is:"value" doc:"Build arguments. They end up in the image's history: no place for secrets."`
+	Args       map[string]string `yaml:"args" keys:"env" is:"value" doc:"Build arguments. They end up in the image's history, so they must not contain secrets."`
 }
 
-// Keep says how long a stack stays. Its zero value leaves that to the operator.
+// Keep is how long a stack is kept. The zero value means the operator's default.
 type Keep struct {
 	TTL Duration `yaml:"ttl" doc:"A duration such as 24h, or forever."`
-	// Forever is set by the word in TTL's place; TTL is zero then.
+	// Forever is set if the file contains that word instead of a duration; TTL is then zero.
 	Forever bool `yaml:"-"`
 }
 
-// Duration is a time.Duration, written as Go does: 90s, 30m, 1h30m.
+// Duration is a time.Duration in Go's notation: 90s, 30m, 1h30m.
 type Duration struct{ time.Duration }

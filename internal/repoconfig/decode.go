@@ -13,17 +13,17 @@ import (
 )
 
 const (
-	// maxValues bounds what a file may grow to through aliases.
+	// maxValues limits the number of values, including those of aliases.
 	maxValues = 100_000
-	// maxText bounds the texts of these together, in bytes: Jobs and pods have copies of them.
+	// maxText limits the total length of the strings, in bytes: Jobs and pods contain copies of them.
 	maxText = 1 << 20
-	// maxMerges bounds how deep << may follow <<.
+	// maxMerges limits the nesting of merges (<<).
 	maxMerges = 16
-	// enough is how many problems are looked for; more than maxErrors, so that the first ones by line are among them.
+	// enough is how many problems are collected. It is more than maxErrors, so that the first ones by line are among them.
 	enough = 1000
 )
 
-// decoder fills the types of config.go from YAML nodes and collects every problem on the way.
+// decoder fills the types of config.go from YAML nodes and collects all problems.
 type decoder struct {
 	file   string
 	errs   []Error
@@ -31,19 +31,19 @@ type decoder struct {
 	text   int
 }
 
-// place is where in the document a value is, and what it holds to.
+// place is the position of a value in the document, and its constraints.
 type place struct {
 	path string
-	// is and keys are formats; full says that a list or mapping may not be empty.
+	// is and keys are formats; full means that a list or mapping must not be empty.
 	is, keys string
 	full     bool
 }
 
-// reader is a type that is written in more than one way.
+// reader is a type with more than one notation.
 type reader interface {
-	// read takes a value from a node.
+	// read reads a value from a node.
 	read(d *decoder, n *yaml.Node, at place)
-	// shape is its JSON Schema.
+	// shape returns its JSON Schema.
 	shape() *shape
 }
 
@@ -53,16 +53,16 @@ func (d *decoder) fail(line, column int, path, message string, args ...any) {
 	}
 }
 
-// wrong adds a problem of a node.
+// wrong adds a problem at a node.
 func (d *decoder) wrong(n *yaml.Node, at place, message string, args ...any) {
 	d.fail(n.Line, n.Column, at.path, message, args...)
 }
 
-// resolve follows an alias and counts the value; nil when there is a problem.
+// resolve follows an alias and counts the value; nil if there is a problem.
 func (d *decoder) resolve(n *yaml.Node, at place) *yaml.Node {
 	d.values++
 	if d.values == maxValues {
-		d.wrong(n, at, "The file holds more than %d values, those of aliases counted each time", maxValues)
+		d.wrong(n, at, "the file has more than %d values, counting each use of an alias", maxValues)
 	}
 	if d.values >= maxValues {
 		return nil
@@ -72,19 +72,19 @@ func (d *decoder) resolve(n *yaml.Node, at place) *yaml.Node {
 	}
 	if n.Kind == yaml.ScalarNode {
 		if d.text += len(n.Value); d.text > maxText {
-			d.wrong(n, at, "The texts of the file have more than %d KiB, those of aliases counted each time", maxText>>10)
+			d.wrong(n, at, "the strings in the file exceed %d KiB, counting each use of an alias", maxText>>10)
 			d.values = maxValues
 			return nil
 		}
 	}
 	if n.Style&yaml.TaggedStyle != 0 {
-		d.wrong(n, at, "Tags such as %s are not read", show(n.Tag))
+		d.wrong(n, at, "tags such as %s are not supported", show(n.Tag))
 		return nil
 	}
 	return n
 }
 
-// value fills v.
+// value sets v from a node.
 func (d *decoder) value(n *yaml.Node, v reflect.Value, at place) {
 	if n = d.resolve(n, at); n == nil {
 		return
@@ -108,7 +108,7 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, at place) {
 		v.SetBool(strings.EqualFold(n.Value, "true"))
 	case reflect.Int:
 		if text, ok := d.scalar(n, at); ok {
-			i, _ := strconv.Atoi(text) // its format has read it already
+			i, _ := strconv.Atoi(text) // its format has been checked already
 			v.SetInt(int64(i))
 		}
 	case reflect.String:
@@ -116,11 +116,11 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, at place) {
 			v.SetString(text)
 		}
 	default:
-		panic("no reader for " + v.Type().String())
+		panic("unsupported type " + v.Type().String())
 	}
 }
 
-// scalar is a scalar's text when it holds to its format.
+// scalar returns a scalar's text if it is valid.
 func (d *decoder) scalar(n *yaml.Node, at place) (string, bool) {
 	f := formats[at.is]
 	if n.Kind != yaml.ScalarNode || n.Tag == "!!null" {
@@ -136,13 +136,13 @@ func (d *decoder) scalar(n *yaml.Node, at place) (string, bool) {
 		return "", false
 	}
 	if f.kind == "string" && at.is != "value" && n.Tag != "!!str" && n.Tag != "!!timestamp" {
-		d.wrong(n, at, "must be a text, but YAML reads %s here; write it in quotes", describe(n))
+		d.wrong(n, at, "must be a string, but YAML reads %s here; write it in quotes", describe(n))
 		return "", false
 	}
 	return n.Value, true
 }
 
-// object fills a struct.
+// object sets the fields of a struct.
 func (d *decoder) object(n *yaml.Node, v reflect.Value, at place) (seen map[string]bool) {
 	fields := fieldsOf(v.Type())
 	seen = map[string]bool{}
@@ -161,7 +161,7 @@ func (d *decoder) object(n *yaml.Node, v reflect.Value, at place) (seen map[stri
 		switch {
 		case seen[f.key]:
 		case f.need:
-			d.wrong(n, at, "needs the key %s", f.key)
+			d.wrong(n, at, "the required key %s is missing", f.key)
 		default:
 			fill(v.Field(f.index), f.byDefault)
 		}
@@ -169,7 +169,7 @@ func (d *decoder) object(n *yaml.Node, v reflect.Value, at place) (seen map[stri
 	return seen
 }
 
-// keys calls each with the known keys of a mapping; false when it is none.
+// keys calls each with the known keys of a mapping; it returns false if n is not a mapping.
 func (d *decoder) keys(n *yaml.Node, at place, known []string, each func(key string, value *yaml.Node)) bool {
 	pairs, ok := d.pairs(n, at)
 	for _, p := range pairs {
@@ -181,9 +181,9 @@ func (d *decoder) keys(n *yaml.Node, at place, known []string, each func(key str
 		case found:
 			each(p.key.Value, p.value)
 		case near != "":
-			d.wrong(p.key, at.at(p.key.Value), "There is no such key; did you mean %s?", near)
+			d.wrong(p.key, at.at(p.key.Value), "unknown key; did you mean %s?", near)
 		default:
-			d.wrong(p.key, at.at(p.key.Value), "There is no such key; there is %s", strings.Join(known, ", "))
+			d.wrong(p.key, at.at(p.key.Value), "unknown key; the known keys are %s", strings.Join(known, ", "))
 		}
 	}
 	return ok
@@ -193,13 +193,13 @@ func (d *decoder) keys(n *yaml.Node, at place, known []string, each func(key str
 func (d *decoder) dictionary(n *yaml.Node, v reflect.Value, at place) {
 	pairs, ok := d.pairs(n, at)
 	if ok && at.full && len(pairs) == 0 {
-		d.wrong(n, at, "is empty")
+		d.wrong(n, at, "must not be empty")
 	}
 	v.Set(reflect.MakeMap(v.Type()))
 	for _, p := range pairs {
 		inner := place{path: at.at(p.key.Value).path, is: at.is}
 		if problem := formats[at.keys].check(p.key.Value); problem != "" {
-			d.wrong(p.key, inner, "The name %s", problem)
+			d.wrong(p.key, inner, "the name %s", problem)
 		}
 		e := reflect.New(v.Type().Elem()).Elem()
 		d.value(p.value, e, inner)
@@ -207,7 +207,7 @@ func (d *decoder) dictionary(n *yaml.Node, v reflect.Value, at place) {
 	}
 }
 
-// list fills a slice. One text alone is a list of one, as in compose files.
+// list fills a slice. A single string is a list of one, as in compose files.
 func (d *decoder) list(n *yaml.Node, v reflect.Value, at place) {
 	items := n.Content
 	switch single := v.Type().Elem().Kind() == reflect.String; {
@@ -218,7 +218,7 @@ func (d *decoder) list(n *yaml.Node, v reflect.Value, at place) {
 		return
 	}
 	if at.full && len(items) == 0 {
-		d.wrong(n, at, "is empty")
+		d.wrong(n, at, "must not be empty")
 	}
 	for i, item := range items {
 		e := reflect.New(v.Type().Elem()).Elem()
@@ -229,7 +229,7 @@ func (d *decoder) list(n *yaml.Node, v reflect.Value, at place) {
 
 type pair struct{ key, value *yaml.Node }
 
-// pairs are a mapping's keys and values, those that << brings behind its own; false when n is no mapping.
+// pairs returns a mapping's keys and values, merged ones last; false if n is not a mapping.
 func (d *decoder) pairs(n *yaml.Node, at place) ([]pair, bool) {
 	if n.Kind != yaml.MappingNode {
 		d.wrong(n, at, "must be a mapping, but is %s", describe(n))
@@ -238,7 +238,8 @@ func (d *decoder) pairs(n *yaml.Node, at place) ([]pair, bool) {
 	return d.merge(n, at, map[string]*yaml.Node{}, 0), true
 }
 
-// merge collects pairs whose keys are not in seen: a mapping's own keys go before merged ones, YAML's merge type says.
+// merge collects the pairs whose keys are not in seen. A mapping's own keys have priority over merged ones, according to YAML's merge
+// type.
 func (d *decoder) merge(n *yaml.Node, at place, seen map[string]*yaml.Node, depth int) []pair {
 	var out []pair
 	var merged []*yaml.Node
@@ -250,13 +251,13 @@ func (d *decoder) merge(n *yaml.Node, at place, seen map[string]*yaml.Node, dept
 		case key == nil:
 			continue
 		case key.Kind != yaml.ScalarNode:
-			d.wrong(key, at, "A key must be a text, but is %s", describe(key))
+			d.wrong(key, at, "a key must be a string, but is %s", describe(key))
 			continue
 		case key.Tag == "!!merge":
 			merged = append(merged, value)
 			continue
 		case own[key.Value]:
-			d.wrong(n.Content[i], at.at(key.Value), "The key is there twice, first in line %d", seen[key.Value].Line)
+			d.wrong(n.Content[i], at.at(key.Value), "duplicate key, first used in line %d", seen[key.Value].Line)
 			continue
 		}
 		own[key.Value] = true
@@ -271,14 +272,14 @@ func (d *decoder) merge(n *yaml.Node, at place, seen map[string]*yaml.Node, dept
 	return out
 }
 
-// mergeValue collects the pairs of what stands behind <<: a mapping, or a list of them.
+// mergeValue collects the pairs of the value of <<: a mapping, or a list of mappings.
 func (d *decoder) mergeValue(n *yaml.Node, at place, seen map[string]*yaml.Node, depth int) []pair {
 	n = d.resolve(n, at)
 	switch {
 	case n == nil:
 		return nil
 	case depth > maxMerges:
-		d.wrong(n, at, "The merges << go more than %d deep", maxMerges)
+		d.wrong(n, at, "merges (<<) are nested more than %d levels deep", maxMerges)
 	case n.Kind == yaml.MappingNode:
 		return d.merge(n, at, seen, depth)
 	case n.Kind == yaml.SequenceNode:
@@ -288,14 +289,14 @@ func (d *decoder) mergeValue(n *yaml.Node, at place, seen map[string]*yaml.Node,
 		}
 		return out
 	default:
-		d.wrong(n, at, "<< must have a mapping behind it, but has %s", describe(n))
+		d.wrong(n, at, "<< must be a mapping or a list of mappings, but is %s", describe(n))
 	}
 	return nil
 }
 
 var plainKey = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,63}$`)
 
-// at is the place of a key below p.
+// at returns the place of a key below p.
 func (p place) at(key string) place {
 	if !plainKey.MatchString(key) {
 		key = show(key)
@@ -306,7 +307,7 @@ func (p place) at(key string) place {
 	return place{path: key}
 }
 
-// describe says in words what a node is.
+// describe names what a node is, for messages.
 func describe(n *yaml.Node) string {
 	switch {
 	case n.Kind == yaml.MappingNode:
@@ -314,11 +315,11 @@ func describe(n *yaml.Node) string {
 	case n.Kind == yaml.SequenceNode:
 		return "a list"
 	case n.Tag == "!!null":
-		return "left empty"
+		return "empty"
 	case n.Tag == "!!bool":
 		return "true or false"
 	case n.Tag == "!!int" || n.Tag == "!!float":
 		return "a number"
 	}
-	return "the text " + show(n.Value)
+	return "the string " + show(n.Value)
 }

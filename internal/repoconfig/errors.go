@@ -7,21 +7,21 @@ import (
 	"strings"
 )
 
-// maxErrors is how many problems are told at once; they end up in a comment.
+// maxErrors is the most problems that are reported at once; they are posted in a comment.
 const maxErrors = 50
 
-// Error is one problem of a file.
+// Error is one problem in a file.
 type Error struct {
-	// File is the name that Parse was given. Line and Column begin at 1; Column counts characters.
+	// File is the name passed to Parse. Line and Column start at 1; Column counts characters.
 	File         string
 	Line, Column int
-	// Path is where in the document, such as tests.e2e.command; empty for the document itself.
+	// Path is the position in the document, such as tests.e2e.command; empty for the document itself.
 	Path string
-	// Message is a sentence without its full stop.
+	// Message describes the problem, without a full stop.
 	Message string
 }
 
-// Error is file:line:column: path: message.
+// Error returns file:line:column: path: message.
 func (e Error) Error() string {
 	at := fmt.Sprintf("%s:%d:%d: ", e.File, e.Line, e.Column)
 	if e.Path != "" {
@@ -30,14 +30,14 @@ func (e Error) Error() string {
 	return at + e.Message
 }
 
-// Errors are the problems of a file, by line; no more than 50.
+// Errors lists the problems of a file by line, at most 50.
 type Errors struct {
 	List []Error
-	// More is how many are not in List.
+	// More is the number of problems that are not in List.
 	More int
 }
 
-// Error is one problem a line.
+// Error returns one problem per line.
 func (e *Errors) Error() string {
 	lines := make([]string, 0, len(e.List)+1)
 	for _, one := range e.List {
@@ -49,7 +49,7 @@ func (e *Errors) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// Unwrap makes each problem visible to errors.As.
+// Unwrap returns the problems for errors.As.
 func (e *Errors) Unwrap() []error {
 	out := make([]error, len(e.List))
 	for i, one := range e.List {
@@ -58,7 +58,7 @@ func (e *Errors) Unwrap() []error {
 	return out
 }
 
-// sorted is the error of a list of problems: nil when it is empty.
+// sorted returns the error for a list of problems; nil if the list is empty.
 func sorted(list []Error) error {
 	if len(list) == 0 {
 		return nil
@@ -71,7 +71,7 @@ func sorted(list []Error) error {
 	return &Errors{List: list[:most], More: len(list) - most}
 }
 
-// show quotes a text of the file, cut so that a message stays a sentence.
+// show quotes a string from the file, truncated to keep messages short.
 func show(s string) string {
 	const most = 60
 	if r := []rune(s); len(r) > most {

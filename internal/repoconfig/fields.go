@@ -6,14 +6,14 @@ import (
 	"time"
 )
 
-// field is one key of a struct, as its tags say.
+// field is one key of a struct, from its tags.
 type field struct {
 	index                         int
 	key, doc, byDefault, is, keys string
 	need                          bool
 }
 
-// fieldsOf are the keys of a struct type in the order of its fields.
+// fieldsOf returns the keys of a struct type in the order of its fields.
 func fieldsOf(t reflect.Type) []field {
 	var out []field
 	for i := range t.NumField() {
@@ -35,14 +35,14 @@ func names(fields []field) []string {
 	return out
 }
 
-// place is where the field's value is. A list or mapping that is needed or has a default makes no sense when empty.
+// place returns the place of the field's value. A list or mapping that is required or has a default must not be empty.
 func (f field) place(parent place) place {
 	p := parent.at(f.key)
 	p.is, p.keys, p.full = f.is, f.keys, f.need || f.byDefault != ""
 	return p
 }
 
-// fill sets what was left out to its default, which for a struct is that of its fields.
+// fill sets a missing value to its default; for a struct, the defaults of its fields.
 func fill(v reflect.Value, text string) {
 	switch x := v.Addr().Interface().(type) {
 	case *Duration:
@@ -71,7 +71,7 @@ func fill(v reflect.Value, text string) {
 	}
 }
 
-// mustDuration reads the default of a tag.
+// mustDuration parses the default of a tag.
 func mustDuration(text string) time.Duration {
 	d, problem := duration(text)
 	if problem != "" {

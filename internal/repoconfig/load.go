@@ -13,11 +13,11 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// MaxSize is the size in bytes of the largest file that is read.
+// MaxSize is the maximum size of a file, in bytes.
 const MaxSize = 256 << 10
 
-// Parse reads a .conductor.yaml. Its error is an *Errors that holds every problem found, each with its line and column;
-// name is the file that they name. It never panics.
+// Parse reads a .conductor.yaml. Its error is an *Errors with every problem found, each with its line and column; name is the file name
+// in messages. Parse never panics.
 func Parse(name string, data []byte) (*Config, error) {
 	d := decoder{file: name}
 	c := &Config{Path: name}
@@ -31,11 +31,10 @@ func Parse(name string, data []byte) (*Config, error) {
 	return c, nil
 }
 
-// MaxAttempts is how often the suites of one file are executed at most, all shards and retries of all of them together: a Run lists
-// them all, and each has a Job of its own.
+// MaxAttempts is the most executions of a file's suites, including all shards and retries: a Run lists all of them, and each is a Job.
 const MaxAttempts = 256
 
-// attempts adds a problem when the suites may make too many.
+// attempts adds a problem if the suites may make too many attempts.
 func (d *decoder) attempts(root *yaml.Node, c *Config) {
 	all, largest := 0, ""
 	for _, name := range c.Suites() {
@@ -53,14 +52,14 @@ func (d *decoder) attempts(root *yaml.Node, c *Config) {
 		}
 	}
 	t := c.Tests[largest]
-	d.wrong(at, place{path: "tests"}, "The suites may make %d attempts together, shards x (retry + 1) each, and at most %d are allowed. %s alone may make %d x %d = %d",
+	d.wrong(at, place{path: "tests"}, "the suites may make %d attempts in total (shards x (retry + 1) each), but the limit is %d. Suite %s alone may make %d x %d = %d",
 		all, MaxAttempts, largest, t.Shards, t.Retry+1, t.attempts())
 }
 
-// load reads the one document of a file; nil when there is a problem.
+// load reads the only document of a file; nil if there is a problem.
 func (d *decoder) load(data []byte) (root *yaml.Node) {
 	if len(data) > MaxSize {
-		d.fail(1, 1, "", "The file has %d KiB; at most %d KiB are read", (len(data)+1023)>>10, MaxSize>>10)
+		d.fail(1, 1, "", "the file is too large: %d KiB, the limit is %d KiB", (len(data)+1023)>>10, MaxSize>>10)
 		return nil
 	}
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
@@ -71,14 +70,14 @@ func (d *decoder) load(data []byte) (root *yaml.Node) {
 	}
 	defer func() {
 		if r := recover(); r != nil {
-			d.fail(1, 1, "", "The file is not YAML that can be read")
+			d.fail(1, 1, "", "invalid YAML")
 			root = nil
 		}
 	}()
 	documents := yaml.NewDecoder(bytes.NewReader(data))
 	var first, second yaml.Node
 	if err := documents.Decode(&first); errors.Is(err, io.EOF) {
-		d.fail(1, 1, "", "The file is empty; the least is a version and a test")
+		d.fail(1, 1, "", "the file is empty; it needs at least a version and a test")
 		return nil
 	} else if err != nil {
 		d.syntax(data, err)
@@ -86,36 +85,36 @@ func (d *decoder) load(data []byte) (root *yaml.Node) {
 	}
 	switch err := documents.Decode(&second); {
 	case err == nil:
-		d.fail(second.Line, second.Column, "", "A second document begins here; a file has one")
+		d.fail(second.Line, second.Column, "", "a second document begins here; only one is allowed")
 		return nil
 	case !errors.Is(err, io.EOF):
 		d.syntax(data, err)
 		return nil
 	}
 	if root = first.Content[0]; root.Kind == yaml.ScalarNode && root.Tag == "!!null" {
-		d.fail(1, 1, "", "The file is empty; the least is a version and a test")
+		d.fail(1, 1, "", "the file is empty; it needs at least a version and a test")
 		return nil
 	}
 	return root
 }
 
-// unreadable is where a file holds what no YAML file may, and what that is; -1 when it does not. YAML 1.2.2, 5.1.
+// unreadable returns the offset and a description of a character that YAML forbids; -1 if there is none. YAML 1.2.2, 5.1.
 func unreadable(data []byte) (int, string) {
 	for i := 0; i < len(data); {
 		r, size := utf8.DecodeRune(data[i:])
 		switch {
 		case r == utf8.RuneError && size == 1:
-			return i, "This byte is not UTF-8"
+			return i, "invalid UTF-8"
 		case unicode.IsControl(r) && r != '\t' && r != '\n' && r != '\r' && r != '\u0085', r == '\ufffe', r == '\uffff':
-			return i, fmt.Sprintf("The control character %U cannot be here", r)
+			return i, fmt.Sprintf("the control character %U is not allowed", r)
 		}
 		i += size
 	}
 	return -1, ""
 }
 
-// syntax adds a problem that the YAML library found. Its errors are types that cannot be named from outside, so their
-// fields are looked up; where that fails, the message is told without its place.
+// syntax adds an error of the YAML library. The types of its errors are not exported, so their fields are read by reflection; if that
+// fails, the message has no position.
 func (d *decoder) syntax(data []byte, err error) {
 	line, column, message := 1, 1, strings.TrimPrefix(err.Error(), "yaml: ")
 	v := reflect.Indirect(reflect.ValueOf(err))
@@ -132,11 +131,11 @@ func (d *decoder) syntax(data []byte, err error) {
 			message = text.String()
 		}
 	}
-	d.fail(line, column, "", "This is not YAML: %s", message)
+	d.fail(line, column, "", "invalid YAML: %s", message)
 }
 
-// position is the line and column of the nth character, all from 1 but n from 0. A place behind the last line is told as
-// the end of the text.
+// position returns the line and column of the nth character. Lines and columns start at 1, n at 0. A position after the last line is
+// reported as the end of the text.
 func position(data []byte, n int) (line, column int) {
 	text := []rune(string(data))
 	n = min(n, len(text))

@@ -7,16 +7,16 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// read takes a suite from a mapping, or from a string that is its command.
+// read reads a suite from a mapping, or from a string that is its command.
 func (t *Test) read(d *decoder, n *yaml.Node, at place) {
 	v := reflect.ValueOf(t).Elem()
 	switch n.Kind {
 	case yaml.MappingNode:
 		switch seen := d.object(n, v, at); {
 		case seen["image"] && seen["service"]:
-			d.wrong(n, at, "has image and service; a service brings its own image")
+			d.wrong(n, at, "must not have both image and service; a service has its own image")
 		case !seen["image"] && !seen["service"] && !seen["command"]:
-			d.wrong(n, at, "needs one of the keys command, image and service")
+			d.wrong(n, at, "must have one of the keys command, image and service")
 		}
 		return
 	case yaml.ScalarNode:
@@ -38,14 +38,14 @@ func (*Test) shape() *shape {
 	return &shape{AnyOf: []*shape{formatShape("line"), object}}
 }
 
-// read takes a command from a string or a list.
+// read reads a command from a string or a list.
 func (c *Command) read(d *decoder, n *yaml.Node, at place) {
 	switch {
 	case n.Kind == yaml.ScalarNode && n.Tag != "!!null":
 		at.is = "line"
 		c.Shell, _ = d.scalar(n, at)
 	case n.Kind == yaml.SequenceNode && len(n.Content) == 0:
-		d.wrong(n, at, "is empty")
+		d.wrong(n, at, "must not be empty")
 	case n.Kind == yaml.SequenceNode:
 		for i, item := range n.Content {
 			var arg string
@@ -57,7 +57,7 @@ func (c *Command) read(d *decoder, n *yaml.Node, at place) {
 			c.Args = append(c.Args, arg)
 		}
 	default:
-		d.wrong(n, at, "must be a text or a list of texts, but is %s", describe(n))
+		d.wrong(n, at, "must be a string or a list of strings, but is %s", describe(n))
 	}
 }
 
@@ -68,7 +68,7 @@ func (*Command) shape() *shape {
 	}}
 }
 
-// read takes a duration from a string.
+// read reads a duration from a string.
 func (x *Duration) read(d *decoder, n *yaml.Node, at place) {
 	if n.Kind != yaml.ScalarNode || n.Tag == "!!null" {
 		d.wrong(n, at, "must be %s, but is %s", formats["duration"].what, describe(n))
@@ -83,7 +83,7 @@ func (x *Duration) read(d *decoder, n *yaml.Node, at place) {
 
 func (*Duration) shape() *shape { return formatShape("duration") }
 
-// read takes a keep from a duration, the word forever, or a mapping with one of them as ttl.
+// read reads a keep from a duration, the word forever, or a mapping with one of them as ttl.
 func (k *Keep) read(d *decoder, n *yaml.Node, at place) {
 	if n.Kind == yaml.MappingNode {
 		d.keys(n, at, []string{"ttl"}, func(key string, value *yaml.Node) {

@@ -12,8 +12,8 @@ import (
 // SchemaID is where the schema is published.
 const SchemaID = "https://raw.githubusercontent.com/w3evolutionsllc/conductor/main/schemas/conductor.schema.json"
 
-// Schema is the JSON Schema (2020-12) of .conductor.yaml, for editors: what Parse accepts, it accepts. Parse refuses
-// more: durations out of bounds, keys that are there twice.
+// Schema returns the JSON Schema (2020-12) of .conductor.yaml, for editors. It accepts everything that Parse accepts. Parse also
+// rejects durations out of range and duplicate keys.
 func Schema() []byte {
 	s := objectShape(reflect.TypeFor[Config]())
 	s.Schema, s.ID, s.Title = "https://json-schema.org/draft/2020-12/schema", SchemaID, ".conductor.yaml"
@@ -23,12 +23,12 @@ func Schema() []byte {
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
 	if err := enc.Encode(s); err != nil {
-		panic(fmt.Sprintf("the schema cannot be written: %v", err)) // it is made of nothing but this package's types
+		panic(fmt.Sprintf("the schema cannot be written: %v", err)) // it consists of this package's types only
 	}
 	return b.Bytes()
 }
 
-// shape is the part of JSON Schema that is needed here; its fields are named as there.
+// shape is the part of JSON Schema that is needed here, with the same field names.
 type shape struct {
 	Schema               string     `json:"$schema,omitempty"`
 	ID                   string     `json:"$id,omitempty"`
@@ -77,7 +77,7 @@ func (p properties) MarshalJSON() ([]byte, error) {
 	return append(b.Bytes(), '}'), nil
 }
 
-// shapeOf is the schema of a value of type t that holds to the formats of f.
+// shapeOf returns the schema of a value of type t with the formats of f.
 func shapeOf(t reflect.Type, f field) *shape {
 	if r, ok := reflect.New(t).Interface().(reader); ok {
 		return r.shape()
@@ -106,7 +106,7 @@ func shapeOf(t reflect.Type, f field) *shape {
 	return formatShape(f.is)
 }
 
-// objectShape is the schema of a struct.
+// objectShape returns the schema of a struct.
 func objectShape(t reflect.Type) *shape {
 	s := &shape{Type: "object", AdditionalProperties: false}
 	for _, f := range fieldsOf(t) {
@@ -126,7 +126,7 @@ func objectShape(t reflect.Type) *shape {
 	return s
 }
 
-// formatShape is the schema of a format.
+// formatShape returns the schema of a format.
 func formatShape(name string) *shape {
 	f := formats[name]
 	if f.kind == "integer" {
@@ -134,7 +134,7 @@ func formatShape(name string) *shape {
 	}
 	s := &shape{Type: f.kind, Pattern: f.pattern.String(), MaxLength: f.length}
 	if name == "value" {
-		s.Type = []string{"string", "number", "boolean"} // as compose files have them: PORT: 3000
+		s.Type = []string{"string", "number", "boolean"} // as in compose files: PORT: 3000
 	}
 	return s
 }

@@ -1,5 +1,5 @@
-// Package settings reads the operator's configuration: one YAML file, which the chart renders from its values.
-// Unknown keys are errors, and so is everything that could not work; nothing is taken from the environment.
+// Package settings reads the operator's configuration: one YAML file, which the chart renders from its values. Unknown keys and invalid
+// values are errors. The environment is not used.
 package settings
 
 import (
@@ -26,11 +26,11 @@ import (
 
 // Settings is the operator's configuration.
 type Settings struct {
-	// Namespace is where Conductor's own objects live.
+	// Namespace is the namespace of Conductor's own objects.
 	Namespace string `json:"namespace"`
 	// ServiceAccount is Conductor's own account in Namespace; stacks' RoleBindings name it.
 	ServiceAccount string `json:"serviceAccount"`
-	// Image is Conductor's own, which the agents of stacks and the wrappers of tests are.
+	// Image is Conductor's own image, which stack agents and test wrappers run too.
 	Image    string   `json:"image"`
 	GitHub   GitHub   `json:"github"`
 	Registry Registry `json:"registry"`
@@ -39,28 +39,28 @@ type Settings struct {
 	Stacks   Stacks   `json:"stacks"`
 	Keep     Keep     `json:"keep"`
 	Triggers Triggers `json:"triggers"`
-	// RunTimeout is the longest a run may take until its result is known.
+	// RunTimeout is the longest time until a run's outcome is known.
 	RunTimeout metav1.Duration `json:"runTimeout"`
-	// Deadlines say how long what fails for the moment is tried again.
+	// Deadlines limit retries of transient errors.
 	Deadlines Deadlines `json:"deadlines"`
-	// Retention says which finished Runs are kept.
+	// Retention determines which finished Runs are kept.
 	Retention      Retention      `json:"retention"`
 	LeaderElection LeaderElection `json:"leaderElection"`
 	Memory         Memory         `json:"memory"`
-	// Checkouts is the room for the files of Runs under way.
+	// Checkouts limits the files of active Runs.
 	Checkouts Checkouts `json:"checkouts"`
 }
 
-// Checkouts is the room for the files of Runs under way, on Conductor's own disk.
+// Checkouts limits the files of active Runs on Conductor's own disk.
 type Checkouts struct {
-	// SizeLimit is that of the volume, a Kubernetes quantity. A Run that would exceed it waits.
+	// SizeLimit is the size limit of the volume, a Kubernetes quantity. A Run that would exceed it waits.
 	SizeLimit string `json:"sizeLimit"`
 }
 
-// MinCheckouts is the least that Checkouts.SizeLimit may be, in bytes: what one checkout may take.
+// MinCheckouts is the minimum of Checkouts.SizeLimit, in bytes: the maximum size of one checkout.
 const MinCheckouts = 160 << 20
 
-// Bytes is SizeLimit in bytes.
+// Bytes returns SizeLimit in bytes.
 func (c Checkouts) Bytes() int64 {
 	q, err := resource.ParseQuantity(c.SizeLimit)
 	if err != nil {
@@ -75,46 +75,46 @@ type GitHub struct {
 	APIURL string `json:"apiURL"`
 	// AppID is the App's numeric id.
 	AppID int64 `json:"appID"`
-	// PrivateKeyFile holds the App's PEM key; it is read again whenever a token is made.
+	// PrivateKeyFile contains the App's PEM key. It is read again for each signature.
 	PrivateKeyFile string `json:"privateKeyFile"`
-	// WebhookSecretFiles hold the webhook secrets; more than one while a secret is being replaced.
+	// WebhookSecretFiles contain the webhook secrets; there is more than one during a rotation.
 	WebhookSecretFiles []string `json:"webhookSecretFiles"`
 }
 
-// RegistryType is what kind of registry images are pushed to.
+// RegistryType is the kind of registry that images are pushed to.
 type RegistryType string
 
-// RegistryOCI is any registry that speaks the OCI distribution protocol.
+// RegistryOCI is any registry that implements the OCI distribution protocol.
 const RegistryOCI RegistryType = "oci"
 
-// Registry is where built images go.
+// Registry is where built images are pushed.
 type Registry struct {
 	Type RegistryType `json:"type"`
 	// Host is host or host:port.
 	Host string `json:"host"`
-	// Prefix is put before owner/name; it may be empty.
+	// Prefix precedes owner/name; it may be empty.
 	Prefix string `json:"prefix,omitempty"`
-	// Records is where the records of runs go, below Prefix: Records/owner/name:run.
+	// Records is the path of the records of runs, below Prefix: Records/owner/name:run.
 	Records string `json:"records"`
-	// Sources is where the files of commits go while their stacks are there, below Prefix: Sources/owner/name:run.
+	// Sources is the path of the files of commits while their stacks exist, below Prefix: Sources/owner/name:run.
 	Sources string `json:"sources"`
 	// Insecure allows plain HTTP.
 	Insecure bool `json:"insecure,omitempty"`
-	// PushConfigFile and PullConfigFile are Docker config.json files. Without the first, pushes are anonymous; without
-	// the second the stacks get no pull credential.
+	// PushConfigFile and PullConfigFile are Docker config.json files. Without the first, pushes are anonymous. Without the second, stacks
+	// get no pull credential.
 	PushConfigFile string `json:"pushConfigFile,omitempty"`
 	PullConfigFile string `json:"pullConfigFile,omitempty"`
-	// Mirrors are registries that builds, and who looks up images, ask before Docker Hub.
+	// Mirrors are registries that builds and image lookups try before Docker Hub.
 	Mirrors []string `json:"mirrors,omitempty"`
 }
 
-// Builds says how images are built.
+// Builds configures the build Jobs.
 type Builds struct {
-	// Namespace is the one that all build Jobs run in.
+	// Namespace is the namespace of all build Jobs.
 	Namespace string `json:"namespace"`
 	// Image is the Kaniko executor.
 	Image string `json:"image"`
-	// Timeout is the longest one build may take.
+	// Timeout is the longest that one build may take.
 	Timeout metav1.Duration `json:"timeout"`
 	// CPU and Memory are requests, MemoryLimit a limit; Kubernetes quantities, each may be empty.
 	CPU         string `json:"cpu,omitempty"`
@@ -122,105 +122,106 @@ type Builds struct {
 	MemoryLimit string `json:"memoryLimit,omitempty"`
 }
 
-// Planning says how runs are planned: each in a process of its own, of at most 256 MiB and 10 seconds of CPU time.
+// Planning configures how runs are planned: each in a process of its own, with at most 256 MiB and 10 seconds of CPU time.
 type Planning struct {
-	// AtOnce is how many runs are planned at a time.
+	// AtOnce is the number of runs planned at a time.
 	AtOnce int `json:"atOnce"`
 }
 
-// Stacks says what stacks may be and reach.
+// Stacks configures what stacks may contain and reach.
 type Stacks struct {
 	// Host is the public host name of a service, with {service} and {run}; empty means no public addresses.
 	Host string `json:"host,omitempty"`
-	// Scheme is https, or http where nothing terminates TLS.
+	// Scheme is https, or http if nothing terminates TLS.
 	Scheme string `json:"scheme,omitempty"`
 	// IngressClass is used when Host is set and Gateway is not.
 	IngressClass string `json:"ingressClass,omitempty"`
 	// Gateway is namespace/name of the Gateway that HTTPRoutes attach to.
 	Gateway string `json:"gateway,omitempty"`
-	// IngressNamespaces are namespaces whose pods may reach the public services of stacks: those of the ingress controllers.
+	// IngressNamespaces are the namespaces of the ingress controllers, whose pods may reach the public services of stacks.
 	IngressNamespaces []string `json:"ingressNamespaces,omitempty"`
-	// Egress are the addresses outside that stacks and builds may reach, as CIDR or CIDR:port.
+	// Egress lists the external addresses that stacks and builds may reach, as CIDR or CIDR:port.
 	Egress []string `json:"egress,omitempty"`
-	// Registries are host or host/path prefixes that images may come from; none means any.
+	// Registries are the host or host/path prefixes that images may come from; empty means any.
 	Registries []string `json:"registries,omitempty"`
-	// Allow is what pods may have beyond Pod Security's baseline, where a compose file asks for it; none means nothing.
+	// Allow lists the permitted exceptions from Pod Security's baseline level, which apply where a compose file asks for them; empty means
+	// none.
 	Allow []v1alpha1.Allowance `json:"allow,omitempty"`
-	// Pods, CPU and Memory bound each stack; zero or empty means unbounded.
+	// Pods, CPU and Memory limit each stack; zero or empty means unlimited.
 	Pods   int32  `json:"pods,omitempty"`
 	CPU    string `json:"cpu,omitempty"`
 	Memory string `json:"memory,omitempty"`
-	// TestsAtOnce is how many test pods of one run there are at a time; further shards wait until others have ended.
+	// TestsAtOnce is the number of test pods of one run at a time; further shards wait.
 	TestsAtOnce int `json:"testsAtOnce"`
-	// Files is how much of the repository's files all pods of a stack are given besides what ConfigMaps hold, a Kubernetes quantity; 0 means
-	// nothing.
+	// Files limits the repository's files that are mounted in all pods of a stack, besides those in ConfigMaps. It is a Kubernetes
+	// quantity; 0 means none.
 	Files string `json:"files"`
 }
 
-// Keep says how long stacks stay.
+// Keep configures how long stacks are kept.
 type Keep struct {
-	// Default holds when the repository does not say, Max whatever it says.
+	// Default applies if the repository does not specify a time, Max always.
 	Default metav1.Duration `json:"default"`
 	Max     metav1.Duration `json:"max"`
 	// Forever allows `keep: forever`.
 	Forever bool `json:"forever,omitempty"`
 }
 
-// Triggers says what starts a run.
+// Triggers configures what starts a run.
 type Triggers struct {
 	// Tags are patterns of short tag names, as in path.Match, where a trailing /* matches one further element.
 	Tags []string `json:"tags"`
-	// PollInterval is how often the matching tags are compared with what was seen.
+	// PollInterval is how often the matching tags are compared with those seen before.
 	PollInterval metav1.Duration `json:"pollInterval"`
 }
 
-// Deadlines say how long what fails for the moment is tried again before Conductor gives it up and says so.
+// Deadlines limit how long Conductor retries transient errors before it gives up and reports the failure.
 type Deadlines struct {
-	// Stage is for a stage of a run, from the first failure in a row.
+	// Stage applies to a stage of a run, from the first of consecutive failures.
 	Stage metav1.Duration `json:"stage"`
-	// Record is for keeping a run's record, from the first failure in a row.
+	// Record applies to storing a run's record, from the first of consecutive failures.
 	Record metav1.Duration `json:"record"`
-	// Finalize is for the end of a deleted Run's namespace, from the deletion.
+	// Finalize applies to the deletion of a deleted Run's namespace, from the deletion of the Run.
 	Finalize metav1.Duration `json:"finalize"`
 }
 
-// LeaderElection says how the replicas find the one that leads.
+// LeaderElection configures the election of the leading replica.
 type LeaderElection struct {
-	// LeaseDuration is how long the others wait for a leader that was killed.
+	// LeaseDuration is how long the other replicas wait after the leader was killed.
 	LeaseDuration metav1.Duration `json:"leaseDuration"`
 }
 
-// shortestLease leaves a leader time for more than one try at a slow API server.
+// shortestLease gives a leader time for more than one attempt with a slow API server.
 const shortestLease = 3 * time.Second
 
-// RenewDeadline is when a leader that cannot renew its lease ends: well before another one may lead.
+// RenewDeadline is when a leader that cannot renew its lease exits, well before another can take over.
 func (l LeaderElection) RenewDeadline() time.Duration { return l.LeaseDuration.Duration * 2 / 3 }
 
-// RetryPeriod is the pause between two tries to get or to renew the lease.
+// RetryPeriod is the pause between attempts to acquire or renew the lease.
 func (l LeaderElection) RetryPeriod() time.Duration { return l.LeaseDuration.Duration * 2 / 15 }
 
-// Retention says which finished Runs are kept: those younger than Age and the newest PerRepository.
+// Retention determines which finished Runs are kept: those younger than Age and the newest PerRepository.
 type Retention struct {
 	Age           metav1.Duration `json:"age"`
 	PerRepository int             `json:"perRepository"`
 }
 
-// As many registries, and as many bytes of them together, as a Run's ceilings hold.
+// The limits of a Run's ceilings on registries and their total length in bytes.
 const (
 	maxRegistries       = 64
 	maxRegistriesLength = 4096
 )
 
-// Memory says what Conductor's process may hold.
+// Memory limits the memory of Conductor's process.
 type Memory struct {
-	// Results bounds the test results of all runs together; a Kubernetes quantity.
+	// Results limits the test results of all runs together; a Kubernetes quantity.
 	Results string `json:"results"`
 }
 
-// minResults is the least memory for results, in bytes.
+// minResults is the minimum of Memory.Results, in bytes.
 const minResults = 1 << 20
 
-// ResultBytes is Results in bytes.
+// ResultBytes returns Results in bytes.
 func (m Memory) ResultBytes() int64 {
 	q, err := resource.ParseQuantity(m.Results)
 	if err != nil {
@@ -229,7 +230,7 @@ func (m Memory) ResultBytes() int64 {
 	return q.Value()
 }
 
-// Default is the configuration before the operator's file is read over it.
+// Default returns the configuration for keys that the operator's file does not set.
 func Default() Settings {
 	d := func(t time.Duration) metav1.Duration { return metav1.Duration{Duration: t} }
 	return Settings{
@@ -254,7 +255,7 @@ func Default() Settings {
 	}
 }
 
-// Read reads and checks a file. The error names every problem, one in a line.
+// Read reads and validates a file. The error lists every problem on a line of its own.
 func Read(file string) (Settings, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -267,12 +268,12 @@ func Read(file string) (Settings, error) {
 	return s, nil
 }
 
-// Parse reads and checks settings.
+// Parse reads and validates settings.
 func Parse(data []byte) (Settings, error) {
 	s := Default()
 	raw, err := yaml.ToJSON(data)
 	if err != nil {
-		return s, fmt.Errorf("not YAML: %w", err)
+		return s, fmt.Errorf("invalid YAML: %w", err)
 	}
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	dec.DisallowUnknownFields()
@@ -282,14 +283,14 @@ func Parse(data []byte) (Settings, error) {
 	return s, s.check()
 }
 
-// checkRegistries refuses more than a Run's ceilings have room for.
+// checkRegistries rejects a list that exceeds the limits of a Run's ceilings.
 func checkRegistries(registries []string) error {
 	length := 0
 	for _, r := range registries {
 		length += len(r)
 	}
 	if len(registries) > maxRegistries || length > maxRegistriesLength {
-		return fmt.Errorf("stacks.registries has %d entries of %d bytes together; at most %d entries and %d bytes are allowed, since each run holds a copy",
+		return fmt.Errorf("stacks.registries has %d entries with %d bytes in total, but the limits are %d entries and %d bytes, because each run holds a copy",
 			len(registries), length, maxRegistries, maxRegistriesLength)
 	}
 	return nil
@@ -300,7 +301,7 @@ func (s Settings) check() error {
 	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	required := func(key, value string) {
 		if value == "" {
-			bad("%s is empty", key)
+			bad("%s must be set", key)
 		}
 	}
 	required("namespace", s.Namespace)
@@ -313,13 +314,13 @@ func (s Settings) check() error {
 	required("builds.image", s.Builds.Image)
 	required("github.privateKeyFile", s.GitHub.PrivateKeyFile)
 	if u, err := url.Parse(s.GitHub.APIURL); err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
-		bad("github.apiURL %q is not an http(s) URL", s.GitHub.APIURL)
+		bad("github.apiURL %q must be an http(s) URL", s.GitHub.APIURL)
 	}
 	if s.GitHub.AppID <= 0 {
-		bad("github.appID is not set")
+		bad("github.appID must be set")
 	}
 	if len(s.GitHub.WebhookSecretFiles) == 0 {
-		bad("github.webhookSecretFiles is empty: deliveries could not be verified")
+		bad("github.webhookSecretFiles must be set: deliveries cannot be verified without a secret")
 	}
 	if s.Planning.AtOnce < 1 {
 		bad("planning.atOnce must be at least 1")
@@ -328,7 +329,7 @@ func (s Settings) check() error {
 		bad("stacks.testsAtOnce must be at least 1")
 	}
 	if s.Registry.Type != RegistryOCI {
-		bad("registry.type %q is unknown; it is oci", s.Registry.Type)
+		bad("registry.type %q is not supported: use oci", s.Registry.Type)
 	}
 	for key, d := range map[string]metav1.Duration{
 		"runTimeout": s.RunTimeout, "builds.timeout": s.Builds.Timeout, "keep.default": s.Keep.Default, "keep.max": s.Keep.Max,
@@ -336,32 +337,32 @@ func (s Settings) check() error {
 		"deadlines.stage": s.Deadlines.Stage, "deadlines.record": s.Deadlines.Record, "deadlines.finalize": s.Deadlines.Finalize,
 	} {
 		if d.Duration <= 0 {
-			bad("%s must be longer than nothing", key)
+			bad("%s must be longer than 0s", key)
 		}
 	}
 	if lease := s.LeaderElection.LeaseDuration.Duration; lease < shortestLease {
-		bad("leaderElection.leaseDuration (%s) is shorter than %s", lease, shortestLease)
+		bad("leaderElection.leaseDuration (%s) must be at least %s", lease, shortestLease)
 	}
 	if err := checkRegistries(s.Stacks.Registries); err != nil {
 		errs = append(errs, err)
 	}
 	if s.Keep.Default.Duration > s.Keep.Max.Duration {
-		bad("keep.default (%s) is longer than keep.max (%s)", s.Keep.Default.Duration, s.Keep.Max.Duration)
+		bad("keep.default (%s) must not be longer than keep.max (%s)", s.Keep.Default.Duration, s.Keep.Max.Duration)
 	}
 	for key, q := range map[string]string{
 		"builds.cpu": s.Builds.CPU, "builds.memory": s.Builds.Memory, "builds.memoryLimit": s.Builds.MemoryLimit,
 		"stacks.cpu": s.Stacks.CPU, "stacks.memory": s.Stacks.Memory, "stacks.files": s.Stacks.Files,
 	} {
 		if _, err := resource.ParseQuantity(q); q != "" && err != nil {
-			bad("%s %q is not a Kubernetes quantity", key, q)
+			bad("%s %q must be a Kubernetes quantity, such as 500m or 2Gi", key, q)
 		}
 	}
 	if s.Memory.ResultBytes() < minResults {
-		bad("memory.results %q is not a Kubernetes quantity of at least 1Mi", s.Memory.Results)
+		bad("memory.results %q must be a Kubernetes quantity of at least 1Mi", s.Memory.Results)
 	}
 	for _, t := range s.Triggers.Tags {
 		if _, err := path.Match(t, ""); err != nil || t == "" {
-			bad("triggers.tags: %q is not a pattern", t)
+			bad("triggers.tags: %q is not a valid pattern", t)
 		}
 	}
 	s.checkRoom(bad)
@@ -369,13 +370,13 @@ func (s Settings) check() error {
 	return errors.Join(errs...)
 }
 
-// checkRoom checks where files go.
+// checkRoom validates where files are stored.
 func (s Settings) checkRoom(bad func(format string, args ...any)) {
 	if s.Registry.Sources == s.Registry.Records && s.Registry.Sources != "" {
-		bad("registry.sources and registry.records are both %q", s.Registry.Sources)
+		bad("registry.sources and registry.records must differ: both are %q", s.Registry.Sources)
 	}
 	if s.Checkouts.Bytes() < MinCheckouts {
-		bad("checkouts.sizeLimit %q is not a Kubernetes quantity of at least %dMi, which is what one checkout may take", s.Checkouts.SizeLimit, MinCheckouts>>20)
+		bad("checkouts.sizeLimit %q must be a Kubernetes quantity of at least %dMi, the maximum size of one checkout", s.Checkouts.SizeLimit, MinCheckouts>>20)
 	}
 }
 
@@ -387,14 +388,14 @@ func (s Stacks) check(bad func(format string, args ...any)) {
 	}
 	for _, a := range s.Allow {
 		if !slices.Contains(v1alpha1.Allowances(), a) {
-			bad("stacks.allow: %q is none of %v", a, v1alpha1.Allowances())
+			bad("stacks.allow: %q is not supported: use any of %v", a, v1alpha1.Allowances())
 		}
 	}
 	if s.Scheme != "https" && s.Scheme != "http" {
-		bad("stacks.scheme %q is neither https nor http", s.Scheme)
+		bad("stacks.scheme %q must be https or http", s.Scheme)
 	}
 	if h := s.Host; h != "" && (!strings.Contains(h, "{service}") || !strings.Contains(h, "{run}")) {
-		bad("stacks.host %q must hold {service} and {run}, or two stacks would share an address", h)
+		bad("stacks.host %q must contain {service} and {run}; otherwise stacks would share an address", h)
 	}
 }
 
@@ -403,21 +404,21 @@ func SplitEgress(s string) (netip.Prefix, int32, error) {
 	cidr, port := s, int32(0)
 	if i := strings.LastIndexByte(s, ':'); i > strings.LastIndexByte(s, '/') {
 		if _, err := fmt.Sscanf(s[i+1:], "%d", &port); err != nil || port < 1 || port > 65535 || fmt.Sprint(port) != s[i+1:] {
-			return netip.Prefix{}, 0, fmt.Errorf("%q has no port between 1 and 65535 after its colon", s)
+			return netip.Prefix{}, 0, fmt.Errorf("%q must have a port between 1 and 65535 after its colon", s)
 		}
 		cidr = s[:i]
 	}
 	p, err := netip.ParsePrefix(cidr)
 	if err != nil {
-		return p, 0, fmt.Errorf("%q is not CIDR or CIDR:port", s)
+		return p, 0, fmt.Errorf("%q must be CIDR or CIDR:port", s)
 	}
 	if m := p.Masked(); m != p {
-		return p, 0, fmt.Errorf("%q has bits beyond its mask; the range is %s", s, m)
+		return p, 0, fmt.Errorf("%q has bits set beyond its mask: use %s", s, m)
 	}
 	return p, port, nil
 }
 
-// Ceilings are what a new Run keeps of the settings.
+// Ceilings returns the settings that a new Run copies.
 func (s Settings) Ceilings() v1alpha1.Ceilings {
 	return v1alpha1.Ceilings{
 		RunTimeout: s.RunTimeout, Keep: s.Keep.Default, KeepMax: s.Keep.Max, KeepForever: s.Keep.Forever,

@@ -42,23 +42,23 @@ func TestTheLeastFileGetsTheDefaults(t *testing.T) {
 func TestEveryProblemIsNamed(t *testing.T) {
 	for _, tc := range []struct{ name, add, want string }{
 		{"unknown key", "colour: red", `unknown field "colour"`},
-		{"not YAML", "a: [", "not YAML"},
+		{"not YAML", "a: [", "invalid YAML"},
 		{"keep", "keep: {default: 48h, max: 24h}", "longer than keep.max"},
 		{"quantity", "stacks: {cpu: lots}", `stacks.cpu "lots"`},
 		{"quantity of files", "stacks: {files: lots}", `stacks.files "lots"`},
 		{"host", "stacks: {host: qa.example.com}", "{service} and {run}"},
 		{"egress", "stacks: {egress: [10.0.0.1]}", "CIDR"},
-		{"egress beyond its mask", "stacks: {egress: [10.1.2.3/8]}", "the range is 10.0.0.0/8"},
+		{"egress beyond its mask", "stacks: {egress: [10.1.2.3/8]}", "use 10.0.0.0/8"},
 		{"egress port", "stacks: {egress: ['10.0.0.0/8:99999']}", "65535"},
-		{"allowance", "stacks: {allow: [sysctls, root]}", `stacks.allow: "root" is none of`},
-		{"tags", "triggers: {tags: ['[']}", "not a pattern"},
+		{"allowance", "stacks: {allow: [sysctls, root]}", `stacks.allow: "root" is not supported: use any of`},
+		{"tags", "triggers: {tags: ['[']}", "not a valid pattern"},
 		{"registry type", "registry: {type: ftp, host: x}", "registry.type"},
 		{"duration", "runTimeout: 0s", "runTimeout"},
 		{"deadline", "deadlines: {record: 0s}", "deadlines.record must be longer"},
-		{"lease", "leaderElection: {leaseDuration: 2s}", "leaderElection.leaseDuration (2s) is shorter than 3s"},
-		{"checkouts", "checkouts: {sizeLimit: 100Mi}", `checkouts.sizeLimit "100Mi" is not a Kubernetes quantity of at least 160Mi`},
+		{"lease", "leaderElection: {leaseDuration: 2s}", "leaderElection.leaseDuration (2s) must be at least 3s"},
+		{"checkouts", "checkouts: {sizeLimit: 100Mi}", `checkouts.sizeLimit "100Mi" must be a Kubernetes quantity of at least 160Mi`},
 		{"checkouts without a number", "checkouts: {sizeLimit: much}", `checkouts.sizeLimit "much"`},
-		{"one place for two things", "registry: {host: x, records: kept, sources: kept}", `registry.sources and registry.records are both "kept"`},
+		{"one place for two things", "registry: {host: x, records: kept, sources: kept}", `registry.sources and registry.records must differ: both are "kept"`},
 		{"no memory", "memory: {results: much}", `memory.results "much"`},
 		{"too little memory", "memory: {results: 64Ki}", "at least 1Mi"},
 	} {
@@ -94,8 +94,8 @@ func TestRegistriesHaveABound(t *testing.T) {
 	}
 	for yaml, want := range map[string]string{
 		list(64, 64): "", list(16, 255): "",
-		list(65, 2):   "stacks.registries has 65 entries of 130 bytes together; at most 64 entries and 4096 bytes are allowed",
-		list(17, 255): "stacks.registries has 17 entries of 4335 bytes together; at most 64 entries and 4096 bytes are allowed",
+		list(65, 2):   "stacks.registries has 65 entries with 130 bytes in total, but the limits are 64 entries and 4096 bytes",
+		list(17, 255): "stacks.registries has 17 entries with 4335 bytes in total, but the limits are 64 entries and 4096 bytes",
 	} {
 		if _, err := Parse([]byte(least + yaml)); (err == nil) != (want == "") || !strings.Contains(fmt.Sprint(err), want) && want != "" {
 			t.Errorf("%v, want %q", err, want)

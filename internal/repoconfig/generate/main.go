@@ -1,5 +1,5 @@
-// Command generate writes what is made of repoconfig's types: the JSON Schema and the reference. It is run by
-// go generate ./internal/repoconfig, in that directory.
+// Command generate writes the JSON Schema and the reference, which derive from repoconfig's types. go generate ./internal/repoconfig
+// runs it, in that directory.
 package main
 
 import (

@@ -1,13 +1,13 @@
-// Package nearest finds the word that someone probably meant.
+// Package nearest finds the word that a user probably meant.
 package nearest
 
 import "strings"
 
-// maxLength bounds the words that are compared; what is longer is no slip of the finger.
+// maxLength is the longest word that is compared, since a longer one is not a typo.
 const maxLength = 64
 
-// Word is the one of known that is nearest to word, or "" when none is near: at most a third of its letters may differ.
-// Of equally near ones it is the first.
+// Word returns the word of known that is nearest to word, or "" if none is near: at most a third of the letters may differ. The first
+// of equally near words wins.
 func Word(word string, known []string) string {
 	if len(word) > maxLength {
 		return ""
@@ -22,8 +22,8 @@ func Word(word string, known []string) string {
 	return best
 }
 
-// distance is the number of letters to insert, delete, replace or swap with their neighbour to make b of a: the
-// optimal string alignment distance, which is Levenshtein's with swaps.
+// distance returns the number of letters to insert, delete, replace or swap with a neighbor to turn a into b: the optimal string
+// alignment distance, which is Levenshtein's with swaps.
 func distance(a, b string) int {
 	x, y := []rune(a), []rune(b)
 	rows := make([][]int, len(x)+1)
