@@ -6,7 +6,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 )
 
-// foldFollowed leaves out the attempts of a shard that another one followed: the number of the last one says how many there were.
+// foldFollowed removes the attempts of a shard that were followed by another. The number of the last one is the number of attempts.
 func foldFollowed(st *v1alpha1.RunStatus) {
 	for i := range st.Suites {
 		last := Tries(&st.Suites[i])
@@ -14,7 +14,7 @@ func foldFollowed(st *v1alpha1.RunStatus) {
 	}
 }
 
-// foldEnded leaves out the attempts of suites that have ended.
+// foldEnded removes the attempts of completed suites.
 func foldEnded(st *v1alpha1.RunStatus) {
 	for i := range st.Suites {
 		s := &st.Suites[i]
@@ -22,13 +22,13 @@ func foldEnded(st *v1alpha1.RunStatus) {
 			continue
 		}
 		if s.Tries = Tries(s); !slices.ContainsFunc(s.Tries, func(n int32) bool { return n != 1 }) {
-			s.Tries = []int32{1} // As many as there are shards: most suites are tried once.
+			s.Tries = []int32{1} // Applies to all shards: most suites are tried once.
 		}
 		fold(s, func(v1alpha1.AttemptStatus) bool { return true })
 	}
 }
 
-// fold leaves out attempts that have ended. That the Job of one of them is still to be ended is then known from its suite.
+// fold removes completed attempts. If the Job of one of them still has to be terminated, fold records that in the suite's reason.
 func fold(st *v1alpha1.SuiteStatus, which func(v1alpha1.AttemptStatus) bool) {
 	st.Attempts = slices.DeleteFunc(st.Attempts, func(a v1alpha1.AttemptStatus) bool {
 		if a.Outcome == "" || !which(a) {
@@ -41,7 +41,8 @@ func fold(st *v1alpha1.SuiteStatus, which func(v1alpha1.AttemptStatus) bool) {
 	})
 }
 
-// IsOver reports whether the Job of an attempt needs not be ended any more, as far as that is known of a folded one.
+// IsOver reports whether the Job of an attempt does not have to be terminated any more. For a folded attempt it relies on the suite's
+// reason.
 func IsOver(st *v1alpha1.SuiteStatus, a v1alpha1.AttemptStatus) bool {
 	isFolded := !slices.ContainsFunc(st.Attempts, func(have v1alpha1.AttemptStatus) bool { return have.Shard == a.Shard && have.Number == a.Number })
 	if isFolded {
@@ -50,7 +51,7 @@ func IsOver(st *v1alpha1.SuiteStatus, a v1alpha1.AttemptStatus) bool {
 	return a.Outcome != "" && a.Reason != v1alpha1.ReasonStuck
 }
 
-// Tries are how many attempts each shard of a suite has had, by shard.
+// Tries returns the number of attempts of each shard of a suite.
 func Tries(st *v1alpha1.SuiteStatus) []int32 {
 	shards := max(int(st.Shards), len(st.Tries), 1)
 	for _, a := range st.Attempts {

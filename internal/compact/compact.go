@@ -1,5 +1,5 @@
-// Package compact keeps Runs small. It shortens a status until its Run fits into 64 KiB, leaves to the record what the record holds,
-// and refuses a plan whose Run could not be made to fit. It is pure.
+// Package compact keeps Runs small. It shortens a status until its Run fits into 64 KiB, drops what the record holds, and rejects a
+// plan whose Run could not be made to fit. It is pure.
 package compact
 
 import (
@@ -10,18 +10,18 @@ import (
 )
 
 const (
-	// MaxRun is how large a Run may be in bytes, as JSON. A thousand Runs then fit into etcd and into an informer's memory.
+	// MaxRun is the maximum size of a Run as JSON, in bytes. It lets a thousand Runs fit into etcd and into an informer's memory.
 	MaxRun = 64 << 10
-	// metadata is kept free for names, labels and the API server's managed fields. The lists of a status are atomic: they have no
-	// managed fields for each entry.
+	// metadata is reserved for names, labels and the API server's managed fields. The lists of a status are atomic, so managed fields do
+	// not grow with their entries.
 	metadata = 5 << 10
-	// cancel is kept free in a Run that may still be canceled: its reason has at most 1,024 characters.
+	// cancel is reserved in a Run that may still be canceled: the reason has at most 1,024 characters.
 	cancel = 2 << 10
-	// reportMessage is kept free for why a report could not be brought to GitHub.
+	// reportMessage is reserved for the error of a report that could not be posted to GitHub.
 	reportMessage = 1 << 10
 )
 
-// room is how large the status of a Run may be in bytes.
+// room returns the maximum size of a Run's status, in bytes.
 func room(run *v1alpha1.Run) int {
 	left := MaxRun - metadata - size(run.Spec)
 	if run.Spec.Cancel == nil {
@@ -30,10 +30,10 @@ func room(run *v1alpha1.Run) int {
 	return left
 }
 
-// Fits reports whether a Run is within its bound.
+// Fits reports whether a Run is within the limit.
 func Fits(run *v1alpha1.Run) bool { return statusSize(run) <= room(run) }
 
-// statusSize is how large a status is with everything that the reporter may add to it, which writes without asking.
+// statusSize returns the size of a status including everything that the reporter may add, because it does not check the limit.
 func statusSize(run *v1alpha1.Run) int {
 	st := run.Status
 	report := v1alpha1.ReportStatus{CheckRuns: map[string]int64{run.Name: maxID}, CommentID: maxID, Digest: string(make([]byte, 64)), Final: true}
@@ -47,23 +47,23 @@ func statusSize(run *v1alpha1.Run) int {
 	return size(st) + max(0, reportMessage-len(report.Message))
 }
 
-// maxID is the longest id of GitHub's that room is kept for.
+// maxID is the largest GitHub id that space is reserved for.
 const maxID = 999_999_999_999_999
 
-// size is that of the JSON in bytes; there is nothing in a Run that JSON has no word for.
+// size returns the length of the JSON, in bytes. Encoding a Run never fails.
 func size(v any) int {
 	data, _ := json.Marshal(v)
 	return len(data)
 }
 
-// steps shorten a status, the mildest first: texts, attempts that others followed or whose suite has ended, times, what the record says
-// better.
+// steps shorten a status, mildest first: they drop texts, attempts that were followed by others or whose suite is complete, times, and
+// what the record holds in full.
 var steps = []func(*v1alpha1.RunStatus){
 	texts(8192), texts(2048), texts(512), foldFollowed, texts(128), foldEnded, dropTimes, texts(48), dropMessages, dropDetails,
 }
 
-// Bound shortens a Run's status, all texts alike, until the Run is small enough, and reports whether it is. Logs keep their end,
-// sentences their beginning. A small status is left as it is.
+// Bound shortens a Run's status step by step until the Run is small enough, and reports whether it is. Logs keep their end, sentences
+// their beginning. The first step only enforces the API's own limits, so a small status does not change.
 func Bound(run *v1alpha1.Run) bool {
 	for _, shorten := range steps {
 		shorten(&run.Status)
@@ -74,8 +74,8 @@ func Bound(run *v1alpha1.Run) bool {
 	return false
 }
 
-// texts cuts every text to so many bytes, and to what the API server takes. The sentence of the Run and those of the stages are what
-// people come for, and stay longer than the rest.
+// texts truncates every text to the given length and to the limits of the API. The messages of the Run and of the stages are the most
+// important, so they stay longer.
 func texts(most int) func(*v1alpha1.RunStatus) {
 	return func(st *v1alpha1.RunStatus) {
 		sentence := max(most, 192)
@@ -102,7 +102,7 @@ func texts(most int) func(*v1alpha1.RunStatus) {
 	}
 }
 
-// suiteTexts cuts the texts of a suite. Failures and problems become fewer, too.
+// suiteTexts truncates the texts of a suite, and its lists of failures and problems.
 func suiteTexts(st *v1alpha1.SuiteStatus, most int) {
 	st.Log, st.Message = text.Tail(st.Log, most), text.Truncate(st.Message, min(most, 2048))
 	st.Failures = st.Failures[:min(len(st.Failures), most/48-1, 10)]
@@ -119,7 +119,7 @@ func suiteTexts(st *v1alpha1.SuiteStatus, most int) {
 	}
 }
 
-// dropTimes leaves out when images and attempts began and ended, and the names of Jobs that are done.
+// dropTimes removes the times of images and attempts, and the names of completed Jobs.
 func dropTimes(st *v1alpha1.RunStatus) {
 	for i := range st.Images {
 		if img := &st.Images[i]; img.Digest != "" {
@@ -136,8 +136,8 @@ func dropTimes(st *v1alpha1.RunStatus) {
 	}
 }
 
-// dropMessages leaves out what services wait for, why suites ended as they did, and the notes. Of an image that could not be
-// looked up it leaves that and not why. The message of the Run says what ended it.
+// dropMessages removes the messages of services and suites, and the notes. For an image whose metadata could not be read it keeps that
+// fact but not the cause. The Run's message still explains its outcome.
 func dropMessages(st *v1alpha1.RunStatus) {
 	for i := range st.Conditions {
 		st.Conditions[i].Message = text.Truncate(st.Conditions[i].Message, 40)
@@ -161,7 +161,7 @@ func dropMessages(st *v1alpha1.RunStatus) {
 	st.Notes = nil
 }
 
-// dropDetails leaves of suites that have ended their outcome: when they began and ended and what their tests showed is in the record.
+// dropDetails reduces completed suites to their outcome: the record holds their times and results.
 func dropDetails(st *v1alpha1.RunStatus) {
 	for i := range st.Suites {
 		if s := &st.Suites[i]; s.Outcome != "" {

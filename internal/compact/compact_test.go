@@ -272,7 +272,7 @@ func TestARefusalHasTheNumbers(t *testing.T) {
 	if err == nil {
 		t.Fatal("it is accepted")
 	}
-	for _, want := range []string{" KiB, and at most ", "256 services", "64 images to build", "64 other images", "64 suites with 256 attempts"} {
+	for _, want := range []string{" KiB, but the limit is ", "256 services", "64 images to build", "64 other images", "64 suites with 256 attempts"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is missing: %v", want, err)
 		}

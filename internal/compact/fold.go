@@ -8,8 +8,8 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
 )
 
-// Fold takes out of a status the ends of logs and the failures, which the record holds; Restore brings back what a report needs. It
-// reports whether there was anything to take out.
+// Fold removes the ends of logs and the failures from a status, once the record holds them. Restore brings back what a report needs.
+// Fold reports whether it removed anything.
 func Fold(st *v1alpha1.RunStatus) bool {
 	if st.Record == nil || st.Record.Folded || !hasTexts(st) {
 		return false
@@ -27,10 +27,10 @@ func Fold(st *v1alpha1.RunStatus) bool {
 	return true
 }
 
-// IsFolded reports whether the record alone holds the logs and the failures of a Run.
+// IsFolded reports whether only the record holds the logs and the failures of a Run.
 func IsFolded(st *v1alpha1.RunStatus) bool { return st.Record != nil && st.Record.Folded }
 
-// CanFold reports whether there is anything that Fold would take out.
+// CanFold reports whether Fold would remove anything.
 func CanFold(st *v1alpha1.RunStatus) bool {
 	return st.Record != nil && !st.Record.Folded && hasTexts(st)
 }
@@ -41,7 +41,7 @@ func hasTexts(st *v1alpha1.RunStatus) bool {
 		slices.ContainsFunc(st.Services, func(s v1alpha1.ServiceStatus) bool { return firstLine(s.Message) != s.Message })
 }
 
-// Restore is a copy of a folded Run with the texts of its record, for a report. The failing tests are in the record's suites, whole.
+// Restore returns a copy of a folded Run with the texts of its record, for a report. The failing tests are in the record's suites.
 func Restore(run *v1alpha1.Run, record evidence.Result) *v1alpha1.Run {
 	out := run.DeepCopy()
 	for _, kept := range record.Suites {

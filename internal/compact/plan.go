@@ -15,10 +15,10 @@ import (
 
 // Plan is what a Run's status will have to list.
 type Plan struct {
-	// Builds are the images that are built, by name; Repository is where they are pushed, without the image's name.
+	// Builds are the names of the images to build; Repository is where they are pushed, without the image's name.
 	Builds     []string
 	Repository string
-	// Images are the references of the other images that the stack runs.
+	// Images are the references of the other images in the stack.
 	Images []string
 	// Services are the compose services.
 	Services []string
@@ -27,14 +27,14 @@ type Plan struct {
 	Suites    []Suite
 }
 
-// Suite is how often a suite is executed at most: each shard so many times.
+// Suite is the maximum number of executions of a suite: Tries for each shard.
 type Suite struct {
 	Name          string
 	Shards, Tries int
 }
 
-// Check refuses a plan whose Run could not be made small enough: it makes the largest status that the plan can lead to, and bounds
-// it. The texts of a Run can be cut, its names cannot.
+// Check rejects a plan whose Run could become too large. It builds the largest status that the plan can lead to and shortens it: the
+// texts of a Run can be truncated, its names cannot.
 func (p Plan) Check(run *v1alpha1.Run) error {
 	for _, open := range []int{0, openSuites} {
 		worst := &v1alpha1.Run{ObjectMeta: metav1.ObjectMeta{Name: run.Name}, Spec: run.Spec, Status: p.worst(open)}
@@ -50,21 +50,22 @@ func (p Plan) refusal(worst *v1alpha1.Run) error {
 	for _, s := range p.Suites {
 		attempts += s.Shards * s.Tries
 	}
-	return fmt.Errorf("the run's status would need %d KiB, and at most %d KiB are kept for it: it lists %d services, %d images to build, %d other images, and %d suites with %d attempts by their names. Use shorter names, or fewer of them",
+	return fmt.Errorf("the run's status would need %d KiB, but the limit is %d KiB: it lists %d services, %d images to build, %d other images, and %d suites with %d attempts by their names. Use shorter names, or fewer of them",
 		(statusSize(worst)+1023)>>10, room(worst)>>10, len(p.Services), len(p.Builds), len(p.Images), len(p.Suites), attempts)
 }
 
-// openSuites is how many suites have attempts and no outcome: the one that runs, and the next one, whose pods are made meanwhile.
+// openSuites is the most suites that have attempts and no outcome: the running one and the next, whose pods are created in the
+// meantime.
 const openSuites = 2
 
-// maxStackImages is how many images are looked up at most.
+// maxStackImages is the most images whose metadata is read.
 const maxStackImages = 64
 
-// worst is the largest status that a plan can lead to while so many suites are open, with texts that JSON writes at six times their
-// length. The suites with the most shards are the open ones, which is more than any order of them takes.
+// worst returns the largest status that a plan can lead to while the given number of suites is open. Its texts grow sixfold in JSON. It
+// assumes that the suites with the most shards are open, which is an upper bound for every order.
 func (p Plan) worst(open int) v1alpha1.RunStatus {
 	at := metav1.NewMicroTime(time.Date(2026, 12, 31, 23, 59, 59, 999_999_000, time.UTC))
-	text := func(n int) string { return strings.Repeat("<", min(n, 48)) } // As far as Bound cuts the most of them in any case.
+	text := func(n int) string { return strings.Repeat("<", min(n, 48)) } // Bound truncates most of them to this length anyway.
 	digest := "sha256:" + strings.Repeat("f", 64)
 	label := strings.Repeat("n", 63)
 	st := v1alpha1.RunStatus{
@@ -132,7 +133,7 @@ func worstSuite(s Suite, at *metav1.MicroTime, text func(int) string) v1alpha1.S
 	return st
 }
 
-// allConditions are those that a Run can have.
+// allConditions returns the conditions that a Run can have.
 func allConditions() []string {
 	all := []string{v1alpha1.ConditionStackHealthy}
 	for _, st := range stage.Table {

@@ -1,5 +1,5 @@
-// Package failure says what happens after something went wrong, and tells two people about it: the one
-// who reads the issue gets a sentence, the operator who reads the log gets the cause.
+// Package failure describes errors for two audiences: a sentence for people who read the issue, and a cause for the operator who reads
+// the log. It also classifies what happens next.
 package failure
 
 import (
@@ -8,31 +8,31 @@ import (
 	"time"
 )
 
-// Kind says what happens next.
+// Kind is what happens next.
 type Kind int
 
 const (
-	// Transient: tried again, with growing pauses, until the stage's deadline.
+	// Transient: retried with backoff until the stage's deadline.
 	Transient Kind = iota
-	// Waiting: nothing is wrong yet; looked at again after a known time.
+	// Waiting: not an error yet; checked again after a known time.
 	Waiting
-	// Terminal: trying again cannot help; a person has to change something.
+	// Terminal: a retry cannot help; a person has to change something.
 	Terminal
 )
 
 // Error is a failure with its two texts.
 type Error struct {
 	Kind Kind
-	// Reason is one of the api package's reasons; it ends up in a condition.
+	// Reason is one of package v1alpha1's reasons, for a condition.
 	Reason string
-	// Sentence is for anyone who reads the issue. It holds nothing that the log alone should hold.
+	// Sentence is for everyone who reads the issue. It must not contain anything that belongs only in the log.
 	Sentence string
-	// After is when a Waiting failure is looked at again.
+	// After is the time until a Waiting failure is checked again.
 	After time.Duration
 	cause error
 }
 
-// Error is the sentence and the cause, for operators.
+// Error returns the sentence and the cause, for operators.
 func (e *Error) Error() string {
 	if e.cause == nil {
 		return e.Sentence
@@ -43,23 +43,23 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.cause }
 
-// Terminalf makes a failure that only a person can mend.
+// Terminalf returns a failure that a person has to fix.
 func Terminalf(reason string, cause error, format string, args ...any) *Error {
 	return &Error{Kind: Terminal, Reason: reason, Sentence: fmt.Sprintf(format, args...), cause: cause}
 }
 
-// Transientf makes a failure that is tried again.
+// Transientf returns a failure that is retried.
 func Transientf(reason string, cause error, format string, args ...any) *Error {
 	return &Error{Kind: Transient, Reason: reason, Sentence: fmt.Sprintf(format, args...), cause: cause}
 }
 
-// Waitingf makes a wait that is looked at again after a time.
+// Waitingf returns a wait that is checked again after a time.
 func Waitingf(reason string, after time.Duration, format string, args ...any) *Error {
 	return &Error{Kind: Waiting, Reason: reason, Sentence: fmt.Sprintf(format, args...), After: after}
 }
 
-// Of finds the failure in an error's chain. An error that is none is a transient one with a general sentence,
-// so that no cause reaches a user by accident.
+// Of returns the failure in an error's chain. Any other error becomes a transient failure with a general sentence, so that its text
+// cannot reach a user by accident.
 func Of(err error) *Error {
 	if err == nil {
 		return nil
@@ -71,5 +71,5 @@ func Of(err error) *Error {
 	return &Error{Kind: Transient, Reason: "Unavailable", Sentence: "A service that Conductor depends on did not answer", cause: err}
 }
 
-// IsTerminal reports whether trying again cannot help.
+// IsTerminal reports whether a retry cannot help.
 func IsTerminal(err error) bool { f := Of(err); return f != nil && f.Kind == Terminal }

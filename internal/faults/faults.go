@@ -1,3 +1,3 @@
-// Package faults ends Conductor between an effect and the note of it, so that tests see what the next process makes of that. It
-// does so only in builds with the tag faults, which no one ships; in every other build its functions are empty.
+// Package faults exits Conductor between an effect and the status update that records it, so that tests can check how the next process
+// continues. It does so only in builds with the tag faults, which are never shipped; in all other builds its functions are empty.
 package faults

@@ -4,8 +4,8 @@ package faults
 
 import "github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 
-// Between is called when what now says of a Run has happened and only before is noted.
+// Between is called when a change of a Run's status from before to now has taken effect but is not stored yet.
 func Between(_, _ *v1alpha1.RunStatus) {}
 
-// Started is called when a delivery's Run was made and that is not noted.
+// Started is called when a delivery's Run was created but the delivery does not name it yet.
 func Started() {}

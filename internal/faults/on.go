@@ -15,8 +15,8 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 )
 
-// The environment names the points to die at, divided by commas; "list" prints all of them. A process that finds a point's name in the
-// directory has died there before, and lives.
+// The variable lists the points to exit at, separated by commas; "list" prints all of them. A process exits at a point only once: it
+// records the point's name in the directory.
 const (
 	variable  = "CONDUCTOR_FAULT"
 	directory = "CONDUCTOR_FAULT_DIR"
@@ -24,13 +24,13 @@ const (
 
 const started = "started"
 
-// point is a place between an effect and its note: the look at a Run after which count is greater than it was noted.
+// point is a place between an effect and its status update: the reconcile of a Run in which count increases.
 type point struct {
 	name  string
 	count func(*v1alpha1.RunStatus) int
 }
 
-// points are in the order in which a Run comes by, but for the first, which is a delivery's.
+// points are in the order in which a Run reaches them, except for the first, which is a delivery's.
 var points = []point{
 	{started, func(*v1alpha1.RunStatus) int { return 0 }},
 	{"checked-out", ended(v1alpha1.ConditionCheckedOut)},
@@ -56,7 +56,7 @@ var points = []point{
 	{"taken-down", closed(metav1.ConditionFalse)},
 }
 
-// checkRunsMade counts those that have an id: one without is about to be made.
+// checkRunsMade counts the check runs with an id: one without is about to be created.
 func checkRunsMade(s *v1alpha1.RunStatus) (n int) {
 	for _, id := range report(s).CheckRuns {
 		n += has(id > 0)
@@ -75,12 +75,12 @@ func init() {
 	}
 	for _, name := range wanted {
 		if !slices.ContainsFunc(points, func(p point) bool { return p.name == name }) {
-			panic(variable + ": there is no point " + name)
+			panic(variable + ": unknown point " + name)
 		}
 	}
 }
 
-// Between dies when it is told to die after what happened between before and now.
+// Between exits if one of the wanted points lies between before and now.
 func Between(before, now *v1alpha1.RunStatus) {
 	for _, p := range points {
 		if p.count(now) > p.count(before) {
@@ -89,13 +89,13 @@ func Between(before, now *v1alpha1.RunStatus) {
 	}
 }
 
-// Started dies when it is told to die after the start of a Run.
+// Started exits if the start of a Run is a wanted point.
 func Started() {
 	die(started)
 }
 
-// die ends the process once at a point that is wanted, with nothing put in order, as SIGKILL does, which a container's first process
-// cannot send to itself. The next one finds the name and goes on.
+// die exits at a wanted point, once and without cleanup. It imitates SIGKILL, which a container's first process cannot send to itself.
+// The next process finds the recorded name and continues.
 func die(point string) {
 	if !slices.Contains(wanted, point) {
 		return
@@ -105,7 +105,7 @@ func die(point string) {
 		return
 	}
 	if err != nil {
-		panic(fmt.Errorf("remember the fault: %w", err))
+		panic(fmt.Errorf("record the fault: %w", err))
 	}
 	_ = mark.Close()
 	os.Exit(137)

@@ -26,19 +26,19 @@ func TestDamaged(t *testing.T) {
 		cases    int
 		problems []string
 	}{
-		"empty":               {"", 0, []string{"empty, or no XML"}},
-		"blank":               {" \n", 0, []string{"empty, or no XML"}},
-		"json":                {`{"tests": 3}`, 0, []string{"empty, or no XML"}},
-		"binary":              {"\x7fELF\x02\x01\x01\x00\xff\xfe<\x00", 0, []string{"empty, or no XML"}},
-		"coverage":            {`<coverage version="1"><packages/></coverage>`, 0, []string{"no JUnit"}},
-		"html":                {`<html><body><br>x</body></html>`, 0, []string{"no JUnit"}},
-		"no cases":            {`<testsuites tests="0"></testsuites>`, 0, []string{"no test case"}},
-		"cut between":         {`<testsuite>` + ok + ok, 2, []string{"breaks off or is damaged; 2 test cases are before that kept"}},
-		"cut within a case":   {`<testsuite>` + ok + `<testcase name="b"><failure>`, 1, []string{"1 test case is before that kept"}},
-		"cut within a tag":    {`<testsuite>` + ok + `<testcase name="b`, 1, []string{"breaks off"}},
-		"cut within CDATA":    {`<testsuite>` + ok + `<system-out><![CDATA[ab`, 1, []string{"breaks off"}},
-		"cut within comment":  {`<testsuite>` + ok + `<!-- ab`, 1, []string{"breaks off"}},
-		"cut within doctype":  {`<!DOCTYPE x [`, 0, []string{"empty, or no XML"}},
+		"empty":               {"", 0, []string{"empty or not XML"}},
+		"blank":               {" \n", 0, []string{"empty or not XML"}},
+		"json":                {`{"tests": 3}`, 0, []string{"empty or not XML"}},
+		"binary":              {"\x7fELF\x02\x01\x01\x00\xff\xfe<\x00", 0, []string{"empty or not XML"}},
+		"coverage":            {`<coverage version="1"><packages/></coverage>`, 0, []string{"not JUnit"}},
+		"html":                {`<html><body><br>x</body></html>`, 0, []string{"not JUnit"}},
+		"no cases":            {`<testsuites tests="0"></testsuites>`, 0, []string{"not contain any test case"}},
+		"cut between":         {`<testsuite>` + ok + ok, 2, []string{"incomplete or damaged; kept 2 test cases"}},
+		"cut within a case":   {`<testsuite>` + ok + `<testcase name="b"><failure>`, 1, []string{"kept 1 test case"}},
+		"cut within a tag":    {`<testsuite>` + ok + `<testcase name="b`, 1, []string{"incomplete"}},
+		"cut within CDATA":    {`<testsuite>` + ok + `<system-out><![CDATA[ab`, 1, []string{"incomplete"}},
+		"cut within comment":  {`<testsuite>` + ok + `<!-- ab`, 1, []string{"incomplete"}},
+		"cut within doctype":  {`<!DOCTYPE x [`, 0, []string{"empty or not XML"}},
 		"stray end":           {`<testsuite>` + ok + `</testsuite></testsuite>`, 1, []string{"end is damaged"}},
 		"wrong end":           {`<testsuite>` + ok + `</testsuites>`, 1, []string{"end is damaged"}},
 		"two documents":       {`<?xml version="1.0"?><testsuite>` + ok + "</testsuite>\n<?xml version='1.0'?>\n<testsuite>" + ok + `</testsuite>`, 2, nil},
@@ -53,7 +53,7 @@ func TestDamaged(t *testing.T) {
 		"odd instruction":     {`<?xml-stylesheet it's?><testsuite>` + ok + `</testsuite>`, 1, nil},
 		"nested case":         {`<testsuite><testcase name="a"><testcase name="b"/></testcase></testsuite>`, 1, nil},
 		"long tag":            {`<testsuite>` + ok + `<testcase ` + strings.Repeat("a ", maxTag/2) + `/></testsuite>`, 1, []string{"a tag of more than"}},
-		"deep":                {strings.Repeat("<testsuite>", maxDepth+1), 0, []string{"nested more than 64 deep"}},
+		"deep":                {strings.Repeat("<testsuite>", maxDepth+1), 0, []string{"nested more than 64 levels deep"}},
 		"deep enough":         {strings.Repeat("<testsuite>", maxDepth-1) + ok + strings.Repeat("</testsuite>", maxDepth-1), 1, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -142,7 +142,7 @@ func TestCharset(t *testing.T) {
 		"shift-jis":          {document("Shift_JIS", "\x93\xfa"), "日", nil},
 		"utf-16 with a mark": {utf16(document("utf-16", "é€")), "é€", nil},
 		"utf-16 in words":    {document("utf-16", "é"), "é", nil},
-		"unknown":            {document("x-klingon", "é"), "é", []string{"x-klingon is not known"}},
+		"unknown":            {document("x-klingon", "é"), "é", []string{"x-klingon is not supported"}},
 		"none":               {failing("é"), "é", nil},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,5 +1,5 @@
-// Package junit reads the JUnit XML that test tools write. There is no standard: it takes every dialect by what they have in
-// common, and reports what it cannot read in a sentence. It is pure, and its memory grows with neither the file's texts nor its cases.
+// Package junit reads the JUnit XML that test tools write. Since there is no standard, it accepts what all dialects have in common and
+// reports what it cannot read as a sentence. It is pure. Its memory grows with neither the texts nor the number of cases in a file.
 package junit
 
 import (
@@ -11,31 +11,32 @@ import (
 	"slices"
 
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
+	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
-// MaxCases is how many test cases of one file are read.
+// MaxCases is the most test cases that are read from one file.
 const MaxCases = 20_000
 
 const (
-	// maxDepth bounds the nesting of elements; real reports have less than ten.
+	// maxDepth limits the nesting of elements; real reports have fewer than ten levels.
 	maxDepth = 64
-	// maxSuiteOutput is how much of a testsuite's own output is searched for its cases' parts, in bytes.
+	// maxSuiteOutput is how much of a testsuite's output is searched for the parts of its cases, in bytes.
 	maxSuiteOutput = 128 << 10
-	// maxName bounds a case's name and its class, in bytes.
+	// maxName limits a case's name and class, in bytes.
 	maxName = 1 << 10
 )
 
-// Parse reads one file and calls each with its cases, in their order. root is the directory that the test ran in; absolute paths
-// below it become relative, and others are left out. The problems are sentences for people, without the file's name. The error is
-// that of r or of each, which ends the reading: whatever is wrong with the content is a problem, and the cases before it are kept.
+// Parse reads one file and calls each for every case, in order. root is the directory that the test ran in; absolute paths below it
+// become relative, others are dropped. problems are sentences for people, without the file's name. err is an error of r or of each,
+// which ends the parsing. Invalid content is a problem instead, and the cases before it are kept.
 func Parse(r io.Reader, root string, each func(evidence.Case) error) (problems []string, err error) {
 	watched := &watch{in: r}
-	text, problem := decode(watched)
+	decoded, problem := decode(watched)
 	p := &parser{paths: newPaths(root), each: each, seen: map[evidence.Identity]int{}}
 	if problem != "" {
 		p.problems = append(p.problems, problem)
 	}
-	p.read(&source{in: text})
+	p.read(&source{in: decoded})
 	p.release(len(p.pending))
 	if watched.err != nil {
 		return p.problems, fmt.Errorf("read JUnit: %w", watched.err)
@@ -43,7 +44,7 @@ func Parse(r io.Reader, root string, each func(evidence.Case) error) (problems [
 	return p.problems, p.err
 }
 
-// watch remembers an error of the reader, so that it is not taken for one of the content.
+// watch records an error of the reader, to distinguish it from invalid content.
 type watch struct {
 	in  io.Reader
 	err error
@@ -57,29 +58,29 @@ func (w *watch) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// parser finds the cases of one file.
+// parser extracts the cases of one file.
 type parser struct {
 	paths paths
 	each  func(evidence.Case) error
-	// err is that of each.
+	// err is the error of each.
 	err error
-	// count is how many cases there were. The last of them are pending: an open testsuite may have output for them.
+	// count is the number of cases so far. The last of them are pending, because an open testsuite may contain output for them.
 	count    int
 	pending  []evidence.Case
 	problems []string
-	// seen counts the cases of each ID.
+	// seen counts the cases with each ID.
 	seen map[evidence.Identity]int
 	// elements are the open elements, suites the open testsuites, test the open testcase.
 	elements []element
 	suites   []*suite
 	test     *testcase
-	// testDepth is how many elements are open around a child of the testcase.
+	// testDepth is the number of open elements around a child of the testcase.
 	testDepth int
-	// report is set when the file had an element of JUnit.
+	// report is set if the file contains a JUnit element.
 	report bool
 }
 
-// element is an open element. Its text goes into a text, where it has one.
+// element is an open element. Its text is added to into, unless that is nil.
 type element struct {
 	name string
 	into *longText
@@ -88,17 +89,17 @@ type element struct {
 // suite is an open testsuite.
 type suite struct {
 	name, file string
-	// first is the number of its first case in the file, from 0.
+	// first is the index of its first case in the file.
 	first  int
 	output *longText
-	// rootFile is the file of the last Root Suite in it: mocha names the file there, and not at the suites that follow.
+	// rootFile is the file of the last Root Suite in it: mocha sets the file there, and not on the suites that follow.
 	rootFile string
 }
 
 func (p *parser) read(r io.Reader) {
 	d := xml.NewDecoder(r)
 	d.Strict = false
-	// The source has decoded the text already.
+	// The source has already decoded the text.
 	d.CharsetReader = func(_ string, in io.Reader) (io.Reader, error) { return in, nil }
 	any := false
 	for {
@@ -111,7 +112,7 @@ func (p *parser) read(r io.Reader) {
 		case xml.StartElement:
 			any = true
 			if len(p.elements) == maxDepth {
-				p.problem("Its elements are nested more than %d deep; what follows was not read", maxDepth)
+				p.problem("Its elements are nested more than %d levels deep; the rest was not read", maxDepth)
 				return
 			}
 			p.start(t)
@@ -136,29 +137,22 @@ func (p *parser) problem(format string, args ...any) {
 	p.problems = append(p.problems, fmt.Sprintf(format, args...))
 }
 
-// finish says what was wrong with the file as a whole. any says that it had an element.
+// finish reports problems with the file as a whole. any is set if it contained an element.
 func (p *parser) finish(err error, any bool) {
 	switch {
 	case !any:
-		p.problem("It is empty, or no XML")
+		p.problem("It is empty or not XML")
 	case !p.report:
-		p.problem("It is XML, but no JUnit: it has no testsuite")
+		p.problem("It is XML but not JUnit: it does not have a testsuite")
 	case errors.Is(err, errLongTag):
-		p.problem("It has a tag of more than %d KiB; what follows was not read", maxTag>>10)
+		p.problem("It has a tag of more than %d KiB; the rest was not read", maxTag>>10)
 	case !errors.Is(err, io.EOF) && len(p.elements) > 0:
-		p.problem("It breaks off or is damaged; %s before that kept", plural(p.count, "test case is", "test cases are"))
+		p.problem("It is incomplete or damaged; kept %s", text.Plural(p.count, "test case"))
 	case !errors.Is(err, io.EOF):
 		p.problem("Its end is damaged")
 	case p.count == 0:
-		p.problem("It has no test case")
+		p.problem("It does not contain any test case")
 	}
-}
-
-func plural(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprint(n, " ", many)
 }
 
 func (p *parser) top() element {
@@ -168,7 +162,7 @@ func (p *parser) top() element {
 	return p.elements[len(p.elements)-1]
 }
 
-// start opens an element. One that has no meaning here hands its text to the element around it.
+// start opens an element. The text of an unknown element is added to the enclosing one.
 func (p *parser) start(e xml.StartElement) {
 	parent := p.top()
 	here := element{name: e.Name.Local, into: parent.into}
@@ -195,7 +189,7 @@ func (p *parser) start(e xml.StartElement) {
 	p.elements = append(p.elements, here)
 }
 
-// end closes the element that was opened last. The decoder sees to it that there is one.
+// end closes the innermost element. The decoder guarantees that there is one.
 func (p *parser) end() {
 	name := p.top().name
 	p.elements = p.elements[:len(p.elements)-1]
@@ -207,7 +201,7 @@ func (p *parser) end() {
 	}
 }
 
-// suite is the innermost open testsuite.
+// suite returns the innermost open testsuite.
 func (p *parser) suite() *suite {
 	if len(p.suites) == 0 {
 		return &suite{}
@@ -243,7 +237,7 @@ func (p *parser) openTest(attrs map[string]string) {
 	p.test, p.testDepth = newTestcase(attrs), len(p.elements)+1
 }
 
-// closeTest turns the open testcase into a case.
+// closeTest converts the open testcase into a case.
 func (p *parser) closeTest() {
 	p.pending = append(p.pending, p.distinct(p.test.result(p.suite(), p.paths)))
 	p.count++
@@ -251,7 +245,8 @@ func (p *parser) closeTest() {
 	p.flush()
 }
 
-// flush hands out the cases that no open testsuite shares its output with: all but those of the outermost that is small enough.
+// flush releases the cases that cannot receive output from an open testsuite. It keeps those of the outermost suite that is small
+// enough to be searched.
 func (p *parser) flush() {
 	keep := 0
 	for _, s := range p.suites {
@@ -263,7 +258,7 @@ func (p *parser) flush() {
 	p.release(len(p.pending) - keep)
 }
 
-// release hands out the first n pending cases.
+// release passes on the first n pending cases.
 func (p *parser) release(n int) {
 	for _, c := range p.pending[:n] {
 		if p.err == nil {
@@ -273,7 +268,7 @@ func (p *parser) release(n int) {
 	p.pending = slices.Delete(p.pending, 0, n)
 }
 
-// distinct gives a case whose ID was there before a number.
+// distinct numbers a case whose ID occurred before.
 func (p *parser) distinct(c evidence.Case) evidence.Case {
 	first, name := c.Identity(), c.Name
 	id := first
@@ -286,7 +281,7 @@ func (p *parser) distinct(c evidence.Case) evidence.Case {
 	return c
 }
 
-// attributes are an element's, without name spaces.
+// attributes returns an element's attributes by local name.
 func attributes(e xml.StartElement) map[string]string {
 	all := make(map[string]string, len(e.Attr))
 	for _, a := range e.Attr {
@@ -297,7 +292,7 @@ func attributes(e xml.StartElement) map[string]string {
 	return all
 }
 
-// first is the first of the named attributes that is not empty.
+// first returns the first named attribute that is not empty.
 func first(attrs map[string]string, names ...string) string {
 	for _, n := range names {
 		if attrs[n] != "" {

@@ -11,19 +11,19 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
 )
 
-// sourceFile is the end of a source file's name.
+// sourceFile matches the extension of a source file.
 const sourceFile = `\.(?:[cm]?[jt]sx?|vue|svelte|py|rb|go|rs|java|kts?|groovy|scala|php|phpt|cs|fs|vb|c|cc|cpp|cxx|h|hh|hpp|mm?|swift|dart|exs?|erl|cljs?|lua|p[lm]|t|sh|bats|feature|jl|zig|nim|hs|ml)`
 
-// frame finds a file and a line as the languages' tools write them: a.js:1:2, a.rb:1:in, a.cs:line 1, File "a.py", line 1,
-// a.php(1). A path with spaces is seen in quotes only. What follows an address's port is no path: it is found without a line.
+// frame matches a file and a line as written by various languages' tools: a.js:1:2, a.rb:1:in, a.cs:line 1, File "a.py", line 1,
+// a.php(1). It matches paths with spaces only in quotes. Text after the port of an address is not a path: it matches without a line.
 var frame = regexp.MustCompile(`:\d+/\S*|(?:File "([^"\n]+)", line |((?:[A-Za-z]:[\\/]|[a-z-]+://)?[^\s:()"'<>|*?=,` + "`" + `]*[^\s:()"'<>|*?=,.\\/` + "`" + `]` + sourceFile + `)(?::line |:|\())(\d+)`)
 
 var isSource = regexp.MustCompile(sourceFile + `$`)
 
-// maxExtension is more than the longest of these ends has, in bytes.
+// maxExtension is more than the length of the longest extension, in bytes.
 const maxExtension = 16
 
-// paths makes paths relative to the repository.
+// paths converts paths to paths relative to the repository.
 type paths struct{ root string }
 
 func newPaths(root string) paths {
@@ -35,13 +35,13 @@ func slashes(p string) string { return strings.ReplaceAll(strings.TrimSpace(p), 
 var (
 	scheme = regexp.MustCompile(`^(?:file://|(?:webpack|webpack-internal|vite)://[^/]*/|/_/)`)
 	drive  = regexp.MustCompile(`^[A-Za-z]:/`)
-	// system are directories of the image's own, where no root lies in them.
+	// system matches directories of the image, for a root that is the root directory.
 	system = regexp.MustCompile(`^(?:usr|lib|lib64|opt|nix|rustc|root|proc|go/pkg|var/lib|home/[^/]+/\.\w+)/`)
-	// foreign are directories and names of other people's code within a repository.
+	// foreign matches directories and names of third-party code within a repository.
 	foreign = regexp.MustCompile(`(?:^|/)(?:node_modules|site-packages|dist-packages|vendor|gems|bower_components|\.(?:yarn|pnpm|cargo|nuget|venv|tox|gradle|m2))/|^node:|^internal/(?:process|modules|timers)|^<`)
 )
 
-// relative is a path as the repository has it, or empty when it lies elsewhere.
+// relative returns a path relative to the repository, or "" if it is outside.
 func (p paths) relative(name string) string {
 	name = slashes(name)
 	name = name[len(scheme.FindString(name)):]
@@ -67,11 +67,11 @@ type spot struct {
 	line int
 }
 
-// maxTrace is how much of a text's beginning, and of its end, is read for frames, in bytes: the test's own are at one of them, and a suite
-// may have a thousand traces of many kilobytes.
+// maxTrace is how much of the beginning and of the end of a text is searched for frames, in bytes. The test's own frames are at one of
+// the two, and a suite may have a thousand traces of many kilobytes.
 const maxTrace = 1 << 10
 
-// ends are the beginning and the end of a long text, in whole lines.
+// ends returns the beginning and the end of a long text, in whole lines.
 func ends(text string) string {
 	if len(text) <= 2*maxTrace {
 		return text
@@ -81,8 +81,8 @@ func ends(text string) string {
 	return head + tail[strings.IndexByte(tail, '\n')+1:]
 }
 
-// frames are the lines of the repository's files that a text names at its beginning and its end, in its order. A text is read as far as
-// they are asked for, since most traces begin with what is looked for.
+// frames yields the positions in the repository's files that a text names at its beginning and its end, in order. It is lazy, because
+// the wanted frame is usually the first.
 func (p paths) frames(text string) iter.Seq[spot] {
 	return func(yield func(spot) bool) {
 		for line := range strings.Lines(ends(text)) {
@@ -99,8 +99,8 @@ func (p paths) frames(text string) iter.Seq[spot] {
 	}
 }
 
-// locate says where a case is or, when it is bad, where it failed. The report's own word on the file counts most; the line
-// of that file in the failure is closer than the one where the test begins.
+// locate returns the position of a case or, if it failed, of the failure. The file named by the report has priority; within it, the
+// line in the failure is more precise than the one where the test begins.
 func (t *testcase) locate(c evidence.Case, s *suite, p paths) (file string, line int) {
 	file = p.relative(first(t.attrs, "file", "filepath"))
 	if file != "" {
@@ -133,7 +133,7 @@ func (t *testcase) locate(c evidence.Case, s *suite, p paths) (file string, line
 	return file, line
 }
 
-// line is where the report says that the test begins. pytest counts from 0.
+// line returns the line where the test begins according to the report. pytest counts from 0.
 func (t *testcase) line(s *suite) int {
 	n, err := strconv.ParseInt(strings.TrimSpace(t.attrs["line"]), 10, 32)
 	if err != nil || n < 0 {
@@ -145,7 +145,8 @@ func (t *testcase) line(s *suite) int {
 	return int(n)
 }
 
-// closest is the first frame with a directory or, without one, the first whose directory its class tells, or the first.
+// closest returns the first frame with a directory. Without one it returns the first frame whose directory follows from the class, or
+// else the first frame.
 func closest(frames iter.Seq[spot], class string) (at spot, ok bool) {
 	var inOwnPackage, first spot
 	for f := range frames {
@@ -163,12 +164,12 @@ func closest(frames iter.Seq[spot], class string) (at spot, ok bool) {
 	return at, at != spot{}
 }
 
-// jvm are the languages whose stack traces name files without directories, with their directories in Maven and Gradle.
+// jvm lists the languages whose stack traces name files without directories, with their source directories in Maven and Gradle.
 var jvm = map[string]string{".java": "java", ".kt": "kotlin", ".groovy": "groovy", ".scala": "scala"}
 
 func onTheJVM(file string) bool { return jvm[path.Ext(file)] != "" }
 
-// inPackage is the likely path of a file that is named without its directory, or empty.
+// inPackage returns the likely path of a file that is named without its directory, or "".
 func inPackage(file, class string) string {
 	if path.Ext(file) == ".go" && class != "" && !strings.Contains(class, " ") {
 		return path.Join(inModule(class), file)
@@ -185,8 +186,8 @@ func inPackage(file, class string) string {
 
 var major = regexp.MustCompile(`^v[0-9]+$`)
 
-// inModule is a Go package's directory in its module, which the import path does not tell apart: the large hosts have
-// host/owner/name, others mostly host/name, and a module without a host one word.
+// inModule guesses a Go package's directory in its module, which the import path does not show: the large hosts use host/owner/name,
+// others mostly host/name, and a module without a host has one element.
 func inModule(pkg string) string {
 	parts := strings.Split(pkg, "/")
 	skip := 1

@@ -9,14 +9,14 @@ import (
 )
 
 const (
-	// shareCases is the largest testsuite whose output is searched for its cases.
+	// shareCases is the most cases of a testsuite whose output is searched.
 	shareCases = 500
-	// shareName is the shortest name that is searched for, in bytes.
+	// shareName is the minimum length of a name that is searched for, in bytes.
 	shareName = 4
 )
 
-// share gives each bad case without output of its own its part of the testsuite's: from the first line that names it up to one
-// that names another case. What cannot be told is left out.
+// share assigns each failed case without output its part of the testsuite's output: from the first line that names it to a line that
+// names another case. Output that cannot be assigned is dropped.
 func share(output string, cases []evidence.Case) {
 	if output == "" {
 		return
@@ -49,7 +49,8 @@ func give(c *evidence.Case, output string) {
 	c.Output = t.String()
 }
 
-// names is the case that a line names: the current one if it does, else the one with the longest name, -1 for none.
+// names returns the index of the case that a line names: the current one if possible, else the one with the longest name; -1 if there
+// is none.
 func names(line string, cases []evidence.Case, current int) int {
 	best := -1
 	for i, c := range cases {
@@ -66,7 +67,7 @@ func names(line string, cases []evidence.Case, current int) int {
 	return best
 }
 
-// mentions reports whether a line has the name as words of its own.
+// mentions reports whether a line contains the name at word boundaries.
 func mentions(line, name string) bool {
 	if len(name) < shareName {
 		return false

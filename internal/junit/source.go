@@ -16,31 +16,31 @@ import (
 )
 
 const (
-	// maxRun is the longest text that the decoder is given at once, in bytes: it holds a whole one in memory.
+	// maxRun is the longest text that is passed to the decoder at once, in bytes: the decoder holds a complete text in memory.
 	maxRun = 16 << 10
-	// maxAttribute is how much of an attribute's value is read, in bytes; maxTag is the longest tag.
+	// maxAttribute limits an attribute's value, in bytes; maxTag limits a tag.
 	maxAttribute = 32 << 10
 	maxTag       = 1 << 20
 )
 
 var errLongTag = errors.New("a tag is too long")
 
-// declaration finds the charset in the XML declaration, behind a byte order mark.
+// declaration matches the charset in the XML declaration, after an optional byte order mark.
 var declaration = regexp.MustCompile(`^\x{FEFF}?\s*<\?xml[^>]*\bencoding\s*=\s*["']([A-Za-z0-9._:-]+)["']`)
 
-// decode makes UTF-8 of a file. A byte order mark counts more than the declaration. The problem is a sentence, or empty.
+// decode converts a file to UTF-8. A byte order mark has priority over the declaration. problem is a sentence, or empty.
 func decode(r io.Reader) (text *bufio.Reader, problem string) {
 	in := bufio.NewReader(r)
-	head, _ := in.Peek(1 << 10) // Its error comes again with the next read.
+	head, _ := in.Peek(1 << 10) // The next read returns the error again.
 	enc := unicode.UTF8
 	if m := declaration.FindSubmatch(head); m != nil {
 		label := strings.ToLower(string(m[1]))
 		declared, err := htmlindex.Get(label)
 		switch {
 		case err != nil:
-			problem = "Its charset " + label + " is not known; it was read as UTF-8"
+			problem = "Its charset " + label + " is not supported; it was read as UTF-8"
 		case strings.HasPrefix(label, "utf-16"):
-			// The declaration could be read as it stands, so the file is not in UTF-16. .NET writes such files.
+			// The declaration was readable as ASCII, so the file is not UTF-16. .NET writes such files.
 		default:
 			enc = declared
 		}
@@ -48,7 +48,7 @@ func decode(r io.Reader) (text *bufio.Reader, problem string) {
 	return bufio.NewReader(transform.NewReader(in, unicode.BOMOverride(enc.NewDecoder()))), problem
 }
 
-// place says what part of the XML is being read.
+// place is the part of the XML that is being read.
 type place int
 
 const (
@@ -57,14 +57,14 @@ const (
 	inCDATA
 )
 
-// source hands XML to the decoder such that it neither stumbles nor holds much in memory: comments, processing instructions
-// and document types are left out (so no entity is ever declared), characters that XML forbids are replaced, a stray < or > is
-// escaped, long texts are split into several and long attributes are cut.
+// source passes XML to the decoder in a form that it can parse with little memory. It removes comments, processing instructions and
+// document types (so no entity is ever declared), replaces characters that XML forbids, escapes stray < and >, splits long texts and
+// truncates long attributes.
 type source struct {
 	in  *bufio.Reader
 	out []byte
 	at  place
-	// run counts the bytes of the text or the tag, quoted those of the attribute's value; quote is its mark, or 0.
+	// run is the length of the current text or tag, quoted that of the attribute's value; quote is its quotation mark, or 0.
 	run, quoted int
 	quote       rune
 }
@@ -84,7 +84,7 @@ func (s *source) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-// step reads one character, or more where they belong together or mean nothing to XML.
+// step reads one character, a sequence that belongs together, or a run of plain characters.
 func (s *source) step() error {
 	if s.copyPlain() {
 		return nil
@@ -107,7 +107,8 @@ func (s *source) step() error {
 	return s.text(r)
 }
 
-// copyPlain passes on the bytes of a text or an attribute's value that mean nothing to XML, as most do, and reports whether there were any.
+// copyPlain copies the bytes of a text or an attribute's value that have no special meaning, as most do. It reports whether there were
+// any.
 func (s *source) copyPlain() bool {
 	room := maxRun - s.run
 	if s.at == inTag {
@@ -128,12 +129,12 @@ func (s *source) copyPlain() bool {
 	return n > 0
 }
 
-// isPlain reports whether a byte is a character of its own that is read alike in a text, in CDATA and in an attribute's value.
+// isPlain reports whether a byte is an ASCII character without special meaning in texts, CDATA and attribute values.
 func isPlain(b byte) bool {
 	return b == '\n' || ' ' <= b && b < 0x7f && b != '<' && b != '>' && b != '&' && b != ']' && b != '"' && b != '\''
 }
 
-// put writes what is read next. A text that got long is split first.
+// put appends to the output, after splitting a text that has become too long.
 func (s *source) put(written, split string) {
 	if s.run > maxRun {
 		s.out = append(s.out, split...)
@@ -165,7 +166,7 @@ func (s *source) cdata(r rune) {
 	s.put(string(r), "]]><![CDATA[")
 }
 
-// open reads what follows a <.
+// open handles what follows a <.
 func (s *source) open() error {
 	switch {
 	case s.next("![CDATA["):
@@ -212,7 +213,7 @@ func (s *source) tag(r rune) error {
 			written = s.reference()
 		}
 		if s.quoted += len(written); s.quoted > maxAttribute {
-			// The rest of the value costs nothing.
+			// Do not count the rest of the value, which is dropped.
 			s.run -= utf8.RuneLen(r)
 			return nil
 		}
@@ -221,7 +222,7 @@ func (s *source) tag(r rune) error {
 	return nil
 }
 
-// reference reads what follows an &: the number of a character that XML forbids is read and replaced.
+// reference handles what follows an &. It replaces a reference to a character that XML forbids.
 func (s *source) reference() string {
 	ahead, _ := s.in.Peek(12)
 	end := bytes.IndexByte(ahead, ';')
@@ -239,7 +240,7 @@ func (s *source) reference() string {
 	return string(utf8.RuneError)
 }
 
-// next reports whether the text goes on with want, and reads it then.
+// next reports whether the input continues with want, and consumes it if so.
 func (s *source) next(want string) bool {
 	ahead, err := s.in.Peek(len(want))
 	if err != nil || string(ahead) != want {
@@ -249,13 +250,13 @@ func (s *source) next(want string) bool {
 	return true
 }
 
-// discard reads n bytes that were looked at before.
+// discard consumes n bytes that were peeked at.
 func (s *source) discard(n int) {
 	_, _ = s.in.Discard(n) // They are in the buffer.
 }
 
-// skip reads up to the end of a comment, a processing instruction or a declaration. What is left of a document type behind
-// its first declaration is text outside of all elements, which no one reads.
+// skip consumes a comment, a processing instruction or a declaration. What remains of a document type after its first declaration is
+// text outside all elements, which is ignored.
 func (s *source) skip(end string) error {
 	for !s.next(end) {
 		if _, err := s.in.ReadByte(); err != nil {

@@ -15,10 +15,10 @@ import (
 // testcase is an open testcase.
 type testcase struct {
 	attrs map[string]string
-	// bad is Failed or Error when it is one, Failed when both were said.
+	// bad is Failed or Error if the case has such a child; Failed has priority.
 	bad            evidence.Status
 	skipped, flaky bool
-	// message is the first that a child has as an attribute, kind the type beside it.
+	// message is the first message attribute of a child, kind the type attribute beside it.
 	message, kind  string
 	detail, output *longText
 }
@@ -27,7 +27,7 @@ func newTestcase(attrs map[string]string) *testcase {
 	return &testcase{attrs: attrs, detail: newText(evidence.MaxDetail), output: newText(evidence.MaxOutput)}
 }
 
-// child takes up an element within the testcase and returns where its text goes, nil for nowhere.
+// child handles an element within the testcase. It returns where to add the element's text, or nil.
 func (t *testcase) child(name string, attrs map[string]string) *longText {
 	switch name {
 	case "failure":
@@ -39,12 +39,12 @@ func (t *testcase) child(name string, attrs map[string]string) *longText {
 	case "skipped", "ignored":
 		t.skipped = true
 	case "flakyFailure", "flakyError":
-		// Surefire and nextest: it failed, was run again and passed.
+		// Surefire and nextest: it failed, was rerun and passed.
 		t.flaky = true
 	case "system-out", "system-err":
 		return separate(t.output)
 	default:
-		// Properties, and what happened again when a failing test was run again.
+		// Properties, and the results of reruns of a failing test.
 		return nil
 	}
 	if t.message == "" {
@@ -53,7 +53,7 @@ func (t *testcase) child(name string, attrs map[string]string) *longText {
 	return separate(t.detail)
 }
 
-// separate begins a new line in a text that has something.
+// separate starts a new line in a text that is not empty.
 func separate(t *longText) *longText {
 	if t.size > 0 {
 		t.add([]byte("\n"))
@@ -61,7 +61,7 @@ func separate(t *longText) *longText {
 	return t
 }
 
-// result is the case, whose name may have been seen before.
+// result returns the case. Its name may not be unique.
 func (t *testcase) result(s *suite, p paths) evidence.Case {
 	c := evidence.Case{Status: t.status(), Seconds: seconds(t.attrs["time"])}
 	c.Flaky = t.flaky && c.Status == evidence.Passed
@@ -71,7 +71,7 @@ func (t *testcase) result(s *suite, p paths) evidence.Case {
 	}
 	c.Class = label(first(t.attrs, "classname", "class"))
 	if strings.HasSuffix(c.Name, c.Class) {
-		// Jest's and mocha's reporters say the name twice by default.
+		// By default, Jest's and mocha's reporters include the name twice.
 		c.Class = label(s.name)
 	}
 	if c.Class == c.Name {
@@ -80,18 +80,19 @@ func (t *testcase) result(s *suite, p paths) evidence.Case {
 	c.Output = t.output.String()
 	if c.Status != evidence.Passed || c.Flaky {
 		c.Detail = t.detail.String()
-		c.Message = t.say(c)
+		c.Message = t.summarize(c)
 	}
 	c.File, c.Line = t.locate(c, s, p)
 	return c
 }
 
-// label is a name in one line.
+// label returns a name as one line.
 func label(s string) string {
 	return text.Head(strings.Join(strings.Fields(plain(s)), " "), maxName)
 }
 
-// status is what the children say or, without any, an attribute: CTest's and GoogleTest's status, GoogleTest's result.
+// status returns the status according to the children or, without any, to an attribute: CTest's and GoogleTest's status, GoogleTest's
+// result.
 func (t *testcase) status() evidence.Status {
 	switch {
 	case t.bad != "":
@@ -112,7 +113,7 @@ func (t *testcase) status() evidence.Status {
 	return evidence.Passed
 }
 
-// seconds reads a time, also with a comma for the point or between thousands. What is no time is 0.
+// seconds parses a duration, also with a decimal comma or commas between thousands. It returns 0 for anything else.
 func seconds(s string) float64 {
 	s = strings.TrimSpace(s)
 	if strings.Contains(s, ".") {
@@ -125,23 +126,23 @@ func seconds(s string) float64 {
 	return f
 }
 
-// say is the failure in a few lines: the attribute or, where that says too little, the beginning of the text.
-func (t *testcase) say(c evidence.Case) string {
+// summarize returns the failure in a few lines: the message attribute or, if that is not informative, the beginning of the text.
+func (t *testcase) summarize(c evidence.Case) string {
 	message := trim(plain(t.message))
 	switch {
 	case isNoise(message):
 		message = t.summary(message)
-	case empty(message, c.Name) || strings.HasPrefix(c.Detail, message):
+	case isUninformative(message, c.Name) || strings.HasPrefix(c.Detail, message):
 		message = cmp.Or(t.summary(c.Detail), t.summary(c.Output), message, label(t.kind))
 	}
 	return text.Head(message, evidence.MaxMessage)
 }
 
-// position is how Playwright begins a message, which goes on with the case's name only.
+// position matches the beginning of Playwright's messages, which continue with the case's name only.
 var position = regexp.MustCompile(`^\S+:\d+:\d+ `)
 
-// empty says that a message tells nothing that the case's status and name do not.
-func empty(message, name string) bool {
+// isUninformative reports whether a message adds nothing to the case's status and name.
+func isUninformative(message, name string) bool {
 	switch strings.ToLower(message) {
 	case "", "failed", "failure", "error", "test failed", "test failure", "collection failure":
 		return true
@@ -154,26 +155,27 @@ func empty(message, name string) bool {
 }
 
 var (
-	// noise are lines that say no more than a case's name or place: go test's own, testify's and Playwright's.
+	// noise matches lines that only repeat a case's name or position, as written by go test, testify and Playwright.
 	noise = regexp.MustCompile(`^(=== (RUN|PAUSE|CONT|NAME)|--- (FAIL|PASS|SKIP)|Error Trace:|\S+\.\w+:\d+:?$)|─{3}$`)
-	// trace is where a stack trace or an excerpt of the source begins.
+	// trace matches the start of a stack trace or of a source excerpt.
 	trace = regexp.MustCompile(`^(at |File "|❯ |goroutine |stack backtrace|Stack Trace|(> )?\d+ \||#\d+ )`)
-	// raised are the lines with which pytest shows the exception, among those of the source.
+	// raised matches the lines of pytest's source excerpt that show the exception.
 	raised = regexp.MustCompile(`(?m)^E {2,}(.+)$`)
 	tabs   = regexp.MustCompile(`[ \t]*\t[ \t]*`)
 )
 
-// noiseMarks are what noise has, at least one of them: the pattern takes a hundred times longer to find nothing in a long name.
+// noiseMarks lists substrings, one of which every match of noise contains: the pattern takes a hundred times longer to find nothing in
+// a long name.
 var noiseMarks = []string{"=== ", "--- ", ":", "───"}
 
 func isNoise(text string) bool {
 	return slices.ContainsFunc(noiseMarks, func(mark string) bool { return strings.Contains(text, mark) }) && noise.MatchString(text)
 }
 
-// summaryLines is how many lines of a text make a message.
+// summaryLines is the most lines in a message.
 const summaryLines = 6
 
-// summary is the beginning of a failure's text, up to its stack trace.
+// summary returns the beginning of a failure's text, up to its stack trace.
 func (t *testcase) summary(detail string) string {
 	if found := raised.FindAllStringSubmatch(detail, summaryLines); found != nil {
 		detail = ""
@@ -184,17 +186,17 @@ func (t *testcase) summary(detail string) string {
 	// PHPUnit's title.
 	title := t.attrs["class"] + "::" + t.attrs["name"]
 	var lines []string
-	said := 0
+	kept := 0
 	for line := range strings.Lines(detail) {
 		line = tabs.ReplaceAllString(strings.TrimSpace(line), " ")
 		if isNoise(line) || strings.HasPrefix(line, title) {
 			continue
 		}
-		if said == summaryLines || said > 0 && trace.MatchString(line) {
+		if kept == summaryLines || kept > 0 && trace.MatchString(line) {
 			break
 		}
 		if line != "" {
-			said++
+			kept++
 		}
 		lines = append(lines, line)
 	}

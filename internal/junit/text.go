@@ -9,17 +9,17 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
-// leftOut is the room for the line that says how much of a text is missing, in bytes.
+// leftOut is the space for the line that reports the omitted length, in bytes.
 const leftOut = 48
 
-// longText holds a text of any length in bounded memory: its beginning and its end.
+// longText keeps the beginning and the end of a text of any length.
 type longText struct {
-	// half is how much of each end is kept, in bytes; size is how much there was.
+	// half is how much of each end is kept, in bytes; size is the length of the text.
 	half, size int
 	head, tail []byte
 }
 
-// newText returns a text whose string is no longer than limit, in bytes.
+// newText returns a text whose string has at most limit bytes.
 func newText(limit int) *longText {
 	return &longText{half: (limit - leftOut) / 2}
 }
@@ -34,7 +34,7 @@ func (t *longText) add(b []byte) {
 	}
 }
 
-// String is the text, without colours and without blank lines around it.
+// String returns the text without terminal colors and surrounding blank lines.
 func (t *longText) String() string {
 	head, tail := string(t.head), string(t.tail)
 	if t.size > 2*t.half {
@@ -48,7 +48,7 @@ func (t *longText) String() string {
 	return trim(plain(head + tail))
 }
 
-// trim takes blank lines from both ends, and spaces from the last line.
+// trim removes blank lines from both ends, and trailing spaces from the last line.
 func trim(s string) string {
 	s = strings.TrimRight(s, " \t\r\n")
 	for {
@@ -60,7 +60,7 @@ func trim(s string) string {
 	}
 }
 
-// escape is a terminal's escape sequence. Its first character is forbidden in XML: it comes replaced, or as pytest writes it.
+// escape matches a terminal's escape sequence. XML forbids its first character, so it arrives replaced, or as pytest writes it.
 var escape = regexp.MustCompile(`(?:\x{FFFD}|#x1[Bb])\[[0-9;?]*[A-Za-z]`)
 
 func plain(s string) string {

@@ -1,10 +1,10 @@
-// Package names makes the names of Kubernetes objects of other names.
+// Package names derives names of Kubernetes objects from other names.
 package names
 
 import "strings"
 
-// Slug is s in lower case, with one dash for each run of characters that a DNS label cannot hold, and none at either end. It is empty
-// where nothing is left, and may begin with a digit or be too long for a label.
+// Slug returns s in lower case. It replaces characters that a DNS label cannot contain with single dashes and removes dashes at both
+// ends. The result may be empty, start with a digit or be too long for a label.
 func Slug(s string) string {
 	var b strings.Builder
 	dash := true

@@ -1,5 +1,5 @@
-// Package record says how the record of a run reads in a terminal. The record itself is an OCI artifact; docs/record.md describes it
-// for those who read it without Conductor.
+// Package record prints the record of a run to a terminal. The record is an OCI artifact; docs/record.md describes how to read it
+// without Conductor.
 package record
 
 import (
@@ -15,8 +15,8 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
 )
 
-// Print writes a record for a person: what the run was, its suites, its bad and flaky tests, and the files that the record has.
-// What tests have printed is shown without control characters, which could steer a terminal.
+// Print writes a record for people: the run, its suites, its failed and flaky tests, and the files of the record. It removes control
+// characters from test output, which could control the terminal.
 func Print(w io.Writer, reference, digest string, r evidence.Result, layers []evidence.Layer) error {
 	p := &printer{w: w}
 	p.head(reference, digest, r)
@@ -32,7 +32,7 @@ func Print(w io.Writer, reference, digest string, r evidence.Result, layers []ev
 	return p.err
 }
 
-// printer keeps the first error of writing.
+// printer keeps the first write error.
 type printer struct {
 	w   io.Writer
 	err error
@@ -44,7 +44,7 @@ func (p *printer) line(format string, args ...any) {
 	}
 }
 
-// table writes rows in columns, after an empty line and a head.
+// table writes rows in columns, after an empty line and a heading.
 func (p *printer) table(head []string, rows [][]string) {
 	if len(rows) == 0 || p.err != nil {
 		return
@@ -66,7 +66,7 @@ func (p *printer) head(reference, digest string, r evidence.Result) {
 	p.line("Run:         %s", clean(r.Run))
 	p.line("Repository:  %s", clean(r.Repository))
 	p.line("Commit:      %s (%s)", clean(r.SHA), clean(r.Ref))
-	p.line("Asked for:   %s, by %s", clean(r.Trigger), clean(or(r.Actor, "nobody known")))
+	p.line("Asked for:   %s, by %s", clean(r.Trigger), clean(or(r.Actor, "unknown")))
 	p.line("Outcome:     %s", clean(strings.TrimSuffix(r.Outcome+": "+r.Message, ": ")))
 	if r.StartedAt != nil && r.FinishedAt != nil {
 		p.line("Time:        %s, took %s", r.StartedAt.UTC().Format(time.RFC3339), seconds(r.FinishedAt.Sub(*r.StartedAt).Seconds()))
@@ -97,7 +97,7 @@ func (p *printer) suites(all []evidence.Suite) {
 	p.table([]string{"SUITE", "OUTCOME", "TESTS", "PASSED", "FAILED", "SKIPPED", "FLAKY", "TOOK", "MEMORY", "MESSAGE"}, rows)
 }
 
-// tests names the bad and the flaky cases of a suite, and what its attempts complained about.
+// tests prints the failed and flaky cases of a suite, and the problems of its attempts.
 func (p *printer) tests(s evidence.Suite) {
 	for _, c := range s.Cases {
 		switch {
@@ -115,7 +115,7 @@ func (p *printer) tests(s evidence.Suite) {
 	}
 }
 
-// text writes lines of a test's own, indented.
+// text prints a test's own lines, indented.
 func (p *printer) text(s string) {
 	for line := range strings.Lines(strings.TrimSpace(s)) {
 		p.line("    %s", clean(strings.TrimRight(line, "\r\n")))
@@ -138,7 +138,7 @@ func (p *printer) layers(all []evidence.Layer) {
 	p.table([]string{"FILE", "SIZE"}, rows)
 }
 
-// place is where a case stands, with a space before it.
+// place returns the position of a case, with a leading space.
 func place(c evidence.Case) string {
 	switch {
 	case c.File == "":
@@ -167,7 +167,7 @@ func or(s, other string) string {
 	return s
 }
 
-// clean is a text on one line, without control and formatting characters.
+// clean returns a text as one line, without control and formatting characters.
 func clean(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch {

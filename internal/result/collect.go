@@ -11,41 +11,42 @@ import (
 )
 
 const (
-	// maxListed bounds each list of files of an attempt, and its problems.
+	// maxListed limits each list of files of an attempt, and its problems.
 	maxListed = 100
-	// earlierSize is what a bad case of an earlier attempt takes without its texts, and countSize what the count of an ID does.
+	// earlierSize is the memory of a failed case of an earlier attempt without its texts, countSize that of an ID's count.
 	earlierSize = int64(unsafe.Sizeof(evidence.Case{})) + 64
 	countSize   = 40
 )
 
-// Collection makes a suite's result of attempts that have ended and of test cases that come one by one, so that they are never in
-// memory as a whole. The last attempt of a shard counts, and the test's own exit code decides: JUnit that disagrees with it becomes a
-// problem of that attempt.
+// Collection builds a suite's result from completed attempts. Their test cases are added one by one, so that they are never in memory
+// all at once. The last attempt of a shard counts, and the test's exit code decides: JUnit that contradicts it is a problem of that
+// attempt.
 type Collection struct {
 	suite evidence.Suite
 	kept  keeper
-	// totals are of the last attempts; bad is how many of the open attempt's cases are.
+	// totals counts the cases of the last attempts; bad counts the failed cases of the open attempt.
 	totals evidence.Totals
 	bad    int
-	// at is the attempt that is open, -1 before the first.
+	// at is the index of the open attempt, -1 before the first.
 	at int
-	// seen counts the IDs of the open attempt; before are the bad cases of the shard's earlier ones. Both go with the shard.
+	// seen counts the IDs of the open attempt; before holds the failed cases of the shard's earlier attempts. Both are reset for each
+	// shard.
 	seen      map[evidence.Identity]int
 	before    map[occurrence]evidence.Case
 	texts     int
 	transient int64
 	spared    bool
-	// lost counts bad cases of earlier attempts that found no memory.
+	// lost counts failed cases of earlier attempts that did not fit into memory.
 	lost int
 }
 
-// occurrence is one of several cases of one ID, which several JUnit files of an attempt may have.
+// occurrence is one of several cases with the same ID, which may come from different JUnit files of an attempt.
 type occurrence struct {
 	id evidence.Identity
 	n  int
 }
 
-// Collect begins the result of a suite within the memory that grow gives.
+// Collect starts the result of a suite, within the memory that grow grants.
 func Collect(name string, attempts []evidence.Attempt, grow Grow) *Collection {
 	c := &Collection{suite: evidence.Suite{Name: name, Attempts: slices.Clone(attempts)}, at: -1}
 	c.kept.grow, c.kept.spare = grow, c.spare
@@ -53,12 +54,13 @@ func Collect(name string, attempts []evidence.Attempt, grow Grow) *Collection {
 		return cmp.Or(a.Shard-b.Shard, a.Number-b.Number)
 	})
 	for i := range c.suite.Attempts {
-		_ = c.kept.hold(&c.suite.Attempts[i]) // a Run has few of them
+		_ = c.kept.hold(&c.suite.Attempts[i]) // a Run has few attempts
 	}
 	return c
 }
 
-// Next opens the attempt whose cases come next. They have to come in this order; after the last one there is none.
+// Next opens the next attempt and returns its key; more is false after the last one. Add the cases of each attempt before the next
+// call.
 func (c *Collection) Next() (key evidence.AttemptKey, more bool) {
 	c.close()
 	if c.at = min(c.at+1, len(c.suite.Attempts)); c.at == len(c.suite.Attempts) {
@@ -67,12 +69,12 @@ func (c *Collection) Next() (key evidence.AttemptKey, more bool) {
 	return c.suite.Attempts[c.at].AttemptKey, true
 }
 
-// Add takes a case of the open attempt.
+// Add adds a case of the open attempt.
 func (c *Collection) Add(one evidence.Case) {
 	one = trim(one)
 	a := c.suite.Attempts[c.at]
 	last := c.isLast()
-	if last && len(c.before) == 0 { // Then no case can be flaky, and none has to be distinguished from another.
+	if last && len(c.before) == 0 { // No case can be flaky, and none has to be distinguished from another.
 		c.count(one, a.Shard)
 		return
 	}
@@ -84,7 +86,7 @@ func (c *Collection) Add(one evidence.Case) {
 		if earlier, was := c.before[which]; was && one.Status == evidence.Passed {
 			one.Flaky = true
 			if one.Message == "" {
-				// What it failed with is what a reader wants to see.
+				// Readers want to see the earlier failure.
 				one.File, one.Line = earlier.File, earlier.Line
 				setText(&one, earlier)
 			}
@@ -97,15 +99,15 @@ func (c *Collection) Add(one evidence.Case) {
 	}
 }
 
-// Problem adds a sentence about the open attempt.
+// Problem adds a problem to the open attempt.
 func (c *Collection) Problem(sentence string) {
 	a := &c.suite.Attempts[c.at]
-	if sentence = cut(sentence, evidence.MaxMessage); len(a.Problems) < maxListed && c.kept.take(int64(len(sentence))+16) {
+	if sentence = truncate(sentence, evidence.MaxMessage); len(a.Problems) < maxListed && c.kept.take(int64(len(sentence))+16) {
 		a.Problems = append(a.Problems, sentence)
 	}
 }
 
-// Suite is the result. The collection has ended.
+// Suite ends the collection and returns the result.
 func (c *Collection) Suite() evidence.Suite {
 	for more := true; more; {
 		_, more = c.Next()
@@ -136,7 +138,7 @@ func (c *Collection) Suite() evidence.Suite {
 	return *s
 }
 
-// Size is what the result takes, in bytes, and was asked for.
+// Size returns the memory that was requested for the result, in bytes.
 func (c *Collection) Size() int64 { return c.kept.held }
 
 func (c *Collection) isLast() bool {
@@ -161,7 +163,7 @@ func (c *Collection) close() {
 	c.before, c.texts, c.bad, c.spared = nil, 0, 0, false
 }
 
-// count keeps a case of a shard's last attempt.
+// count adds a case of a shard's last attempt to the result.
 func (c *Collection) count(one evidence.Case, shard int) {
 	one.Shard = shard
 	c.totals.Tests++
@@ -183,7 +185,7 @@ func (c *Collection) count(one evidence.Case, shard int) {
 	c.kept.add(one)
 }
 
-// occurrence counts a case's ID within the open attempt, where there is room for that.
+// occurrence counts a case's ID within the open attempt. It returns false if there is not enough memory.
 func (c *Collection) occurrence(one evidence.Case) (occurrence, bool) {
 	id := one.Identity()
 	if c.seen[id] == 0 && !c.kept.take(countSize) {
@@ -196,7 +198,7 @@ func (c *Collection) occurrence(one evidence.Case) (occurrence, bool) {
 	return occurrence{id, c.seen[id]}, true
 }
 
-// remember notes a bad case of an attempt that is not the shard's last. It may turn out to be flaky, and then its text is wanted.
+// remember keeps a failed case of an attempt that is not the shard's last. If the case turns out to be flaky, its text is needed.
 func (c *Collection) remember(which occurrence, one evidence.Case) {
 	if earlier, was := c.before[which]; was {
 		c.release(earlierSizeOf(earlier))
@@ -208,7 +210,7 @@ func (c *Collection) remember(which occurrence, one evidence.Case) {
 	if c.texts < evidence.MaxTexts {
 		setText(&brief, one)
 	} else {
-		brief.Message = cut(one.Message, evidence.MaxBrief)
+		brief.Message = truncate(one.Message, evidence.MaxBrief)
 	}
 	if !c.kept.take(earlierSizeOf(brief)) {
 		if brief = (evidence.Case{}); !c.kept.take(earlierSizeOf(brief)) {
@@ -227,7 +229,7 @@ func (c *Collection) remember(which occurrence, one evidence.Case) {
 	c.before[which] = brief
 }
 
-// spare drops what the shard's earlier attempts failed with. That they failed stays known.
+// spare drops the texts of the shard's earlier failures, but not the fact that the cases failed.
 func (c *Collection) spare() {
 	if c.spared {
 		return
@@ -239,7 +241,7 @@ func (c *Collection) spare() {
 	}
 }
 
-// release gives back what the shard's earlier attempts took.
+// release frees memory of the shard's earlier attempts.
 func (c *Collection) release(bytes int64) {
 	c.kept.free(bytes)
 	c.transient -= bytes
@@ -249,14 +251,14 @@ func earlierSizeOf(c evidence.Case) int64 { return earlierSize + textSize(c) + i
 
 func hasText(c evidence.Case) bool { return c.Detail != "" || c.Output != "" }
 
-// hold keeps what an attempt itself says, or its numbers alone. It reports whether there is room for those.
+// hold keeps an attempt's own lists or, if they do not fit into memory, only its numbers. It reports whether those fit.
 func (k *keeper) hold(a *evidence.Attempt) bool {
 	a.JUnit, a.Artifacts = listed(a.JUnit), listed(a.Artifacts)
 	problems := a.Problems[:min(len(a.Problems), maxListed)]
 	a.Problems = nil
 	size := int64(0)
 	for _, p := range problems {
-		a.Problems = append(a.Problems, cut(p, evidence.MaxMessage))
+		a.Problems = append(a.Problems, truncate(p, evidence.MaxMessage))
 		size += int64(len(p)) + 16
 	}
 	for _, files := range [][]evidence.File{a.JUnit, a.Artifacts} {
@@ -270,7 +272,7 @@ func (k *keeper) hold(a *evidence.Attempt) bool {
 	return k.take(int64(unsafe.Sizeof(*a)) + 64)
 }
 
-// listed is the beginning of a list of files.
+// listed returns the first files of a list.
 func listed(files []evidence.File) []evidence.File {
 	if len(files) <= maxListed {
 		return files

@@ -7,13 +7,13 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
 )
 
-// MaxHistory bounds a history's JSON, in bytes.
+// MaxHistory limits a history's JSON, in bytes.
 const MaxHistory = 4 << 20
 
-// flaky is the word of evidence.Entry.Cases for a case that failed before it passed.
+// flaky is the status in evidence.Entry.Cases of a case that failed before it passed.
 const flaky = "flaky"
 
-// Entry is what a history keeps of a suite's result in a run at a commit. Of several cases with one ID a bad one counts.
+// Entry returns the history entry for a suite's result in a run of a commit. Of several cases with the same ID, a failed one counts.
 func Entry(run, sha string, s evidence.Suite) evidence.Entry {
 	e := evidence.Entry{Run: run, SHA: sha, Outcome: s.Outcome, Totals: s.Totals}
 	if s.FinishedAt != nil {
@@ -30,8 +30,8 @@ func Entry(run, sha string, s evidence.Suite) evidence.Entry {
 	return e
 }
 
-// endings maps IDs to how the cases, or the bad ones of them, ended. It is nil where that is more than a history holds: names may be long,
-// and a suite may have some hundred thousand cases.
+// endings maps IDs to statuses, of all cases or of the failed ones. It returns nil if the result is too large for a history: names may
+// be long, and a suite may have hundreds of thousands of cases.
 func endings(cases []evidence.Case, badAlone bool) map[string]string {
 	all := map[string]string{}
 	size := 0
@@ -51,7 +51,7 @@ func endings(cases []evidence.Case, badAlone bool) map[string]string {
 	return all
 }
 
-// ending is how a case ended of which there was one with the same ID before.
+// ending combines a case's status with that of an earlier case with the same ID.
 func ending(before string, c evidence.Case) string {
 	switch {
 	case isBad(before):
@@ -68,8 +68,8 @@ func isBad(ending string) bool { return evidence.Status(ending).Bad() }
 
 func hasPassed(ending string) bool { return ending == flaky || ending == string(evidence.Passed) }
 
-// Compare sets what changed since the run with cases that arrived last in the history before this one. Without one, and when the suite
-// itself has no cases, there is nothing to compare.
+// Compare sets the changes since the previous run in the history that has cases. Without such a run, or if the suite itself has no
+// cases, there is no comparison.
 func Compare(s *evidence.Suite, h *evidence.History, run string) {
 	s.Compared = nil
 	before := previous(h, run)
@@ -85,7 +85,7 @@ func Compare(s *evidence.Suite, h *evidence.History, run string) {
 	for _, one := range s.Cases {
 		id, key := one.ID(), one.Identity()
 		ending, there := now[key]
-		delete(now, key) // Each ID once.
+		delete(now, key) // Report each ID once.
 		switch {
 		case !there:
 		case isBad(ending) && !isBad(before.Cases[id]):
@@ -97,7 +97,7 @@ func Compare(s *evidence.Suite, h *evidence.History, run string) {
 	s.Compared = c
 }
 
-// previous is the entry with cases that arrived last before a run's own, or of all when the run has none yet.
+// previous returns the entry with cases that was recorded last before the run's own entry, or last of all if the run has none yet.
 func previous(h *evidence.History, run string) *evidence.Entry {
 	if h == nil {
 		return nil
@@ -111,9 +111,9 @@ func previous(h *evidence.History, run string) *evidence.Entry {
 	return nil
 }
 
-// Record is the history with an entry more, in front: the order is that of arrival and not that of times, which clocks in stacks can
-// put anywhere. An entry of the same run is replaced where it is, so that recording it again changes nothing. The oldest drop out, and
-// lose their cases before that when the whole is too large. h may be nil and is not changed.
+// Record returns the history with an added entry. New entries come first: they are ordered by arrival, not by time, because clocks in
+// stacks may be wrong. An existing entry of the same run is replaced in place, so that recording is idempotent. Old entries lose their
+// cases if the history is too large, and are dropped beyond the maximum length. h may be nil and is not modified.
 func Record(h *evidence.History, repository, branch, suite string, e evidence.Entry) evidence.History {
 	out := evidence.History{SchemaVersion: evidence.SchemaVersion, Repository: repository, Branch: branch, Suite: suite}
 	if h != nil {
@@ -125,12 +125,12 @@ func Record(h *evidence.History, repository, branch, suite string, e evidence.En
 		out.Runs = slices.Insert(out.Runs, 0, e)
 	}
 	out.Runs = out.Runs[:min(len(out.Runs), evidence.HistoryLength)]
-	bound(&out)
+	enforceLimit(&out)
 	return out
 }
 
-// bound keeps a history's JSON within MaxHistory. The last resort is that the newest entry keeps its bad cases alone, or none.
-func bound(h *evidence.History) {
+// enforceLimit keeps a history's JSON within MaxHistory. As a last resort, the newest entry keeps only its failed cases, or none.
+func enforceLimit(h *evidence.History) {
 	whole := size(h)
 	for i := len(h.Runs) - 1; i >= 0 && whole > MaxHistory; i-- {
 		e := &h.Runs[i]
@@ -157,7 +157,7 @@ func onlyBad(endings map[string]string) map[string]string {
 	return some
 }
 
-// size is that of the JSON, in bytes. A history has nothing in it that JSON cannot say.
+// size returns the length of the JSON, in bytes. Encoding a history never fails.
 func size(v any) int {
 	data, _ := json.Marshal(v)
 	return len(data)

@@ -10,24 +10,24 @@ import (
 )
 
 const (
-	// grain is how much memory is asked for at a time, in bytes.
+	// grain is how much memory is requested at a time, in bytes.
 	grain = 64 << 10
-	// caseSize is what a case takes without its texts: once in the list that grows and once in the list that is made of it.
+	// caseSize is the memory of a case without its texts: once in the list that grows and once in the final list.
 	caseSize = 2 * int64(unsafe.Sizeof(evidence.Case{}))
-	// wordSize is what a word takes that several cases share, without its text: an entry of a map.
+	// wordSize is the memory of a shared word without its text: a map entry.
 	wordSize = 48
 )
 
-// Grow asks for bytes of memory, and is answered whether there are as many. Negative ones are given back.
+// Grow requests memory, in bytes, and reports whether it is granted. A negative number returns memory.
 type Grow func(bytes int64) bool
 
-// budget is the memory of one suite's result. What it holds was asked for before.
+// budget is the memory of one suite's result: held was granted, used is in use.
 type budget struct {
 	grow       Grow
 	held, used int64
 }
 
-// take reports whether there is room for so many bytes more, which are then used.
+// take reserves bytes and reports whether it succeeded.
 func (b *budget) take(bytes int64) bool {
 	if more := b.used + bytes - b.held; more > 0 {
 		asked := max(more, grain)
@@ -42,33 +42,34 @@ func (b *budget) take(bytes int64) bool {
 	return true
 }
 
-// free gives bytes back that were taken.
+// free releases reserved bytes.
 func (b *budget) free(bytes int64) { b.used -= bytes }
 
-// settle gives back what was asked for in vain.
+// settle returns granted memory that is not in use.
 func (b *budget) settle() {
 	b.grow(b.used - b.held)
 	b.held = b.used
 }
 
-// keeper holds the cases of a suite in their order: bad ones, flaky ones, the rest. Where memory ends, the names of failing tests are
-// worth more than cases that passed, and than texts. What is missing is counted.
+// keeper holds the cases of a suite in order: failed ones, flaky ones, the others. When memory runs out, the names of failed tests have
+// priority over passed cases and over texts. keeper counts what it drops.
 type keeper struct {
 	budget
-	// words are classes and files, which many cases share.
+	// words holds classes and files, which many cases share.
 	words            map[string]string
 	bad, flaky, rest []evidence.Case
-	// badTexts and flakyTexts are the indexes of those bad and flaky cases that have their whole text.
+	// badTexts and flakyTexts are the indexes of the failed and flaky cases that have their full text.
 	badTexts, flakyTexts []int
-	// restSize is what rest takes without its words, restWords what the words take that came with it.
+	// restSize is the memory of rest without its words, restWords that of the words added with it.
 	restSize, restWords int64
-	// spare gives memory back that is worth less than a failing test's name, where there is some; it may be nil.
+	// spare, if set, frees memory that is less important than a failed test's name.
 	spare func()
-	// short counts the bad cases beyond evidence.MaxTexts, silent those whose texts found no memory, dropped the cases that found none.
+	// short counts the failed cases beyond evidence.MaxTexts, silent those whose texts did not fit into memory, dropped the cases that did
+	// not fit at all.
 	short, silent, dropped int
 }
 
-// add keeps one case as far as there is room.
+// add keeps one case, as far as memory allows.
 func (k *keeper) add(c evidence.Case) {
 	c = trim(c)
 	whole := c
@@ -103,7 +104,7 @@ func (k *keeper) add(c evidence.Case) {
 	}
 }
 
-// text gives a bad case its texts where it is among the first that have one. They come before those of flaky cases.
+// text sets the texts of a failed case, if it is among the first that have them. Failed cases have priority over flaky ones.
 func (k *keeper) text(c *evidence.Case, whole evidence.Case) {
 	if len(k.badTexts) == evidence.MaxTexts || whole.Cut {
 		if k.message(c, whole.Message); whole.Cut || textSize(*c) < textSize(whole) {
@@ -123,34 +124,34 @@ func (k *keeper) text(c *evidence.Case, whole evidence.Case) {
 	k.mute(c, whole)
 }
 
-// shorten takes the text of the last case that has one, but for the beginning of its message. It reports whether that made room.
+// shorten reduces the texts of the last case that has them to a short message. It reports whether that freed memory.
 func (k *keeper) shorten(cases []evidence.Case, texts *[]int) bool {
 	n := len(*texts) - 1
 	c := &cases[(*texts)[n]]
 	*texts = (*texts)[:n]
 	whole := textSize(*c)
-	short := cut(c.Message, evidence.MaxBrief)
+	short := truncate(c.Message, evidence.MaxBrief)
 	setText(c, evidence.Case{Message: short})
 	k.free(whole - int64(len(short)))
 	return int64(len(short)) < whole
 }
 
-// mute leaves out texts that find no memory.
+// mute drops texts that do not fit into memory.
 func (k *keeper) mute(c *evidence.Case, whole evidence.Case) {
 	if k.message(c, whole.Message); textSize(*c) < textSize(whole) {
 		k.silent++
 	}
 }
 
-// message gives a case the beginning of its message, where there is room for that.
+// message sets a short message, if it fits into memory.
 func (k *keeper) message(c *evidence.Case, message string) {
-	if short := cut(message, evidence.MaxBrief); k.take(int64(len(short))) {
+	if short := truncate(message, evidence.MaxBrief); k.take(int64(len(short))) {
 		c.Message = short
 	}
 }
 
-// makeRoom takes so many bytes, and those of its words, for a bad case: from cases that passed or were skipped, from what can be spared, then
-// from texts.
+// makeRoom reserves memory for a failed case and its words. To free memory it drops, in order, cases that passed or were skipped, what
+// spare can free, and texts.
 func (k *keeper) makeRoom(bytes int64, c evidence.Case) bool {
 	k.dropRest()
 	if k.spare != nil {
@@ -170,7 +171,8 @@ func (k *keeper) makeRoom(bytes int64, c evidence.Case) bool {
 	return true
 }
 
-// dropRest gives up the cases that passed or were skipped, and the words that they alone have once these are worth a search.
+// dropRest drops the cases that passed or were skipped, and the words that only they use if those are large enough to be worth a
+// search.
 func (k *keeper) dropRest() {
 	k.dropped += len(k.rest)
 	k.free(k.restSize)
@@ -200,7 +202,7 @@ func count(yes bool) int {
 	return 0
 }
 
-// unknown is what those words of a case take that are not among the words yet.
+// unknown returns the memory of a case's words that are not shared yet.
 func (k *keeper) unknown(c evidence.Case) int64 {
 	size := int64(0)
 	for i, word := range []string{c.Class, c.File} {
@@ -211,7 +213,7 @@ func (k *keeper) unknown(c evidence.Case) int64 {
 	return size
 }
 
-// word is the one copy of a word.
+// word returns the shared copy of a word.
 func (k *keeper) word(word string) string {
 	if have, known := k.words[word]; known || word == "" {
 		return have
@@ -223,7 +225,7 @@ func (k *keeper) word(word string) string {
 	return word
 }
 
-// cases are all that are kept, bad ones first.
+// cases returns all cases, failed ones first.
 func (k *keeper) cases() []evidence.Case {
 	all := slices.Concat(k.bad, k.flaky, k.rest)
 	k.free(int64(len(all)) * caseSize / 2)
@@ -231,7 +233,7 @@ func (k *keeper) cases() []evidence.Case {
 	return all
 }
 
-// notes say what is missing.
+// notes describes what was dropped.
 func (k *keeper) notes() []string {
 	var all []string
 	add := func(n int, what, why string) {
@@ -248,11 +250,11 @@ func (k *keeper) notes() []string {
 	return all
 }
 
-// trim holds a case within the limits of one. An agent is not trusted with them.
+// trim enforces the limits of a case, since agents are not trusted.
 func trim(c evidence.Case) evidence.Case {
-	c.Class, c.Name, c.File = cut(c.Class, maxIdentity), cut(c.Name, maxIdentity), cut(c.File, maxIdentity)
-	c.Message, c.Detail, c.Output = cut(c.Message, evidence.MaxMessage), cut(c.Detail, evidence.MaxDetail), cut(c.Output, evidence.MaxOutput)
-	switch c.Status { // The constants' own bytes are kept, and not a copy for each case.
+	c.Class, c.Name, c.File = truncate(c.Class, maxIdentity), truncate(c.Name, maxIdentity), truncate(c.File, maxIdentity)
+	c.Message, c.Detail, c.Output = truncate(c.Message, evidence.MaxMessage), truncate(c.Detail, evidence.MaxDetail), truncate(c.Output, evidence.MaxOutput)
+	switch c.Status { // Use the constants, which need no memory for each case.
 	case evidence.Passed:
 		c.Status = evidence.Passed
 	case evidence.Skipped:
@@ -268,7 +270,7 @@ func trim(c evidence.Case) evidence.Case {
 	return c
 }
 
-// maxIdentity bounds a case's class, name and file, in bytes.
+// maxIdentity limits a case's class, name and file, in bytes.
 const maxIdentity = 1 << 10
 
 func textSize(c evidence.Case) int64 { return int64(len(c.Message) + len(c.Detail) + len(c.Output)) }

@@ -10,29 +10,29 @@ import (
 )
 
 const (
-	// maxRead bounds a result.json, and maxValue one value in it that is read as a whole, in bytes.
+	// maxRead limits a result.json, maxValue a single value in it, in bytes.
 	maxRead  = 256 << 20
 	maxValue = 4 << 20
-	// suiteSize is what a suite takes without its texts, attempts and cases.
+	// suiteSize is the memory of a suite without its texts, attempts and cases.
 	suiteSize = 1 << 10
-	// maxAttempts is more than the attempts of a suite can be.
+	// maxAttempts is more than a suite can have.
 	maxAttempts = 1000
 )
 
-// Kept is a suite's result with the memory that it takes, which was asked for.
+// Kept is a suite's result and the memory that was granted for it.
 type Kept struct {
 	Suite evidence.Suite
 	Size  int64
 }
 
-// Recorded is what a result.json holds for a report.
+// Recorded is the part of a result.json that a report needs.
 type Recorded struct {
 	Suites   []Kept
 	Images   []evidence.Image
 	Services []evidence.Service
 }
 
-// Result is the record as it was written, as far as it was read.
+// Result returns the parts of the record that were read.
 func (r Recorded) Result() evidence.Result {
 	out := evidence.Result{Images: r.Images, Services: r.Services}
 	for _, kept := range r.Suites {
@@ -41,8 +41,8 @@ func (r Recorded) Result() evidence.Result {
 	return out
 }
 
-// Read reads a result.json, one test case at a time, within the memory that grow gives. With an error there are none,
-// and all memory is given back.
+// Read reads a result.json, one test case at a time, within the memory that grow grants. On error it returns nothing and releases all
+// memory.
 func Read(in io.Reader, grow Grow) (Recorded, error) {
 	var out Recorded
 	s := evidence.NewStream(in, maxRead, maxValue)
@@ -53,7 +53,7 @@ func Read(in io.Reader, grow Grow) (Recorded, error) {
 			if err := s.Value(&version); err != nil || version <= evidence.SchemaVersion {
 				return err
 			}
-			return fmt.Errorf("it is of version %d, which this Conductor does not know", version)
+			return fmt.Errorf("version %d is not supported by this version of Conductor", version)
 		case "suites":
 			return s.Array(func() error {
 				k := &keeper{budget: budget{grow: grow}}
@@ -77,7 +77,7 @@ func Read(in io.Reader, grow Grow) (Recorded, error) {
 	return out, nil
 }
 
-// readSuite reads one suite. Its attempts and cases are taken one by one.
+// readSuite reads one suite, its attempts and cases one by one.
 func readSuite(s *evidence.Stream, k *keeper) (evidence.Suite, error) {
 	var out evidence.Suite
 	if !k.take(suiteSize) {
@@ -135,7 +135,7 @@ func readSuite(s *evidence.Stream, k *keeper) (evidence.Suite, error) {
 	return out, err
 }
 
-// assemble makes a suite of its fields.
+// assemble decodes a suite from its fields.
 func assemble(fields map[string]json.RawMessage, out *evidence.Suite) error {
 	data, err := json.Marshal(fields)
 	if err != nil {

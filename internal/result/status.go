@@ -10,7 +10,8 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
-// The limits of v1alpha1.SuiteStatus and v1alpha1.TestFailure: texts in characters, which are never more than bytes.
+// The limits of v1alpha1.SuiteStatus and v1alpha1.TestFailure, which are in characters. Texts are truncated by bytes, which is at least
+// as strict.
 const (
 	maxFailures = 10
 	maxProblems = 10
@@ -20,7 +21,7 @@ const (
 	maxProblem  = 512
 )
 
-// Status is what a Run's status has room for: the totals, nil without cases, and the first failing cases.
+// Status returns what a Run's status has room for: the totals, nil without cases, and the first failing cases.
 func Status(s evidence.Suite) (totals *v1alpha1.TestTotals, failures []v1alpha1.TestFailure) {
 	if t := s.Totals; t != nil {
 		totals = &v1alpha1.TestTotals{
@@ -36,13 +37,13 @@ func Status(s evidence.Suite) (totals *v1alpha1.TestTotals, failures []v1alpha1.
 			break
 		}
 		failures = append(failures, v1alpha1.TestFailure{
-			Name: cut(c.ID(), maxName), File: cut(c.File, maxFile), Line: int32Of(c.Line), Message: cut(c.Message, maxMessage),
+			Name: truncate(c.ID(), maxName), File: truncate(c.File, maxFile), Line: int32Of(c.Line), Message: truncate(c.Message, maxMessage),
 		})
 	}
 	return totals, failures
 }
 
-// Problems are those of all attempts, each once, as many as a Run's status has room for.
+// Problems returns the problems of all attempts without duplicates, as many as a Run's status has room for.
 func Problems(s evidence.Suite) []string {
 	var all []string
 	seen := map[string]bool{}
@@ -50,7 +51,7 @@ func Problems(s evidence.Suite) []string {
 		for _, p := range a.Problems {
 			if len(all) < maxProblems && !seen[p] {
 				seen[p] = true
-				all = append(all, cut(p, maxProblem))
+				all = append(all, truncate(p, maxProblem))
 			}
 		}
 	}
@@ -59,7 +60,7 @@ func Problems(s evidence.Suite) []string {
 
 func int32Of(n int) int32 { return int32(min(max(n, 0), math.MaxInt32)) }
 
-// cut returns at most limit bytes, which are valid UTF-8 and end with an ellipsis where something is missing.
-func cut(s string, limit int) string {
+// truncate returns valid UTF-8 of at most limit bytes, with an ellipsis if it was shortened.
+func truncate(s string, limit int) string {
 	return text.Truncate(strings.ToValidUTF8(s, string(utf8.RuneError)), limit)
 }

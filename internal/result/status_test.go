@@ -55,12 +55,12 @@ func TestStatusLimits(t *testing.T) {
 			}
 		}
 	}
-	if got := cut(strings.Repeat("x", 512), 512); len(got) != 512 || strings.HasSuffix(got, "…") {
+	if got := truncate(strings.Repeat("x", 512), 512); len(got) != 512 || strings.HasSuffix(got, "…") {
 		t.Errorf("a text that fits became %q", got)
 	}
 	for in, want := range map[string]string{"ééé": "ééé", "éééé": "é…", "aéééé": "aé…", "aaaaaaaa": "aaa…", "aaéé": "aaéé", "aaaéé": "aaa…", "aa€€": "aa…"} {
-		if got := cut(in, 6); got != want {
-			t.Errorf("cut(%q) = %q, want %q", in, got, want)
+		if got := truncate(in, 6); got != want {
+			t.Errorf("truncate(%q) = %q, want %q", in, got, want)
 		}
 	}
 	_, failures = Status(evidence.Suite{Cases: []evidence.Case{{Name: "a", Status: evidence.Failed, Line: -3}}})

@@ -1,5 +1,5 @@
-// Package result judges what the attempts of a suite showed: one result of all shards, compared with the history of the suite
-// on its branch. It is pure.
+// Package result computes one result from all shards and attempts of a suite, and compares it with the suite's history on its branch.
+// It is pure.
 package result
 
 import (
@@ -12,7 +12,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
 )
 
-// times sets when the first attempt began and the last one ended.
+// times sets the start of the first attempt and the end of the last one.
 func times(s *evidence.Suite) {
 	for i := range s.Attempts {
 		a := &s.Attempts[i]
@@ -25,8 +25,8 @@ func times(s *evidence.Suite) {
 	}
 }
 
-// usage is what the suite used: CPU time over all attempts; peaks as if the shards, which run side by side, had them at the
-// same time. It is nil when nothing is known.
+// usage returns the suite's resource usage, nil if it is unknown. CPU time is the sum over all attempts. Peaks are added over the
+// shards, which run in parallel.
 func usage(attempts []evidence.Attempt) *evidence.Usage {
 	var sum evidence.Usage
 	var shard evidence.Usage
@@ -43,7 +43,7 @@ func usage(attempts []evidence.Attempt) *evidence.Usage {
 		shard.CPUPeak = max(shard.CPUPeak, a.Usage.CPUPeak)
 		shard.MemoryPeak = max(shard.MemoryPeak, a.Usage.MemoryPeak)
 		if sum.Source != "metrics" {
-			// One sampled value makes the whole a sampled one.
+			// The sum is sampled if one of its values is.
 			sum.Source = a.Usage.Source
 		}
 	}
@@ -53,11 +53,11 @@ func usage(attempts []evidence.Attempt) *evidence.Usage {
 	return &sum
 }
 
-// judge sets the outcome, the exit code and the message from the shards' last attempts. A suite has failed when the tests of
-// a shard have; it is in error when no more is known than that one did not come to its end.
+// judge sets the outcome, the exit code and the message from the shards' last attempts. A suite has failed if the tests of a shard
+// failed. It is in error if the tests of a shard did not finish and none is known to have failed.
 func judge(s *evidence.Suite, last []evidence.Attempt) {
 	if len(last) == 0 {
-		s.Outcome, s.Message = string(v1alpha1.OutcomeError), "No attempt of the suite has ended"
+		s.Outcome, s.Message = string(v1alpha1.OutcomeError), "No attempt of the suite has finished"
 		return
 	}
 	failed, unfinished := 0, 0
@@ -95,20 +95,20 @@ func judge(s *evidence.Suite, last []evidence.Attempt) {
 	s.Message = strings.Join(why, "; ")
 }
 
-// reason is what ended an attempt, where it was not its tests' own doing, or empty.
+// reason returns why an attempt was terminated from outside, or "".
 func reason(a evidence.Attempt) string {
 	switch {
 	case a.ExitCode < 0:
-		return "The test's process could not be started"
+		return "The test process could not be started"
 	case a.TimedOut:
-		return "The time limit ended the tests"
+		return "The tests reached their time limit"
 	case a.Signal != "":
 		return "The tests were ended by " + a.Signal
 	}
 	return ""
 }
 
-// where names the shard, when there are several.
+// where names the shard if there are several.
 func where(a evidence.Attempt, shards int) string {
 	if shards < 2 {
 		return ""
@@ -116,7 +116,7 @@ func where(a evidence.Attempt, shards int) string {
 	return fmt.Sprintf("Shard %d: ", a.Shard)
 }
 
-// Slowest are the n cases that took longest, the longest first. Skipped ones took no time.
+// Slowest returns the n slowest cases, slowest first, without skipped ones.
 func Slowest(s evidence.Suite, n int) []evidence.Case {
 	var all []evidence.Case
 	for _, c := range s.Cases {

@@ -136,7 +136,7 @@ func TestOutcome(t *testing.T) {
 		exit     int // -1 for none
 		message  string
 	}{
-		"none":                  {nil, nil, "error", -1, "No attempt of the suite has ended"},
+		"none":                  {nil, nil, "error", -1, "No attempt of the suite has finished"},
 		"passed":                {[]evidence.Attempt{ended(0, 0, nil)}, []evidence.Case{test("a", evidence.Passed)}, "passed", 0, ""},
 		"passed without JUnit":  {[]evidence.Attempt{ended(0, 0, nil)}, nil, "passed", 0, ""},
 		"failed":                {[]evidence.Attempt{ended(0, 1, nil)}, []evidence.Case{test("a", evidence.Failed)}, "failed", 1, ""},
@@ -146,12 +146,12 @@ func TestOutcome(t *testing.T) {
 		"first bad exit code":   {[]evidence.Attempt{ended(0, 0, nil), ended(1, 4, nil), ended(2, 5, nil), ended(3, 0, nil)}, nil, "failed", 4, ""},
 		"killed":                {[]evidence.Attempt{ended(0, 139, killed)}, nil, "failed", 139, "The tests were ended by SIGSEGV"},
 		"a shard killed":        {[]evidence.Attempt{ended(0, 0, nil), ended(1, 139, killed)}, nil, "failed", 139, "Shard 1: The tests were ended by SIGSEGV"},
-		"late":                  {[]evidence.Attempt{ended(0, 137, late)}, nil, "error", 137, "The time limit ended the tests"},
-		"late, exit 0":          {[]evidence.Attempt{ended(0, 0, late)}, nil, "error", 0, "The time limit ended the tests"},
-		"late with a bad case":  {[]evidence.Attempt{ended(0, 137, late)}, []evidence.Case{test("a", evidence.Failed)}, "failed", 137, "The time limit ended the tests"},
-		"late beside a failure": {[]evidence.Attempt{ended(0, 137, late), ended(1, 1, nil)}, nil, "failed", 137, "Shard 0: The time limit ended the tests"},
-		"not started":           {[]evidence.Attempt{ended(0, -1, nil)}, nil, "error", -1, "The test's process could not be started"},
-		"one not started":       {[]evidence.Attempt{ended(0, -1, nil), ended(1, 0, nil), ended(2, -1, nil)}, nil, "error", 0, "Shard 0: The test's process could not be started; Shard 2: The test's process could not be started"},
+		"late":                  {[]evidence.Attempt{ended(0, 137, late)}, nil, "error", 137, "The tests reached their time limit"},
+		"late, exit 0":          {[]evidence.Attempt{ended(0, 0, late)}, nil, "error", 0, "The tests reached their time limit"},
+		"late with a bad case":  {[]evidence.Attempt{ended(0, 137, late)}, []evidence.Case{test("a", evidence.Failed)}, "failed", 137, "The tests reached their time limit"},
+		"late beside a failure": {[]evidence.Attempt{ended(0, 137, late), ended(1, 1, nil)}, nil, "failed", 137, "Shard 0: The tests reached their time limit"},
+		"not started":           {[]evidence.Attempt{ended(0, -1, nil)}, nil, "error", -1, "The test process could not be started"},
+		"one not started":       {[]evidence.Attempt{ended(0, -1, nil), ended(1, 0, nil), ended(2, -1, nil)}, nil, "error", 0, "Shard 0: The test process could not be started; Shard 2: The test process could not be started"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := Suite("api", test.attempts, map[evidence.AttemptKey][]evidence.Case{key(0, 1): test.cases})

@@ -1,4 +1,4 @@
-// Package stage is the table of a Run's stages: what the reconciler, the report, the command line and the bounds of a Run know of them.
+// Package stage is the table of a Run's stages, which the reconciler, the report, the command line and package compact share.
 //
 // To add a stage: a condition in internal/api/v1alpha1/run_conditions.go, a row here, a function of the row's name among those of
 // internal/controller/run/reconciler.go in a file of its own, and a test.
@@ -6,12 +6,12 @@ package stage
 
 import "github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 
-// Deadline is the setting that bounds how long a stage is tried again which fails for the moment.
+// Deadline is the setting that limits how long a stage is retried after transient errors.
 type Deadline int
 
 // The deadlines.
 const (
-	// NoDeadline is for stages that fail only for good, or that are tried as long as the Run exists.
+	// NoDeadline is for stages that have no transient errors, or that are retried as long as the Run exists.
 	NoDeadline Deadline = iota
 	// StageDeadline is deadlines.stage, RecordDeadline deadlines.record.
 	StageDeadline
@@ -20,21 +20,21 @@ const (
 
 // Stage is one stage of a Run.
 type Stage struct {
-	// Name is that of its times in the status (v1alpha1.StageTime) and of its function in the reconciler.
+	// Name identifies the stage in the status (v1alpha1.StageTime) and is the name of its function in the reconciler.
 	Name string
-	// Condition is that of the Run's status.
+	// Condition is the stage's condition in the Run's status.
 	Condition string
-	// Phase is the Run's while no stage before this one is open.
+	// Phase is the Run's phase while this is the first incomplete stage.
 	Phase v1alpha1.RunPhase
-	// Title heads its row in the comment; Doing and Failed are headlines. Stages without a title have no row: the report does not report
-	// itself, and what becomes of the stack has a place of its own.
+	// Title is the heading of its row in the comment; Doing and Failed are headlines. Stages without a title have no row: the report does
+	// not report itself, and the comment shows the stack elsewhere.
 	Title, Doing, Failed string
-	// Always means that it is reconciled after the outcome is known, too.
+	// Always means that the stage is reconciled even after the outcome is known.
 	Always   bool
 	Deadline Deadline
 }
 
-// Table has the stages in their order.
+// Table lists the stages in order.
 var Table = []Stage{
 	{
 		Name: "checkout", Condition: v1alpha1.ConditionCheckedOut, Phase: v1alpha1.PhasePreparing, Deadline: StageDeadline,
@@ -68,7 +68,7 @@ var Table = []Stage{
 	{Name: "keep", Condition: v1alpha1.ConditionStackKept, Always: true},
 }
 
-// Of is the stage of a condition; nil where it has none.
+// Of returns the stage of a condition, or nil.
 func Of(condition string) *Stage {
 	for i := range Table {
 		if Table[i].Condition == condition {

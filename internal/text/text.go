@@ -1,4 +1,4 @@
-// Package text shortens texts and counts things in words. Lengths are in bytes, and no character is cut in two.
+// Package text shortens texts and formats counts. Lengths are in bytes, and characters are never split.
 package text
 
 import (
@@ -6,10 +6,10 @@ import (
 	"unicode/utf8"
 )
 
-// Ellipsis represents what is missing.
+// Ellipsis marks omitted text.
 const Ellipsis = "…"
 
-// Head is the beginning of s, at most limit bytes.
+// Head returns the beginning of s, at most limit bytes.
 func Head(s string, limit int) string {
 	if len(s) <= limit {
 		return s
@@ -20,7 +20,7 @@ func Head(s string, limit int) string {
 	return s[:limit]
 }
 
-// Tail is the end of s, at most limit bytes.
+// Tail returns the end of s, at most limit bytes.
 func Tail(s string, limit int) string {
 	if len(s) <= limit {
 		return s
@@ -32,8 +32,8 @@ func Tail(s string, limit int) string {
 	return s[start:]
 }
 
-// Truncate is the beginning of s with an ellipsis where something is missing, together at most limit bytes; limit is at least that of
-// the Ellipsis, which is 3.
+// Truncate shortens s to at most limit bytes, including an ellipsis if text is omitted. limit must be at least 3, the length of
+// Ellipsis.
 func Truncate(s string, limit int) string {
 	if len(s) <= limit {
 		return s
@@ -41,7 +41,7 @@ func Truncate(s string, limit int) string {
 	return Head(s, limit-len(Ellipsis)) + Ellipsis
 }
 
-// Plural is a number of things: 1 image, 2 images.
+// Plural formats a number of things: 1 image, 2 images.
 func Plural(n int, thing string) string {
 	if n == 1 {
 		return "1 " + thing
