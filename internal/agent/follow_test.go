@@ -157,7 +157,7 @@ func follow(t *testing.T, dir string, source logSource, m *masks) *following {
 	return w
 }
 
-// now tells what the kubelet says of the container.
+// now reports a new status of the container, as the kubelet does.
 func (w *following) now(restarts int32, running bool) {
 	s := &w.pod.Status.ContainerStatuses[0]
 	s.RestartCount, s.State = restarts, corev1.ContainerState{}
@@ -222,7 +222,7 @@ func numbered(from, to int) []string {
 
 func TestABrokenStreamLosesAndRepeatsNothing(t *testing.T) {
 	k := newKubelet()
-	// All at one time, so that times alone do not tell what was read.
+	// All have the same timestamp, so timestamps alone do not show what was read.
 	k.print(100*time.Millisecond, numbered(0, 5)...)
 	k.print(100*time.Millisecond, "same", "same", "same")
 	k.breakAfter = 6

@@ -140,7 +140,7 @@ const (
 	// maxLine is the length at which a line is split, in bytes. A credential at that point is masked only if each half has the shape of
 	// one.
 	maxLine = 64 << 10
-	// maxKey is the length at which a private key without an end is no longer treated as one, in bytes.
+	// maxKey is the length, in bytes, at which text after the beginning of a private key is no longer masked if no end was found.
 	maxKey = 32 << 10
 )
 

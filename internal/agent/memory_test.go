@@ -67,7 +67,7 @@ func runChild(server string) error {
 const (
 	memoryPods = 4
 	memoryText = 200 << 20
-	// All lines have one time, which is no reason to take one for another.
+	// All lines have the same timestamp; none of them may count as read before.
 	memoryLine = "2026-11-21T12:00:00.000000000Z a test prints %08d with s3cr3t-value and http://backend:3001/items, as tests do\n"
 )
 

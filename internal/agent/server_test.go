@@ -101,7 +101,7 @@ func (w *world) start() {
 	w.t.Cleanup(func() { w.stop() })
 }
 
-// parseLines stands in for JUnit: a failed case for each line of a file.
+// parseLines replaces the JUnit parser: it returns a failed case for each line of a file.
 func parseLines(r io.Reader, root string, each func(evidence.Case) error) ([]string, error) {
 	data, err := io.ReadAll(r)
 	for line := range strings.Lines(string(data)) {
@@ -418,7 +418,7 @@ func TestABrokenUploadIsKeptAsFarAsItCame(t *testing.T) {
 	}
 }
 
-// On a disk of 512 KiB the artifacts do not fit. The attempt says so, its end is recorded, and the agent goes on.
+// On a disk of 512 KiB the artifacts do not fit. The attempt reports that, its end is recorded, and the agent continues.
 func TestAFullDisk(t *testing.T) {
 	w := newWorld(t)
 	w.limit = 16 << 20

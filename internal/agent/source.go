@@ -116,7 +116,7 @@ func (e *sourceError) Unwrap() error { return e.err }
 
 func (e *sourceError) sentence() string { return failure.Of(e.err).Sentence }
 
-// status returns the HTTP status, which tells clients whether a retry can succeed.
+// status returns the HTTP status, by which clients decide whether to retry.
 func (e *sourceError) status() int {
 	if failure.IsTerminal(e.err) && !errors.Is(e.err, context.Canceled) {
 		return http.StatusFailedDependency

@@ -30,7 +30,7 @@ import (
 type shelf struct {
 	index  []byte
 	layers [][]byte
-	// fail is what the next answers are, one each; broken breaks the layers off in their middle, as often as it says.
+	// fail holds the errors of the next requests, one each; broken is how many layers break off in the middle.
 	fail   []error
 	broken atomic.Int32
 }

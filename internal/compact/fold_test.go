@@ -9,8 +9,8 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
 )
 
-// told is a Run with logs and failures, and what its record says of it.
-func told() (*v1alpha1.Run, evidence.Result) {
+// withTexts returns a Run with logs and failures, and its record.
+func withTexts() (*v1alpha1.Run, evidence.Result) {
 	run := someRun()
 	run.Status = v1alpha1.RunStatus{
 		Record:   &v1alpha1.RecordStatus{Reference: "registry.example.com/records/acme/shop:r", Digest: someDigest},
@@ -26,7 +26,7 @@ func told() (*v1alpha1.Run, evidence.Result) {
 }
 
 func TestWhatTheRecordHoldsLeavesTheRunAndComesBack(t *testing.T) {
-	run, record := told()
+	run, record := withTexts()
 	whole := run.DeepCopy()
 	if !CanFold(&run.Status) || !Fold(&run.Status) || !IsFolded(&run.Status) {
 		t.Fatal("it was not folded")
@@ -54,7 +54,7 @@ func TestWhatTheRecordHoldsLeavesTheRunAndComesBack(t *testing.T) {
 }
 
 func TestWithoutARecordNothingIsTakenOut(t *testing.T) {
-	run, _ := told()
+	run, _ := withTexts()
 	run.Status.Record = nil
 	if CanFold(&run.Status) || Fold(&run.Status) || run.Status.Suites[0].Log == "" {
 		t.Error("the only copy of a log is gone")

@@ -132,9 +132,9 @@ func (c *Client) updateCheckRun(ctx context.Context, s scope, id int64, body che
 	return c.annotate(ctx, s, now, body, annotations)
 }
 
-// annotate adds the missing annotations to a completed check run. GitHub only appends annotations, so the count in its response tells
-// how many of the list exist already. A batch is never retried within the call, since a lost response may mean that it was added; the
-// next update gets the count.
+// annotate adds the missing annotations to a completed check run. GitHub only appends annotations, so it continues after the number in
+// GitHub's response. A batch is never retried within the call, since a lost response may mean that it was added; the next update gets
+// the count.
 func (c *Client) annotate(ctx context.Context, s scope, have checkRunResponse, body checkRun, annotations []v1alpha1.Annotation) error {
 	if body.Status != "completed" || body.Output == nil {
 		return nil

@@ -198,7 +198,7 @@ func TestPermission(t *testing.T) {
 			t.Errorf("%s is %s", login, got)
 		}
 	}
-	w.TakeViolations() // "a/b?c" is no login: GitHub has no such operation
+	w.TakeViolations() // "a/b?c" is not a login: GitHub does not have such an operation
 }
 
 func TestTagsAndRepositoriesHaveManyPages(t *testing.T) {

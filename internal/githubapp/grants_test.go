@@ -144,7 +144,7 @@ func TestTheManifestIsTheUnionOfTheGrants(t *testing.T) {
 	}
 }
 
-// Without any one of the manifest's permissions some call fails, and says which one is missing.
+// Without any one of the manifest's permissions some call fails with an error that names the permission.
 func TestNoPermissionIsSuperfluous(t *testing.T) {
 	for name, level := range readManifest(t).Permissions {
 		if name == "metadata" {

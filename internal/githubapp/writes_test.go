@@ -164,8 +164,8 @@ func TestAMarkInAQuotedLogIsNotACommentsOwn(t *testing.T) {
 	}
 }
 
-// The newest page is looked at before those between.
-func TestTheNewestCommentsAreLookedAtFirst(t *testing.T) {
+// After the first page, the newest pages are read first.
+func TestTheNewestCommentsAreSearchedFirst(t *testing.T) {
 	w := newWorld(t)
 	issue := get(w.CreateIssue("acme/shop", "ada", "It breaks", ""))(t)
 	for i := range 4*perPage + 1 {

@@ -55,7 +55,7 @@ func TestSeconds(t *testing.T) {
 	}
 }
 
-// TestNames says what a case is called.
+// TestNames checks the names of cases.
 func TestNames(t *testing.T) {
 	for content, want := range map[string]string{
 		`<testsuite name="s"><testcase name="a" classname="k"/></testsuite>`:                                       "k › a",

@@ -18,7 +18,7 @@ func failing(text string) string {
 	return `<testsuite name="s"><testcase name="a" classname="k"><failure>` + text + `</failure></testcase></testsuite>`
 }
 
-// TestDamaged reads what is no JUnit, and what was JUnit once.
+// TestDamaged reads files that are not JUnit, or damaged JUnit.
 func TestDamaged(t *testing.T) {
 	ok := `<testcase name="a" classname="k"/>`
 	for name, test := range map[string]struct {
@@ -119,7 +119,7 @@ func TestCut(t *testing.T) {
 	}
 }
 
-// TestCharset reads other charsets, and files that do not tell the truth about theirs.
+// TestCharset reads other charsets, and files that declare the wrong one.
 func TestCharset(t *testing.T) {
 	document := func(declared, text string) string {
 		return fmt.Sprintf(`<?xml version="1.0" encoding="%s"?>%s`, declared, failing(text))
@@ -153,7 +153,7 @@ func TestCharset(t *testing.T) {
 	}
 }
 
-// TestLimits keeps the ends of long texts and says what is missing.
+// TestLimits keeps the ends of long texts and reports the omitted length.
 func TestLimits(t *testing.T) {
 	long := "begin " + strings.Repeat("é", 1<<17) + " end"
 	for name, content := range map[string]string{"text": long, "CDATA": "<![CDATA[" + long + "]]>"} {
@@ -187,7 +187,7 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// TestMaxCases reads as many cases as there may be, and says when there are more.
+// TestMaxCases reads as many cases as allowed and reports that there are more.
 func TestMaxCases(t *testing.T) {
 	all := strings.Repeat(`<testcase name="a"/>`, MaxCases)
 	if n := len(parse(t, "<testsuite>"+all+"</testsuite>")); n != MaxCases {

@@ -82,7 +82,7 @@ func TestFrames(t *testing.T) {
 	}
 }
 
-// TestLocation chooses among what the report and the failure say.
+// TestLocation selects a position from the report and the failure.
 func TestLocation(t *testing.T) {
 	for name, test := range map[string]struct{ content, want string }{
 		"attributes":              {`<testsuite><testcase name="a" file="/app/a.js" line="7"/></testsuite>`, "a.js:7"},

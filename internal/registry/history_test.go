@@ -100,7 +100,7 @@ func TestAHistoryThatCannotBeRead(t *testing.T) {
 		t.Logf("%s: %v", name, err)
 		checkFailure(t, err, failure.Terminal, v1alpha1.ReasonInvalidConfig)
 	}
-	// What the registry does not say is not taken for an empty history.
+	// An error of the registry must not be taken for an empty history.
 	s.Close()
 	err = r.UpdateHistory(t.Context(), shop, "main", "e2e", func(*evidence.History) evidence.History { t.Error("asked"); return history() })
 	checkFailure(t, err, failure.Transient, v1alpha1.ReasonUnavailable)

@@ -40,7 +40,7 @@ func (s *server) put(t *testing.T, reference string, write func(name.Reference) 
 	}
 }
 
-// config is what ImageConfig says, in one value.
+// config is the part of an image's configuration that the tests compare.
 type config struct {
 	Entrypoint, Cmd []string
 	User, Workdir   string

@@ -282,7 +282,7 @@ func TestImagesReferToTheirRecord(t *testing.T) {
 					t.Errorf("the link leads to nothing: %v", err)
 				}
 			}
-			// The record of a later run that has reused an image stands beside the first one.
+			// A later run that reused an image adds the link to its own record.
 			later, err := pushAll(t.Context(), r, "shop-2", sampleLayers()[:1])
 			if err != nil {
 				t.Fatal(err)

@@ -217,7 +217,7 @@ func written(name string, write func(io.Writer) error) evidence.Layer {
 	return evidence.Layer{Name: name, MediaType: evidence.LogMediaType, Write: write}
 }
 
-// What cannot be read is left out, and the head says so, which is made last and comes first.
+// Files that cannot be read are left out. The head, which is made last and comes first, reports them.
 func TestARecordWithoutWhatCannotBeRead(t *testing.T) {
 	s := newServer(t)
 	r := open(t, Options{Host: s.host(), Insecure: true})
@@ -278,7 +278,7 @@ func TestARecordWithoutWhatCannotBeRead(t *testing.T) {
 	}
 }
 
-// A head that cannot be read is no record, and neither is one whose registry goes away.
+// No record is written if its head cannot be read or the registry becomes unavailable.
 func TestARecordThatIsNotWritten(t *testing.T) {
 	s := newServer(t)
 	r := open(t, Options{Host: s.host(), Insecure: true})
@@ -425,7 +425,7 @@ func TestBytesThatAreNotThoseOfTheDigestDoNotStay(t *testing.T) {
 	for _, body := range []string{"a lie", "a", "a tar and more"} {
 		s.guardWith(func(w http.ResponseWriter, r *http.Request) bool {
 			if r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, sampleLayers()[1].Digest) {
-				w.(http.Flusher).Flush() // so that there is no Content-Length to look at
+				w.(http.Flusher).Flush() // so that the response has no Content-Length
 				_, _ = io.WriteString(w, body)
 				return false
 			}

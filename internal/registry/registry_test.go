@@ -120,7 +120,7 @@ func checkFailure(t *testing.T, err error, kind failure.Kind, reason string) {
 	}
 }
 
-// tokenAuth guards a registry as the distribution's token specification says.
+// tokenAuth protects a registry according to the distribution's token specification.
 func tokenAuth(s *server, user string) func(http.ResponseWriter, *http.Request) bool {
 	return func(w http.ResponseWriter, r *http.Request) bool {
 		if r.URL.Path == "/token" {

@@ -47,8 +47,8 @@ func Suite(name string, attempts []evidence.Attempt, cases map[evidence.AttemptK
 	return c.Suite()
 }
 
-// told is a suite's cases in short.
-func told(s evidence.Suite) []string {
+// summary returns a suite's cases in short form.
+func summary(s evidence.Suite) []string {
 	var all []string
 	for _, c := range s.Cases {
 		line := fmt.Sprintf("%d %s %s", c.Shard, c.Name, c.Status)
@@ -74,7 +74,7 @@ func TestMerge(t *testing.T) {
 	given := slices.Clone(attempts)
 	s := Suite("api", attempts, cases)
 	want := []string{"0 c failed", "2 g error", "0 b passed flaky", "2 f passed flaky", "0 a passed", "0 d skipped", "1 e passed", "1 b passed"}
-	if diff := cmp.Diff(want, told(s)); diff != "" {
+	if diff := cmp.Diff(want, summary(s)); diff != "" {
 		t.Error(diff)
 	}
 	if diff := cmp.Diff(&evidence.Totals{Tests: 8, Passed: 5, Failed: 1, Errors: 1, Skipped: 1, Flaky: 2}, s.Totals); diff != "" {
@@ -91,7 +91,7 @@ func TestMerge(t *testing.T) {
 	}
 }
 
-// TestFlaky says what it failed with, and knows the cases of one name apart.
+// TestFlaky keeps the failure of a flaky case, and distinguishes cases with the same name.
 func TestFlaky(t *testing.T) {
 	s := Suite("api", []evidence.Attempt{attempt(0, 1, 1, 0, 1), attempt(0, 2, 0, 2, 3)}, map[evidence.AttemptKey][]evidence.Case{
 		key(0, 1): {test("a", evidence.Failed), test("same", evidence.Passed), test("same", evidence.Error)},
@@ -101,7 +101,7 @@ func TestFlaky(t *testing.T) {
 	if c.Name != "a" || !c.Flaky || c.Message != "a broke" || c.Detail != "detail" || c.Output != "output" || c.File != "a.go" || c.Line != 7 {
 		t.Errorf("%+v", c)
 	}
-	if diff := cmp.Diff([]string{"0 a passed flaky", "0 same passed flaky", "0 same passed"}, told(s)); diff != "" {
+	if diff := cmp.Diff([]string{"0 a passed flaky", "0 same passed flaky", "0 same passed"}, summary(s)); diff != "" {
 		t.Error(diff)
 	}
 	own := evidence.Case{Name: "own", Status: evidence.Passed, Flaky: true, Message: "m"}
@@ -118,7 +118,7 @@ func TestFlaky(t *testing.T) {
 	}
 }
 
-// TestOutcome is what the exit codes say, with a sentence where they do not say all.
+// TestOutcome derives the outcome from exit codes, with a message where they do not explain it.
 func TestOutcome(t *testing.T) {
 	ended := func(shard, exit int, change func(*evidence.Attempt)) evidence.Attempt {
 		a := attempt(shard, 1, exit, 0, 1)

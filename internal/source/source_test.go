@@ -167,7 +167,7 @@ func TestBlobsAreNamedAsGitNamesThem(t *testing.T) {
 	content := map[string]string{"empty": "", "hello": "hello\n"}
 	index := pack(t, []File{{Path: "empty", Mode: ModeFile}, {Path: "hello", Mode: ModeFile}, {Path: "link", Mode: ModeLink, Link: "hello"}}, content).index
 	sum := sha1.Sum([]byte("blob 5\x00hello"))
-	// As git hash-object says.
+	// As computed by git hash-object.
 	want := []string{"e69de29bb2d1d6434b8b29ae775ad8c2e48c5391", "ce013625030ba8dba906f756967f9e9ca394464a", hex.EncodeToString(sum[:])}
 	for i, f := range index.Files {
 		if f.Blob != want[i] {

@@ -74,7 +74,7 @@ func TestNeverStarted(t *testing.T) {
 	})
 }
 
-// TestAgentGone is an agent that goes away while the test runs: the pod's end does not wait for the patience when it is stopped.
+// TestAgentGone stops the agent while the test runs: a pod that is being stopped does not wait for the stall timeout.
 func TestAgentGone(t *testing.T) {
 	a := newAgent(t)
 	w := begin(t, append(flags(t, a.URL, "--grace", "300ms", "--junit", "*"), probe, "test", "junit.xml=1", "polite", "9"), nil)
@@ -172,7 +172,7 @@ func TestDeliverTriesAgain(t *testing.T) {
 	}
 }
 
-// TestDeliverRefused goes on after a refusal, and says what is missing.
+// TestDeliverRefused continues after a refusal and reports what is missing.
 func TestDeliverRefused(t *testing.T) {
 	f := &flaky{fail: 1, err: fmt.Errorf("too large: %w", agent.ErrRefused)}
 	_, said := deliverTo(t, f)
@@ -236,7 +236,7 @@ func TestPatience(t *testing.T) {
 	}
 }
 
-// TestUnresponsive is a listener that takes connections and says nothing: a stopped wrapper does not hang on it.
+// TestUnresponsive uses a listener that accepts connections and never responds: a stopped wrapper must not hang on it.
 func TestUnresponsive(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

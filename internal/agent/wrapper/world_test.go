@@ -49,8 +49,8 @@ func TestMain(m *testing.M) {
 	}())
 }
 
-// The probe is built from these, which Go's cache of test results would not see: it looks at what is linked into the test, and at
-// files that it looks at.
+// The probe is built from this package and from source. Go's cache of test results tracks only what is linked into the test and the
+// files that it opens, so both are referenced here.
 var linked = Main
 
 const source = "testdata/probe/main.go"
@@ -68,12 +68,12 @@ func until(t *testing.T, what string, is func() bool) {
 	}
 }
 
-// stackAgent is an agent that remembers what it was told.
+// stackAgent is an agent that records its requests.
 type stackAgent struct {
 	*httptest.Server
-	// ready answers a request for leave, with a status; nil lets start.
+	// ready returns the status for a request for permission to start; nil permits it.
 	ready func(n int) int
-	// atComplete is called before the last answer.
+	// atComplete is called before the last response.
 	atComplete func()
 
 	mu              sync.Mutex
@@ -245,7 +245,7 @@ func wrap(t *testing.T, a *stackAgent, more []string, args ...string) (int, *wra
 	return w.code(t), w
 }
 
-// signal sends a signal to the wrapper once the test has said that it is ready.
+// signal sends a signal to the wrapper once the test has printed that it is ready.
 func (w *wrapped) signal(t *testing.T, sig syscall.Signal) {
 	t.Helper()
 	until(t, "the test is ready", func() bool { return strings.Contains(w.out.String(), "ready") })

@@ -188,7 +188,7 @@ func each(t *testing.T, data []byte, f func(path string, doc any)) {
 	}
 }
 
-// spoil replaces what is at a path by null, which nothing in a result is, and says where that was.
+// spoil replaces the value at a path by null, which is invalid everywhere in a result, and returns the name of the path.
 func spoil(doc any, path []any) string {
 	var name []string
 	for i, step := range path {
