@@ -30,30 +30,30 @@ type agentFlags struct {
 	insecure                                     bool
 }
 
-// agentCommand is the pod that Conductor puts into each stack's namespace.
+// agentCommand runs in the agent's pod, one in each stack's namespace.
 func agentCommand() *cobra.Command {
 	var f agentFlags
 	cmd := &cobra.Command{
-		Use: "agent", Short: "Gather what the tests of one stack leave behind", Args: cobra.NoArgs, Hidden: true,
+		Use: "agent", Short: "Collect the logs, results and artifacts of one stack", Args: cobra.NoArgs, Hidden: true,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runAgent(cmd.Context(), f) },
 	}
 	host, _ := os.Hostname()
 	flags := cmd.Flags()
-	flags.StringVar(&f.dir, "dir", "/data", "where it keeps logs, JUnit and artifacts")
-	flags.StringVar(&f.listen, "listen", ":7070", "its address")
+	flags.StringVar(&f.dir, "dir", "/data", "the directory for logs, JUnit files and artifacts")
+	flags.StringVar(&f.listen, "listen", ":7070", "the address to listen on")
 	flags.StringVar(&f.namespace, "namespace", "", "the stack's namespace")
-	flags.StringVar(&f.tokens, "tokens", "/tokens", "the directory with the files conductor and wrapper: a token in each")
-	flags.StringVar(&f.secrets, "secrets", "", "the directory below which the secrets to mask are mounted")
-	flags.StringVar(&f.pod, "pod", host, "the agent's own pod, which is not followed")
-	flags.StringVar(&f.artifacts, "artifacts-limit", "512Mi", "the most that the artifacts of one attempt may have")
-	flags.StringVar(&f.logs, "log-limit", "256Mi", "how much text of each container's log is kept: half of it from the beginning, half from the end")
-	flags.StringVar(&f.source, "source", "", "the run's source artifact, HOST/PATH@DIGEST, which it serves to init containers")
-	flags.StringVar(&f.registryConfig, "registry-config", "", "the Docker config.json that the source artifact is read with")
-	flags.BoolVar(&f.insecure, "insecure", false, "speak plain HTTP to the registry of the source artifact")
+	flags.StringVar(&f.tokens, "tokens", "/tokens", "the directory of the token files conductor, wrapper and source")
+	flags.StringVar(&f.secrets, "secrets", "", "the directory where the secrets to mask are mounted")
+	flags.StringVar(&f.pod, "pod", host, "the agent's own pod, whose log is not collected")
+	flags.StringVar(&f.artifacts, "artifacts-limit", "512Mi", "the maximum size of the artifacts of one attempt")
+	flags.StringVar(&f.logs, "log-limit", "256Mi", "how much of each container's log is kept: half from the beginning, half from the end")
+	flags.StringVar(&f.source, "source", "", "the run's source artifact to serve to init containers, HOST/PATH@DIGEST")
+	flags.StringVar(&f.registryConfig, "registry-config", "", "the Docker config.json with the credential for the source artifact")
+	flags.BoolVar(&f.insecure, "insecure", false, "use plain HTTP for the registry of the source artifact")
 	return cmd
 }
 
-// agentMemory is where the collector of garbage begins to work harder, in bytes. An agent needs less.
+// agentMemory is the soft memory limit of the garbage collector, in bytes. An agent needs less.
 const agentMemory = 40 << 20
 
 func runAgent(ctx context.Context, f agentFlags) error {
@@ -84,14 +84,14 @@ func runAgent(ctx context.Context, f agentFlags) error {
 		return err
 	}
 	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{ReplaceAttr: redactAttr}))
-	log.Info("the agent serves", "version", version, "listen", listen.Addr().String(), "namespace", f.namespace)
+	log.Info("the agent is listening", "version", version, "listen", listen.Addr().String(), "namespace", f.namespace)
 	return agent.Run(ctx, agent.Config{
 		Dir: f.dir, Listen: listen, Namespace: f.namespace, Tokens: f.tokens, Secrets: f.secrets, Pod: f.pod,
 		ArtifactsLimit: artifacts, LogLimit: logs, Kube: kube, Parse: junit.Parse, Source: files, Log: log,
 	})
 }
 
-// openSource is the way to the source artifact; nil where the agent has none to serve.
+// openSource returns a function that opens the source artifact; nil if there is none to serve.
 func openSource(f agentFlags) (agent.OpenSource, error) {
 	if f.source == "" {
 		return nil, nil
@@ -106,7 +106,7 @@ func openSource(f agentFlags) (agent.OpenSource, error) {
 	}, nil
 }
 
-// bytesOf reads a Kubernetes quantity, such as 512Mi, in bytes.
+// bytesOf parses a Kubernetes quantity, such as 512Mi, to bytes.
 func bytesOf(text string) (int64, error) {
 	q, err := resource.ParseQuantity(text)
 	if err != nil {
@@ -115,8 +115,8 @@ func bytesOf(text string) (int64, error) {
 	return q.Value(), nil
 }
 
-// agentConfig is how the agent talks to the API server: without a rate of its own, since it follows many logs, and each on a
-// connection of its own. HTTP/2 would hold up to 4 MiB of every log in memory (golang.org/x/net/http2, transportDefaultStreamFlow).
+// agentConfig adapts the client for following many logs: without a client-side rate limit, and with HTTP/1.1, since HTTP/2 would
+// buffer up to 4 MiB of every log (golang.org/x/net/http2, transportDefaultStreamFlow).
 func agentConfig(config *rest.Config) *rest.Config {
 	config = rest.CopyConfig(config)
 	config.QPS = -1

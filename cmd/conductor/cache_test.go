@@ -30,7 +30,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/stage"
 )
 
-// cached is Conductor's own cache, filled by a false API server with so many Runs; each gives the one of a number.
+// cached is Conductor's own cache, filled with count Runs by a fake API server; each returns the Run of an index.
 func cached(tb testing.TB, options cache.Options, count int, each func(int) *v1alpha1.Run) cache.Cache {
 	tb.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -100,8 +100,8 @@ func statusMadeBy() string {
 	return b.String()
 }
 
-// finishedRun is a Run of an application of six services, four of them built, and two suites, as it is after its end: that of number i
-// of so many repositories. A failed one has the ends of the logs and ten failing tests of each suite.
+// finishedRun is the finished Run number i, spread over a number of repositories: six services, four of them built, and two suites. A
+// failed one has the ends of the logs and ten failing tests of each suite.
 func finishedRun(i, repositories int, failed bool) *v1alpha1.Run {
 	at := metav1.NewMicroTime(time.Date(2026, 11, 29, 12, 0, i%60, 0, time.UTC))
 	digest := fmt.Sprintf("sha256:%064x", i)
@@ -159,7 +159,7 @@ func finishedRun(i, repositories int, failed bool) *v1alpha1.Run {
 	return run
 }
 
-// What a List of one repository's Runs allocates does not depend on how many others there are, nor on how large Runs are.
+// The allocations of a List of one repository's Runs depend neither on the number of other Runs nor on the size of Runs.
 func TestAListCopiesNoRun(t *testing.T) {
 	const all, repositories = 2000, 20
 	c := cached(t, cacheOptions(settings.Settings{Namespace: "conductor"}), all, func(i int) *v1alpha1.Run { return finishedRun(i, repositories, true) })
@@ -192,7 +192,7 @@ func TestAListCopiesNoRun(t *testing.T) {
 	}
 }
 
-// readOnly is a client of a cache alone.
+// readOnly is a client that only reads from a cache.
 type readOnly struct {
 	client.Reader
 	client.Client
@@ -206,7 +206,7 @@ func (r readOnly) List(ctx context.Context, list client.ObjectList, options ...c
 	return r.Reader.List(ctx, list, options...)
 }
 
-// TestTheHeapOfFinishedRuns measures what docs/install.md computes the memory limit from.
+// TestTheHeapOfFinishedRuns measures the figures from which docs/install.md computes the memory limit.
 func TestTheHeapOfFinishedRuns(t *testing.T) {
 	const count = 1000
 	heap := func() uint64 {
@@ -223,7 +223,7 @@ func TestTheHeapOfFinishedRuns(t *testing.T) {
 		what    string
 		options cache.Options
 		run     func(int) *v1alpha1.Run
-		// most is in bytes for each Run, as docs/install.md says it; 0 for what is there to compare with.
+		// most is the maximum in bytes for each Run, as documented in docs/install.md; 0 for rows that are only for comparison.
 		most uint64
 	}{
 		{"failed, with its texts, and the owners of its fields", whole, func(i int) *v1alpha1.Run { return finishedRun(i, 20, true) }, 0},

@@ -18,18 +18,18 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/settings"
 )
 
-// scheme knows Kubernetes' kinds and Conductor's.
+// scheme has the kinds of Kubernetes and of Conductor.
 func scheme() (*runtime.Scheme, error) {
 	s := runtime.NewScheme()
 	return s, errors.Join(clientgoscheme.AddToScheme(s), v1alpha1.AddToScheme(s))
 }
 
-// clusterConfig finds the cluster: the kubeconfig's, or that of the pod it runs in.
+// clusterConfig returns the cluster of the kubeconfig, or of the pod that this runs in.
 func clusterConfig() (*rest.Config, error) {
 	config, err := ctrl.GetConfig()
 	if clientcmd.IsEmptyConfig(err) {
 		where := cmp.Or(os.Getenv(clientcmd.RecommendedConfigPathEnvVar), clientcmd.RecommendedHomeFile)
-		return nil, fmt.Errorf("no cluster is configured: there is no kubeconfig at %s, and this is not a pod; name one with KUBECONFIG", where)
+		return nil, fmt.Errorf("no cluster is configured: %s does not exist, and this is not a pod. Set KUBECONFIG to a kubeconfig", where)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("find the cluster: %w", err)
@@ -37,7 +37,7 @@ func clusterConfig() (*rest.Config, error) {
 	return config, nil
 }
 
-// newClient talks to the cluster of the kubeconfig, or of the pod it runs in.
+// newClient returns a client for the cluster of clusterConfig.
 func newClient() (client.Client, error) {
 	s, err := scheme()
 	if err != nil {

@@ -11,12 +11,12 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/agent/wrapper"
 )
 
-// containerCommands are the commands of Conductor's own containers and of those in stacks. Other systems than Linux have the rest.
+// containerCommands are the commands for containers: Conductor's own and those in stacks. They exist only on Linux.
 func containerCommands() []*cobra.Command {
 	return []*cobra.Command{serveCommand(), agentCommand(), wrapCommand(), installCommand(), waitCommand(), filesCommand()}
 }
 
-// runFirst runs the commands that come before anything else is set up, and reports whether args are one of them.
+// runFirst runs commands that must start before anything else is set up, and reports whether args name one of them.
 func runFirst(args []string) (status int, ran bool) {
 	if len(args) == 0 {
 		return 0, false

@@ -19,53 +19,53 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/repoconfig/nearest"
 )
 
-// imageRepository is where Conductor's own image lies.
+// imageRepository is the repository of Conductor's own image.
 const imageRepository = "ghcr.io/w3evolutionsllc/conductor"
 
-// composeFiles are the names that are looked for when none is given: Conductor's own, then those of docker compose in its order.
+// composeFiles are the default compose files: Conductor's own, then those of docker compose in its order.
 // https://docs.docker.com/compose/intro/compose-application-model/#the-compose-file
 var composeFiles = []string{compose.DefaultFile, "compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"}
 
-// conversion is what the command convert was told.
+// conversion is the state of `conductor convert`.
 type conversion struct {
 	load              compose.LoadOptions
 	env, images       []string
 	allow             []string
 	namespace, report string
-	// secretName has the values of secrets, pullSecret the credentials that images are pulled with.
+	// secretName is the Secret with the values of secrets, pullSecret the Secret with which images are pulled.
 	secretName, pullSecret string
 	waitImage              string
 	waitTimeout            time.Duration
 	strict, lookUp         bool
-	// ask is asked about images.
+	// ask returns the lookup of images.
 	ask    func() (imageConfig, error)
 	output string
-	// directory is where a chart or kustomization goes.
+	// directory is where a chart or kustomization is written.
 	directory  string
 	out, notes io.Writer
-	// root is the directory that nothing outside of is read.
+	// root is the only directory from which files are read.
 	root string
-	// given are the images of --image by service.
+	// given are the images of --image, by service.
 	given map[string]string
 }
 
 func convertCommand() *cobra.Command { return convertAsking(userRegistries) }
 
-// convertAsking is the command with someone to ask about images.
+// convertAsking returns the command with a lookup of images.
 func convertAsking(ask func() (imageConfig, error)) *cobra.Command {
 	c := conversion{ask: ask}
 	cmd := &cobra.Command{
 		Use: "convert [-o helm|kustomize DIR]", Short: "Convert compose files into manifests for a cluster without Conductor", Args: cobra.MaximumNArgs(1),
-		Long: `Convert compose files into manifests that kubectl applies on a cluster without Conductor:
+		Long: `Convert compose files into manifests for kubectl on a cluster without Conductor:
 
   conductor convert -n shop | kubectl apply -f -
 
 Objects go to standard output, notes to standard error, one per line: file:line: level: service.field: sentence.
-With -o helm or -o kustomize the files of a chart or of a kustomization are written into DIR.
-Nothing outside the working directory is read, and no variable of the environment; where a file of -f lies outside, nothing outside
-the first file's directory.
+With -o helm or -o kustomize, the files of a chart or of a kustomization are written into DIR.
+Only files in the working directory are read, or, if a file of -f is outside, in the directory of the first one. Environment
+variables are not read.
 
-Exit status 0: converted, 1: refused, 2: the command is wrong or something could not be read or written.`,
+Exit status 0: converted, 1: refused, 2: usage error, or a file could not be read or written.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c.out, c.notes = cmd.OutOrStdout(), cmd.ErrOrStderr()
 			if err := c.check(args); err != nil {
@@ -75,54 +75,54 @@ Exit status 0: converted, 1: refused, 2: the command is wrong or something could
 		},
 	}
 	f := cmd.Flags()
-	f.StringArrayVarP(&c.load.Files, "file", "f", nil, "a compose file; later ones are merged over earlier ones (default "+strings.Join(composeFiles, ", ")+", with its override)")
-	f.StringArrayVar(&c.load.Profiles, "profile", nil, "switch a profile on")
+	f.StringArrayVarP(&c.load.Files, "file", "f", nil, "a compose file; later files override earlier ones (default "+strings.Join(composeFiles, ", ")+", with its override)")
+	f.StringArrayVar(&c.load.Profiles, "profile", nil, "a profile to enable")
 	f.StringArrayVar(&c.load.EnvFiles, "env-file", nil, "a file of variables for interpolation (default .env)")
 	f.StringArrayVar(&c.env, "env", nil, "a variable for interpolation, KEY=VALUE")
-	f.StringArrayVar(&c.load.Secrets, "secret", nil, "a variable whose value is a secret: objects refer to a key of this name, and no value is read")
-	f.StringVar(&c.secretName, "secret-name", compose.DefaultSecretName, "the Secret that has the keys of --secret; you make it")
-	f.StringVar(&c.pullSecret, "pull-secret", "", "the Secret that images are pulled with; you make it")
-	f.StringVarP(&c.namespace, "namespace", "n", "", "the objects' namespace (default none, but where some wait for Jobs: default)")
-	f.StringArrayVar(&c.allow, "allow", nil, "let pods have what goes beyond Pod Security's baseline: "+join(compose.Allowances()))
-	f.BoolVar(&c.strict, "strict", false, "refuse what would behave otherwise than under compose")
-	f.StringVar(&c.report, "report", "", "write what became of each field to a file, as JSON")
-	f.BoolVar(&c.lookUp, "lookup", false, "ask the registries what images say about themselves (HEALTHCHECK, EXPOSE, CMD), with the logins of your Docker config")
+	f.StringArrayVar(&c.load.Secrets, "secret", nil, "a variable whose value is a secret: objects reference a key of this name, and its value is not read")
+	f.StringVar(&c.secretName, "secret-name", compose.DefaultSecretName, "the Secret with the keys of --secret; you create it")
+	f.StringVar(&c.pullSecret, "pull-secret", "", "the Secret with which images are pulled; you create it")
+	f.StringVarP(&c.namespace, "namespace", "n", "", "the objects' namespace (default none, or the namespace default if a service waits for a Job)")
+	f.StringArrayVar(&c.allow, "allow", nil, "allow something beyond Pod Security's baseline: "+join(compose.Allowances()))
+	f.BoolVar(&c.strict, "strict", false, "refuse what would not behave as under compose")
+	f.StringVar(&c.report, "report", "", "write the result for each field to this file, as JSON")
+	f.BoolVar(&c.lookUp, "lookup", false, "read the images' HEALTHCHECK, EXPOSE and CMD from their registries, with the logins of your Docker config")
 	f.StringArrayVar(&c.images, "image", nil, "the image of a service, SERVICE=REFERENCE")
-	f.StringVarP(&c.output, "output", "o", "yaml", "yaml, helm or kustomize")
-	f.StringVar(&c.waitImage, "wait-image", imageRepository+":"+version, "Conductor's image, whose program waits in init containers")
-	f.DurationVar(&c.waitTimeout, "wait-timeout", 30*time.Minute, "how long an init container waits before it starts again")
+	f.StringVarP(&c.output, "output", "o", "yaml", "the format: yaml, helm or kustomize")
+	f.StringVar(&c.waitImage, "wait-image", imageRepository+":"+version, "Conductor's image, for init containers that wait for dependencies")
+	f.DurationVar(&c.waitTimeout, "wait-timeout", 30*time.Minute, "how long an init container waits before it is restarted")
 	return cmd
 }
 
-// check refuses what makes no sense, before anything is read or written.
+// check validates the flags before anything is read or written.
 func (c *conversion) check(args []string) error {
 	switch c.output {
 	case "yaml":
 		if len(args) > 0 {
-			return fmt.Errorf("%s: manifests go to standard output; files are named with -f", args[0])
+			return fmt.Errorf("unexpected argument %s: manifests go to standard output. Name compose files with -f", args[0])
 		}
 	case "helm", "kustomize":
 		if len(args) == 0 {
-			return fmt.Errorf("-o %s wants a directory", c.output)
+			return fmt.Errorf("-o %s requires a directory", c.output)
 		}
 		c.directory = args[0]
 	default:
-		return fmt.Errorf("-o %s: want yaml, helm DIR or kustomize DIR", c.output)
+		return fmt.Errorf("-o %s: must be yaml, helm DIR or kustomize DIR", c.output)
 	}
 	if c.namespace != "" && len(validation.IsDNS1123Label(c.namespace)) > 0 {
-		return fmt.Errorf("-n %s is no name of a namespace", c.namespace)
+		return fmt.Errorf("-n %s is not a valid namespace name", c.namespace)
 	}
 	for _, name := range []string{c.secretName, c.pullSecret} {
 		if name != "" && len(validation.IsDNS1123Subdomain(name)) > 0 {
-			return fmt.Errorf("%s is no name of a Secret", name)
+			return fmt.Errorf("%s is not a valid name for a Secret", name)
 		}
 	}
 	if c.waitTimeout <= 0 {
-		return errors.New("--wait-timeout must be more than nothing")
+		return errors.New("--wait-timeout must be greater than 0")
 	}
 	for _, a := range allowances(c.allow) {
 		if !slices.Contains(compose.Allowances(), a) {
-			return fmt.Errorf("--allow %s: want one of %s", a, join(compose.Allowances()))
+			return fmt.Errorf("--allow %s: must be one of %s", a, join(compose.Allowances()))
 		}
 	}
 	var err error
@@ -151,20 +151,20 @@ func join(all []compose.Allowance) string {
 	return strings.Join(names, ", ")
 }
 
-// pairs reads NAME=VALUE.
+// pairs parses a list of NAME=VALUE.
 func pairs(flag string, list []string) (map[string]string, error) {
 	out := map[string]string{}
 	for _, s := range list {
 		name, value, ok := strings.Cut(s, "=")
 		if !ok || name == "" {
-			return nil, fmt.Errorf("%s %s: want NAME=VALUE", flag, s)
+			return nil, fmt.Errorf("%s %s: must be NAME=VALUE", flag, s)
 		}
 		out[name] = value
 	}
 	return out, nil
 }
 
-// locate finds the compose files and the directory that nothing outside of is read, and names files relative to it.
+// locate finds the compose files and the root, the only directory from which files are read, and makes file names relative to it.
 func (c *conversion) locate() error {
 	if len(c.load.Files) == 0 {
 		c.load.Files = compose.FilesOf(".", c.load)
@@ -173,7 +173,7 @@ func (c *conversion) locate() error {
 		c.load.Files = defaultFiles()
 	}
 	if len(c.load.Files) == 0 {
-		return fmt.Errorf("there is none of %s here: name a file with -f", strings.Join(composeFiles, ", "))
+		return fmt.Errorf("no compose file found: this directory has none of %s. Name a file with -f", strings.Join(composeFiles, ", "))
 	}
 	here, err := filepath.Abs(".")
 	if err != nil {
@@ -194,7 +194,7 @@ func (c *conversion) locate() error {
 		for i, f := range list {
 			rel, err := filepath.Rel(c.root, absolutePath(here, f))
 			if err != nil || !filepath.IsLocal(rel) {
-				return fmt.Errorf("%s is outside of %s, and nothing outside is read", f, c.root)
+				return fmt.Errorf("%s is outside of %s; only files inside are read", f, c.root)
 			}
 			list[i] = rel
 		}
@@ -209,7 +209,7 @@ func absolutePath(here, name string) string {
 	return filepath.Join(here, name)
 }
 
-// defaultFiles are the first of the usual names that is there, and its override, as docker compose takes it.
+// defaultFiles are the first existing file of composeFiles and its override, as in docker compose.
 func defaultFiles() []string {
 	i := slices.IndexFunc(composeFiles, isRegular)
 	if i < 0 {
@@ -233,7 +233,7 @@ func isRegular(name string) bool {
 	return err == nil && st.Mode().IsRegular()
 }
 
-// run converts, says what there is to say, and writes the objects.
+// run converts, prints the notes and writes the objects.
 func (c *conversion) run(ctx context.Context) error {
 	stack, findings, err := c.convert(ctx)
 	if refused := (*compose.Errors)(nil); errors.As(err, &refused) {
@@ -247,7 +247,7 @@ func (c *conversion) run(ctx context.Context) error {
 	return c.finish(stack.Findings, findings, nil)
 }
 
-// convert also returns the whole report, which is empty when the files cannot be loaded.
+// convert also returns a function that completes the findings to the whole report.
 func (c *conversion) convert(ctx context.Context) (*compose.Stack, func([]compose.Finding) []compose.Finding, error) {
 	same := func(f []compose.Finding) []compose.Finding { return f }
 	p, err := compose.Load(c.root, c.load)
@@ -256,11 +256,11 @@ func (c *conversion) convert(ctx context.Context) (*compose.Stack, func([]compos
 	}
 	for service := range c.given {
 		if !slices.Contains(p.Services(), service) {
-			return nil, same, fmt.Errorf("--image %s: there is no such service; there are %s", service, strings.Join(p.Services(), ", "))
+			return nil, same, fmt.Errorf("--image %s: the service does not exist. The compose files have %s", service, strings.Join(p.Services(), ", "))
 		}
 	}
-	for _, name := range p.UnusedSecrets() { // Most likely the variable with the value has another name.
-		return nil, same, fmt.Errorf("--secret %s: the compose files use no variable of this name%s", name, didYouMean(name, p.Variables()))
+	for _, name := range p.UnusedSecrets() { // Most likely a typo, which would put the value of the actual variable into the objects.
+		return nil, same, fmt.Errorf("--secret %s: the compose files do not use this variable%s", name, didYouMean(name, p.Variables()))
 	}
 	var configs map[string]compose.ImageConfig
 	if c.lookUp {
@@ -280,7 +280,7 @@ func (c *conversion) convert(ctx context.Context) (*compose.Stack, func([]compos
 	return stack, p.Report, err
 }
 
-// didYouMean names the known word that someone probably meant; it is empty where there is none.
+// didYouMean suggests the known word that was probably meant; it is empty if there is none.
 func didYouMean(word string, known []string) string {
 	if near := nearest.Word(word, slices.DeleteFunc(slices.Clone(known), func(k string) bool { return k == word })); near != "" {
 		return "; did you mean " + near + "?"

@@ -18,8 +18,8 @@ import (
 // ejectedFile lists the files that convert wrote into a directory, as sha256sum does.
 const ejectedFile = ".conductor.sha256"
 
-// eject writes files below a directory. A file that is there and is not as an earlier convert wrote it stays, and then nothing is
-// written at all. What an earlier convert wrote and this one does not goes.
+// eject writes files below a directory. If it would overwrite a file that no earlier convert wrote, or that was changed since, it writes
+// nothing. It removes files of an earlier convert that this one does not write.
 func eject(dir string, files []compose.File) error {
 	before, err := ejected(dir)
 	if err != nil {
@@ -38,7 +38,7 @@ func eject(dir string, files []compose.File) error {
 		case errors.Is(err, fs.ErrNotExist):
 			continue
 		case err != nil:
-			return fmt.Errorf("look at what is there: %w", err)
+			return fmt.Errorf("read the existing files: %w", err)
 		case digest(data) != before[name] && digest(data) != now[name]:
 			strange = append(strange, name)
 		case now[name] == "":
@@ -46,12 +46,12 @@ func eject(dir string, files []compose.File) error {
 		}
 	}
 	if len(strange) > 0 {
-		return fmt.Errorf("%s: convert did not write this, or it was changed since: %s; move it away or take another directory", dir, strings.Join(strange, ", "))
+		return fmt.Errorf("nothing was written to %s: it has files that convert did not write, or that were changed since: %s. Move them away, or name another directory", dir, strings.Join(strange, ", "))
 	}
 	return replace(dir, old, files)
 }
 
-// replace writes the list last: a convert that was cut off finds files as it would write them, and can be repeated.
+// replace writes the list last, so that an interrupted convert can be repeated: the files it already wrote have the expected content.
 func replace(dir string, old []string, files []compose.File) error {
 	var list strings.Builder
 	for _, f := range files {
@@ -60,7 +60,7 @@ func replace(dir string, old []string, files []compose.File) error {
 	for _, f := range append(slices.Clone(files), compose.File{Name: ejectedFile, Content: []byte(list.String())}) {
 		path := filepath.Join(dir, filepath.FromSlash(f.Name))
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			return fmt.Errorf("make a directory: %w", err)
+			return fmt.Errorf("create a directory: %w", err)
 		}
 		if err := os.WriteFile(path, f.Content, 0o644); err != nil {
 			return fmt.Errorf("write a file: %w", err)
@@ -68,13 +68,13 @@ func replace(dir string, old []string, files []compose.File) error {
 	}
 	for _, name := range old {
 		if err := os.Remove(filepath.Join(dir, filepath.FromSlash(name))); err != nil {
-			return fmt.Errorf("remove what is not needed any more: %w", err)
+			return fmt.Errorf("remove a file that is no longer needed: %w", err)
 		}
 	}
 	return nil
 }
 
-// ejected is the list of an earlier convert: hashes by name.
+// ejected reads the list of an earlier convert: hashes by name.
 func ejected(dir string) (map[string]string, error) {
 	out := map[string]string{}
 	data, err := os.ReadFile(filepath.Join(dir, ejectedFile))

@@ -66,13 +66,13 @@ func TestConvertExitStatus(t *testing.T) {
 	for name, c := range map[string]struct {
 		args   []string
 		status int
-		says   string
+		notes  string
 	}{
 		"converted":             {nil, 0, ""},
 		"refused":               {[]string{"-f", "refused.yaml"}, 1, "refused.yaml:4: refused: web.privileged: "},
 		"allowed":               {[]string{"-f", "refused.yaml", "--allow", "privileged"}, 0, ""},
 		"allowed otherwise":     {[]string{"-f", "refused.yaml", "--allow", "devices"}, 1, "(--allow: privileged)"},
-		"no such allowance":     {[]string{"--allow", "all"}, 2, "want one of privileged, "},
+		"no such allowance":     {[]string{"--allow", "all"}, 2, "must be one of privileged, "},
 		"note":                  {[]string{"-f", "note.yaml"}, 0, "note.yaml:4: note: web.restart: "},
 		"strict":                {[]string{"-f", "note.yaml", "--strict"}, 1, "note.yaml:4: refused: web.restart: "},
 		"broken":                {[]string{"-f", "broken.yaml"}, 1, "broken.yaml"},
@@ -80,19 +80,19 @@ func TestConvertExitStatus(t *testing.T) {
 		"directory":             {[]string{"-f", "."}, 2, "is a directory"},
 		"no such flag":          {[]string{"--what"}, 2, "--what"},
 		"no such output":        {[]string{"-o", "json"}, 2, "json"},
-		"helm without a place":  {[]string{"-o", "helm"}, 2, "wants a directory"},
+		"helm without a place":  {[]string{"-o", "helm"}, 2, "requires a directory"},
 		"yaml with a place":     {[]string{"there"}, 2, "-f"},
 		"namespace":             {[]string{"-n", "No Name"}, 2, "No Name"},
 		"variable":              {[]string{"--env", "novalue"}, 2, "NAME=VALUE"},
-		"image of nobody":       {[]string{"--image", "db=postgres"}, 2, "there is no such service; there are api, web"},
+		"image of no service":   {[]string{"--image", "db=postgres"}, 2, "the service does not exist. The compose files have api, web"},
 		"timeout":               {[]string{"--wait-timeout", "0s"}, 2, "--wait-timeout"},
-		"variables from beyond": {[]string{"--env-file", "../other.env"}, 2, "nothing outside is read"},
+		"variables from beyond": {[]string{"--env-file", "../other.env"}, 2, "only files inside are read"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			project(t, files)
 			out, notes, status := convert(t, c.args...)
-			if status != c.status || !strings.Contains(notes, c.says) {
-				t.Errorf("status %d, want %d; it said %q, want %q", status, c.status, notes, c.says)
+			if status != c.status || !strings.Contains(notes, c.notes) {
+				t.Errorf("status %d, want %d; the notes are %q, want %q", status, c.status, notes, c.notes)
 			}
 			if (out != "") != (c.status == 0) {
 				t.Errorf("status %d with %d bytes of objects", status, len(out))
@@ -142,7 +142,7 @@ func TestConvertFindsFiles(t *testing.T) {
 				if want := "image: " + strings.ReplaceAll(c.want, "/", "-") + "\n"; !strings.Contains(out, want) {
 					t.Errorf("no %s: %s\n%s", want, notes, out)
 				}
-				// Once more from elsewhere, by absolute names.
+				// Convert again from another directory, with absolute names.
 				t.Chdir(t.TempDir())
 				c.args = nil
 				for _, f := range c.files {
@@ -228,9 +228,9 @@ func TestConvertWritesFilesOfItsOwnOnly(t *testing.T) {
 		})
 		return all
 	}
-	must := func(status int, says string, args ...string) {
+	must := func(status int, want string, args ...string) {
 		t.Helper()
-		if _, notes, got := convert(t, args...); got != status || !strings.Contains(notes, says) {
+		if _, notes, got := convert(t, args...); got != status || !strings.Contains(notes, want) {
 			t.Fatalf("%q: status %d, want %d: %s", args, got, status, notes)
 		}
 	}
@@ -246,7 +246,7 @@ func TestConvertWritesFilesOfItsOwnOnly(t *testing.T) {
 		t.Errorf("there are %q", files())
 	}
 
-	// What is not needed any more goes, and what is someone else's stays.
+	// Files that are not needed anymore are removed; other files stay.
 	write("compose.yaml", "services:\n  web:\n    image: nginx:1.28\n")
 	write(filepath.Join("out", "templates", "mine.yaml"), "mine")
 	must(0, "", "-o", "helm", "out")
@@ -254,7 +254,7 @@ func TestConvertWritesFilesOfItsOwnOnly(t *testing.T) {
 		t.Errorf("there are %q", all)
 	}
 
-	// What was changed since stays, and then all of it does.
+	// A changed file stays, and then nothing is written.
 	write(filepath.Join("out", "values.yaml"), "services: {web: {image: mine, replicas: 9}}\n")
 	write("compose.yaml", "services:\n  web:\n    image: nginx:1.29\n  new:\n    image: nginx:1.29\n")
 	before := files()
@@ -266,7 +266,7 @@ func TestConvertWritesFilesOfItsOwnOnly(t *testing.T) {
 		t.Error("a changed file was overwritten")
 	}
 
-	// A place that has other people's files of the same names.
+	// A directory that already has other files of these names.
 	write("values.yaml", "theirs")
 	must(2, "values.yaml", "-o", "helm", ".")
 	must(0, "", "-o", "kustomize", "other")

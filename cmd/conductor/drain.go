@@ -11,7 +11,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 )
 
-// drainCommand ends every Run and waits until they are gone, so that an uninstall leaves no namespace behind.
+// drainCommand deletes every Run and waits until all are gone, so that an uninstall leaves no namespace behind.
 func drainCommand() *cobra.Command {
 	var namespace string
 	var timeout time.Duration
@@ -32,14 +32,14 @@ func drainCommand() *cobra.Command {
 	return cmd
 }
 
-func drain(ctx context.Context, c client.Client, namespace string, say func(string, ...any)) error {
+func drain(ctx context.Context, c client.Client, namespace string, logf func(string, ...any)) error {
 	for {
 		var runs v1alpha1.RunList
 		if err := c.List(ctx, &runs, client.InNamespace(namespace)); err != nil {
 			return fmt.Errorf("list runs: %w", err)
 		}
 		if len(runs.Items) == 0 {
-			say("no run is left")
+			logf("all runs are gone")
 			return nil
 		}
 		for i := range runs.Items {
@@ -50,11 +50,11 @@ func drain(ctx context.Context, c client.Client, namespace string, say func(stri
 			if err := client.IgnoreNotFound(c.Delete(ctx, run)); err != nil {
 				return fmt.Errorf("delete run %s: %w", run.Name, err)
 			}
-			say("deleted run %s", run.Name)
+			logf("deleted run %s", run.Name)
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%d runs are still there, the first is %s", len(runs.Items), runs.Items[0].Name)
+			return fmt.Errorf("timed out: %d runs are not gone yet, the first is %s", len(runs.Items), runs.Items[0].Name)
 		case <-time.After(500 * time.Millisecond):
 		}
 	}

@@ -18,23 +18,23 @@ import (
 type filesFlags struct {
 	agent, token, limit string
 	copies              []string
-	patience            time.Duration
+	timeout             time.Duration
 }
 
-// filesCommand runs in the init containers of stacks whose services mount more than ConfigMaps carry.
+// filesCommand runs in the init containers of services that mount more than ConfigMaps can hold.
 func filesCommand() *cobra.Command {
 	var f filesFlags
 	cmd := &cobra.Command{
-		Use: "files", Short: "Bring files of the commit into a pod's volumes; for init containers", Hidden: true, Args: cobra.NoArgs,
-		Long: `Bring files of the commit into a pod's volumes, from the stack's agent. Stacks run this in init containers.
+		Use: "files", Short: "Copy files of the commit into a pod's volumes; for init containers", Hidden: true, Args: cobra.NoArgs,
+		Long: `Copy files of the commit from the stack's agent into a pod's volumes. Stacks run this in init containers.
 
-Exit status 0: all of them are there, 1: they are not, and a sentence says why, 2: the command is wrong.`,
+Exit status 0: all files were copied, 1: they were not, and the reason is printed, 2: usage error.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o, err := f.options()
 			if err != nil {
 				return err
 			}
-			// What is mounted is read by any user.
+			// Containers with any user must be able to read the files.
 			syscall.Umask(0o022)
 			o.Out = cmd.OutOrStdout()
 			if err := files.Bring(cmd.Context(), o); err != nil {
@@ -46,10 +46,10 @@ Exit status 0: all of them are there, 1: they are not, and a sentence says why, 
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.agent, "agent", "", "the address of the stack's agent")
-	flags.StringVar(&f.token, "token-file", "", "the file with the token that the agent takes")
-	flags.StringArrayVar(&f.copies, "copy", nil, "PATH=DIR: a file or a directory of the repository, and the directory that it is copied into; a file keeps its name there")
-	flags.StringVar(&f.limit, "limit", "256Mi", "the most that all copies may have together")
-	flags.DurationVar(&f.patience, "timeout", 10*time.Minute, "how long the agent may take")
+	flags.StringVar(&f.token, "token-file", "", "the file with the agent's token")
+	flags.StringArrayVar(&f.copies, "copy", nil, "PATH=DIR: a file or a directory of the repository, and the directory to copy it into; a file keeps its name")
+	flags.StringVar(&f.limit, "limit", "256Mi", "the maximum size of all copies together")
+	flags.DurationVar(&f.timeout, "timeout", 10*time.Minute, "how long the agent may take")
 	return cmd
 }
 
@@ -58,10 +58,10 @@ func (f filesFlags) options() (files.Options, error) {
 	if err != nil {
 		return files.Options{}, fmt.Errorf("--limit: %w", err)
 	}
-	if f.agent == "" || f.token == "" || len(f.copies) == 0 || f.patience <= 0 {
-		return files.Options{}, errors.New("--agent, --token-file and at least one --copy are needed, and a --timeout longer than nothing")
+	if f.agent == "" || f.token == "" || len(f.copies) == 0 || f.timeout <= 0 {
+		return files.Options{}, errors.New("--agent, --token-file and at least one --copy are required, and --timeout must be greater than 0")
 	}
-	o := files.Options{Agent: f.agent, Limit: limit, Patience: f.patience, Token: func() (string, error) {
+	o := files.Options{Agent: f.agent, Limit: limit, Patience: f.timeout, Token: func() (string, error) {
 		data, err := os.ReadFile(f.token)
 		if err != nil {
 			return "", fmt.Errorf("read the agent's token: %w", err)

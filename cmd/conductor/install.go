@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// installCommand puts this program where the container of a test finds it.
+// installCommand copies this program into a volume of a test's pod.
 func installCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "install DIR", Short: "Copy this program to DIR/conductor", Hidden: true, Args: cobra.ExactArgs(1),
@@ -19,7 +19,7 @@ func installCommand() *cobra.Command {
 	}
 }
 
-// install copies a program to DIR/conductor. Anyone who looks finds no file there or the whole one.
+// install copies a program to DIR/conductor atomically.
 func install(program, dir string) (err error) {
 	from, err := os.Open(program)
 	if err != nil {
@@ -43,7 +43,7 @@ func install(program, dir string) (err error) {
 	if err := to.Chmod(0o755); err != nil {
 		return err
 	}
-	// A file that is open for writing cannot be executed.
+	// Close before the rename: a file that is open for writing cannot be executed.
 	if err := to.Close(); err != nil {
 		return err
 	}

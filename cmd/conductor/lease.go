@@ -14,8 +14,8 @@ import (
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 )
 
-// leaseLock is the lock of the leader election. A leader that stops clears its name in the lease; who takes the lease over from another
-// name knows that the leader before has ended without stopping.
+// leaseLock is the lock of the leader election. A leader that stops clears its name in the lease. If the lease still names another leader
+// when it is acquired, that leader ended without stopping.
 type leaseLock struct {
 	resourcelock.Interface
 
@@ -24,7 +24,7 @@ type leaseLock struct {
 	unclean bool
 }
 
-// newLeaseLock is the lock of this process on the lease that replicas share.
+// newLeaseLock returns the lock of this process on the lease that the replicas share.
 func newLeaseLock(config *rest.Config, namespace, name string) (*leaseLock, error) {
 	host, err := os.Hostname()
 	if err != nil {
@@ -37,7 +37,7 @@ func newLeaseLock(config *rest.Config, namespace, name string) (*leaseLock, erro
 	lock, err := resourcelock.New(resourcelock.LeasesResourceLock, namespace, name, kube.CoreV1(), kube.CoordinationV1(),
 		resourcelock.ResourceLockConfig{Identity: host + "_" + string(uuid.NewUUID())})
 	if err != nil {
-		return nil, fmt.Errorf("make the lock of the leader election: %w", err)
+		return nil, fmt.Errorf("create the lock of the leader election: %w", err)
 	}
 	return &leaseLock{Interface: lock}, nil
 }
@@ -67,7 +67,7 @@ func (l *leaseLock) Update(ctx context.Context, record resourcelock.LeaderElecti
 	return err
 }
 
-// tookOver reports whether the leader before this process ended without stopping.
+// tookOver reports whether the previous leader ended without stopping.
 func (l *leaseLock) tookOver() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

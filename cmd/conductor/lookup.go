@@ -14,13 +14,13 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/registry"
 )
 
-// lookUpTime is how long the registries have to say what images are.
+// lookUpTime bounds the lookup of all images.
 const lookUpTime = 20 * time.Second
 
-// imageConfig answers as registry.Registry does.
+// imageConfig returns the digest and the configuration of an image, as registry.Registry does.
 type imageConfig func(ctx context.Context, image string) (digest string, config []byte, err error)
 
-// userRegistries are all registries, with the logins of anyone who runs the program.
+// userRegistries looks up images in any registry, with the logins of the user's Docker config.
 func userRegistries() (imageConfig, error) {
 	login, err := registry.UserCredential()
 	if err != nil {
@@ -33,7 +33,7 @@ func userRegistries() (imageConfig, error) {
 	return r.ImageConfig, nil
 }
 
-// projectImages are the images that a project runs and does not build, with those that are given for services.
+// projectImages are the images that a project runs and does not build, and those given for services.
 func projectImages(p *compose.Project, given map[string]string) []string {
 	var out []string
 	for _, service := range p.Services() {
@@ -53,7 +53,7 @@ func projectImages(p *compose.Project, given map[string]string) []string {
 	return out
 }
 
-// lookUp asks registries what images say about themselves. What cannot be read is noted, and the conversion goes on without it.
+// lookUp reads the configurations of images from their registries. It prints a note for each that cannot be read.
 func lookUp(ctx context.Context, ask imageConfig, images []string, notes io.Writer) map[string]compose.ImageConfig {
 	ctx, cancel := context.WithTimeout(ctx, lookUpTime)
 	defer cancel()
@@ -79,7 +79,7 @@ func lookUp(ctx context.Context, ask imageConfig, images []string, notes io.Writ
 	}
 	wg.Wait()
 	for _, image := range slices.Sorted(maps.Keys(problems)) {
-		fmt.Fprintf(notes, "note: the image %s was not looked up, and a HEALTHCHECK of its own is not known: %s\n", image, problems[image])
+		fmt.Fprintf(notes, "note: the image %s could not be looked up, so a HEALTHCHECK in it is unknown: %s\n", image, problems[image])
 	}
 	return configs
 }

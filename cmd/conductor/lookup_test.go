@@ -11,19 +11,19 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// What images say is asked for where the user wants it, and what cannot be read is told.
+// Images are looked up only on request, and a note is printed for each that cannot be read.
 func TestLookUp(t *testing.T) {
 	project(t, map[string]string{"compose.yaml": "services:\n  web:\n    image: nginx:1.27\n  own:\n    image: REGISTRY/x\n"})
 	for _, c := range []struct {
 		args   []string
 		probed bool
-		says   string
+		notes  string
 	}{
 		{nil, false, ""},
-		{[]string{"--lookup"}, true, "the image REGISTRY/x was not looked up"},
+		{[]string{"--lookup"}, true, "the image REGISTRY/x could not be looked up"},
 	} {
 		out, notes, status := convert(t, c.args...)
-		if status != 0 || strings.Contains(out, "readinessProbe") != c.probed || (c.says == "") != (notes == "") || !strings.Contains(notes, c.says) {
+		if status != 0 || strings.Contains(out, "readinessProbe") != c.probed || (c.notes == "") != (notes == "") || !strings.Contains(notes, c.notes) {
 			t.Errorf("%v: status %d, probed %v, notes %q", c.args, status, strings.Contains(out, "readinessProbe"), notes)
 		}
 	}

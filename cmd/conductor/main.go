@@ -1,5 +1,5 @@
-// Conductor runs integration tests for GitHub repositories on Kubernetes: a tag, a comment or an agent asks, and the
-// whole QA stack of that commit runs in a namespace of its own, is tested, reported on the issue, and stays to be looked at.
+// Conductor runs integration tests for GitHub repositories on Kubernetes. On a tag or a comment it runs the whole QA stack of that
+// commit in a namespace of its own, tests it, reports the result on the issue, and keeps the stack for inspection.
 package main
 
 import (
@@ -15,7 +15,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// version is set by the linker; go install leaves it to the module's own.
+// version is set by the linker; with go install it is the module's version.
 var version = "dev"
 
 func init() {
@@ -41,12 +41,12 @@ func main() {
 	}
 }
 
-// exitCode ends the program with a status of its own, after everything was said.
+// exitCode is an error that only sets the exit status; the message is already printed.
 type exitCode int
 
 func (e exitCode) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
 
-// rootCommand is the whole command line.
+// rootCommand returns the command with all its subcommands.
 func rootCommand() *cobra.Command {
 	root := &cobra.Command{
 		Use: "conductor", Short: "Integration tests for GitHub repositories, on Kubernetes", Version: version,

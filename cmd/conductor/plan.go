@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,15 +22,16 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/plan"
 	"github.com/w3evolutionsllc/conductor/internal/registry"
 	"github.com/w3evolutionsllc/conductor/internal/settings"
+	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
-// planning is what the commands plan and validate were given.
+// planning is the state of `conductor plan` and `conductor validate`.
 type planning struct {
 	allow         []string
 	quiet, lookUp bool
-	// runFile and settingsFile hold a Run and an operator's settings; empty for a Run that does not exist and the defaults.
+	// runFile and settingsFile hold a Run and an operator's settings; empty for an imaginary Run and the defaults.
 	runFile, settingsFile string
-	// ask is asked about images.
+	// ask returns the lookup of images.
 	ask func() (imageConfig, error)
 
 	dir      string
@@ -38,7 +40,7 @@ type planning struct {
 }
 
 func (c *planning) flags(cmd *cobra.Command) *cobra.Command {
-	cmd.Flags().StringArrayVar(&c.allow, "allow", nil, "what your operator lets pods have beyond Pod Security's baseline (stacks.allow): "+join(compose.Allowances()))
+	cmd.Flags().StringArrayVar(&c.allow, "allow", nil, "something beyond Pod Security's baseline that your operator allows (stacks.allow): "+join(compose.Allowances()))
 	return cmd
 }
 
@@ -46,7 +48,7 @@ func validateCommand() *cobra.Command {
 	c := planning{}
 	return c.flags(&cobra.Command{
 		Use: "validate [DIR]", Short: "Check .conductor.yaml and the compose files of a checkout", Args: cobra.MaximumNArgs(1),
-		Long: "Check .conductor.yaml and the compose files of a checkout.\n\nExit status 0: valid, 1: not valid, 2: could not look.",
+		Long: "Check .conductor.yaml and the compose files of a checkout.\n\nExit status 0: valid, 1: invalid, 2: could not check.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			err := c.prepare(args)
 			if err != nil {
@@ -57,7 +59,7 @@ func validateCommand() *cobra.Command {
 				return printRefusal(cmd.ErrOrStderr(), err)
 			}
 			printNotes(cmd.ErrOrStderr(), p)
-			fmt.Fprintf(cmd.OutOrStdout(), "valid: %d images to build, %d suites\n", len(p.Builds), len(p.Suites))
+			fmt.Fprintf(cmd.OutOrStdout(), "valid: %s to build, %s\n", text.Plural(len(p.Builds), "image"), text.Plural(len(p.Suites), "suite"))
 			return nil
 		},
 	})
@@ -67,10 +69,10 @@ func planCommand() *cobra.Command {
 	c := planning{ask: userRegistries}
 	cmd := &cobra.Command{
 		Use: "plan [DIR]", Short: "Show what a run of a checkout would build, convert and apply; offline", Args: cobra.MaximumNArgs(1),
-		Long: `Show what a run of a checkout would build, convert and apply, without a cluster. What is only known in a run (digests, the run's name) stands
-as a placeholder. What images say about themselves (HEALTHCHECK, EXPOSE, USER, CMD) is read with --lookup; a run always reads it.
+		Long: `Show what a run of a checkout would build, convert and apply, without a cluster. Values that only a run knows (digests, the run's name)
+are placeholders. The images' HEALTHCHECK, EXPOSE, USER and CMD are read only with --lookup; a run always reads them.
 
-Exit status 0: valid, 1: not valid, 2: could not look.`,
+Exit status 0: valid, 1: invalid, 2: could not check.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			err := c.prepare(args)
 			if err != nil {
@@ -79,14 +81,14 @@ Exit status 0: valid, 1: not valid, 2: could not look.`,
 			return printRefusal(cmd.ErrOrStderr(), c.print(cmd.Context(), cmd.OutOrStdout(), cmd.ErrOrStderr()))
 		},
 	}
-	cmd.Flags().BoolVarP(&c.quiet, "quiet", "q", false, "leave out the objects")
-	cmd.Flags().BoolVar(&c.lookUp, "lookup", false, "ask the registries what images say about themselves, with the logins of your Docker config")
-	cmd.Flags().StringVar(&c.runFile, "run", "", "plan for a Run that exists, with its names, ceilings and digests: the output of kubectl get run NAME -o yaml")
-	cmd.Flags().StringVar(&c.settingsFile, "settings", "", "plan with an operator's settings: config.yaml of Conductor's ConfigMap")
+	cmd.Flags().BoolVarP(&c.quiet, "quiet", "q", false, "do not print the objects")
+	cmd.Flags().BoolVar(&c.lookUp, "lookup", false, "read the images' configurations from their registries, with the logins of your Docker config")
+	cmd.Flags().StringVar(&c.runFile, "run", "", "plan for an existing Run, with its names, ceilings and digests: a file with the output of kubectl get run NAME -o yaml")
+	cmd.Flags().StringVar(&c.settingsFile, "settings", "", "plan with an operator's settings: a file with config.yaml of Conductor's ConfigMap")
 	return c.flags(cmd)
 }
 
-// printRefusal prints what is wrong with a checkout and ends with status 1; other errors are returned.
+// printRefusal prints why a checkout is refused and returns exit status 1; other errors are returned.
 func printRefusal(w io.Writer, err error) error {
 	var f *failure.Error
 	if !errors.As(err, &f) || f.Kind != failure.Terminal {
@@ -96,11 +98,11 @@ func printRefusal(w io.Writer, err error) error {
 	return exitCode(1)
 }
 
-// prepare checks what was given and finds what is planned, for whom.
+// prepare validates the flags and loads the directory, the settings and the Run.
 func (c *planning) prepare(args []string) error {
 	for _, a := range allowances(c.allow) {
 		if !slices.Contains(compose.Allowances(), a) {
-			return fmt.Errorf("--allow %s: want one of %s", a, join(compose.Allowances()))
+			return fmt.Errorf("--allow %s: must be one of %s", a, join(compose.Allowances()))
 		}
 	}
 	dir := "."
@@ -136,12 +138,12 @@ func (c *planning) prepare(args []string) error {
 		err = errors.New("it is empty")
 	}
 	if err != nil {
-		return fmt.Errorf("read the Run of %s: %w", c.runFile, err)
+		return fmt.Errorf("read the Run in %s: %w", c.runFile, err)
 	}
 	return nil
 }
 
-// anyRun is the Run that is planned for where none is given.
+// anyRun is the imaginary Run that is planned for without --run.
 func (c *planning) anyRun() *v1alpha1.Run {
 	repo := v1alpha1.Repository{Owner: "OWNER", Name: filepath.Base(c.dir), CloneURL: "https://github.com/OWNER/" + url.PathEscape(filepath.Base(c.dir)) + ".git"}
 	return &v1alpha1.Run{
@@ -154,12 +156,12 @@ func (c *planning) anyRun() *v1alpha1.Run {
 	}
 }
 
-// make plans with what is known of the images.
+// make plans with the images known so far.
 func (c *planning) make(images plan.Images) (*plan.Plan, error) {
 	return plan.Make(plan.Input{Dir: c.dir, Run: c.run, Settings: c.settings, OwnProject: c.ownProject(), Images: images})
 }
 
-// ownProject is where the repository's images are; empty for a plan without settings, whose registry has no name.
+// ownProject is where the repository's images are pushed; empty without settings, since the registry is then unknown.
 func (c *planning) ownProject() string {
 	if c.settings.Registry.Host == "" {
 		return ""
@@ -167,7 +169,7 @@ func (c *planning) ownProject() string {
 	return registry.ImageRepository(registryOptions(c.settings), c.run.Spec.Repository, "")
 }
 
-// names are what a run would know; where no Run is given, placeholders.
+// names are the names from the given Run, or placeholders.
 func (c *planning) names(configs map[string]compose.ImageConfig) plan.Names {
 	repository := func(build string) string { return "REGISTRY/" + build }
 	if c.settings.Registry.Host != "" {
@@ -196,7 +198,7 @@ func (c *planning) names(configs map[string]compose.ImageConfig) plan.Names {
 	}
 }
 
-// images are what is known of the images that a plan uses: what a Run has noted, and with --lookup what they say about themselves.
+// images are the known images of a plan: those in the status of the Run, and with --lookup also their configurations.
 func (c *planning) images(ctx context.Context, p *plan.Plan, notes io.Writer) (plan.Images, error) {
 	images := plan.Images{References: map[string]string{}, Hooks: map[string]string{}}
 	names, noted := c.names(nil), map[string]string{}
@@ -244,7 +246,7 @@ func (c *planning) images(ctx context.Context, p *plan.Plan, notes io.Writer) (p
 	return images, nil
 }
 
-// registries are asked as a run would ask them where there are settings, else as the user.
+// registries returns the lookup of images: with settings as a run does it, else as the user.
 func (c *planning) registries() (imageConfig, error) {
 	if c.settings.Registry.Host == "" {
 		return c.ask()
@@ -312,11 +314,11 @@ func printSummary(out io.Writer, p *plan.Plan, names plan.Names) {
 	fmt.Fprintln(out, "# Suites")
 	for i := range p.Suites {
 		s := &p.Suites[i]
-		fmt.Fprintf(out, "#   %s: image %s, %s, at most %s\n", s.Name, firstOf(s.Build, s.Image), describe(s, names), s.Test.Timeout.Duration)
+		fmt.Fprintf(out, "#   %s: image %s, %s, at most %s\n", s.Name, cmp.Or(s.Build, s.Image, "-"), describe(s, names), s.Test.Timeout.Duration)
 	}
 }
 
-// dockerfile reports where a build's Dockerfile is.
+// dockerfile describes where a build's Dockerfile is.
 func dockerfile(b plan.Build) string {
 	if b.Inline != "" {
 		return "the Dockerfile in the compose file"
@@ -339,15 +341,7 @@ func after(s plan.Service) string {
 	return text
 }
 
-func firstOf(values ...string) string {
-	i := slices.IndexFunc(values, func(s string) bool { return s != "" })
-	if i < 0 {
-		return "-"
-	}
-	return values[i]
-}
-
-// describe is what a suite runs.
+// describe is the command of a suite.
 func describe(s *plan.Suite, names plan.Names) string {
 	if shell := s.Test.Command.Shell; shell != "" {
 		return fmt.Sprintf("sh -c %q", shell)

@@ -15,7 +15,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/plan"
 )
 
-// planChild is the command that plans one run in a process of its own. main runs it before anything else is set up.
+// planChild is the command that plans one run in a child process. main runs it before it sets up anything else.
 const planChild = "plan-child"
 
 // runPlanChild reads a plan.Input and writes a plan.Answer.
@@ -25,7 +25,7 @@ func runPlanChild(in io.Reader, out io.Writer) error {
 	}
 	var input plan.Input
 	if err := json.NewDecoder(in).Decode(&input); err != nil {
-		return fmt.Errorf("read what to plan: %w", err)
+		return fmt.Errorf("read the input of the plan: %w", err)
 	}
 	return plan.Answered(plan.Make(input)).Write(out)
 }

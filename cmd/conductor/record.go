@@ -14,21 +14,21 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/registry"
 )
 
-// recordFlags say where a record is and what is done with it.
+// recordFlags are the flags of `conductor runs record`.
 type recordFlags struct {
 	extract, repository, registry, records string
 	json, insecure                         bool
 }
 
-// recordCommand is `conductor runs record`. It needs no cluster where the record's place is given.
+// recordCommand is `conductor runs record`. It does not need a cluster if the flags locate the record.
 func recordCommand(open opener) *cobra.Command {
 	var f recordFlags
 	cmd := &cobra.Command{
-		Use: "record RUN", Short: "Print what a run showed, from its record in the registry, and extract it", Args: cobra.ExactArgs(1),
-		Long: `Print what a run showed, from its record in the registry, and extract its files: the result, JUnit, artifacts, logs.
+		Use: "record RUN", Short: "Print the results of a run from its record in the registry, and extract its files", Args: cobra.ExactArgs(1),
+		Long: `Print the results of a run from its record in the registry, and extract its files: the result, JUnit, artifacts, logs.
 
-The record outlives the stack and the Run. RUN is the name of a Run; where that is gone, give --repository and --registry
-besides, or the record's whole reference as RUN: HOST/PATH:RUN. You are logged in as your Docker config says.`,
+The record outlives the stack and the Run. RUN is the name of a Run. If the Run is deleted, add --repository and --registry, or
+give the record's whole reference as RUN: HOST/PATH:RUN. The credentials for the registry come from your Docker config.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			rec, err := f.find(cmd.Context(), open, args[0])
 			if err != nil {
@@ -43,16 +43,16 @@ besides, or the record's whole reference as RUN: HOST/PATH:RUN. You are logged i
 			return f.print(cmd.OutOrStdout(), rec)
 		},
 	}
-	cmd.Flags().StringVar(&f.extract, "extract", "", "write the record's files below this directory")
-	cmd.Flags().BoolVar(&f.json, "json", false, "print result.json as it is")
-	cmd.Flags().StringVar(&f.repository, "repository", "", "the repository, as owner/name, where the Run is gone")
-	cmd.Flags().StringVar(&f.registry, "registry", "", "the registry and the prefix in it, as HOST[/PREFIX]; needed with --repository, otherwise it replaces the Run's")
-	cmd.Flags().StringVar(&f.records, "records", registry.DefaultRecords, "where records are below the registry's prefix, as the operator has set registry.records")
-	cmd.Flags().BoolVar(&f.insecure, "insecure", false, "speak plain HTTP to the registry")
+	cmd.Flags().StringVar(&f.extract, "extract", "", "write the record's files into this directory")
+	cmd.Flags().BoolVar(&f.json, "json", false, "print result.json")
+	cmd.Flags().StringVar(&f.repository, "repository", "", "the repository, as owner/name, if the Run is deleted")
+	cmd.Flags().StringVar(&f.registry, "registry", "", "the registry and the prefix in it, as HOST[/PREFIX]; required with --repository, otherwise it replaces the Run's")
+	cmd.Flags().StringVar(&f.records, "records", registry.DefaultRecords, "the path of records below the registry's prefix (operator setting registry.records)")
+	cmd.Flags().BoolVar(&f.insecure, "insecure", false, "use plain HTTP for the registry")
 	return cmd
 }
 
-// find finds the record that the command names.
+// find fetches the record that the command names.
 func (f *recordFlags) find(ctx context.Context, open opener, run string) (*registry.Record, error) {
 	host, prefix, _ := strings.Cut(f.registry, "/")
 	reference, repo := run, v1alpha1.Repository{}
@@ -62,7 +62,7 @@ func (f *recordFlags) find(ctx context.Context, open opener, run string) (*regis
 	case f.repository != "":
 		owner, name, ok := strings.Cut(f.repository, "/")
 		if !ok || host == "" {
-			return nil, errors.New("--repository is owner/name, and needs --registry")
+			return nil, errors.New("--repository must be owner/name, and requires --registry")
 		}
 		repo = v1alpha1.Repository{Owner: owner, Name: name}
 	default:
@@ -90,7 +90,7 @@ func (f *recordFlags) find(ctx context.Context, open opener, run string) (*regis
 	return r.Pull(ctx, reference)
 }
 
-// recordOf is a Run that has a record.
+// recordOf returns a Run, or an error if it has no record.
 func recordOf(ctx context.Context, open opener, name string) (*v1alpha1.Run, error) {
 	s, err := open()
 	var run *v1alpha1.Run
@@ -98,7 +98,7 @@ func recordOf(ctx context.Context, open opener, name string) (*v1alpha1.Run, err
 		run, err = s.Get(ctx, name)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%w (where the Run is gone, give --repository and --registry, or HOST/PATH:RUN)", err)
+		return nil, fmt.Errorf("%w (if the Run is deleted, add --repository and --registry, or give HOST/PATH:RUN)", err)
 	}
 	if run.Status.Record == nil {
 		for _, c := range run.Status.Conditions {
@@ -111,7 +111,7 @@ func recordOf(ctx context.Context, open opener, name string) (*v1alpha1.Run, err
 	return run, nil
 }
 
-// print writes the record's result.
+// print prints the record's result.
 func (f *recordFlags) print(w io.Writer, rec *registry.Record) error {
 	if f.json {
 		data, err := rec.ResultJSON()

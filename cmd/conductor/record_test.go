@@ -25,8 +25,8 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/runs"
 )
 
-// kept pushes a record to a registry that wants a login, which the user's Docker config has. It answers the registry's host and
-// what the Run says of its record.
+// kept pushes a record to a registry that requires a login, which the user's Docker config has. It returns the registry's host and
+// the status of the Run's record.
 func kept(t *testing.T) (string, v1alpha1.RecordStatus) {
 	t.Helper()
 	inner := images.New(images.Logger(log.New(io.Discard, "", 0)))
@@ -151,11 +151,11 @@ func TestRecordCommandSaysWhatIsWrong(t *testing.T) {
 		args []string
 		want string
 	}{
-		"no cluster":       {noCluster, []string{"shop-1"}, "give --repository and --registry"},
-		"no such Run":      {cluster(t, pending), []string{"shop-2"}, "give --repository and --registry"},
+		"no cluster":       {noCluster, []string{"shop-1"}, "add --repository and --registry"},
+		"no such Run":      {cluster(t, pending), []string{"shop-2"}, "add --repository and --registry"},
 		"no record yet":    {cluster(t, pending), []string{"shop-1"}, "no record yet"},
 		"no record at all": {cluster(t, failed), []string{"shop-1"}, "The registry did not answer"},
-		"half a place":     {noCluster, []string{"shop-1", "--repository", "acme/shop"}, "needs --registry"},
+		"half a place":     {noCluster, []string{"shop-1", "--repository", "acme/shop"}, "requires --registry"},
 		"no such record":   {noCluster, []string{host + "/qa/records/acme/shop:shop-2", "--insecure"}, "does not have it"},
 		"plain HTTP":       {cluster(t, done), []string{"shop-1"}, "did not answer"},
 		"a broken host":    {noCluster, []string{"a b/c:d"}, "invalid registry host"},

@@ -12,7 +12,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/runs"
 )
 
-// runsCommand is `conductor runs`: the same door that webhooks go through, for people with a kubeconfig.
+// runsCommand is `conductor runs`, which uses the same service as webhooks, for people with a kubeconfig.
 func runsCommand() *cobra.Command {
 	var namespace string
 	cmd := &cobra.Command{
@@ -31,7 +31,7 @@ func runsCommand() *cobra.Command {
 	return cmd
 }
 
-// refuseUnknown refuses a subcommand that does not exist, which cobra does for the top level alone.
+// refuseUnknown refuses unknown subcommands; cobra does so only at the top level.
 func refuseUnknown(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
@@ -81,7 +81,7 @@ func getCommand(open opener) *cobra.Command {
 
 func watchCommand(open opener) *cobra.Command {
 	return &cobra.Command{
-		Use: "watch RUN", Short: "Follow a run until its outcome is known; exit status 0 when it passed", Args: cobra.ExactArgs(1),
+		Use: "watch RUN", Short: "Follow a run until its outcome is known; exit status 0 if it passed", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := open()
 			if err != nil {
@@ -105,7 +105,7 @@ func watchCommand(open opener) *cobra.Command {
 	}
 }
 
-// progress is a Run's state in one line.
+// progress is the state of a Run in one line.
 func progress(run *v1alpha1.Run) string {
 	line := string(run.Status.Phase)
 	if run.Status.Outcome != "" {
@@ -122,7 +122,7 @@ func progress(run *v1alpha1.Run) string {
 func cancelCommand(open opener) *cobra.Command {
 	var by, reason string
 	cmd := &cobra.Command{
-		Use: "cancel RUN", Short: "End a run and remove what it made", Args: cobra.ExactArgs(1),
+		Use: "cancel RUN", Short: "Cancel a run and delete its stack", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := open()
 			if err != nil {
@@ -135,8 +135,8 @@ func cancelCommand(open opener) *cobra.Command {
 			return nil
 		},
 	}
-	cmd.Flags().StringVar(&by, "by", "kubectl", "who cancels")
-	cmd.Flags().StringVar(&reason, "reason", "", "why")
+	cmd.Flags().StringVar(&by, "by", "kubectl", "who cancels the run")
+	cmd.Flags().StringVar(&reason, "reason", "", "why the run is canceled")
 	return cmd
 }
 
@@ -171,6 +171,6 @@ func logsCommand(namespace *string) *cobra.Command {
 			return err
 		},
 	}
-	cmd.Flags().StringVar(&what, "of", "test", "what kind of log: test, service or build")
+	cmd.Flags().StringVar(&what, "of", "test", "the kind of log: test, service or build")
 	return cmd
 }

@@ -52,8 +52,8 @@ func TestConvertRefusesASecretThatIsNotUsed(t *testing.T) {
 		want    string
 		status  int
 	}{
-		{[]string{"DB_PASWORD"}, "--secret DB_PASWORD: the compose files use no variable of this name; did you mean DB_PASSWORD?", 2},
-		{[]string{"DB_PASSWORD", "OTHER"}, "--secret OTHER: the compose files use no variable of this name", 2},
+		{[]string{"DB_PASWORD"}, "--secret DB_PASWORD: the compose files do not use this variable; did you mean DB_PASSWORD?", 2},
+		{[]string{"DB_PASSWORD", "OTHER"}, "--secret OTHER: the compose files do not use this variable", 2},
 		{[]string{"DB_PASSWORD", "MAIL_KEY", "TOKEN"}, "", 0},
 	} {
 		project(t, files)
@@ -83,7 +83,7 @@ func TestWithoutAKubeconfigTheFileIsNamed(t *testing.T) {
 	t.Setenv("KUBERNETES_SERVICE_HOST", "")
 	cmd := rootCommand()
 	cmd.SetArgs([]string{"runs", "list"})
-	if err := cmd.Execute(); err == nil || !strings.Contains(err.Error(), "no cluster is configured: there is no kubeconfig at /nonexistent/config") {
+	if err := cmd.Execute(); err == nil || !strings.Contains(err.Error(), "no cluster is configured: /nonexistent/config does not exist") {
 		t.Errorf("%v", err)
 	}
 }

@@ -27,10 +27,10 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/plan"
 )
 
-// golden are the cases of the converter, which every one of the three has to convert alike.
+// golden are the golden cases of the converter. convert, plan and a run have to convert them alike.
 const golden = "../../internal/compose/testdata"
 
-// everyImage says the same of every image that can be pulled.
+// everyImage returns the same configuration for every image that can be pulled.
 func everyImage(_ context.Context, image string) (digest string, config []byte, err error) {
 	if strings.HasPrefix(image, "REGISTRY/") {
 		return "", nil, errors.New("it is a plan's")
@@ -38,7 +38,7 @@ func everyImage(_ context.Context, image string) (digest string, config []byte, 
 	return "sha256:0", []byte(`{"config":{"Cmd":["serve","$(all)"],"User":"node","ExposedPorts":{"80/tcp":{}},"Healthcheck":{"Test":["CMD-SHELL","curl -f localhost"]}}}`), nil
 }
 
-// configOf is the file that has a run convert what `convert` is told to.
+// configOf returns a .conductor.yaml and arguments of `convert` that select the same compose files.
 func configOf(name string) (config string, args []string) {
 	config, args = "version: 1\ntests: {integration: {image: busybox, command: \"true\"}}\nstack:\n  compose: [compose.yaml]\n", []string{"-f", "compose.yaml"}
 	switch name {
@@ -50,9 +50,9 @@ func configOf(name string) (config string, args []string) {
 	return config, args
 }
 
-// TestConvertPlanAndRunMakeTheSameObjects converts every golden case thrice. What `plan` prints is what a run applies, byte for byte,
-// but for the digests of images. What `convert` prints differs in who waits, and in what both are told: a run's labels, and the
-// addresses outside that services reach.
+// TestConvertPlanAndRunMakeTheSameObjects converts every golden case three times. `plan` prints what a run applies, byte for byte,
+// except for the digests of images. `convert` differs in who waits for dependencies, and in its inputs: a run's labels, and the
+// external addresses that services may reach.
 func TestConvertPlanAndRunMakeTheSameObjects(t *testing.T) {
 	cases, err := filepath.Glob(golden + "/*/compose.yaml")
 	if err != nil {
@@ -133,7 +133,7 @@ func planAndRun(t *testing.T) (ran, shown map[string]any, built map[string]strin
 	}
 	var out, notes bytes.Buffer
 	if err := c.print(t.Context(), &out, &notes); err != nil {
-		t.Fatalf("the run converts, and plan says %v", err)
+		t.Fatalf("the run converts, but plan fails: %v", err)
 	}
 	ran, shown = objectsOf(t, string(data)), objectsOf(t, out.String())
 	maps.DeleteFunc(shown, func(key string, _ any) bool { return ran[key] == nil })

@@ -39,13 +39,13 @@ type serveFlags struct {
 func serveCommand() *cobra.Command {
 	var f serveFlags
 	cmd := &cobra.Command{
-		Use: "serve", Short: "Receive webhooks and run what they ask for", Args: cobra.NoArgs,
+		Use: "serve", Short: "Receive webhooks and run integration tests", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return serve(cmd.Context(), f) },
 	}
-	cmd.Flags().StringVar(&f.config, "config", "/etc/conductor/config.yaml", "the operator's settings")
+	cmd.Flags().StringVar(&f.config, "config", "/etc/conductor/config.yaml", "the file with the operator's settings")
 	cmd.Flags().StringVar(&f.listen, "listen", ":8080", "address of /webhook, /healthz and /readyz")
-	cmd.Flags().StringVar(&f.metrics, "metrics", ":9090", "address of /metrics; 0 turns it off")
-	cmd.Flags().StringVar(&f.dir, "dir", os.TempDir(), "where checkouts are kept while their runs are under way")
+	cmd.Flags().StringVar(&f.metrics, "metrics", ":9090", "address of /metrics; 0 disables it")
+	cmd.Flags().StringVar(&f.dir, "dir", os.TempDir(), "the directory for the checkouts of active runs")
 	return cmd
 }
 
@@ -72,23 +72,23 @@ func serve(ctx context.Context, f serveFlags) error {
 	if err := wire(mgr, set, f, lock, log); err != nil {
 		return err
 	}
-	log.Info("conductor serves", "version", version, "listen", f.listen, "namespace", set.Namespace)
+	log.Info("conductor is starting", "version", version, "listen", f.listen, "namespace", set.Namespace)
 	if err := mgr.Start(ctx); err != nil {
 		return fmt.Errorf("serve: %w", err)
 	}
 	return nil
 }
 
-// newManager makes the manager whose cache sees no more than Conductor may: its own namespace, the builds' pods, and
-// the namespaces that it made.
+// newManager returns the manager. Its cache covers only what Conductor is allowed to read: its own namespace, the pods of builds, and the
+// namespaces that it created.
 func newManager(config *rest.Config, set settings.Settings, f serveFlags, lock *leaseLock) (manager.Manager, error) {
 	s, err := scheme()
 	if err != nil {
 		return nil, fmt.Errorf("register the kinds: %w", err)
 	}
-	// The API server's own fairness bounds a client better than a rate of ours, which webhooks and the leader would share.
+	// Rely on the API server's priority and fairness: webhooks and controllers would share a client-side rate limit.
 	config.QPS = -1
-	// Stacks are warned about what Pod Security's restricted level would refuse; that is for their owners, not for this log.
+	// Drop warnings about Pod Security's restricted level: they are about the users' stacks and only fill this log.
 	config.WarningHandler = rest.NoWarnings{}
 	lease, renew, retry, shutdown := set.LeaderElection.LeaseDuration.Duration, set.LeaderElection.RenewDeadline(), set.LeaderElection.RetryPeriod(), 30*time.Second
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
@@ -105,12 +105,12 @@ func newManager(config *rest.Config, set settings.Settings, f serveFlags, lock *
 		RetryPeriod:                         &retry,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("make the manager: %w", err)
+		return nil, fmt.Errorf("create the manager: %w", err)
 	}
 	return mgr, nil
 }
 
-// cacheOptions bound what the cache holds. The owners of fields, a quarter of what a finished Run takes, are of no use here.
+// cacheOptions limit what the cache holds. Managed fields, a quarter of the size of a finished Run, are not needed.
 func cacheOptions(set settings.Settings) cache.Options {
 	own := map[string]cache.Config{set.Namespace: {}}
 	managed := labels.SelectorFromSet(labels.Set{v1alpha1.LabelManaged: v1alpha1.ManagedValue})
@@ -130,10 +130,10 @@ type httpServer struct {
 	handler http.Handler
 }
 
-// NeedLeaderElection says that every replica receives webhooks.
+// NeedLeaderElection returns false: every replica receives webhooks.
 func (*httpServer) NeedLeaderElection() bool { return false }
 
-// Start serves until the context ends, then lets requests under way finish.
+// Start serves until the context ends, then waits for active requests to finish.
 func (h *httpServer) Start(ctx context.Context) error {
 	srv := &http.Server{
 		Handler: h.handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second,
@@ -170,8 +170,8 @@ func routes(webhook http.Handler, ready healthz.Checker) http.Handler {
 	return mux
 }
 
-// readSecrets reads the webhook secrets anew at each call, so that a rotated one holds at once. A file that is not there is passed
-// over: the second one exists only while the first is being replaced.
+// readSecrets returns a function that reads the webhook secrets at each call, so that a rotated secret takes effect at once. Missing
+// files are skipped: the second one exists only during a rotation.
 func readSecrets(files []string) func() ([][]byte, error) {
 	return func() ([][]byte, error) {
 		var secrets [][]byte
@@ -187,7 +187,7 @@ func readSecrets(files []string) func() ([][]byte, error) {
 			}
 		}
 		if len(secrets) == 0 {
-			return nil, errors.New("there is no webhook secret")
+			return nil, errors.New("no webhook secret is configured")
 		}
 		return secrets, nil
 	}

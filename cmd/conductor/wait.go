@@ -22,18 +22,18 @@ import (
 )
 
 const (
-	// waitPoll is how often wait looks.
+	// waitPoll is the time between two attempts.
 	waitPoll = 300 * time.Millisecond
-	// waitSay is how often it says what it waits for.
-	waitSay = 10 * time.Second
-	// waitLook bounds one look, so that a packet that is lost holds nothing up.
-	waitLook = 5 * time.Second
+	// waitReport is how often it prints what it is waiting for.
+	waitReport = 10 * time.Second
+	// waitAttempt bounds one attempt, so that a lost packet does not block it.
+	waitAttempt = 5 * time.Second
 	// namespaceFile is where a pod finds the name of its own namespace.
 	namespaceFile = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
 	resolvConf    = "/etc/resolv.conf"
 )
 
-// waiting is what the command wait was told.
+// waiting holds the flags of `conductor wait`.
 type waiting struct {
 	tcp, dns, job, until string
 	addresses            int
@@ -41,10 +41,10 @@ type waiting struct {
 	timeout              time.Duration
 }
 
-// look tries once: nil when what is waited for is there, a *failedError when it never will be, else an error that says what is missing.
-type look func(ctx context.Context) error
+// probe checks the dependency once: nil if it is ready, a *failedError if it never will be, else an error that names what is missing.
+type probe func(ctx context.Context) error
 
-// failedError explains why waiting is of no use.
+// failedError explains why waiting is pointless.
 type failedError struct{ sentence string }
 
 func (e *failedError) Error() string { return e.sentence }
@@ -53,8 +53,8 @@ func (e *failedError) Error() string { return e.sentence }
 func waitCommand() *cobra.Command {
 	var w waiting
 	cmd := &cobra.Command{
-		Use: "wait", Short: "Wait until a dependency is there; for init containers", Hidden: true, Args: cobra.NoArgs,
-		Long: "Wait until a dependency is there. Converted stacks run this in init containers.\n\nExit status 0: it is there, 1: it is not and the time is up, or it has failed, 2: the command is wrong.",
+		Use: "wait", Short: "Wait until a dependency is ready; for init containers", Hidden: true, Args: cobra.NoArgs,
+		Long: "Wait until a dependency is ready. Converted stacks run this in init containers.\n\nExit status 0: it is ready, 1: it failed or the wait timed out, 2: usage error.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			what, try, err := w.target()
 			if err != nil {
@@ -64,28 +64,28 @@ func waitCommand() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&w.tcp, "tcp", "", "wait until HOST:PORT takes connections")
+	f.StringVar(&w.tcp, "tcp", "", "wait until HOST:PORT accepts connections")
 	f.StringVar(&w.dns, "dns", "", "wait until a name of this namespace has an address")
-	f.IntVar(&w.addresses, "addresses", 1, "how many addresses the name of --dns must have")
+	f.IntVar(&w.addresses, "addresses", 1, "how many addresses the name must have (with --dns)")
 	f.StringVar(&w.job, "job", "", "wait for the Job NAME of this namespace, or NAMESPACE/NAME")
-	f.StringVar(&w.until, "until", "complete", "what --job waits for: complete or started")
-	f.BoolVar(&w.optional, "optional", false, "go on when it fails or the time is up")
-	f.DurationVar(&w.timeout, "timeout", 0, "how long to wait; 0 is without end")
+	f.StringVar(&w.until, "until", "complete", "wait until the Job is complete or started (with --job)")
+	f.BoolVar(&w.optional, "optional", false, "exit with status 0 even if it fails or the wait times out")
+	f.DurationVar(&w.timeout, "timeout", 0, "how long to wait; 0 means forever")
 	cmd.MarkFlagsMutuallyExclusive("tcp", "dns", "job")
 	cmd.MarkFlagsOneRequired("tcp", "dns", "job")
 	return cmd
 }
 
-// target is what is waited for, in words, and how to look for it.
-func (w *waiting) target() (string, look, error) {
+// target returns a description of the dependency and its probe.
+func (w *waiting) target() (string, probe, error) {
 	switch {
 	case w.tcp != "":
 		if _, _, err := net.SplitHostPort(w.tcp); err != nil {
 			return "", nil, fmt.Errorf("--tcp: %w", err)
 		}
-		return w.tcp + " to take connections", w.lookTCP, nil
+		return w.tcp + " to accept connections", w.probeTCP, nil
 	case w.dns != "":
-		return w.dns + " to be ready", w.lookDNS(net.DefaultResolver.LookupHost, resolvConf), nil
+		return w.dns + " to be ready", w.probeDNS(net.DefaultResolver.LookupHost, resolvConf), nil
 	case w.until != "complete" && w.until != "started":
 		return "", nil, fmt.Errorf("--until: %q is neither complete nor started", w.until)
 	}
@@ -101,7 +101,7 @@ func (w *waiting) target() (string, look, error) {
 	if !ok {
 		data, err := os.ReadFile(namespaceFile)
 		if err != nil {
-			return "", nil, fmt.Errorf("find the own namespace: %w", err)
+			return "", nil, fmt.Errorf("find this pod's namespace: %w", err)
 		}
 		namespace, name = strings.TrimSpace(string(data)), w.job
 	}
@@ -109,20 +109,20 @@ func (w *waiting) target() (string, look, error) {
 	if w.until == "started" {
 		what = "the Job " + name + " to start"
 	}
-	return what, w.lookJob(c.Jobs(namespace), namespace, name), nil
+	return what, w.probeJob(c.Jobs(namespace), namespace, name), nil
 }
 
-// wait looks until it is there, and says every ten seconds what is missing.
-func (w *waiting) wait(ctx context.Context, out io.Writer, what string, try look) error {
+// wait polls the dependency until it is ready, and prints every ten seconds what is missing.
+func (w *waiting) wait(ctx context.Context, out io.Writer, what string, try probe) error {
 	if w.timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, w.timeout)
 		defer cancel()
 	}
-	start, said := time.Now(), time.Now()
+	start, reported := time.Now(), time.Now()
 	for {
-		one, cancel := context.WithTimeout(ctx, waitLook)
-		err := try(one)
+		attempt, cancel := context.WithTimeout(ctx, waitAttempt)
+		err := try(attempt)
 		cancel()
 		var failed *failedError
 		switch {
@@ -131,9 +131,9 @@ func (w *waiting) wait(ctx context.Context, out io.Writer, what string, try look
 			return nil
 		case errors.As(err, &failed):
 			return w.giveUp(out, failed.sentence)
-		case time.Since(said) >= waitSay:
-			said = time.Now()
-			fmt.Fprintf(out, "waits for %s: %v (for %s)\n", what, err, time.Since(start).Round(time.Second))
+		case time.Since(reported) >= waitReport:
+			reported = time.Now()
+			fmt.Fprintf(out, "waiting for %s: %v (for %s)\n", what, err, time.Since(start).Round(time.Second))
 		}
 		select {
 		case <-ctx.Done():
@@ -143,17 +143,17 @@ func (w *waiting) wait(ctx context.Context, out io.Writer, what string, try look
 	}
 }
 
-// giveUp ends with status 1, or with 0 when it may be missing.
+// giveUp exits with status 1, or with 0 if the dependency is optional.
 func (w *waiting) giveUp(out io.Writer, sentence string) error {
 	if w.optional {
-		fmt.Fprintf(out, "%s; going on without it\n", sentence)
+		fmt.Fprintf(out, "%s; continuing without it\n", sentence)
 		return nil
 	}
 	fmt.Fprintln(out, sentence)
 	return exitCode(1)
 }
 
-func (w *waiting) lookTCP(ctx context.Context) error {
+func (w *waiting) probeTCP(ctx context.Context) error {
 	c, err := (&net.Dialer{}).DialContext(ctx, "tcp", w.tcp)
 	if err != nil {
 		return fmt.Errorf("no connection yet: %w", err)
@@ -161,8 +161,8 @@ func (w *waiting) lookTCP(ctx context.Context) error {
 	return c.Close()
 }
 
-// lookDNS asks for one name only. The search list's later domains are the node's, and one of those may answer every name.
-func (w *waiting) lookDNS(lookup func(context.Context, string) ([]string, error), config string) look {
+// probeDNS looks up only the absolute name: later domains of the search list are the node's, and one of those may resolve every name.
+func (w *waiting) probeDNS(lookup func(context.Context, string) ([]string, error), config string) probe {
 	return func(ctx context.Context) error {
 		addresses, err := lookup(ctx, absolute(w.dns, config))
 		var missing *net.DNSError
@@ -178,8 +178,8 @@ func (w *waiting) lookDNS(lookup func(context.Context, string) ([]string, error)
 	}
 }
 
-// absolute is a name of the pod's own namespace with the domain of that, which stands first in the search list that the kubelet
-// writes: https://kubernetes.io/docs/concepts/services-networking/dns-pod-service/
+// absolute appends the domain of the pod's own namespace to a name. It is the first domain of the search list that the kubelet writes:
+// https://kubernetes.io/docs/concepts/services-networking/dns-pod-service/
 func absolute(name, config string) string {
 	data, err := os.ReadFile(filepath.Clean(config))
 	if err != nil || strings.Contains(name, ".") {
@@ -193,22 +193,22 @@ func absolute(name, config string) string {
 	return name
 }
 
-func (w *waiting) lookJob(jobs typedbatchv1.JobInterface, namespace, name string) look {
+func (w *waiting) probeJob(jobs typedbatchv1.JobInterface, namespace, name string) probe {
 	return func(ctx context.Context) error {
 		job, err := jobs.Get(ctx, name, metav1.GetOptions{})
 		switch {
 		case apierrors.IsNotFound(err):
-			return errors.New("there is no such Job yet")
+			return errors.New("the Job does not exist yet")
 		case apierrors.IsForbidden(err):
-			return fmt.Errorf("this pod may not look at it; is the stack in another namespace than it was converted for, %s? (%w)", namespace, err)
+			return fmt.Errorf("this pod is not allowed to read it; the stack was converted for the namespace %s, is it in another one? (%w)", namespace, err)
 		case err != nil:
-			return fmt.Errorf("the API server does not say how it stands: %w", err)
+			return fmt.Errorf("its status cannot be read: %w", err)
 		}
 		return w.judge(job)
 	}
 }
 
-// judge reports whether a Job has come as far as it should.
+// judge returns nil if a Job has completed or started, as requested.
 func (w *waiting) judge(job *batchv1.Job) error {
 	ready := int32(0)
 	if job.Status.Ready != nil {

@@ -42,8 +42,8 @@ func TestWaitSaysWhatItWaitsFor(t *testing.T) {
 		if late := time.Since(start) - 25*time.Second; late > waitPoll {
 			t.Errorf("it went on %s after db was there", late)
 		}
-		if n := strings.Count(out.String(), "waits for db to be ready: it has no ready pod yet (for "); n != 2 {
-			t.Errorf("it said what it waits for %d times in 25 s, want 2:\n%s", n, out.String())
+		if n := strings.Count(out.String(), "waiting for db to be ready: it has no ready pod yet (for "); n != 2 {
+			t.Errorf("it printed what it is waiting for %d times in 25 s, want 2:\n%s", n, out.String())
 		}
 	})
 }
@@ -56,16 +56,16 @@ func TestWaitEnds(t *testing.T) {
 	hangs := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
 	for name, c := range map[string]struct {
 		w    waiting
-		try  look
+		try  probe
 		code exitCode
 		took time.Duration
-		says string
+		want string
 	}{
-		"time":              {waiting{timeout: time.Minute}, never, 1, time.Minute, "waited 1m0s for it: it has no ready pod yet\n"},
-		"optional time":     {waiting{timeout: time.Minute, optional: true}, never, 0, time.Minute, "it has no ready pod yet; going on without it\n"},
-		"failed":            {waiting{timeout: time.Minute}, failed, 1, 0, "the Job migrate has failed: BackoffLimitExceeded: no more\n"},
-		"optional failed":   {waiting{optional: true}, failed, 0, 0, "no more; going on without it\n"},
-		"a look that hangs": {waiting{timeout: 20 * time.Second}, hangs, 1, 20 * time.Second, "waited 20s for it"},
+		"time":               {waiting{timeout: time.Minute}, never, 1, time.Minute, "waited 1m0s for it: it has no ready pod yet\n"},
+		"optional time":      {waiting{timeout: time.Minute, optional: true}, never, 0, time.Minute, "it has no ready pod yet; continuing without it\n"},
+		"failed":             {waiting{timeout: time.Minute}, failed, 1, 0, "the Job migrate has failed: BackoffLimitExceeded: no more\n"},
+		"optional failed":    {waiting{optional: true}, failed, 0, 0, "no more; continuing without it\n"},
+		"a probe that hangs": {waiting{timeout: 20 * time.Second}, hangs, 1, 20 * time.Second, "waited 20s for it"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -79,8 +79,8 @@ func TestWaitEnds(t *testing.T) {
 				if took := time.Since(start); took < c.took || took > c.took+waitPoll {
 					t.Errorf("it took %s, want %s", took, c.took)
 				}
-				if !strings.Contains(out.String(), c.says) {
-					t.Errorf("it said %q, want %q", out.String(), c.says)
+				if !strings.Contains(out.String(), c.want) {
+					t.Errorf("the output is %q, want %q", out.String(), c.want)
 				}
 			})
 		})
@@ -93,11 +93,11 @@ func TestWaitForPort(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := waiting{tcp: l.Addr().String()}
-	if err := w.lookTCP(t.Context()); err != nil {
-		t.Errorf("nobody answers at %s: %v", w.tcp, err)
+	if err := w.probeTCP(t.Context()); err != nil {
+		t.Errorf("no connection to %s: %v", w.tcp, err)
 	}
 	l.Close()
-	if w.lookTCP(t.Context()) == nil {
+	if w.probeTCP(t.Context()) == nil {
 		t.Error("a closed port took a connection")
 	}
 }
@@ -121,11 +121,11 @@ func TestWaitForName(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var asked string
 			w := waiting{dns: "db-ready", addresses: 2}
-			err := w.lookDNS(func(_ context.Context, host string) ([]string, error) { asked = host; return c.found, c.err }, config)(t.Context())
+			err := w.probeDNS(func(_ context.Context, host string) ([]string, error) { asked = host; return c.found, c.err }, config)(t.Context())
 			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.HasPrefix(err.Error(), c.want)) {
-				t.Errorf("it says %v, want %q", err, c.want)
+				t.Errorf("got %v, want %q", err, c.want)
 			}
-			// Relative names would be tried in the node's domain, where another machine may answer.
+			// A relative name would also be tried in the node's domain, where it may resolve to another machine.
 			if asked != "db-ready.qa.svc.cluster.local." {
 				t.Errorf("it asked for %s", asked)
 			}
@@ -165,7 +165,7 @@ func TestWaitForJob(t *testing.T) {
 			w := waiting{until: c.until}
 			err := w.judge(&batchv1.Job{ObjectMeta: metav1.ObjectMeta{Name: "migrate"}, Status: c.status})
 			if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.HasPrefix(err.Error(), c.want)) {
-				t.Errorf("it says %v, want %q", err, c.want)
+				t.Errorf("got %v, want %q", err, c.want)
 			}
 			var failed *failedError
 			if errors.As(err, &failed) != strings.Contains(c.want, "has failed") {
@@ -204,10 +204,10 @@ func TestWaitAsksForOneJobOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := waiting{until: "complete"}
-	try := w.lookJob(c.Jobs("qa"), "qa", "migrate")
-	for _, want := range []string{"there is no such Job yet", "this pod may not look at it; is the stack in another namespace than it was converted for, qa?", "the API server does not say how it stands"} {
+	try := w.probeJob(c.Jobs("qa"), "qa", "migrate")
+	for _, want := range []string{"the Job does not exist yet", "this pod is not allowed to read it; the stack was converted for the namespace qa", "its status cannot be read"} {
 		if err := try(t.Context()); err == nil || !strings.HasPrefix(err.Error(), want) {
-			t.Errorf("it says %v, want %q", err, want)
+			t.Errorf("got %v, want %q", err, want)
 		}
 	}
 	if err := try(t.Context()); err != nil {

@@ -29,7 +29,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/webhook"
 )
 
-// The adapters are what the controllers ask for.
+// The adapters implement the interfaces of the controllers.
 var (
 	_ run.GitHub      = (*githubapp.Client)(nil)
 	_ delivery.GitHub = (*githubapp.Client)(nil)
@@ -74,7 +74,7 @@ func wire(mgr manager.Manager, set settings.Settings, f serveFlags, lock *leaseL
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Kube: kube, GitHub: gh, Registry: images, Settings: set, Dir: f.dir, Log: log,
 		Planner: planner{child.Runner{Limits: child.DefaultLimits}, log}, Unclean: lock.tookOver,
 		Observers: []run.Observer{run.Events{Recorder: mgr.GetEventRecorder("conductor")}},
-		// The App's key is the one secret that every replica has and no stack; tokens that are derived of it tell nothing of it.
+		// The App's key is the only secret that every replica has and no stack. Tokens derived from it do not reveal it.
 		Agents: agents{agent.New(agent.Options{Key: func() ([]byte, error) { return os.ReadFile(set.GitHub.PrivateKeyFile) }})},
 	}
 	reporter := &run.Reporter{Client: mgr.GetClient(), GitHub: gh, Log: log}
@@ -88,20 +88,20 @@ func wire(mgr manager.Manager, set settings.Settings, f serveFlags, lock *leaseL
 	return wireHTTP(mgr, set, f, rules, log)
 }
 
-// agents are the stacks' agents as the controllers ask for them.
+// agents adapts the agents' client to the controllers' interface.
 type agents struct{ *agent.Client }
 
-// At is the agent of a Run at the address of its pod.
+// At returns the agent of a Run at the address of its pod.
 func (a agents) At(r *v1alpha1.Run, address string) run.Agent { return a.Client.At(r, address) }
 
-// wireDeliveries sets up what acts on deliveries and looks for lost ones.
+// wireDeliveries sets up the controllers that process deliveries, poll for missed ones and prune old ones.
 func wireDeliveries(mgr manager.Manager, set settings.Settings, gh *githubapp.Client, rules trigger.Rules, log *slog.Logger) error {
 	if err := runs.Index(context.Background(), mgr.GetFieldIndexer()); err != nil {
 		return err
 	}
-	door := &runs.Service{Client: mgr.GetClient(), Indexed: true, Namespace: set.Namespace, GitHub: gh, Ceilings: set.Ceilings}
+	service := &runs.Service{Client: mgr.GetClient(), Indexed: true, Namespace: set.Namespace, GitHub: gh, Ceilings: set.Ceilings}
 	acts := &delivery.Reconciler{
-		Client: mgr.GetClient(), GitHub: gh, Runs: door, Rules: rules, Log: log,
+		Client: mgr.GetClient(), GitHub: gh, Runs: service, Rules: rules, Log: log,
 	}
 	poll := &delivery.Poller{
 		Reconciler: acts, Live: mgr.GetAPIReader(), Namespace: set.Namespace,
@@ -132,18 +132,18 @@ func wireHTTP(mgr manager.Manager, set settings.Settings, f serveFlags, rules tr
 		ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 		defer cancel()
 		if !mgr.GetCache().WaitForCacheSync(ctx) {
-			return fmt.Errorf("the cache is not filled yet")
+			return fmt.Errorf("the cache is not synced yet")
 		}
 		return nil
 	}
 	return mgr.Add(&httpServer{listen: f.listen, handler: routes(hook, ready)})
 }
 
-// clearCheckouts removes what an earlier process left behind.
+// clearCheckouts removes checkouts that an earlier process left behind.
 func clearCheckouts(dir string) error {
 	left, err := filepath.Glob(filepath.Join(dir, "checkout-*"))
 	if err != nil {
-		return fmt.Errorf("look for old checkouts: %w", err)
+		return fmt.Errorf("find old checkouts: %w", err)
 	}
 	for _, d := range left {
 		if err := os.RemoveAll(d); err != nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/agent/wrapper"
 )
 
-// wrapCommand is there for completeness: runFirst hands these arguments to wrapper.Main before it catches signals itself.
+// wrapCommand exists for completeness: runFirst calls wrapper.Main with these arguments before main handles signals.
 func wrapCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "wrap [FLAGS] -- PROGRAM [ARGUMENTS]", Short: "Run a test in its container, for the stack's agent",

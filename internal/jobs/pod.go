@@ -36,7 +36,7 @@ func podSpec(timeout time.Duration, c corev1.Container) corev1.PodSpec {
 	}
 }
 
-// seconds rounds up, since a deadline of 0 is invalid. Without a timeout there is no deadline.
+// seconds rounds up, since a deadline of 0 is invalid. No timeout means no deadline.
 func seconds(d time.Duration) *int64 {
 	if d <= 0 {
 		return nil

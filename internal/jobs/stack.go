@@ -52,7 +52,7 @@ func PullSecret(run *v1alpha1.Run, dockerConfig []byte) *corev1.Secret {
 }
 
 // Limits are the ResourceQuota and the LimitRange that keep a stack within its ceilings. CPU and memory bound both the sum of all
-// requests and the limit of each container; without a ceiling there is no quota. (Services of type NodePort and LoadBalancer are
+// requests and the limit of each container; the quota exists only with a ceiling. (Services of type NodePort and LoadBalancer are
 // refused by the chart's admission policies instead: with a quota, each Service would wait until it is counted.)
 func Limits(run *v1alpha1.Run) ([]client.Object, error) {
 	hard := corev1.ResourceList{}

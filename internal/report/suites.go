@@ -17,7 +17,7 @@ const slowestCases = 5
 // tested is one suite as the report shows it: its status and, if available, its result.
 type tested struct {
 	v1alpha1.SuiteStatus
-	// totals is nil when there were no JUnit files.
+	// totals is nil without JUnit files.
 	totals *evidence.Totals
 	// cases are all known cases, in the order of the result.
 	cases []evidence.Case

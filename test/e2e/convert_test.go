@@ -228,7 +228,7 @@ func healthyLate(t *testing.T) {
 	m := applied(t, "services:\n  web:\n    "+idler+"    depends_on: {db: {condition: service_healthy}}\n  db:\n    "+idler+
 		"    healthcheck: {test: test -e /tmp/healthy, interval: 1s}\n")
 	m.begun("db")
-	m.waits("web", "wait-db", "waits for db-ready to be ready: it has no ready pod yet", 1)
+	m.waits("web", "wait-db", "waiting for db-ready to be ready: it has no ready pod yet", 1)
 	// The name that others use resolves all the time, as under compose.
 	out, err := here.Kubectl(t.Context(), "-n", m.namespace, "get", "service", "db", "-o", "jsonpath={.spec.publishNotReadyAddresses}")
 	if err != nil || out != "true" {
@@ -242,13 +242,13 @@ func healthyLate(t *testing.T) {
 func healthyNever(t *testing.T) {
 	m := applied(t, "services:\n  web:\n    "+idler+"    depends_on: {db: {condition: service_healthy}}\n  db:\n    "+idler+
 		"    healthcheck: {test: \"false\", interval: 1s, start_interval: 1s}\n")
-	m.waits("web", "wait-db", "waits for db-ready to be ready: it has no ready pod yet", 3)
+	m.waits("web", "wait-db", "waiting for db-ready to be ready: it has no ready pod yet", 3)
 }
 
 // startedLate lets a dependency start only when it is given an image that is there.
 func startedLate(t *testing.T) {
 	m := applied(t, "services:\n  web:\n    "+idler+"    depends_on: [queue]\n  queue:\n    "+strings.Replace(idler, "busybox:1.36", "registry.invalid/queue:1", 1))
-	m.waits("web", "wait-queue", "waits for queue-ready to be ready: it has no ready pod yet", 1)
+	m.waits("web", "wait-queue", "waiting for queue-ready to be ready: it has no ready pod yet", 1)
 	if _, err := here.Kubectl(t.Context(), "-n", m.namespace, "set", "image", "deployment/queue", "queue=busybox:1.36"); err != nil {
 		t.Fatal(err)
 	}
@@ -260,7 +260,7 @@ func completedLate(t *testing.T) {
 	m := applied(t, "services:\n  web:\n    "+idler+"    networks: [back]\n    depends_on: {migrate: {condition: service_completed_successfully}}\n"+
 		"  migrate:\n    image: busybox:1.36\n    networks: [back]\n    command: sh -c 'until [ -e /tmp/go ]; do sleep 0.2; done'\nnetworks: {back: {internal: true}}\n")
 	m.begun("migrate")
-	m.waits("web", "wait-migrate", "waits for the Job migrate to complete: its pods: 1 active, 0 succeeded, 0 failed", 1)
+	m.waits("web", "wait-migrate", "waiting for the Job migrate to complete: its pods: 1 active, 0 succeeded, 0 failed", 1)
 	m.run("migrate", "touch", "/tmp/go")
 	web := m.begun("web")
 	// The token was for the init container alone, and for one Job.

@@ -176,7 +176,7 @@ func mainJobCommands(t *testing.T, run *v1alpha1.Run) {
 		{"runs get " + run.Name, []string{"All tests passed", "builds", "integration", "backend", run.Status.Images[0].Digest}},
 		{"runs logs " + run.Name, []string{"was confirmed to customer-"}},
 		{"runs logs " + run.Name + " backend --of service", []string{"Conductor Shop listens on 3001"}},
-		{"validate " + lab.Example("shop"), []string{"valid: 2 images to build, 1 suites"}},
+		{"validate " + lab.Example("shop"), []string{"valid: 2 images to build, 1 suite"}},
 		{"plan " + lab.Example("shop"), []string{"backend: context backend", "integration: image tests", "kind: Namespace", "kind: NetworkPolicy", "kind: Deployment", "kind: PersistentVolumeClaim", "--dockerfile=Dockerfile.test", "conductor-test-integration"}},
 	} {
 		says(t, "conductor "+c.args, conductor(t, 0, strings.Fields(c.args)...), c.want...)

@@ -125,7 +125,7 @@ func secrets(ctx context.Context, p *problems) {
 		p.Errorf("%v", err)
 		return
 	}
-	if !strings.Contains(logs, "conductor serves") {
+	if !strings.Contains(logs, "conductor is starting") {
 		p.Errorf("Conductor's logs could not be read whole; they begin with %.200q", logs)
 	}
 	for _, secret := range []string{here.App.WebhookSecret, here.PushPassword, here.PullPassword} {

@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"sigs.k8s.io/yaml"
 )
@@ -186,16 +185,6 @@ func merge(base, over map[string]any) {
 
 // WebhookURL is where GitHub delivers.
 func (c *Cluster) WebhookURL() string { return fmt.Sprintf("http://%s:%d/webhook", c.NodeIP, nodePort) }
-
-// Uninstall removes Conductor and everything that it made.
-func (c *Cluster) Uninstall(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
-	defer cancel()
-	if out, err := c.tool(ctx, "helm", "uninstall", "conductor", "--namespace", Namespace, "--wait", "--ignore-not-found").CombinedOutput(); err != nil {
-		return fmt.Errorf("helm uninstall: %w: %s", err, out)
-	}
-	return nil
-}
 
 // Forget deletes what Conductor keeps of an earlier lab's GitHub, which is gone: its Runs with their stacks, and the memory of its
 // tags. It does not wait for the stacks to be gone.
