@@ -17,7 +17,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
 	"github.com/w3evolutionsllc/conductor/internal/runs"
-	"github.com/w3evolutionsllc/conductor/test/github"
+	githubtest "github.com/w3evolutionsllc/conductor/test/github"
 	"github.com/w3evolutionsllc/conductor/test/lab"
 )
 
@@ -33,7 +33,7 @@ type told struct {
 	run *v1alpha1.Run
 	// comment is the run's on the issue at url.
 	comment, author, url string
-	checks               []github.CheckRun
+	checks               []githubtest.CheckRun
 	// printed is what `conductor runs record` prints, result the record's result.json.
 	printed string
 	result  evidence.Result

@@ -11,7 +11,7 @@ import (
 	apimeta "k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
-	"github.com/w3evolutionsllc/conductor/test/github"
+	githubtest "github.com/w3evolutionsllc/conductor/test/github"
 )
 
 // say comments on an issue as a user and returns the comment's id.
@@ -28,9 +28,9 @@ func (r *repo) say(login string, issue int, body string) int64 {
 func (r *repo) answer(issue int, comment int64) string {
 	r.t.Helper()
 	mark := fmt.Sprintf("<!-- conductor:answer=%d -->", comment)
-	var found []github.Comment
+	var found []githubtest.Comment
 	eventually(r.t, patience, func() error {
-		found = slices.DeleteFunc(r.comments(issue), func(c github.Comment) bool {
+		found = slices.DeleteFunc(r.comments(issue), func(c githubtest.Comment) bool {
 			return c.Author != here.App.Bot || !strings.Contains(c.Body, mark)
 		})
 		if len(found) == 0 {
@@ -51,7 +51,7 @@ func TestCommentStartsRun(t *testing.T) {
 		t.Errorf("the comment started %+v for issue %d", run.Spec, run.Status.Issue)
 	}
 	says(t, "comment", r.comment(run), "no .conductor.yaml")
-	heard := slices.ContainsFunc(r.comments(r.Issue), func(c github.Comment) bool {
+	heard := slices.ContainsFunc(r.comments(r.Issue), func(c githubtest.Comment) bool {
 		return c.ID == asked && slices.Contains(c.Reactions, "rocket by "+here.App.Bot)
 	})
 	if !heard {
@@ -61,7 +61,7 @@ func TestCommentStartsRun(t *testing.T) {
 	r.git("checkout", "-q", "-b", "feature")
 	r.git("commit", "-q", "--allow-empty", "-m", "A feature")
 	r.git("push", "-q", "origin", "feature")
-	pull, err := here.GitHub.OpenPullRequest(r.Name, r.User.Login, github.PullRequest{Head: "feature", Title: "A feature"})
+	pull, err := here.GitHub.OpenPullRequest(r.Name, r.User.Login, githubtest.PullRequest{Head: "feature", Title: "A feature"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,7 +80,7 @@ func TestCommentsAreAnswered(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := here.GitHub.AddCollaborator(r.Name, reader.Login, github.RoleRead); err != nil {
+	if err := here.GitHub.AddCollaborator(r.Name, reader.Login, githubtest.RoleRead); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []struct {

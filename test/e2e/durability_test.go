@@ -13,7 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
-	"github.com/w3evolutionsllc/conductor/test/github"
+	githubtest "github.com/w3evolutionsllc/conductor/test/github"
 	"github.com/w3evolutionsllc/conductor/test/lab"
 )
 
@@ -45,7 +45,7 @@ func TestPausedAPIServer(t *testing.T) {
 }
 
 // undelivered pushes the tag so that its event is in GitHub's log and did not arrive.
-func (r *repo) undelivered() github.Delivery {
+func (r *repo) undelivered() githubtest.Delivery {
 	r.t.Helper()
 	if err := here.GitHub.LoseDeliveries(here.App.ID, 1); err != nil {
 		r.t.Fatal(err)

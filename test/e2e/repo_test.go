@@ -20,7 +20,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
-	"github.com/w3evolutionsllc/conductor/test/github"
+	githubtest "github.com/w3evolutionsllc/conductor/test/github"
 	"github.com/w3evolutionsllc/conductor/test/lab"
 )
 
@@ -256,7 +256,7 @@ func (r *repo) marked(text string) []string {
 	return found
 }
 
-func (r *repo) comments(issue int) []github.Comment {
+func (r *repo) comments(issue int) []githubtest.Comment {
 	r.t.Helper()
 	i, err := here.GitHub.Issue(r.Name, issue)
 	if err != nil {
@@ -266,15 +266,15 @@ func (r *repo) comments(issue int) []github.Comment {
 }
 
 // check is the one check run of a suite of a run; without a suite it is that of the run as a whole.
-func (r *repo) check(run *v1alpha1.Run, suite string) github.CheckRun {
+func (r *repo) check(run *v1alpha1.Run, suite string) githubtest.CheckRun {
 	r.t.Helper()
 	id := strings.TrimSuffix(run.Name+"/"+suite, "/")
-	return one(r.t, "check run "+id, slices.DeleteFunc(r.checks(run), func(c github.CheckRun) bool { return c.ExternalID != id }))
+	return one(r.t, "check run "+id, slices.DeleteFunc(r.checks(run), func(c githubtest.CheckRun) bool { return c.ExternalID != id }))
 }
 
 // checks are all check runs of a run.
-func (r *repo) checks(run *v1alpha1.Run) []github.CheckRun {
-	return slices.DeleteFunc(here.GitHub.CheckRuns(r.Name), func(c github.CheckRun) bool {
+func (r *repo) checks(run *v1alpha1.Run) []githubtest.CheckRun {
+	return slices.DeleteFunc(here.GitHub.CheckRuns(r.Name), func(c githubtest.CheckRun) bool {
 		return c.ExternalID != run.Name && !strings.HasPrefix(c.ExternalID, run.Name+"/")
 	})
 }

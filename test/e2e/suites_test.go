@@ -27,7 +27,7 @@ import (
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
-	"github.com/w3evolutionsllc/conductor/test/github"
+	githubtest "github.com/w3evolutionsllc/conductor/test/github"
 	"github.com/w3evolutionsllc/conductor/test/lab"
 )
 
@@ -162,7 +162,7 @@ func madeUp(t *testing.T, r *repo, run *v1alpha1.Run, kept *keptRecord) {
 	name, line, message := m[1], m[2], m[3]
 	check := r.check(run, "failing")
 	a := one(t, "annotation", check.Annotations)
-	want := github.Annotation{Path: "spec/cart.sh", Level: "failure", Message: message, Title: "cart › " + name, RawDetails: "at spec/cart.sh:" + line}
+	want := githubtest.Annotation{Path: "spec/cart.sh", Level: "failure", Message: message, Title: "cart › " + name, RawDetails: "at spec/cart.sh:" + line}
 	a.StartColumn, a.EndColumn = nil, nil
 	if _, err := fmt.Sscan(line, &want.StartLine); err != nil {
 		t.Fatal(err)

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
-	"github.com/w3evolutionsllc/conductor/test/github"
+	githubtest "github.com/w3evolutionsllc/conductor/test/github"
 )
 
 // started says that a run exists; how it goes on does not matter.
@@ -48,14 +48,14 @@ func TestTagMovesAndComesBack(t *testing.T) {
 }
 
 // answered waits until n events of a kind were delivered and answered, and returns them oldest first.
-func (r *repo) answered(event string, n int) []github.Delivery {
+func (r *repo) answered(event string, n int) []githubtest.Delivery {
 	r.t.Helper()
-	var mine []github.Delivery
+	var mine []githubtest.Delivery
 	eventually(r.t, patience, func() error {
-		mine = slices.DeleteFunc(here.GitHub.Deliveries(here.App.ID), func(d github.Delivery) bool {
+		mine = slices.DeleteFunc(here.GitHub.Deliveries(here.App.ID), func(d githubtest.Delivery) bool {
 			return d.Repository != r.ID || d.Event != event || strings.Contains(string(d.Payload), `"ref":"refs/heads/`)
 		})
-		if len(mine) < n || slices.ContainsFunc(mine, func(d github.Delivery) bool { return !d.Done }) {
+		if len(mine) < n || slices.ContainsFunc(mine, func(d githubtest.Delivery) bool { return !d.Done }) {
 			return fmt.Errorf("%d deliveries of %s, want %d, all answered", len(mine), event, n)
 		}
 		return nil

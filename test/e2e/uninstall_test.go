@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
-	"github.com/w3evolutionsllc/conductor/test/github"
+	githubtest "github.com/w3evolutionsllc/conductor/test/github"
 	"github.com/w3evolutionsllc/conductor/test/lab"
 )
 
@@ -65,7 +65,7 @@ func leavers(t *testing.T) (*repo, int64) {
 	if err := here.GitHub.CreateOrg(org, user.Login); err != nil {
 		t.Fatal(err)
 	}
-	installation, err := here.GitHub.InstallApp(here.App.ID, org, github.InstallOptions{})
+	installation, err := here.GitHub.InstallApp(here.App.ID, org, githubtest.InstallOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +77,7 @@ func leavers(t *testing.T) (*repo, int64) {
 		}
 		files[f] = string(data)
 	}
-	made, err := here.GitHub.CreateRepository(name, github.RepositoryOptions{Files: files})
+	made, err := here.GitHub.CreateRepository(name, githubtest.RepositoryOptions{Files: files})
 	if err != nil {
 		t.Fatal(err)
 	}

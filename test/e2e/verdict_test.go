@@ -17,7 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
-	"github.com/w3evolutionsllc/conductor/test/github"
+	githubtest "github.com/w3evolutionsllc/conductor/test/github"
 	"github.com/w3evolutionsllc/conductor/test/lab"
 )
 
@@ -92,7 +92,7 @@ func permissions(p *problems) {
 		return
 	}
 	var manifest struct {
-		Permissions github.Permissions `json:"default_permissions"`
+		Permissions githubtest.Permissions `json:"default_permissions"`
 	}
 	if err := json.Unmarshal(data, &manifest); err != nil {
 		p.Errorf("the App's manifest: %v", err)

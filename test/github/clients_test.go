@@ -1,4 +1,4 @@
-package github_test
+package githubtest_test
 
 import (
 	"archive/tar"
@@ -19,12 +19,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 	gh "github.com/google/go-github/v62/github"
 
-	"github.com/w3evolutionsllc/conductor/test/github"
+	githubtest "github.com/w3evolutionsllc/conductor/test/github"
 )
 
 // TestGoGitHub walks the way of a run through go-github, with tokens from ghinstallation.
 func TestGoGitHub(t *testing.T) {
-	w := newWorld(t, github.Options{})
+	w := newWorld(t, githubtest.Options{})
 	ctx, c := context.Background(), w.asInstallation()
 
 	file, _, _, err := c.Repositories.GetContents(ctx, "acme", "shop", "docs/a b.txt", &gh.RepositoryContentGetOptions{Ref: w.repo.SHA})
@@ -69,7 +69,7 @@ func TestGoGitHub(t *testing.T) {
 }
 
 func TestArchive(t *testing.T) {
-	w := newWorld(t, github.Options{})
+	w := newWorld(t, githubtest.Options{})
 	c := w.asInstallation()
 	link, _, err := c.Repositories.GetArchiveLink(context.Background(), "acme", "shop", gh.Tarball, &gh.RepositoryContentGetOptions{Ref: w.repo.SHA}, 0)
 	must(t, err)
@@ -117,9 +117,9 @@ func TestArchive(t *testing.T) {
 }
 
 func TestFileSizes(t *testing.T) {
-	w := newWorld(t, github.Options{})
+	w := newWorld(t, githubtest.Options{})
 	inline, large := strings.Repeat("x", 1<<20), strings.Repeat("y", 1<<20+1)
-	one(w.PushCommit("acme/shop", "ada", github.Commit{Files: map[string]string{"inline": inline, "large": large}}))(t)
+	one(w.PushCommit("acme/shop", "ada", githubtest.Commit{Files: map[string]string{"inline": inline, "large": large}}))(t)
 	token := one(w.InstallationToken(w.installation))(t)
 	get := func(name, media string) (int, []byte) {
 		status, body, _ := w.call("GET", "/repos/acme/shop/contents/"+name, token, "", "Accept", media)
@@ -144,7 +144,7 @@ func TestFileSizes(t *testing.T) {
 
 // TestOctokit runs GitHub's own client for JavaScript, installed from its lock file into the user's cache.
 func TestOctokit(t *testing.T) {
-	w := newWorld(t, github.Options{})
+	w := newWorld(t, githubtest.Options{})
 	one(w.CreateIssue("acme/shop", "ada", "t", ""))(t)
 	w.done("issues")
 	d := w.hook.all("issues")[0]
@@ -209,8 +209,8 @@ func installOctokit(t *testing.T) string {
 // TestGitHubCLI runs gh, which talks HTTPS alone. Much of it is GraphQL, which the simulator does not have; what is
 // REST works: the api command, workflows and runs.
 func TestGitHubCLI(t *testing.T) {
-	w := newWorld(t, github.Options{TLS: true})
-	one(w.PushCommit("acme/shop", "ada", github.Commit{Files: map[string]string{".github/workflows/sync.yml": dispatchable}}))(t)
+	w := newWorld(t, githubtest.Options{TLS: true})
+	one(w.PushCommit("acme/shop", "ada", githubtest.Commit{Files: map[string]string{".github/workflows/sync.yml": dispatchable}}))(t)
 	n := one(w.CreateIssue("acme/shop", "ada", "t", ""))(t)
 	for range 3 {
 		one(w.Comment("acme/shop", "ada", n, "c"))(t)
@@ -271,10 +271,10 @@ func TestDispatch(t *testing.T) {
 		{"eleven inputs of an older server", true, `{"ref":"main","inputs":{"namespace":"n","a":"","b":"","c":"","d":"","e":"","f":"","g":"","h":"","i":"","j":""}}`, 422, "No more than 10"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			w := newWorld(t, github.Options{Enterprise: test.enterprise})
-			one(w.PushCommit("acme/shop", "ada", github.Commit{Files: map[string]string{".github/workflows/sync.yml": dispatchable}}))(t)
-			ran := make(chan github.WorkflowRun, 1)
-			w.OnDispatch(func(r github.WorkflowRun) { ran <- r })
+			w := newWorld(t, githubtest.Options{Enterprise: test.enterprise})
+			one(w.PushCommit("acme/shop", "ada", githubtest.Commit{Files: map[string]string{".github/workflows/sync.yml": dispatchable}}))(t)
+			ran := make(chan githubtest.WorkflowRun, 1)
+			w.OnDispatch(func(r githubtest.WorkflowRun) { ran <- r })
 			token := one(w.InstallationToken(w.installation))(t)
 			status, body, _ := w.call("POST", "/repos/acme/shop/actions/workflows/sync.yml/dispatches", token, test.body)
 			if status != test.status || !strings.Contains(string(body), test.message) {

@@ -1,4 +1,4 @@
-package github_test
+package githubtest_test
 
 import (
 	"bytes"
@@ -14,11 +14,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 	gh "github.com/google/go-github/v62/github"
 
-	"github.com/w3evolutionsllc/conductor/test/github"
+	githubtest "github.com/w3evolutionsllc/conductor/test/github"
 )
 
 func TestDeliveryHeaders(t *testing.T) {
-	w := newWorld(t, github.Options{})
+	w := newWorld(t, githubtest.Options{})
 	one(w.CreateIssue("acme/shop", "ada", "t", "b"))(t)
 	w.done("issues")
 	d := w.hook.all("issues")[0]
@@ -42,13 +42,13 @@ func TestDeliveryHeaders(t *testing.T) {
 }
 
 func TestOnlySubscribedEventsOfCoveredRepositories(t *testing.T) {
-	w := newWorld(t, github.Options{})
+	w := newWorld(t, githubtest.Options{})
 	hook := newReceiver(t)
-	app := one(w.CreateApp(github.AppOptions{Slug: "few", Permissions: github.Permissions{"issues": "read", "contents": "read"}, Events: []string{"issues"}, WebhookURL: hook.URL}))(t)
-	one(w.CreateRepository("acme/other", github.RepositoryOptions{}))(t)
-	installation := one(w.InstallApp(app.ID, "acme", github.InstallOptions{Repositories: []string{"shop"}}))(t)
+	app := one(w.CreateApp(githubtest.AppOptions{Slug: "few", Permissions: githubtest.Permissions{"issues": "read", "contents": "read"}, Events: []string{"issues"}, WebhookURL: hook.URL}))(t)
+	one(w.CreateRepository("acme/other", githubtest.RepositoryOptions{}))(t)
+	installation := one(w.InstallApp(app.ID, "acme", githubtest.InstallOptions{Repositories: []string{"shop"}}))(t)
 	one(w.CreateIssue("acme/other", "ada", "not covered", ""))(t)
-	one(w.PushCommit("acme/shop", "ada", github.Commit{Files: map[string]string{"a": "not subscribed"}}))(t)
+	one(w.PushCommit("acme/shop", "ada", githubtest.Commit{Files: map[string]string{"a": "not subscribed"}}))(t)
 	must(t, w.SuspendInstallation(installation, true))
 	one(w.CreateIssue("acme/shop", "ada", "suspended", ""))(t)
 	must(t, w.SuspendInstallation(installation, false))
@@ -83,7 +83,7 @@ func (w *world) lost(c *gh.Client) (lost []*gh.HookDelivery, pages int) {
 
 // TestLostDeliveries finds the lost ones in the log, as a client would, and has them sent again under their GUIDs.
 func TestLostDeliveries(t *testing.T) {
-	w := newWorld(t, github.Options{})
+	w := newWorld(t, githubtest.Options{})
 	w.done("installation")
 	must(t, w.LoseDeliveries(w.app.ID, 2))
 	for range 3 {
@@ -131,7 +131,7 @@ func TestLostDeliveries(t *testing.T) {
 }
 
 func TestDroppedEventsLeaveNoTrace(t *testing.T) {
-	w := newWorld(t, github.Options{})
+	w := newWorld(t, githubtest.Options{})
 	before := len(w.Deliveries(w.app.ID))
 	must(t, w.DropEvents(w.app.ID, 1))
 	one(w.CreateIssue("acme/shop", "ada", "dropped", ""))(t)
@@ -143,7 +143,7 @@ func TestDroppedEventsLeaveNoTrace(t *testing.T) {
 }
 
 func TestFailedDeliveryIsNotRepeated(t *testing.T) {
-	w := newWorld(t, github.Options{DeliveryTimeout: 2 * time.Second})
+	w := newWorld(t, githubtest.Options{DeliveryTimeout: 2 * time.Second})
 	w.hook.mu.Lock()
 	w.hook.status = http.StatusInternalServerError
 	w.hook.mu.Unlock()
@@ -170,7 +170,7 @@ func TestFailedDeliveryIsNotRepeated(t *testing.T) {
 }
 
 func TestPushPayloadHasSeconds(t *testing.T) {
-	w := newWorld(t, github.Options{})
+	w := newWorld(t, githubtest.Options{})
 	must(t, w.PushTag("acme/shop", "ada", "x", "", ""))
 	w.done("push")
 	var payload struct {
@@ -186,7 +186,7 @@ func TestPushPayloadHasSeconds(t *testing.T) {
 
 func TestEnterpriseHostIsNamed(t *testing.T) {
 	for _, enterprise := range []bool{false, true} {
-		w := newWorld(t, github.Options{Enterprise: enterprise})
+		w := newWorld(t, githubtest.Options{Enterprise: enterprise})
 		w.done("installation")
 		host := w.hook.all("installation")[0].header.Get("X-GitHub-Enterprise-Host")
 		if want := strings.TrimPrefix(w.URL, "http://"); enterprise && host != want || !enterprise && host != "" {
@@ -196,7 +196,7 @@ func TestEnterpriseHostIsNamed(t *testing.T) {
 }
 
 func TestDeliveriesKeepTheirOrder(t *testing.T) {
-	w := newWorld(t, github.Options{})
+	w := newWorld(t, githubtest.Options{})
 	n := one(w.CreateIssue("acme/shop", "ada", "t", ""))(t)
 	var want []int64
 	for range 30 {
@@ -214,7 +214,7 @@ func TestDeliveriesKeepTheirOrder(t *testing.T) {
 
 // TestEachPushIsAnnouncedOnce pushes with git and writes refs with the API at the same time.
 func TestEachPushIsAnnouncedOnce(t *testing.T) {
-	w := newWorld(t, github.Options{})
+	w := newWorld(t, githubtest.Options{})
 	const clients, pushes = 4, 5
 	var running sync.WaitGroup
 	for c := range clients {

@@ -1,4 +1,4 @@
-// Package github is a GitHub that behaves: a server with GitHub's REST API, git over HTTP and App webhooks, for tests.
+// Package githubtest is a GitHub for tests: a server with GitHub's REST API, git over HTTP and App webhooks.
 //
 // It keeps accounts, repositories, issues, check runs, workflow runs and webhook deliveries in memory and git
 // repositories on disk, served by git http-backend. It enforces what GitHub enforces: App JWTs, expiring installation
@@ -10,4 +10,4 @@
 //
 // The REST API is at URL/api/v3, as on GitHub Enterprise Server, and at URL/, as on api.github.com. Repositories
 // are cloned from URL/owner/name.git.
-package github
+package githubtest

@@ -1,4 +1,4 @@
-package github_test
+package githubtest_test
 
 import (
 	"fmt"
@@ -9,7 +9,7 @@ import (
 
 	gh "github.com/google/go-github/v62/github"
 
-	"github.com/w3evolutionsllc/conductor/test/github"
+	githubtest "github.com/w3evolutionsllc/conductor/test/github"
 )
 
 func isRef(ref string) func(any) bool {
@@ -31,7 +31,7 @@ func (w *world) head(dir, revision string) string {
 
 // TestPushEvents pushes with the real git and reads the events with go-github.
 func TestPushEvents(t *testing.T) {
-	w := newWorld(t, github.Options{})
+	w := newWorld(t, githubtest.Options{})
 	token := w.user.Token
 	dir := w.clone(token)
 	zero := strings.Repeat("0", 40)
@@ -86,7 +86,7 @@ func TestPushEvents(t *testing.T) {
 }
 
 func TestPushesOfManyRefsAndBytes(t *testing.T) {
-	w := newWorld(t, github.Options{})
+	w := newWorld(t, githubtest.Options{})
 	token := w.user.Token
 	dir := w.clone(token)
 	t.Run("four tags at once make no event", func(t *testing.T) {
@@ -114,15 +114,15 @@ func TestPushesOfManyRefsAndBytes(t *testing.T) {
 }
 
 func TestGitAccess(t *testing.T) {
-	w := newWorld(t, github.Options{})
+	w := newWorld(t, githubtest.Options{})
 	reader := one(w.CreateUser("ron"))(t)
-	must(t, w.AddCollaborator("acme/shop", "ron", github.RoleRead))
+	must(t, w.AddCollaborator("acme/shop", "ron", githubtest.RoleRead))
 	stranger := one(w.CreateUser("eve"))(t)
 	read := one(w.InstallationToken(w.installation))(t)
-	none := one(w.CreateApp(github.AppOptions{Slug: "none", Permissions: github.Permissions{"issues": "read"}}))(t)
-	noContents := one(w.InstallationToken(one(w.InstallApp(none.ID, "acme", github.InstallOptions{}))(t)))(t)
-	writer := one(w.CreateApp(github.AppOptions{Slug: "writer", Permissions: github.Permissions{"contents": "write"}}))(t)
-	write := one(w.InstallationToken(one(w.InstallApp(writer.ID, "acme", github.InstallOptions{}))(t)))(t)
+	none := one(w.CreateApp(githubtest.AppOptions{Slug: "none", Permissions: githubtest.Permissions{"issues": "read"}}))(t)
+	noContents := one(w.InstallationToken(one(w.InstallApp(none.ID, "acme", githubtest.InstallOptions{}))(t)))(t)
+	writer := one(w.CreateApp(githubtest.AppOptions{Slug: "writer", Permissions: githubtest.Permissions{"contents": "write"}}))(t)
+	write := one(w.InstallationToken(one(w.InstallApp(writer.ID, "acme", githubtest.InstallOptions{}))(t)))(t)
 	dir := w.clone(w.user.Token)
 	for n, test := range []struct {
 		name, token string
@@ -159,8 +159,8 @@ func TestGitAccess(t *testing.T) {
 }
 
 func TestFetchBySHA(t *testing.T) {
-	w := newWorld(t, github.Options{})
-	sha := one(w.PushCommit("acme/shop", "ada", github.Commit{Branch: "x", Files: map[string]string{"x": "1"}}))(t)
+	w := newWorld(t, githubtest.Options{})
+	sha := one(w.PushCommit("acme/shop", "ada", githubtest.Commit{Branch: "x", Files: map[string]string{"x": "1"}}))(t)
 	must(t, w.DeleteRef("acme/shop", "ada", "refs/heads/x"))
 	dir := t.TempDir()
 	w.mustGit("", dir, "init", "--quiet")
@@ -172,10 +172,10 @@ func TestFetchBySHA(t *testing.T) {
 }
 
 func TestBranchProtectionBindsGit(t *testing.T) {
-	w := newWorld(t, github.Options{})
+	w := newWorld(t, githubtest.Options{})
 	writer := one(w.CreateUser("wil"))(t)
-	must(t, w.AddCollaborator("acme/shop", "wil", github.RoleWrite))
-	must(t, w.ProtectBranch("acme/shop", "main", &github.Protection{RequirePullRequest: true}))
+	must(t, w.AddCollaborator("acme/shop", "wil", githubtest.RoleWrite))
+	must(t, w.ProtectBranch("acme/shop", "main", &githubtest.Protection{RequirePullRequest: true}))
 	dir := w.clone(writer.Token)
 	refused := func(token, want string, args ...string) {
 		t.Helper()
@@ -190,7 +190,7 @@ func TestBranchProtectionBindsGit(t *testing.T) {
 	w.mustGit("", dir, "reset", "--quiet", "--hard", "HEAD~1")
 	w.commitIn(dir, "other.txt", "1")
 	refused(w.user.Token, "Cannot force-push", "--force", "HEAD:main")
-	must(t, w.ProtectBranch("acme/shop", "main", &github.Protection{RequirePullRequest: true, EnforceAdmins: true}))
+	must(t, w.ProtectBranch("acme/shop", "main", &githubtest.Protection{RequirePullRequest: true, EnforceAdmins: true}))
 	w.mustGit(w.user.Token, dir, "fetch", "--quiet")
 	w.mustGit("", dir, "rebase", "--quiet", "origin/main")
 	refused(w.user.Token, "pull request", "HEAD:main")
@@ -199,14 +199,14 @@ func TestBranchProtectionBindsGit(t *testing.T) {
 }
 
 func TestPullRequestFromFork(t *testing.T) {
-	w := newWorld(t, github.Options{})
+	w := newWorld(t, githubtest.Options{})
 	bob := one(w.CreateUser("bob"))(t)
 	fork := one(w.Fork("acme/shop", "bob"))(t)
 	dir := filepath.Join(t.TempDir(), "fork")
 	w.mustGit(bob.Token, "", "clone", "--quiet", fork.CloneURL, dir)
 	first := w.commitIn(dir, "fork.txt", "1")
 	w.mustGit(bob.Token, dir, "push", "--quiet", "origin", "HEAD:fix")
-	n := one(w.OpenPullRequest("acme/shop", "bob", github.PullRequest{Head: "fix", HeadRepository: "bob/shop", Title: "Fix"}))(t)
+	n := one(w.OpenPullRequest("acme/shop", "bob", githubtest.PullRequest{Head: "fix", HeadRepository: "bob/shop", Title: "Fix"}))(t)
 	e := w.hook.wait(t, "pull_request", func(any) bool { return true }).(*gh.PullRequestEvent)
 	if head := e.GetPullRequest().GetHead(); head.GetSHA() != first || head.GetRepo().GetFullName() != "bob/shop" || !head.GetRepo().GetFork() {
 		t.Errorf("head %+v", head)

@@ -1,4 +1,4 @@
-package github_test
+package githubtest_test
 
 import (
 	"context"
@@ -10,11 +10,11 @@ import (
 
 	gh "github.com/google/go-github/v62/github"
 
-	"github.com/w3evolutionsllc/conductor/test/github"
+	githubtest "github.com/w3evolutionsllc/conductor/test/github"
 )
 
 func TestPagination(t *testing.T) {
-	w := newWorld(t, github.Options{})
+	w := newWorld(t, githubtest.Options{})
 	n := one(w.CreateIssue("acme/shop", "ada", "t", ""))(t)
 	for range 65 {
 		one(w.Comment("acme/shop", "ada", n, "c"))(t)
@@ -49,7 +49,7 @@ func TestPagination(t *testing.T) {
 }
 
 func TestConditionalRequestsCostNothing(t *testing.T) {
-	w := newWorld(t, github.Options{})
+	w := newWorld(t, githubtest.Options{})
 	token := one(w.InstallationToken(w.installation))(t)
 	_, _, first := w.call("GET", "/repos/acme/shop/git/matching-refs/tags/", token, "")
 	status, body, second := w.call("GET", "/repos/acme/shop/git/matching-refs/tags/", token, "", "If-None-Match", first.Get("ETag"))
@@ -65,7 +65,7 @@ func TestConditionalRequestsCostNothing(t *testing.T) {
 
 // An installation on many repositories has more requests; a person has not.
 func TestThePrimaryLimitGrowsWithTheRepositories(t *testing.T) {
-	w := newWorld(t, github.Options{})
+	w := newWorld(t, githubtest.Options{})
 	limit := func() string {
 		_, _, header := w.call("GET", "/repos/acme/shop", one(w.InstallationToken(w.installation))(t), "")
 		return header.Get("X-RateLimit-Limit")
@@ -76,7 +76,7 @@ func TestThePrimaryLimitGrowsWithTheRepositories(t *testing.T) {
 		want         string
 	}{{20, "5000"}, {22, "5100"}, {180, "12500"}} {
 		for ; have < tc.repositories; have++ {
-			one(w.CreateRepository(fmt.Sprintf("acme/r%d", have), github.RepositoryOptions{}))(t)
+			one(w.CreateRepository(fmt.Sprintf("acme/r%d", have), githubtest.RepositoryOptions{}))(t)
 		}
 		if got := limit(); got != tc.want {
 			t.Errorf("with %d repositories: %s, want %s", have, got, tc.want)
@@ -85,7 +85,7 @@ func TestThePrimaryLimitGrowsWithTheRepositories(t *testing.T) {
 }
 
 func TestPrimaryLimit(t *testing.T) {
-	w := newWorld(t, github.Options{RateLimit: 3})
+	w := newWorld(t, githubtest.Options{RateLimit: 3})
 	ctx := context.Background()
 	token := one(w.InstallationToken(w.installation))(t)
 	c := w.client(nil).WithAuthToken(token)
@@ -112,7 +112,7 @@ func TestPrimaryLimit(t *testing.T) {
 }
 
 func TestSecondaryLimitOnContent(t *testing.T) {
-	w := newWorld(t, github.Options{ContentLimit: 2})
+	w := newWorld(t, githubtest.Options{ContentLimit: 2})
 	ctx, c := context.Background(), w.asInstallation()
 	n := one(w.CreateIssue("acme/shop", "ada", "t", ""))(t)
 	say := func() error {
@@ -132,7 +132,7 @@ func TestSecondaryLimitOnContent(t *testing.T) {
 }
 
 func TestFaults(t *testing.T) {
-	w := newWorld(t, github.Options{})
+	w := newWorld(t, githubtest.Options{})
 	token := one(w.InstallationToken(w.installation))(t)
 	n := one(w.CreateIssue("acme/shop", "ada", "t", ""))(t)
 	comments := "/repos/acme/shop/issues/" + num(n) + "/comments"
@@ -143,7 +143,7 @@ func TestFaults(t *testing.T) {
 	count := func() int { return len(one(w.Issue("acme/shop", n))(t).Comments) }
 
 	t.Run("bad gateway twice, then well", func(t *testing.T) {
-		w.Inject(github.Fault{Method: "POST", Path: "/repos/*/*/issues/*/comments", Status: 502, Times: 2})
+		w.Inject(githubtest.Fault{Method: "POST", Path: "/repos/*/*/issues/*/comments", Status: 502, Times: 2})
 		for _, want := range []int{502, 502, 201} {
 			if got, _ := post(); got != want {
 				t.Errorf("%d; want %d", got, want)
@@ -154,27 +154,27 @@ func TestFaults(t *testing.T) {
 		}
 	})
 	t.Run("other requests are not touched", func(t *testing.T) {
-		w.Inject(github.Fault{Method: "POST", Path: comments, Status: 502})
+		w.Inject(githubtest.Fault{Method: "POST", Path: comments, Status: 502})
 		defer w.Heal()
 		if status, _, _ := w.call("GET", comments, token, ""); status != 200 {
 			t.Errorf("%d", status)
 		}
 	})
 	t.Run("secondary limit", func(t *testing.T) {
-		w.Inject(github.Fault{Status: 403, Secondary: true, RetryAfter: time.Minute, Times: 1})
+		w.Inject(githubtest.Fault{Status: 403, Secondary: true, RetryAfter: time.Minute, Times: 1})
 		if status, header := post(); status != 403 || header.Get("Retry-After") != "60" {
 			t.Errorf("%d, Retry-After %q", status, header.Get("Retry-After"))
 		}
 	})
 	t.Run("the answer is lost, the effect stays", func(t *testing.T) {
 		before := count()
-		w.Inject(github.Fault{Status: 502, After: true, Times: 1})
+		w.Inject(githubtest.Fault{Status: 502, After: true, Times: 1})
 		if status, _ := post(); status != 502 || count() != before+1 {
 			t.Errorf("%d, %d comments; want one more than %d", status, count(), before)
 		}
 	})
 	t.Run("slow", func(t *testing.T) {
-		w.Inject(github.Fault{Delay: 50 * time.Millisecond, Times: 1})
+		w.Inject(githubtest.Fault{Delay: 50 * time.Millisecond, Times: 1})
 		started := time.Now()
 		if status, _ := post(); status != 201 || time.Since(started) < 50*time.Millisecond {
 			t.Errorf("%d after %v", status, time.Since(started))
@@ -183,10 +183,10 @@ func TestFaults(t *testing.T) {
 }
 
 func TestFaultsOfConnectionsAndGit(t *testing.T) {
-	w := newWorld(t, github.Options{})
+	w := newWorld(t, githubtest.Options{})
 	token := one(w.InstallationToken(w.installation))(t)
 	t.Run("connection dropped", func(t *testing.T) {
-		w.Inject(github.Fault{Drop: true, Times: 1, Match: func(r *http.Request) bool { return r.Header.Get("X-Drop") != "" }})
+		w.Inject(githubtest.Fault{Drop: true, Times: 1, Match: func(r *http.Request) bool { return r.Header.Get("X-Drop") != "" }})
 		req := one(http.NewRequest("GET", w.APIURL()+"/meta", nil))(t)
 		req.Header.Set("X-Drop", "1")
 		// A fresh connection: on a reused one the client would try again by itself.
@@ -197,7 +197,7 @@ func TestFaultsOfConnectionsAndGit(t *testing.T) {
 		}
 	})
 	t.Run("git", func(t *testing.T) {
-		w.Inject(github.Fault{Path: "/acme/shop.git/info/refs", Status: 503, Times: 1})
+		w.Inject(githubtest.Fault{Path: "/acme/shop.git/info/refs", Status: 503, Times: 1})
 		if out, err := w.git(token, "", "ls-remote", w.repo.CloneURL); err == nil {
 			t.Errorf("worked: %s", out)
 		}
@@ -206,7 +206,7 @@ func TestFaultsOfConnectionsAndGit(t *testing.T) {
 }
 
 func TestRequestLog(t *testing.T) {
-	w := newWorld(t, github.Options{})
+	w := newWorld(t, githubtest.Options{})
 	_, answer, _ := w.call("POST", "/app/installations/"+num(w.installation)+"/access_tokens", w.goodJWT(), `{"repositories":["shop"],"permissions":{"contents":"read"}}`)
 	token := field(t, answer, "token")
 	w.ResetRequests()

@@ -1,4 +1,4 @@
-package github_test
+package githubtest_test
 
 import (
 	"bytes"
@@ -12,7 +12,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v4"
 
-	"github.com/w3evolutionsllc/conductor/test/github"
+	githubtest "github.com/w3evolutionsllc/conductor/test/github"
 	"github.com/w3evolutionsllc/conductor/test/github/openapi"
 )
 
@@ -29,16 +29,16 @@ jobs:
 
 // busy is a world in which there is one of everything, and the ids of it, by the name that the table's paths use.
 func busy(t *testing.T) (*world, *strings.Replacer) {
-	w := newWorld(t, github.Options{})
+	w := newWorld(t, githubtest.Options{})
 	one(w.CreateUser("bob"))(t)
-	must(t, w.CreateTeam("acme", "QA Team", []string{"bob"}, map[string]github.Role{"acme/shop": github.RoleTriage}))
-	one(w.PushCommit("acme/shop", "ada", github.Commit{Files: map[string]string{".github/workflows/sync.yml": dispatchable}}))(t)
-	one(w.PushCommit("acme/shop", "ada", github.Commit{Branch: "12-fix", Files: map[string]string{"fix.txt": "1\n"}}))(t)
+	must(t, w.CreateTeam("acme", "QA Team", []string{"bob"}, map[string]githubtest.Role{"acme/shop": githubtest.RoleTriage}))
+	one(w.PushCommit("acme/shop", "ada", githubtest.Commit{Files: map[string]string{".github/workflows/sync.yml": dispatchable}}))(t)
+	one(w.PushCommit("acme/shop", "ada", githubtest.Commit{Branch: "12-fix", Files: map[string]string{"fix.txt": "1\n"}}))(t)
 	must(t, w.PushTag("acme/shop", "ada", "run/1", "12-fix", "closes #1"))
-	must(t, w.ProtectBranch("acme/shop", "main", &github.Protection{RequirePullRequest: true}))
+	must(t, w.ProtectBranch("acme/shop", "main", &githubtest.Protection{RequirePullRequest: true}))
 	issue := one(w.CreateIssue("acme/shop", "ada", "Broken", "please"))(t)
 	comment := one(w.Comment("acme/shop", "bob", issue, "/conductor test"))(t)
-	pull := one(w.OpenPullRequest("acme/shop", "bob", github.PullRequest{Head: "12-fix", Title: "Fix"}))(t)
+	pull := one(w.OpenPullRequest("acme/shop", "bob", githubtest.PullRequest{Head: "12-fix", Title: "Fix"}))(t)
 	repo := one(w.Repository("acme/shop"))(t)
 	token := one(w.InstallationToken(w.installation))(t)
 
@@ -77,7 +77,7 @@ func num(v any) string {
 }
 
 // done waits until a delivery of an event is over, and returns it.
-func (w *world) done(event string) github.Delivery {
+func (w *world) done(event string) githubtest.Delivery {
 	w.t.Helper()
 	deadline := time.Now().Add(time.Minute)
 	for time.Now().Before(deadline) {
@@ -89,7 +89,7 @@ func (w *world) done(event string) github.Delivery {
 		time.Sleep(5 * time.Millisecond)
 	}
 	w.t.Fatalf("no finished delivery of %s", event)
-	return github.Delivery{}
+	return githubtest.Delivery{}
 }
 
 // call makes a REST request with a token or JWT.
@@ -237,7 +237,7 @@ I 204 DELETE /installation/token
 // TestEveryOperation calls all that is served; the world's cleanup fails it when GitHub's description disagrees.
 func TestEveryOperation(t *testing.T) {
 	w, ids := busy(t)
-	one(w.PushCommit("acme/shop", "ada", github.Commit{Branch: "13-other", From: "main", Files: map[string]string{"o": "1"}}))(t)
+	one(w.PushCommit("acme/shop", "ada", githubtest.Commit{Branch: "13-other", From: "main", Files: map[string]string{"o": "1"}}))(t)
 	tokens := map[string]string{"A": w.goodJWT(), "I": one(w.InstallationToken(w.installation))(t), "U": w.user.Token}
 	w.ResetRequests()
 	for line := range strings.Lines(strings.TrimSpace(operations)) {
@@ -270,7 +270,7 @@ func TestEveryWebhook(t *testing.T) {
 	must(t, w.RerequestCheckSuite("acme/shop", "ada", check))
 	token := one(w.InstallationToken(w.installation))(t)
 	w.call("PATCH", "/repos/acme/shop/check-runs/"+num(check), token, `{"conclusion":"success"}`)
-	one(w.PushCommit("acme/shop", "ada", github.Commit{Branch: "12-fix", Files: map[string]string{"fix.txt": "2\n"}}))(t)
+	one(w.PushCommit("acme/shop", "ada", githubtest.Commit{Branch: "12-fix", Files: map[string]string{"fix.txt": "2\n"}}))(t)
 	must(t, w.MergePullRequest("acme/shop", "ada", 2))
 	must(t, w.DeleteRef("acme/shop", "ada", "refs/heads/12-fix"))
 	comment := parse(ids.Replace("{comment}"))
@@ -281,14 +281,14 @@ func TestEveryWebhook(t *testing.T) {
 	run := w.WorkflowRuns("acme/shop")[0].ID
 	must(t, w.SetWorkflowRun(run, "in_progress", ""))
 	must(t, w.SetWorkflowRun(run, "completed", "success"))
-	other := one(w.InstallApp(w.app.ID, "ada", github.InstallOptions{}))(t)
+	other := one(w.InstallApp(w.app.ID, "ada", githubtest.InstallOptions{}))(t)
 	must(t, w.Uninstall(other))
 	must(t, w.SuspendInstallation(w.installation, true))
 	must(t, w.SuspendInstallation(w.installation, false))
 	one(w.CreateUser("eve"))(t)
-	one(w.CreateRepository("eve/a", github.RepositoryOptions{}))(t)
-	one(w.CreateRepository("eve/b", github.RepositoryOptions{}))(t)
-	some := one(w.InstallApp(w.app.ID, "eve", github.InstallOptions{Repositories: []string{"a"}}))(t)
+	one(w.CreateRepository("eve/a", githubtest.RepositoryOptions{}))(t)
+	one(w.CreateRepository("eve/b", githubtest.RepositoryOptions{}))(t)
+	some := one(w.InstallApp(w.app.ID, "eve", githubtest.InstallOptions{Repositories: []string{"a"}}))(t)
 	must(t, w.GrantRepository(some, "eve/b", true))
 	must(t, w.GrantRepository(some, "eve/b", false))
 

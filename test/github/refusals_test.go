@@ -1,17 +1,17 @@
-package github_test
+package githubtest_test
 
 import (
 	"strings"
 	"testing"
 
-	"github.com/w3evolutionsllc/conductor/test/github"
+	githubtest "github.com/w3evolutionsllc/conductor/test/github"
 )
 
 // TestRefusals breaks rules that need something to be there first.
 func TestRefusals(t *testing.T) {
 	w, ids := busy(t)
 	reader := one(w.CreateUser("ron"))(t)
-	must(t, w.AddCollaborator("acme/shop", "ron", github.RoleRead))
+	must(t, w.AddCollaborator("acme/shop", "ron", githubtest.RoleRead))
 	token := one(w.InstallationToken(w.installation))(t)
 	const repo = "/repos/acme/shop"
 	actions := strings.TrimSuffix(strings.Repeat(`{"label":"l","description":"d","identifier":"i"},`, 4), ",")
@@ -45,7 +45,7 @@ func TestRefusals(t *testing.T) {
 }
 
 func TestNobodyHasSixtyRequests(t *testing.T) {
-	w := newWorld(t, github.Options{})
+	w := newWorld(t, githubtest.Options{})
 	for range 60 {
 		w.try(t, rule{method: "GET", path: "/meta", status: 200})
 	}

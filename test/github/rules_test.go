@@ -1,4 +1,4 @@
-package github_test
+package githubtest_test
 
 import (
 	"encoding/json"
@@ -10,7 +10,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v4"
 
-	"github.com/w3evolutionsllc/conductor/test/github"
+	githubtest "github.com/w3evolutionsllc/conductor/test/github"
 )
 
 // rule is one thing that GitHub enforces, broken on purpose: what it answers, and the violation if it is one.
@@ -47,13 +47,13 @@ func frozen() func() time.Time {
 }
 
 func TestAppAuthentication(t *testing.T) {
-	w := newWorld(t, github.Options{Now: frozen()})
+	w := newWorld(t, githubtest.Options{Now: frozen()})
 	now := w.Now().Unix()
 	claims := func(iss any, iat, exp int64) string { return w.jwt(jwt.MapClaims{"iss": iss, "iat": iat, "exp": exp}) }
-	other := one(w.CreateApp(github.AppOptions{Slug: "other", Permissions: manifest}))(t)
+	other := one(w.CreateApp(githubtest.AppOptions{Slug: "other", Permissions: manifest}))(t)
 	unsigned := one(jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{"iss": w.app.ID, "iat": now, "exp": now + 60}).SignedString([]byte("x")))(t)
 	token := one(w.InstallationToken(w.installation))(t)
-	must(t, w.SuspendInstallation(one(w.InstallApp(w.app.ID, "ada", github.InstallOptions{}))(t), true))
+	must(t, w.SuspendInstallation(one(w.InstallApp(w.app.ID, "ada", githubtest.InstallOptions{}))(t), true))
 
 	for _, r := range []rule{
 		{name: "id as number", token: claims(w.app.ID, now-60, now+600), status: 200},
@@ -88,8 +88,8 @@ func (w *world) issue(body string) string {
 }
 
 func TestInstallationTokens(t *testing.T) {
-	w := newWorld(t, github.Options{})
-	one(w.CreateRepository("acme/other", github.RepositoryOptions{Files: map[string]string{"a": "1"}}))(t)
+	w := newWorld(t, githubtest.Options{})
+	one(w.CreateRepository("acme/other", githubtest.RepositoryOptions{Files: map[string]string{"a": "1"}}))(t)
 	narrow, all := w.issue(`{"repositories":["shop"],"permissions":{"contents":"read"}}`), w.issue("")
 	tokens := "/app/installations/" + num(w.installation) + "/access_tokens"
 	sha := w.repo.SHA
@@ -121,7 +121,7 @@ func TestInstallationTokens(t *testing.T) {
 }
 
 func TestInstallationTokensEnd(t *testing.T) {
-	w := newWorld(t, github.Options{Now: frozen()})
+	w := newWorld(t, githubtest.Options{Now: frozen()})
 	tokens := "/app/installations/" + num(w.installation) + "/access_tokens"
 	get := rule{token: w.issue(""), method: "GET", path: "/repos/acme/shop"}
 	t.Run("suspended", func(t *testing.T) {
@@ -148,7 +148,7 @@ func TestInstallationTokensEnd(t *testing.T) {
 
 func TestContractIsEnforced(t *testing.T) {
 	w, ids := busy(t)
-	one(w.PushCommit("acme/shop", "ada", github.Commit{Branch: "untriggered", Files: map[string]string{".github/workflows/sync.yml": "on: push\n"}}))(t)
+	one(w.PushCommit("acme/shop", "ada", githubtest.Commit{Branch: "untriggered", Files: map[string]string{".github/workflows/sync.yml": "on: push\n"}}))(t)
 	token := one(w.InstallationToken(w.installation))(t)
 	for _, r := range slices.Concat(requestRules(w, ids), checkRules(w, ids), dispatchRules(w, ids), gitRules(w, ids)) {
 		t.Run(r.name, func(t *testing.T) {
@@ -264,13 +264,13 @@ func gitRules(w *world, _ *strings.Replacer) []rule {
 
 func TestAnotherAppsCheckRunCannotBeChanged(t *testing.T) {
 	w, ids := busy(t)
-	other := one(w.CreateApp(github.AppOptions{Slug: "other", Permissions: manifest}))(t)
-	token := one(w.InstallationToken(one(w.InstallApp(other.ID, "acme", github.InstallOptions{}))(t)))(t)
+	other := one(w.CreateApp(githubtest.AppOptions{Slug: "other", Permissions: manifest}))(t)
+	token := one(w.InstallationToken(one(w.InstallApp(other.ID, "acme", githubtest.InstallOptions{}))(t)))(t)
 	w.try(t, rule{token: token, method: "PATCH", path: ids.Replace("/repos/acme/shop/check-runs/{check}"), body: `{"conclusion":"success"}`, status: 403, message: "only be modified by the GitHub App that created it"})
 }
 
 func TestRegistrationRules(t *testing.T) {
-	w := newWorld(t, github.Options{})
+	w := newWorld(t, githubtest.Options{})
 	for _, test := range []struct {
 		event, permission, want string
 	}{
@@ -283,7 +283,7 @@ func TestRegistrationRules(t *testing.T) {
 		{"nothing", "contents", "Default events unsupported"},
 	} {
 		t.Run(test.event+" with "+test.permission, func(t *testing.T) {
-			_, err := w.CreateApp(github.AppOptions{Slug: test.event + test.permission, Permissions: github.Permissions{test.permission: "read"}, Events: []string{test.event}})
+			_, err := w.CreateApp(githubtest.AppOptions{Slug: test.event + test.permission, Permissions: githubtest.Permissions{test.permission: "read"}, Events: []string{test.event}})
 			if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
 				t.Errorf("error %v; want %q", err, test.want)
 			}
@@ -292,16 +292,16 @@ func TestRegistrationRules(t *testing.T) {
 }
 
 func TestRoles(t *testing.T) {
-	w := newWorld(t, github.Options{})
-	one(w.CreateRepository("acme/open", github.RepositoryOptions{Public: true, Files: map[string]string{"a": "1"}}))(t)
-	roles := map[string]github.Role{"tom": github.RoleTriage, "wil": github.RoleWrite, "mia": github.RoleMaintain, "ron": github.RoleRead, "amy": github.RoleAdmin, "non": github.RoleNone}
-	users := map[string]github.User{}
+	w := newWorld(t, githubtest.Options{})
+	one(w.CreateRepository("acme/open", githubtest.RepositoryOptions{Public: true, Files: map[string]string{"a": "1"}}))(t)
+	roles := map[string]githubtest.Role{"tom": githubtest.RoleTriage, "wil": githubtest.RoleWrite, "mia": githubtest.RoleMaintain, "ron": githubtest.RoleRead, "amy": githubtest.RoleAdmin, "non": githubtest.RoleNone}
+	users := map[string]githubtest.User{}
 	for login, role := range roles {
 		users[login] = one(w.CreateUser(login))(t)
 		must(t, w.AddCollaborator("acme/shop", login, role))
 	}
 	one(w.CreateUser("tea"))(t)
-	must(t, w.CreateTeam("acme", "Writers", []string{"tea"}, map[string]github.Role{"acme/shop": github.RoleWrite}))
+	must(t, w.CreateTeam("acme", "Writers", []string{"tea"}, map[string]githubtest.Role{"acme/shop": githubtest.RoleWrite}))
 	token := one(w.InstallationToken(w.installation))(t)
 	for _, test := range []struct{ repo, login, permission, role string }{
 		{"shop", "ada", "admin", "admin"}, {"shop", "amy", "admin", "admin"}, {"shop", "mia", "write", "maintain"},

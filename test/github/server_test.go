@@ -1,4 +1,4 @@
-package github_test
+package githubtest_test
 
 import (
 	"bufio"
@@ -13,12 +13,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/w3evolutionsllc/conductor/test/github"
+	githubtest "github.com/w3evolutionsllc/conductor/test/github"
 )
 
 // TestBothBases serves the API below /api/v3 and at the root.
 func TestBothBases(t *testing.T) {
-	w := newWorld(t, github.Options{})
+	w := newWorld(t, githubtest.Options{})
 	for _, base := range []string{w.APIURL(), w.URL} {
 		req := one(http.NewRequest("GET", base+"/repos/acme/shop", nil))(t)
 		req.Header.Set("Authorization", "token "+w.user.Token)
@@ -32,7 +32,7 @@ func TestBothBases(t *testing.T) {
 }
 
 func TestPages(t *testing.T) {
-	w := newWorld(t, github.Options{})
+	w := newWorld(t, githubtest.Options{})
 	n := one(w.CreateIssue("acme/shop", "ada", "Broken", "<b>please</b>"))(t)
 	one(w.Comment("acme/shop", "ada", n, "a comment"))(t)
 	issue := one(w.Issue("acme/shop", n))(t)
@@ -51,7 +51,7 @@ func (f *failures) Helper()               {}
 func (f *failures) Errorf(string, ...any) { f.n++ }
 
 func TestCheckFailsTheTest(t *testing.T) {
-	w := newWorld(t, github.Options{})
+	w := newWorld(t, githubtest.Options{})
 	var f failures
 	if w.Check(&f); f.n != 0 {
 		t.Errorf("%d failures of a clean server", f.n)
@@ -66,8 +66,8 @@ func TestCheckFailsTheTest(t *testing.T) {
 }
 
 func TestAdministrationNeedsItsToken(t *testing.T) {
-	w := newWorld(t, github.Options{AdminToken: "secret"})
-	closed := newWorld(t, github.Options{})
+	w := newWorld(t, githubtest.Options{AdminToken: "secret"})
+	closed := newWorld(t, githubtest.Options{})
 	for _, test := range []struct {
 		url, token, op, body string
 		status               int
@@ -121,14 +121,14 @@ func TestCommand(t *testing.T) {
 		}
 	}
 	hook := newReceiver(t)
-	var user github.User
-	var repo github.Repository
-	var app github.App
+	var user githubtest.User
+	var repo githubtest.Repository
+	var app githubtest.App
 	admin("create-user", `{"login":"ada"}`, &user)
 	admin("create-repository", `{"fullName":"ada/shop","files":{"a":"1"}}`, &repo)
 	admin("create-app", `{"slug":"bot","permissions":{"contents":"read"},"events":["push"],"webhookURL":"`+hook.URL+`","webhookSecret":"s"}`, &app)
 	admin("install-app", `{"app":`+num(app.ID)+`,"login":"ada"}`, nil)
-	w := &world{Server: &github.Server{URL: url}, t: t}
+	w := &world{Server: &githubtest.Server{URL: url}, t: t}
 	dir := filepath.Join(t.TempDir(), "clone")
 	w.mustGit(user.Token, "", "clone", "--quiet", repo.CloneURL, dir)
 	w.mustGit(user.Token, dir, "push", "--quiet", "origin", "HEAD:refs/tags/x")

@@ -1,4 +1,4 @@
-package github_test
+package githubtest_test
 
 import (
 	"encoding/json"
@@ -7,14 +7,14 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/w3evolutionsllc/conductor/test/github"
+	githubtest "github.com/w3evolutionsllc/conductor/test/github"
 )
 
 // TestLargePushes reaches what GitHub documents for push events: 2,048 commits are listed, 5,000 branches announced,
 // 25 MB sent.
 func TestLargePushes(t *testing.T) {
 	repositories := t.TempDir()
-	w := newWorld(t, github.Options{Dir: repositories})
+	w := newWorld(t, githubtest.Options{Dir: repositories})
 	token := w.user.Token
 	dir := w.clone(token)
 	importInto := func(stream string) {
@@ -61,7 +61,7 @@ func TestLargePushes(t *testing.T) {
 	})
 	t.Run("payload", func(t *testing.T) {
 		before := len(w.Deliveries(w.app.ID))
-		one(w.PushCommit("acme/shop", "ada", github.Commit{Message: strings.Repeat("x", 13<<20), Files: map[string]string{"x": "1"}}))(t)
+		one(w.PushCommit("acme/shop", "ada", githubtest.Commit{Message: strings.Repeat("x", 13<<20), Files: map[string]string{"x": "1"}}))(t)
 		for _, d := range w.Deliveries(w.app.ID)[before:] {
 			if d.Event == "push" {
 				t.Errorf("a payload of %d bytes was sent", len(d.Payload))
@@ -81,7 +81,7 @@ func feed(dir, input string, args ...string) error {
 }
 
 func TestLargeDirectoriesAndInputs(t *testing.T) {
-	w := newWorld(t, github.Options{})
+	w := newWorld(t, githubtest.Options{})
 	files := map[string]string{".github/workflows/sync.yml": dispatchable}
 	for n := range 1001 {
 		files[fmt.Sprintf("many/%d", n)] = "x"
@@ -91,7 +91,7 @@ func TestLargeDirectoriesAndInputs(t *testing.T) {
 		fmt.Fprintf(&declared, "      i%d: {}\n", n)
 	}
 	files[".github/workflows/wide.yml"] = "on:\n  workflow_dispatch:\n    inputs:\n" + declared.String()
-	one(w.PushCommit("acme/shop", "ada", github.Commit{Files: files}))(t)
+	one(w.PushCommit("acme/shop", "ada", githubtest.Commit{Files: files}))(t)
 	token := one(w.InstallationToken(w.installation))(t)
 	_, body, _ := w.call("GET", "/repos/acme/shop/contents/many", token, "")
 	var entries []any

@@ -1,4 +1,4 @@
-package github_test
+package githubtest_test
 
 import (
 	"encoding/json"
@@ -16,30 +16,30 @@ import (
 	"github.com/bradleyfalzon/ghinstallation/v2"
 	gh "github.com/google/go-github/v62/github"
 
-	"github.com/w3evolutionsllc/conductor/test/github"
+	githubtest "github.com/w3evolutionsllc/conductor/test/github"
 )
 
 // world is a server with an App that is installed on one organization's private repository.
 type world struct {
-	*github.Server
+	*githubtest.Server
 	t            *testing.T
-	user         github.User
-	repo         github.Repository
-	app          github.App
+	user         githubtest.User
+	repo         githubtest.Repository
+	app          githubtest.App
 	installation int64
 	hook         *receiver
 }
 
 // manifest is what Conductor's App asks for.
-var manifest = github.Permissions{
+var manifest = githubtest.Permissions{
 	"metadata": "read", "contents": "read", "issues": "write", "pull_requests": "write", "checks": "write", "actions": "write",
 }
 
 var events = []string{"push", "create", "delete", "issue_comment", "issues", "pull_request", "check_run", "check_suite", "workflow_run"}
 
-func newWorld(t *testing.T, o github.Options) *world {
+func newWorld(t *testing.T, o githubtest.Options) *world {
 	t.Helper()
-	s, err := github.New(o)
+	s, err := githubtest.New(o)
 	must(t, err)
 	t.Cleanup(func() {
 		s.Check(t)
@@ -48,13 +48,13 @@ func newWorld(t *testing.T, o github.Options) *world {
 	w := &world{Server: s, t: t, hook: newReceiver(t)}
 	w.user = one(s.CreateUser("ada"))(t)
 	must(t, s.CreateOrg("acme", "ada"))
-	w.repo = one(s.CreateRepository("acme/shop", github.RepositoryOptions{Files: map[string]string{
+	w.repo = one(s.CreateRepository("acme/shop", githubtest.RepositoryOptions{Files: map[string]string{
 		"README.md": "# Shop\n", "docs/a b.txt": "text\n", "run.sh": "#!/bin/sh\n",
 	}}))(t)
-	w.app = one(s.CreateApp(github.AppOptions{
+	w.app = one(s.CreateApp(githubtest.AppOptions{
 		Slug: "conductor", Permissions: manifest, Events: events, WebhookURL: w.hook.URL, WebhookSecret: "s3cret",
 	}))(t)
-	w.installation = one(s.InstallApp(w.app.ID, "acme", github.InstallOptions{}))(t)
+	w.installation = one(s.InstallApp(w.app.ID, "acme", githubtest.InstallOptions{}))(t)
 	return w
 }
 

@@ -20,14 +20,14 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
-	"github.com/w3evolutionsllc/conductor/test/github"
+	githubtest "github.com/w3evolutionsllc/conductor/test/github"
 )
 
 // Lab is a cluster with Conductor on it, and the GitHub that it is installed on.
 type Lab struct {
 	*Cluster
-	GitHub *github.Server
-	App    github.App
+	GitHub *githubtest.Server
+	App    githubtest.App
 	// Config, Client and Kube are the administrator's.
 	Config *rest.Config
 	Client client.Client
@@ -107,8 +107,8 @@ func (l *Lab) connect() error {
 // startGitHub starts a GitHub that pods reach, with the App of the manifest and the organization acme.
 func (l *Lab) startGitHub() error {
 	var manifest struct {
-		Permissions github.Permissions `json:"default_permissions"`
-		Events      []string           `json:"default_events"`
+		Permissions githubtest.Permissions `json:"default_permissions"`
+		Events      []string               `json:"default_events"`
 	}
 	data, err := os.ReadFile(filepath.Join(root(), "charts", "conductor", "files", "app-manifest.json"))
 	if err != nil {
@@ -117,20 +117,20 @@ func (l *Lab) startGitHub() error {
 	if err := json.Unmarshal(data, &manifest); err != nil {
 		return fmt.Errorf("read the App's manifest: %w", err)
 	}
-	if l.GitHub, err = github.New(github.Options{Address: l.HostIP + ":0"}); err != nil {
+	if l.GitHub, err = githubtest.New(githubtest.Options{Address: l.HostIP + ":0"}); err != nil {
 		return fmt.Errorf("start GitHub: %w", err)
 	}
 	if err := l.GitHub.CreateOrg("acme"); err != nil {
 		return fmt.Errorf("make an organization: %w", err)
 	}
-	l.App, err = l.GitHub.CreateApp(github.AppOptions{
+	l.App, err = l.GitHub.CreateApp(githubtest.AppOptions{
 		Slug: "conductor", Owner: "acme", Permissions: manifest.Permissions, Events: manifest.Events,
 		WebhookURL: l.WebhookURL(), WebhookSecret: newSecret(),
 	})
 	if err != nil {
 		return fmt.Errorf("register the App: %w", err)
 	}
-	if _, err := l.GitHub.InstallApp(l.App.ID, "acme", github.InstallOptions{}); err != nil {
+	if _, err := l.GitHub.InstallApp(l.App.ID, "acme", githubtest.InstallOptions{}); err != nil {
 		return fmt.Errorf("install the App: %w", err)
 	}
 	return nil

@@ -16,7 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
-	"github.com/w3evolutionsllc/conductor/test/github"
+	githubtest "github.com/w3evolutionsllc/conductor/test/github"
 )
 
 // Repository is a repository on the lab's GitHub with a clone on this machine that its user pushes from.
@@ -26,7 +26,7 @@ type Repository struct {
 	Name  string
 	ID    int64
 	URL   string
-	User  github.User
+	User  githubtest.User
 	Issue int
 	// Dir is the clone's work tree.
 	Dir string
@@ -48,7 +48,7 @@ func (l *Lab) NewRepository(ctx context.Context, name, dir string) (*Repository,
 // newRepository makes a repository, has its clone filled and committed, and pushes main.
 func (l *Lab) newRepository(ctx context.Context, name string, fill func(*Repository) error) (*Repository, error) {
 	r := &Repository{lab: l, Name: "acme/" + name, Dir: filepath.Join(l.dir, name)}
-	repo, err := l.GitHub.CreateRepository(r.Name, github.RepositoryOptions{})
+	repo, err := l.GitHub.CreateRepository(r.Name, githubtest.RepositoryOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("make %s: %w", r.Name, err)
 	}
@@ -56,7 +56,7 @@ func (l *Lab) newRepository(ctx context.Context, name string, fill func(*Reposit
 	if r.User, err = l.GitHub.CreateUser("ada-" + name); err != nil {
 		return nil, fmt.Errorf("make a user: %w", err)
 	}
-	if err := l.GitHub.AddCollaborator(r.Name, r.User.Login, github.RoleWrite); err != nil {
+	if err := l.GitHub.AddCollaborator(r.Name, r.User.Login, githubtest.RoleWrite); err != nil {
 		return nil, fmt.Errorf("let %s write: %w", r.User.Login, err)
 	}
 	remote, err := url.Parse(repo.CloneURL)

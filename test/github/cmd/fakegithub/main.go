@@ -13,12 +13,12 @@ import (
 	"os/signal"
 	"syscall"
 
-	"github.com/w3evolutionsllc/conductor/test/github"
+	githubtest "github.com/w3evolutionsllc/conductor/test/github"
 )
 
 func main() {
 	log.SetFlags(0)
-	var o github.Options
+	var o githubtest.Options
 	flag.StringVar(&o.Address, "address", "127.0.0.1:0", "host:port to listen on")
 	flag.StringVar(&o.URL, "url", "", "how clients reach the server; by default the address")
 	flag.StringVar(&o.Dir, "dir", "", "where git repositories are kept; by default a temporary directory")
@@ -30,7 +30,7 @@ func main() {
 	if o.AdminToken == "" {
 		o.AdminToken = rand.Text()
 	}
-	s, err := github.New(o)
+	s, err := githubtest.New(o)
 	if err != nil {
 		log.Fatal(err)
 	}
