@@ -1,4 +1,4 @@
-// Package corpus finds compose projects that are kept outside of the repository, to measure the conversion by.
+// Package corpus finds compose projects outside of the repository, on which the conversion is measured.
 package corpus
 
 import (
@@ -13,7 +13,7 @@ import (
 // Variable names the environment variable with the directory of the projects.
 const Variable = "CORPUS"
 
-// Project is one of them.
+// Project is one compose project.
 type Project struct {
 	Name string
 	// Dir is its directory, Files the compose files in it, in the order in which they are merged.
@@ -21,11 +21,11 @@ type Project struct {
 	Files, Profiles []string
 }
 
-// usual are the names that a compose file has when no one says another.
+// usual are the default names of compose files.
 var usual = []string{"docker-compose.qa.yml", "compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"}
 
-// Read lists the projects of a directory: those that its corpus.json names, with files and profiles, or, where there is none, each
-// directory that has a compose file.
+// Read lists the projects of a directory: those in its corpus.json, with files and profiles, or, without a corpus.json, each directory
+// that has a compose file.
 func Read(dir string) ([]Project, error) {
 	data, err := os.ReadFile(filepath.Join(dir, "corpus.json"))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -44,7 +44,7 @@ func Read(dir string) ([]Project, error) {
 	return all, nil
 }
 
-// search looks for projects below a directory.
+// search finds projects below a directory.
 func search(dir string) ([]Project, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {

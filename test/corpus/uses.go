@@ -17,13 +17,13 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 )
 
-// maxText is how much of a mounted file is looked at.
+// maxText is how much of a mounted file is read, in bytes.
 const maxText = 64 << 10
 
-// Use says that a service uses a name of another.
+// Use is the use of a service's name by another service.
 type Use struct {
 	From, To, Name string
-	// Port is 0 where none is named.
+	// Port is 0 if the name is used without a port.
 	Port int
 }
 
@@ -44,14 +44,14 @@ func Load(ctx context.Context, p Project) (*types.Project, error) {
 	return project, nil
 }
 
-// Uses are the names that services use of those that share a network with them, each once and in order: those in what a service is
-// told and in the files that it mounts, and the name of each service, since what a program has in itself is not seen here.
+// Uses are the names that services use of others in their networks, each once and in order: names in a service's configuration and in
+// the files that it mounts, and the name of every service, since uses in its program are not visible here.
 func Uses(p *types.Project) []Use {
 	found := map[Use]bool{}
 	for from, s := range p.Services {
-		texts := told(p, s)
+		texts := textsOf(p, s)
 		for to, other := range p.Services {
-			// What runs in the network of another has no name of its own.
+			// A service in the network of another has no name of its own.
 			if Host(p, other).Name != to || !share(p, s, other) {
 				continue
 			}
@@ -73,7 +73,7 @@ func Uses(p *types.Project) []Use {
 	})
 }
 
-// named reports whether the same name is used with a port, too.
+// named reports whether the same name is also used with a port.
 func named(found map[Use]bool, u Use) bool {
 	for other := range found {
 		if other.Port != 0 && other.From == u.From && other.To == u.To && other.Name == u.Name {
@@ -83,7 +83,7 @@ func named(found map[Use]bool, u Use) bool {
 	return false
 }
 
-// Host is the service whose pod a service runs in, and whose networks it has.
+// Host is the service in whose pod a service runs, and whose networks it uses.
 func Host(p *types.Project, s types.ServiceConfig) types.ServiceConfig {
 	name, ok := strings.CutPrefix(s.NetworkMode, types.ServicePrefix)
 	if !ok {
@@ -98,7 +98,7 @@ func share(p *types.Project, a, b types.ServiceConfig) bool {
 	return a.Name != b.Name && slices.ContainsFunc(slices.Collect(maps.Keys(a.Networks)), func(n string) bool { _, ok := b.Networks[n]; return ok })
 }
 
-// namesOf are the names that a service has for another.
+// namesOf are the names by which a service knows another.
 func namesOf(s, other types.ServiceConfig) []string {
 	names := []string{other.Name}
 	for _, link := range s.Links {
@@ -119,8 +119,8 @@ func namesOf(s, other types.ServiceConfig) []string {
 	return names
 }
 
-// told is every text that a service gets: variables, commands, files.
-func told(p *types.Project, s types.ServiceConfig) []string {
+// textsOf are all texts that a service gets: variables, commands, files.
+func textsOf(p *types.Project, s types.ServiceConfig) []string {
 	texts := slices.Concat(s.Command, s.Entrypoint)
 	for _, v := range s.Environment {
 		if v != nil {
@@ -149,7 +149,7 @@ func told(p *types.Project, s types.ServiceConfig) []string {
 	return texts
 }
 
-// files are the beginnings of the files at or below a path. What cannot be read says nothing.
+// files are the beginnings of the files at or below a path. Unreadable files are skipped.
 func files(path string) []string {
 	var texts []string
 	_ = filepath.WalkDir(path, func(name string, e fs.DirEntry, err error) error {
@@ -165,7 +165,7 @@ func files(path string) []string {
 	return texts
 }
 
-// mentions are the ports that texts have with a name, 0 where there is none.
+// mentions are the ports with which a name appears in texts, 0 for none.
 func mentions(texts []string, name string) []int {
 	pattern := regexp.MustCompile(`(?:^|[^\w.-])` + regexp.QuoteMeta(name) + `(?::(\d{1,5}))?(?:$|[^\w.-])`)
 	var ports []int
@@ -178,7 +178,7 @@ func mentions(texts []string, name string) []int {
 	return ports
 }
 
-// Ports are the TCP ports that the file names for a service.
+// Ports are the TCP ports of a service in the file.
 func Ports(s types.ServiceConfig) []int {
 	var ports []int
 	for _, p := range s.Ports {

@@ -1,6 +1,6 @@
 // Demo runs Conductor's main job once, on real parts, and shows what a user would see: a tag is pushed, and a few seconds later
-// the result is on the issue and the stack is there to look at. Its exit status is 0 only when the tests in the cluster passed or,
-// in a scenario whose run cannot pass, when the report says what it should.
+// the result is on the issue and the stack can be inspected. Its exit status is 0 only if the tests in the cluster passed or, in a
+// scenario whose run cannot pass, if the report is right.
 package main
 
 import (
@@ -55,7 +55,7 @@ func demo(ctx context.Context, dir, name string, timeout time.Duration) error {
 	if err != nil {
 		return err
 	}
-	t := &told{lab: l, repository: r, word: word(), brief: name == ""}
+	t := &report{lab: l, repository: r, word: word(), brief: name == ""}
 	if len(s.files) > 0 {
 		if err := r.Write(ctx, s.changes(t.word)); err != nil {
 			return err
@@ -82,7 +82,7 @@ func demo(ctx context.Context, dir, name string, timeout time.Duration) error {
 }
 
 // verdict reports whether the report is right.
-func (t *told) verdict(ctx context.Context, s scenario) error {
+func (t *report) verdict(ctx context.Context, s scenario) error {
 	wrong, err := s.check(ctx, t)
 	if err != nil {
 		return err
@@ -90,21 +90,21 @@ func (t *told) verdict(ctx context.Context, s scenario) error {
 	if len(wrong) > 0 {
 		return errors.New("the report is not right:\n  " + strings.Join(wrong, "\n  "))
 	}
-	if s.says != "" {
-		fmt.Println("The report is right: " + s.says + ".")
+	if s.expected != "" {
+		fmt.Println("The report is right: " + s.expected + ".")
 	}
 	return nil
 }
 
-// passed is what is expected without a scenario.
-func passed(_ context.Context, t *told) ([]string, error) {
+// passed checks a run without a scenario.
+func passed(_ context.Context, t *report) ([]string, error) {
 	if t.run.Status.Outcome != v1alpha1.OutcomePassed {
 		return []string{"the tests did not pass: " + t.run.Status.Message}, nil
 	}
 	return nil, nil
 }
 
-// follow prints what goes on until the run is told.
+// follow prints the progress of a run until it is reported.
 func follow(ctx context.Context, r *lab.Repository, timeout time.Duration) (*v1alpha1.Run, error) {
 	began, last := time.Now(), ""
 	return r.Await(ctx, timeout, "finished", func(run *v1alpha1.Run) bool {
@@ -122,7 +122,7 @@ func follow(ctx context.Context, r *lab.Repository, timeout time.Duration) (*v1a
 	})
 }
 
-// slug makes a directory's name a repository's name.
+// slug turns the name of a directory into the name of a repository.
 func slug(s string) string {
 	return strings.Trim(strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {

@@ -18,41 +18,41 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
 )
 
-// scenario is a run that does not pass: a repository below examples/scenarios.
+// scenario is a run that does not pass, of a repository below examples/scenarios.
 type scenario struct {
-	// values are laid over the chart's.
+	// values override the chart's.
 	values map[string]any
-	// files are written into the repository before the push; %s represents a word that no one knew before.
+	// files are written into the repository before the push; %s is replaced with a random word.
 	files map[string]string
-	// says is what a right report does, check what is wrong with this one.
-	says  string
-	check func(context.Context, *told) ([]string, error)
+	// expected describes a right report; check returns what is wrong with this one.
+	expected string
+	check    func(context.Context, *report) ([]string, error)
 }
 
 var scenarios = map[string]scenario{
 	"failing-test": {
-		says:  "name, message and line of the failing test, which the run made up, stand in the annotation, the comment and the record",
-		check: failingTest,
+		expected: "name, message and line of the failing test, which the run made up, are in the annotation, the comment and the record",
+		check:    failingTest,
 	},
 	"crash-loop": {
-		files: map[string]string{".env": "WORD=%s\n"},
-		says:  "it names the service that crashed and its last lines, and did not wait for the time of the stack to be up",
-		check: crashLoop,
+		files:    map[string]string{".env": "WORD=%s\n"},
+		expected: "it names the service that crashed and its last lines, and did not wait for the timeout of the stack",
+		check:    crashLoop,
 	},
 	"build-oom": {
-		values: map[string]any{"builds": map[string]any{"memoryLimit": "160Mi"}},
-		says:   "it says that the build ran out of memory, and which setting to raise",
-		check:  buildOutOfMemory,
+		values:   map[string]any{"builds": map[string]any{"memoryLimit": "160Mi"}},
+		expected: "it reports that the build ran out of memory, and which setting to raise",
+		check:    buildOutOfMemory,
 	},
 	"hang": {
-		says:  "it says that the tests did not end within their time",
-		check: hang,
+		expected: "it reports that the tests exceeded their timeout",
+		check:    hang,
 	},
 }
 
 func scenarioNames() []string { return slices.Sorted(maps.Keys(scenarios)) }
 
-// changes are the scenario's files with the word.
+// changes are the scenario's files with the word filled in.
 func (s scenario) changes(word string) map[string]string {
 	files := map[string]string{}
 	for name, text := range s.files {
@@ -61,14 +61,14 @@ func (s scenario) changes(word string) map[string]string {
 	return files
 }
 
-// word is one that no one knew before.
+// word is random.
 func word() string {
 	b := make([]byte, 6)
 	_, _ = rand.Read(b)
 	return hex.EncodeToString(b)
 }
 
-// wrongs gather what is not as it should be.
+// wrongs collects deviations.
 type wrongs []string
 
 func (w *wrongs) want(ok bool, format string, args ...any) {
@@ -77,15 +77,15 @@ func (w *wrongs) want(ok bool, format string, args ...any) {
 	}
 }
 
-// holds wants a text in every place.
+// holds requires a text in every place.
 func (w *wrongs) holds(text string, places map[string]string) {
 	for _, name := range slices.Sorted(maps.Keys(places)) {
 		w.want(strings.Contains(places[name], text), "%s does not hold %q", name, text)
 	}
 }
 
-// check is the run's only check run with this conclusion; none is an empty one.
-func (t *told) check(w *wrongs, conclusion string) (title, text string) {
+// check returns the run's only check run, which must have this conclusion.
+func (t *report) check(w *wrongs, conclusion string) (title, text string) {
 	if len(t.checks) != 1 || t.checks[0].Conclusion != conclusion {
 		w.want(false, "the check runs are not one that concluded %q: %+v", conclusion, t.checks)
 		return "", ""
@@ -93,8 +93,8 @@ func (t *told) check(w *wrongs, conclusion string) (title, text string) {
 	return t.checks[0].Title, t.checks[0].Summary + t.checks[0].Text
 }
 
-// failingTest compares the report with what the test made up, as it stands in its log in the cluster.
-func failingTest(ctx context.Context, t *told) ([]string, error) {
+// failingTest compares the report with what the test invented, which is in its log in the cluster.
+func failingTest(ctx context.Context, t *report) ([]string, error) {
 	text, err := t.lab.Kubectl(ctx, "-n", t.run.Status.Namespace, "logs", "-l", v1alpha1.LabelStage+"=test", "-c", "test", "--tail=-1")
 	if err != nil {
 		return nil, err
@@ -137,7 +137,7 @@ func failingTest(ctx context.Context, t *told) ([]string, error) {
 	return w, nil
 }
 
-func crashLoop(_ context.Context, t *told) ([]string, error) {
+func crashLoop(_ context.Context, t *report) ([]string, error) {
 	var w wrongs
 	w.want(t.run.Status.Outcome == v1alpha1.OutcomeError, "the outcome is %q", t.run.Status.Outcome)
 	_, check := t.check(&w, "failure")
@@ -152,7 +152,7 @@ func crashLoop(_ context.Context, t *told) ([]string, error) {
 	return w, nil
 }
 
-func buildOutOfMemory(_ context.Context, t *told) ([]string, error) {
+func buildOutOfMemory(_ context.Context, t *report) ([]string, error) {
 	var w wrongs
 	w.want(t.run.Status.Outcome == v1alpha1.OutcomeError, "the outcome is %q", t.run.Status.Outcome)
 	_, check := t.check(&w, "failure")
@@ -164,7 +164,7 @@ func buildOutOfMemory(_ context.Context, t *told) ([]string, error) {
 	return w, nil
 }
 
-func hang(_ context.Context, t *told) ([]string, error) {
+func hang(_ context.Context, t *report) ([]string, error) {
 	var w wrongs
 	title, check := t.check(&w, "timed_out")
 	w.holds("did not end within 5s", map[string]string{
@@ -172,7 +172,7 @@ func hang(_ context.Context, t *told) ([]string, error) {
 	})
 	w.holds("waiting for an answer that nobody gives", map[string]string{"the comment": t.comment})
 	for _, s := range t.result.Suites {
-		w.want(len(s.Attempts) == 1 && s.Attempts[0].TimedOut, "the record does not say that the attempt's time was up: %+v", s.Attempts)
+		w.want(len(s.Attempts) == 1 && s.Attempts[0].TimedOut, "the attempt in the record did not time out: %+v", s.Attempts)
 	}
 	w.want(len(t.result.Suites) == 1, "the record has %d suites", len(t.result.Suites))
 	return w, nil

@@ -16,7 +16,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/compose"
 )
 
-// convert does what `conductor convert` does, but for printing.
+// convert does the same as `conductor convert`, without printing.
 func convert(p project) error {
 	loaded, err := compose.Load(p.dir, compose.LoadOptions{Files: p.Files, Profiles: p.Profiles})
 	if err != nil {
@@ -32,7 +32,7 @@ func convert(p project) error {
 	return nil
 }
 
-// load has compose-go alone load a project: what both programs begin with.
+// load only loads a project with compose-go, the first step of both programs.
 func load(p project) error {
 	details := types.ConfigDetails{WorkingDir: p.dir, Environment: types.Mapping{}}
 	for _, f := range p.Files {
@@ -46,8 +46,8 @@ func load(p project) error {
 	return err
 }
 
-// kompose is Kompose's library. It prints to standard output, which leads nowhere while it converts, and it ends the process
-// when something is wrong, which is turned into an error here.
+// kompose is Kompose's library. It prints to standard output, which is discarded while it converts, and it ends the process on an
+// error, which is turned into a Go error here.
 type kompose struct{ nowhere *os.File }
 
 func newKompose() (*kompose, error) {
@@ -60,7 +60,7 @@ func newKompose() (*kompose, error) {
 
 func (k *kompose) close() { _ = k.nowhere.Close() }
 
-// convert does what `kompose convert --stdout` does, with its defaults.
+// convert does the same as `kompose convert --stdout` with its defaults.
 func (k *kompose) convert(p project) (err error) {
 	log := logrus.StandardLogger()
 	stdout, exit := os.Stdout, log.ExitFunc

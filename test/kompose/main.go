@@ -1,5 +1,5 @@
-// Command kompose measures Conductor's conversion beside that of Kompose's own library, in one process: time and memory for each
-// project of a corpus, and for generated stacks of growing size.
+// Command kompose compares Conductor's conversion with that of Kompose's library in one process: time and memory for each project of
+// a corpus, and for generated stacks of growing size.
 //
 //	go -C test/kompose run . -corpus DIR
 //
@@ -20,10 +20,10 @@ import (
 	"time"
 )
 
-// goal is how many times faster than Kompose the conversion is to be, over the corpus and on the largest generated stack.
+// goal is how many times faster than Kompose the conversion should be, over the corpus and on the largest generated stack.
 const goal = 10
 
-// project is one thing to convert.
+// project is one compose project to convert.
 type project struct {
 	Name     string   `json:"name"`
 	Files    []string `json:"files"`
@@ -31,13 +31,13 @@ type project struct {
 	dir      string
 }
 
-// result is how two programs did on one project, and the library that both load it with.
+// result holds the measurements of both programs on one project, and of the library with which both load it.
 type result struct {
 	project
 	conductor, kompose, loader measurement
 }
 
-// both reports whether both converted it.
+// both reports whether both programs converted it.
 func (r result) both() bool { return r.conductor.err == nil && r.kompose.err == nil }
 
 // ratio is how many times as long Kompose takes.
@@ -171,7 +171,7 @@ func reportStacks(out io.Writer, results []result, sizes []int) error {
 	return nil
 }
 
-// compare says how much longer Kompose takes in all, and what each does beside loading, which both leave to compose-go.
+// compare prints how much longer Kompose takes in total, and without loading, which both leave to compose-go.
 func compare(out io.Writer, results []result) {
 	var ours, theirs, loading time.Duration
 	for _, r := range results {

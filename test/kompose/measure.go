@@ -8,16 +8,16 @@ import (
 	"time"
 )
 
-// measurement is what one conversion of a project costs.
+// measurement is the cost of one conversion of a project.
 type measurement struct {
-	// per is the processor's time for one conversion, the median of all, bytes what one conversion allocates.
+	// per is the median CPU time of a conversion, bytes its allocations.
 	per   time.Duration
 	bytes uint64
 	err   error
 }
 
-// measure runs converters in turn until the budget is spent, after one conversion of each that does not count. It takes the time of
-// the processor, with that of the garbage collector: what else the machine does then counts little, and for all alike.
+// measure runs converters in turn until the budget is spent, after one warm-up of each. It measures CPU time, including that of the
+// garbage collector, so that other load on the machine matters little and affects all alike.
 func measure(budget time.Duration, converters ...func() error) []measurement {
 	out := make([]measurement, len(converters))
 	times := make([][]time.Duration, len(converters))
@@ -45,11 +45,11 @@ func measure(budget time.Duration, converters ...func() error) []measurement {
 	return out
 }
 
-// processor is the time that all threads of this process have had.
+// processor is the CPU time of all threads of this process.
 func processor() time.Duration {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		panic(err) // There is no such process.
+		panic(err) // It cannot fail for this process.
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

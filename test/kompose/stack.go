@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// service is one of a generated stack: what a service usually has.
+// service is a typical service of a generated stack.
 const service = `  s%[1]d:
     image: registry.example.com/team/s%[1]d:1.%[1]d
     command: ["serve", "--port", "8080"]

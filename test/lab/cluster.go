@@ -1,5 +1,5 @@
-// Package lab puts the real parts together that the end-to-end tests, the demo and the benchmark need: a Kubernetes of
-// test/cluster, a GitHub of test/github, and Conductor, built from this source and installed by its chart.
+// Package lab assembles the real parts for the end-to-end tests, the demo and the benchmark: a Kubernetes cluster of test/cluster, a
+// GitHub of test/github, and Conductor, built from this source and installed with its chart.
 package lab
 
 import (
@@ -17,11 +17,11 @@ import (
 
 // Cluster is a running cluster, as `test/cluster env` describes it.
 type Cluster struct {
-	// Kubeconfig is the administrator's.
+	// Kubeconfig is the path of the administrator's kubeconfig.
 	Kubeconfig string
-	// Registry is the registry's host:port, with credentials that push everything and that only pull.
+	// Registry is the registry's host:port, with a credential that can push everywhere and one that can only pull.
 	Registry, PushUser, PushPassword, PullUser, PullPassword string
-	// HostIP is this machine as pods see it, NodeIP the node as this machine sees it.
+	// HostIP is the address of this machine for pods, NodeIP that of the node for this machine.
 	HostIP, NodeIP string
 	// KanikoImage is the executor's image.
 	KanikoImage string
@@ -29,8 +29,8 @@ type Cluster struct {
 	env map[string]string
 }
 
-// root is the directory of the repository: that of this source file, or, in a program that was built without paths, the working
-// directory's.
+// root is the directory of the repository, from the path of this source file or, in a program that was built with -trimpath, from the
+// working directory.
 func root() string {
 	if _, file, _, ok := runtime.Caller(0); ok && filepath.IsAbs(file) {
 		return filepath.Dir(filepath.Dir(filepath.Dir(file)))
@@ -55,8 +55,8 @@ func clusterTool(ctx context.Context, out io.Writer, args ...string) error {
 	return nil
 }
 
-// lean are the flags that Conductor and what the lab needs are compiled with: what they have in common once, and without what only
-// debuggers read.
+// lean are the flags with which Conductor and the lab's tools are compiled: the same for all, to share Go's build cache, and without
+// debug information.
 var lean = []string{"-trimpath", "-gcflags", "all=-dwarf=false"}
 
 func clusterCommand(ctx context.Context, args ...string) *exec.Cmd {
@@ -65,7 +65,7 @@ func clusterCommand(ctx context.Context, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// Up brings the cluster up, or finds it running.
+// Up starts the cluster, or attaches to a running one.
 func Up(ctx context.Context, out io.Writer) (*Cluster, error) {
 	if err := clusterTool(ctx, out, "up"); err != nil {
 		return nil, err
@@ -73,7 +73,7 @@ func Up(ctx context.Context, out io.Writer) (*Cluster, error) {
 	return Attach(ctx)
 }
 
-// Attach finds a cluster that is up.
+// Attach returns a running cluster.
 func Attach(ctx context.Context) (*Cluster, error) {
 	var out bytes.Buffer
 	if err := clusterTool(ctx, &out, "env"); err != nil {
@@ -106,7 +106,7 @@ func parseEnv(text string) map[string]string {
 	return env
 }
 
-// tool is a program that the cluster brought along, such as kubectl or helm.
+// tool returns a command for a program that comes with the cluster, such as kubectl or helm.
 func (c *Cluster) tool(ctx context.Context, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env = append(os.Environ(), "KUBECONFIG="+c.Kubeconfig)

@@ -58,7 +58,7 @@ func (c *Cluster) Push(ctx context.Context, bin string) (string, error) {
 	return name + "@sha256:" + digest, nil
 }
 
-// Install is what a Conductor in the lab is installed with.
+// Install holds the parameters of an installation in the lab.
 type Install struct {
 	// Image is Conductor's image by digest.
 	Image string
@@ -67,11 +67,11 @@ type Install struct {
 	AppID  int64
 	Key    []byte
 	Secret string
-	// Values are laid over the chart's values last.
+	// Values override the chart's values and the lab's.
 	Values map[string]any
 }
 
-// Install installs or upgrades Conductor by its chart and waits until its replicas are ready.
+// Install installs or upgrades Conductor with its chart and waits until its replicas are ready.
 func (c *Cluster) Install(ctx context.Context, in Install, out io.Writer) error {
 	if err := c.prepare(ctx, in); err != nil {
 		return err
@@ -89,7 +89,7 @@ func (c *Cluster) Install(ctx context.Context, in Install, out io.Writer) error 
 	if text, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("helm upgrade: %w: %s", err, text)
 	}
-	// Secrets and settings are read from mounted files, which the kubelet renews in its own time; new pods have them at once.
+	// Secrets and settings are mounted files, which the kubelet updates with a delay; new pods have them at once.
 	if _, err := c.Kubectl(ctx, "-n", Namespace, "rollout", "restart", "deployment/conductor"); err != nil {
 		return err
 	}
@@ -103,7 +103,7 @@ func (c *Cluster) Install(ctx context.Context, in Install, out io.Writer) error 
 	return c.settled(ctx)
 }
 
-// prepare makes the namespace and the Secrets that the chart is told the names of.
+// prepare creates the namespace and the Secrets that the chart's values reference.
 func (c *Cluster) prepare(ctx context.Context, in Install) error {
 	objects := []map[string]any{
 		{"apiVersion": "v1", "kind": "Namespace", "metadata": map[string]any{"name": Namespace}},
@@ -170,7 +170,7 @@ func hostOf(url string) string {
 	return host + "/32:" + port
 }
 
-// merge lays over's values over base's.
+// merge overrides base's values with over's.
 func merge(base, over map[string]any) {
 	for k, v := range over {
 		if m, ok := v.(map[string]any); ok {
@@ -183,11 +183,11 @@ func merge(base, over map[string]any) {
 	}
 }
 
-// WebhookURL is where GitHub delivers.
+// WebhookURL is where GitHub sends webhooks.
 func (c *Cluster) WebhookURL() string { return fmt.Sprintf("http://%s:%d/webhook", c.NodeIP, nodePort) }
 
-// Forget deletes what Conductor keeps of an earlier lab's GitHub, which is gone: its Runs with their stacks, and the memory of its
-// tags. It does not wait for the stacks to be gone.
+// Forget deletes what Conductor stored about an earlier lab's GitHub, which no longer exists: its Runs with their stacks, and the last
+// seen tags. It does not wait until the stacks are deleted.
 func (c *Cluster) Forget(ctx context.Context) error {
 	if _, err := c.Kubectl(ctx, "get", "crd", "runs.conductor.digitalservic.es"); err != nil {
 		return nil // Conductor was never installed here.

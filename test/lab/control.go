@@ -17,18 +17,18 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// Command is a program that the cluster brought along, such as kubectl or helm, for the cluster's administrator.
+// Command returns a command for a program that comes with the cluster, such as kubectl or helm, as the cluster's administrator.
 func (c *Cluster) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
 	return c.tool(ctx, name, args...)
 }
 
-// Signal sends a signal to one of the cluster's daemons, such as kube-apiserver. Only clusters of test/cluster can do that.
+// Signal sends a signal to one of the cluster's daemons, such as kube-apiserver. It works only for clusters of test/cluster.
 func (c *Cluster) Signal(daemon string, s syscall.Signal) error {
 	logs := c.env["CONDUCTOR_CLUSTER_LOGS"]
 	if logs == "" {
 		return fmt.Errorf("the daemons of this cluster cannot be reached")
 	}
-	// The file holds /proc/PID/stat as it was when the daemon began; what may be a space in it comes after the pid.
+	// The file is a copy of /proc/PID/stat from the daemon's start; fields that may contain spaces come after the pid.
 	data, err := os.ReadFile(filepath.Join(filepath.Dir(logs), "pids", daemon+".stat"))
 	if err != nil {
 		return fmt.Errorf("find %s: %w", daemon, err)
@@ -48,17 +48,17 @@ func (c *Cluster) Signal(daemon string, s syscall.Signal) error {
 	return nil
 }
 
-// Add runs something that a cluster can do without, such as traefik; see test/cluster. Only clusters of test/cluster can do that.
+// Add starts an optional part, such as traefik; see test/cluster. It works only for clusters of test/cluster.
 func (c *Cluster) Add(ctx context.Context, name string) error {
 	return clusterTool(ctx, os.Stderr, "add", name)
 }
 
-// Drop takes it away again.
+// Drop removes an optional part.
 func (c *Cluster) Drop(ctx context.Context, name string) error {
 	return clusterTool(ctx, os.Stderr, "drop", name)
 }
 
-// Program builds a program that tests run themselves, such as oras, and returns its path.
+// Program builds a program that tests run, such as oras, and returns its path.
 func Program(ctx context.Context, name string) (string, error) {
 	var out bytes.Buffer
 	cmd := clusterCommand(ctx, "program", name)
@@ -69,15 +69,14 @@ func Program(ctx context.Context, name string) (string, error) {
 	return strings.TrimSpace(out.String()), nil
 }
 
-// Kill ends the processes of a pod's container at this instant, by SIGKILL. The kubelet starts it again. Only pods on this machine
-// can be killed like that.
+// Kill kills the processes of a pod's container with SIGKILL; the kubelet restarts it. It works only for pods on this machine.
 func (c *Cluster) Kill(pod types.UID, program string) error {
 	pids, err := c.Processes(pod, program)
 	if err != nil {
 		return err
 	}
 	for _, pid := range pids {
-		// A process that plans ends with the one that started it.
+		// A planning process ends together with its parent.
 		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
 			return fmt.Errorf("kill %s of pod %s: %w", program, pod, err)
 		}
@@ -85,7 +84,7 @@ func (c *Cluster) Kill(pod types.UID, program string) error {
 	return nil
 }
 
-// Files are the files of a pod's container that a pattern matches, as its program sees them. Only those of pods on this machine can be found.
+// Files lists the files of a pod's container that match a pattern, as its program sees them. It works only for pods on this machine.
 func (c *Cluster) Files(pod types.UID, program, pattern string) ([]string, error) {
 	pids, err := c.Processes(pod, program)
 	if err != nil {
@@ -102,8 +101,8 @@ func (c *Cluster) Files(pod types.UID, program, pattern string) ([]string, error
 	return found, nil
 }
 
-// Processes are the ids, as this machine has them, of a pod's processes that were started as program. It is an error when there is
-// none. Only pods on this machine can be seen like that.
+// Processes lists the ids on this machine of a pod's processes that were started as program. Without any it returns an error. It works
+// only for pods on this machine.
 func (c *Cluster) Processes(pod types.UID, program string) ([]int, error) {
 	found, err := filepath.Glob("/proc/[0-9]*/cgroup")
 	if err != nil {
@@ -133,19 +132,19 @@ func (c *Cluster) Processes(pod types.UID, program string) ([]int, error) {
 	return pids, nil
 }
 
-// Reinstall installs Conductor anew with other values laid over the chart's, and waits until it is ready.
+// Reinstall upgrades Conductor with other values, and waits until it is ready.
 func (l *Lab) Reinstall(ctx context.Context, values map[string]any) error {
 	in := l.Install
 	in.Values = values
 	return l.Cluster.Install(ctx, in, os.Stderr)
 }
 
-// settled waits until the replicas of an earlier installation are gone, which may still lead or be routed to for some seconds, and
-// until the webhook's address leads to those that are left.
+// settled waits until the replicas of an earlier installation are gone, which may still lead or get requests for some seconds, and
+// until the webhook's address is served by the others.
 func (c *Cluster) settled(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	// Each request has a connection of its own, so that it is routed by itself.
+	// Each request gets a connection of its own, so that each is routed separately.
 	fresh := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: 2 * time.Second}
 	for good := 0; good < 10; {
 		leaving, err := c.Kubectl(ctx, "-n", Namespace, "get", "pods", "-l", "app.kubernetes.io/name=conductor", "-o", "jsonpath={.items[*].metadata.deletionTimestamp}")
@@ -164,7 +163,7 @@ func (c *Cluster) settled(ctx context.Context) error {
 	return nil
 }
 
-// ready asks whatever replica the webhook's address leads to.
+// ready checks the readiness of the replica that the webhook's address is routed to.
 func (c *Cluster) ready(ctx context.Context, with *http.Client) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(c.WebhookURL(), "/webhook")+"/readyz", nil)
 	if err != nil {

@@ -8,15 +8,15 @@ import (
 	"time"
 )
 
-// Tree is what a repository is filled with that has no work tree: git reads it as a stream (man git-fast-import), so that many files
-// cost little, and content that many files have is kept once. Errors of writing show when the repository is made.
+// Tree is the content of a repository without a work tree: git reads it as a stream (man git-fast-import), so that many files are cheap
+// and equal content is stored once. Write errors are reported when the repository is created.
 type Tree struct {
 	out   *bufio.Writer
 	blobs int
 	files bytes.Buffer
 }
 
-// Blob is content that files of a Tree have.
+// Blob is the content of one or more files of a Tree.
 type Blob int
 
 // Blob adds content.
@@ -28,7 +28,7 @@ func (t *Tree) Blob(content []byte) Blob {
 	return Blob(t.blobs)
 }
 
-// File gives a file its content. The path is one that git does not quote.
+// File adds a file. Its path must not need quoting by git.
 func (t *Tree) File(path string, content Blob) {
 	fmt.Fprintf(&t.files, "M 100644 :%d %s\n", content, path)
 }
@@ -36,16 +36,16 @@ func (t *Tree) File(path string, content Blob) {
 // Text adds a file with a content of its own.
 func (t *Tree) Text(path, content string) { t.File(path, t.Blob([]byte(content))) }
 
-// commit writes the commit with all files, and one without a change on top: a push event lists the files that its newest commit
-// touched, and few commits touch all.
+// commit writes the commit with all files, and an empty one on top: a push event lists the files of its newest commit, which are usually
+// few.
 func (t *Tree) commit(name, email string) error {
 	by := fmt.Sprintf("committer %s <%s> %d +0000", name, email, time.Now().Unix())
 	fmt.Fprintf(t.out, "commit refs/heads/main\n%s\ndata 5\nBegin\n%s\ncommit refs/heads/main\n%s\ndata 6\nChange\n\ndone\n", by, t.files.Bytes(), by)
 	return t.out.Flush()
 }
 
-// ImportRepository makes a repository as NewRepository does, of what fill puts into its tree. Its clone has no work tree: tags can be
-// pushed from it, and files cannot be changed.
+// ImportRepository creates a repository like NewRepository, from the tree that fill writes. Its clone has no work tree: it can push tags
+// but cannot change files.
 func (l *Lab) ImportRepository(ctx context.Context, name string, fill func(*Tree)) (*Repository, error) {
 	return l.newRepository(ctx, name, func(r *Repository) error {
 		var problems bytes.Buffer

@@ -23,30 +23,30 @@ import (
 	githubtest "github.com/w3evolutionsllc/conductor/test/github"
 )
 
-// Lab is a cluster with Conductor on it, and the GitHub that it is installed on.
+// Lab is a cluster with Conductor, and a GitHub with Conductor's App.
 type Lab struct {
 	*Cluster
 	GitHub *githubtest.Server
 	App    githubtest.App
-	// Config, Client and Kube are the administrator's.
+	// Config, Client and Kube have the rights of the administrator.
 	Config *rest.Config
 	Client client.Client
 	Kube   kubernetes.Interface
-	// Install is what Conductor was installed with.
+	// Install holds the parameters of the installation.
 	Install Install
 
 	dir string
 }
 
-// Options say how a lab is made.
+// Options configure a lab.
 type Options struct {
-	// Values are laid over the chart's values.
+	// Values override the chart's values.
 	Values map[string]any
-	// Out gets what is being done.
+	// Out gets progress messages.
 	Out io.Writer
 }
 
-// New brings everything up: the cluster, a GitHub, an image of this source, and Conductor by its chart.
+// New sets up everything: the cluster, a GitHub, an image of this source, and Conductor with its chart.
 func New(ctx context.Context, o Options) (*Lab, error) {
 	say := func(format string, args ...any) { fmt.Fprintf(o.Out, format+"\n", args...) }
 	cluster, err := Up(ctx, o.Out)
@@ -84,7 +84,7 @@ func New(ctx context.Context, o Options) (*Lab, error) {
 }
 
 func (l *Lab) connect() error {
-	log.SetLogger(logr.Discard()) // The client has nothing to say that an error does not.
+	log.SetLogger(logr.Discard()) // The client logs nothing beyond its errors.
 	var err error
 	if l.Config, err = clientcmd.BuildConfigFromFlags("", l.Kubeconfig); err != nil {
 		return fmt.Errorf("read the kubeconfig: %w", err)
@@ -104,7 +104,7 @@ func (l *Lab) connect() error {
 	return err
 }
 
-// startGitHub starts a GitHub that pods reach, with the App of the manifest and the organization acme.
+// startGitHub starts a GitHub that pods can reach, with the App of the manifest and the organization acme.
 func (l *Lab) startGitHub() error {
 	var manifest struct {
 		Permissions githubtest.Permissions `json:"default_permissions"`
@@ -136,7 +136,7 @@ func (l *Lab) startGitHub() error {
 	return nil
 }
 
-// Close ends the GitHub. Conductor and its stacks stay.
+// Close stops the GitHub. Conductor and its stacks keep running.
 func (l *Lab) Close() {
 	if l.GitHub != nil {
 		l.GitHub.Close()

@@ -19,10 +19,10 @@ import (
 	githubtest "github.com/w3evolutionsllc/conductor/test/github"
 )
 
-// Repository is a repository on the lab's GitHub with a clone on this machine that its user pushes from.
+// Repository is a repository on the lab's GitHub, with a clone on this machine from which its user pushes.
 type Repository struct {
 	lab *Lab
-	// Name is owner/name, User who pushes, Issue a first issue.
+	// Name is owner/name, User is who pushes, Issue is the number of its first issue.
 	Name  string
 	ID    int64
 	URL   string
@@ -32,10 +32,10 @@ type Repository struct {
 	Dir string
 }
 
-// Example is a directory of this repository's examples.
+// Example returns a directory of this repository's examples.
 func Example(name string) string { return filepath.Join(root(), "examples", name) }
 
-// NewRepository makes a repository of the files below dir, with a user who may write and an issue, and pushes them to main.
+// NewRepository creates a repository with a user with write permission and an issue, and pushes the files below dir to main.
 func (l *Lab) NewRepository(ctx context.Context, name, dir string) (*Repository, error) {
 	return l.newRepository(ctx, name, func(r *Repository) error {
 		if err := os.CopyFS(r.Dir, os.DirFS(dir)); err != nil {
@@ -45,7 +45,7 @@ func (l *Lab) NewRepository(ctx context.Context, name, dir string) (*Repository,
 	})
 }
 
-// newRepository makes a repository, has its clone filled and committed, and pushes main.
+// newRepository creates a repository, calls fill to commit files in its clone, and pushes main.
 func (l *Lab) newRepository(ctx context.Context, name string, fill func(*Repository) error) (*Repository, error) {
 	r := &Repository{lab: l, Name: "acme/" + name, Dir: filepath.Join(l.dir, name)}
 	repo, err := l.GitHub.CreateRepository(r.Name, githubtest.RepositoryOptions{})
@@ -73,7 +73,7 @@ func (l *Lab) newRepository(ctx context.Context, name string, fill func(*Reposit
 	if err := fill(r); err != nil {
 		return nil, err
 	}
-	// To search for deltas would cost more than it saves on a way that has no length.
+	// Searching for deltas costs more than it saves on a local transfer.
 	if _, err := r.Git(ctx, "-c", "pack.window=0", "push", "-q", "origin", "main"); err != nil {
 		return nil, err
 	}
@@ -130,7 +130,7 @@ func (r *Repository) Write(ctx context.Context, files map[string]string) error {
 	return r.each(ctx, []string{"add", "-A"}, []string{"commit", "-q", "-m", "Change"}, []string{"push", "-q", "origin", "main"})
 }
 
-// PushTag sets a tag to HEAD and pushes it, by force where it was elsewhere. A message makes it an annotated tag.
+// PushTag sets a tag to HEAD and force-pushes it. A message makes it an annotated tag.
 func (r *Repository) PushTag(ctx context.Context, name, message string) error {
 	args := []string{"tag", "-f", name}
 	if message != "" {
@@ -143,7 +143,7 @@ func (r *Repository) PushTag(ctx context.Context, name, message string) error {
 	return err
 }
 
-// Runs are the repository's Runs.
+// Runs lists the repository's Runs.
 func (r *Repository) Runs(ctx context.Context) ([]v1alpha1.Run, error) {
 	var list v1alpha1.RunList
 	if err := r.lab.Client.List(ctx, &list, client.InNamespace(Namespace)); err != nil {
@@ -158,14 +158,14 @@ func (r *Repository) Runs(ctx context.Context) ([]v1alpha1.Run, error) {
 	return mine, nil
 }
 
-// Await polls until a Run of the repository fulfils what is asked and returns it.
+// Await polls until a Run of the repository fulfils the condition and returns it.
 func (r *Repository) Await(ctx context.Context, timeout time.Duration, what string, fulfils func(*v1alpha1.Run) bool) (*v1alpha1.Run, error) {
 	var found *v1alpha1.Run
 	var last []v1alpha1.Run
 	err := wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, timeout, true, func(ctx context.Context) (bool, error) {
 		runs, err := r.Runs(ctx)
 		if err != nil {
-			return false, nil // The API server may be away in a test.
+			return false, nil // The API server may be down in a test.
 		}
 		last = runs
 		for i := range runs {
@@ -185,7 +185,7 @@ func (r *Repository) Await(ctx context.Context, timeout time.Duration, what stri
 	return found, nil
 }
 
-// Settled reports whether a Run is finished, its record kept or given up, and its stack kept or gone.
+// Settled reports whether a Run is finished, its record stored or given up, and its stack kept or deleted.
 func Settled(run *v1alpha1.Run) bool {
 	for _, condition := range []string{v1alpha1.ConditionRecorded, v1alpha1.ConditionStackKept} {
 		if c := meta.FindStatusCondition(run.Status.Conditions, condition); c == nil || c.Status == metav1.ConditionUnknown {
@@ -195,5 +195,5 @@ func Settled(run *v1alpha1.Run) bool {
 	return Finished(run)
 }
 
-// Finished reports whether a Run's outcome is known and told.
+// Finished reports whether a Run's outcome is known and reported.
 func Finished(run *v1alpha1.Run) bool { return run.Status.Phase == v1alpha1.PhaseFinished }

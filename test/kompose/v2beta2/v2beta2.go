@@ -1,10 +1,10 @@
-// Package v2beta2 lets Kompose be compiled beside a Kubernetes API that has this group's version no more: its types are those of
-// autoscaling/v2, which has the same fields. Nothing that is measured makes one of them.
+// Package v2beta2 lets Kompose compile with a Kubernetes API that has dropped this version: its types are those of autoscaling/v2, which
+// have the same fields. Nothing that is measured uses them.
 package v2beta2
 
 import v2 "k8s.io/api/autoscaling/v2"
 
-// The types that Kompose names.
+// The types that Kompose references.
 type (
 	CrossVersionObjectReference = v2.CrossVersionObjectReference
 	HorizontalPodAutoscaler     = v2.HorizontalPodAutoscaler
@@ -14,7 +14,7 @@ type (
 	ResourceMetricSource        = v2.ResourceMetricSource
 )
 
-// The constants that Kompose names.
+// The constants that Kompose references.
 const (
 	ResourceMetricSourceType = v2.ResourceMetricSourceType
 	UtilizationMetricType    = v2.UtilizationMetricType

@@ -21,17 +21,17 @@ import (
 	"github.com/w3evolutionsllc/conductor/test/lab"
 )
 
-// told is everything that a user can see of a run.
-type told struct {
+// report is everything that a user can see of a run.
+type report struct {
 	lab        *lab.Lab
 	repository *lab.Repository
-	// brief shows the record's place instead of the record.
+	// brief shows the record's reference instead of the record.
 	brief bool
-	// word was made up before the push, for scenarios that want one.
+	// word is the random word of a scenario's files.
 	word string
 
 	run *v1alpha1.Run
-	// comment is the run's on the issue at url.
+	// comment is the run's comment on the issue at url.
 	comment, author, url string
 	checks               []githubtest.CheckRun
 	// printed is what `conductor runs record` prints, result the record's result.json.
@@ -39,12 +39,12 @@ type told struct {
 	result  evidence.Result
 }
 
-// recordWait is how long the record may take, and its way into the comment.
+// recordWait is how long the record and its mention in the comment may take.
 const recordWait = 2 * time.Minute
 
-// read waits until the run is recorded and told in full, and reads all of it.
-func (t *told) read(ctx context.Context, name string) error {
-	run, err := t.repository.Await(ctx, recordWait, "recorded and told", func(run *v1alpha1.Run) bool {
+// read waits until the run is recorded and fully reported, and reads all of it.
+func (t *report) read(ctx context.Context, name string) error {
+	run, err := t.repository.Await(ctx, recordWait, "recorded and reported", func(run *v1alpha1.Run) bool {
 		c := meta.FindStatusCondition(run.Status.Conditions, v1alpha1.ConditionRecorded)
 		if run.Name != name || c == nil || c.Status == metav1.ConditionUnknown || t.readGitHub() != nil {
 			return false
@@ -71,7 +71,7 @@ func (t *told) read(ctx context.Context, name string) error {
 	return nil
 }
 
-func (t *told) readGitHub() error {
+func (t *report) readGitHub() error {
 	issue, err := t.lab.GitHub.Issue(t.repository.Name, t.repository.Issue)
 	if err != nil {
 		return fmt.Errorf("read the issue: %w", err)
@@ -83,8 +83,8 @@ func (t *told) readGitHub() error {
 	return nil
 }
 
-// record runs `conductor runs record` as someone who may only pull.
-func (t *told) record(ctx context.Context, flags ...string) (string, error) {
+// record runs `conductor runs record` with a credential that can only pull.
+func (t *report) record(ctx context.Context, flags ...string) (string, error) {
 	dir, err := os.MkdirTemp("", "demo-")
 	if err != nil {
 		return "", fmt.Errorf("make a directory: %w", err)
@@ -106,7 +106,7 @@ func (t *told) record(ctx context.Context, flags ...string) (string, error) {
 }
 
 // show prints what a user sees: the comment, the check runs, the record, the runs, the timeline, and how to reach the stack.
-func (t *told) show(ctx context.Context) error {
+func (t *report) show(ctx context.Context) error {
 	title("The comment on " + t.url)
 	fmt.Printf("%s:\n%s\n", t.author, t.comment)
 	title("The check runs on " + t.run.Spec.SHA[:12])
