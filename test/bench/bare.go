@@ -23,9 +23,9 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/plan"
 )
 
-// bare does what a Run does without Conductor: a plain program that clones, starts Kaniko's pods, applies the same converted
-// objects in the order of their dependencies, starts the test pod and watches. No step of it waits longer than it must, and it makes
-// pods where Conductor makes Jobs. It keeps nothing, checks nothing and would survive nothing.
+// bare does the work of a Run without Conductor: a plain program that clones, starts Kaniko's pods, applies the same converted objects
+// in the order of their dependencies, starts the test pod and watches. No step waits longer than necessary, and it creates pods where
+// Conductor creates Jobs. It stores nothing, checks nothing and does not survive a restart.
 type bare struct {
 	kube   kubernetes.Interface
 	client client.Client
@@ -35,14 +35,14 @@ type bare struct {
 
 	mu     sync.Mutex
 	images map[string]string
-	// built wakes the stack when an image is there.
+	// built wakes the stack when an image is built.
 	built chan struct{}
-	// began is when it started, ends how long after that each stage ended.
+	// began is when it started, ends how long after the start each stage ended.
 	began time.Time
 	ends  map[string]time.Duration
 }
 
-// do runs every step and returns the test's exit code.
+// do runs all steps and returns the test's exit code.
 func (b *bare) do(ctx context.Context) (int32, error) {
 	b.began, b.ends, b.images, b.built = time.Now(), map[string]time.Duration{}, map[string]string{}, make(chan struct{}, 1)
 	dir, err := os.MkdirTemp("", "bare-")
@@ -143,7 +143,7 @@ func (b *bare) build(ctx context.Context) error {
 	})
 }
 
-// have notes an image and wakes the stack.
+// have stores an image and wakes the stack.
 func (b *bare) have(name, reference string) {
 	b.mu.Lock()
 	b.images[name] = reference
@@ -154,7 +154,7 @@ func (b *bare) have(name, reference string) {
 	}
 }
 
-// image is the reference of a build; empty while there is none.
+// image is the reference of a built image; empty until it is built.
 func (b *bare) image(build string) string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -174,7 +174,7 @@ func (b *bare) replan() (*plan.Plan, error) {
 	return plan.Make(plan.Input{Dir: b.dir, Run: b.spec.Run, Settings: b.spec.settings(), Images: images})
 }
 
-// stack makes the namespace and brings the services up in the order of their dependencies.
+// stack creates the namespace and starts the services in the order of their dependencies.
 func (b *bare) stack(ctx context.Context) error {
 	fences, err := b.plan.Fences()
 	if err != nil {
@@ -202,7 +202,7 @@ func (b *bare) stack(ctx context.Context) error {
 	})
 }
 
-// start starts the services that may start.
+// start starts the services whose dependencies are met.
 func (b *bare) start(ctx context.Context, up progress) error {
 	p, err := b.replan()
 	if err != nil {
@@ -231,7 +231,7 @@ func (b *bare) test(ctx context.Context) (int32, error) {
 	if t.Build != "" {
 		ref = b.image(t.Build)
 	}
-	// As plain as it gets: no wrapper, no agent.
+	// No wrapper, no agent.
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: "test", Namespace: jobs.StackName(b.spec.Run), Labels: jobs.Labels(b.spec.Run, jobs.StageTest)},
 		Spec: corev1.PodSpec{
@@ -262,7 +262,7 @@ func testEnv(env map[string]string) []corev1.EnvVar {
 	return vars
 }
 
-// create creates an object under another manager's mark, so that Conductor, on the same cluster, sees none of its own in it.
+// create creates an object labelled as another manager's, so that the Conductor on the same cluster ignores it.
 func (b *bare) create(ctx context.Context, o client.Object) error {
 	l := o.GetLabels()
 	if l[v1alpha1.LabelManaged] != "" {
@@ -274,7 +274,7 @@ func (b *bare) create(ctx context.Context, o client.Object) error {
 	return nil
 }
 
-// podOf is the pod that a Job's controller would make.
+// podOf is the pod that the Job controller would create.
 func podOf(name, namespace string, t corev1.PodTemplateSpec) *corev1.Pod {
 	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: namespace, Labels: t.Labels}, Spec: t.Spec}
 }

@@ -24,10 +24,10 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/settings"
 )
 
-// bareSpec is what the bare program is told, as JSON on its standard input.
+// bareSpec is the input of the bare program, as JSON on its standard input.
 type bareSpec struct {
 	Kubeconfig string `json:"kubeconfig"`
-	// Run names and labels the objects; there is no such object in the cluster.
+	// Run names and labels the objects; it does not exist in the cluster.
 	Run *v1alpha1.Run `json:"run"`
 	// Token reads the repository and writes check runs at APIURL.
 	Token  string `json:"token"`
@@ -39,11 +39,11 @@ type bareSpec struct {
 	Egress          []string `json:"egress"`
 	BuildsNamespace string   `json:"buildsNamespace"`
 	Executor        string   `json:"executor"`
-	// Overlap starts the stack beside the builds.
+	// Overlap starts the stack during the builds.
 	Overlap bool `json:"overlap"`
 }
 
-// bareResult is what the bare program answers.
+// bareResult is the output of the bare program.
 type bareResult struct {
 	// Ends are the seconds after which each stage ended.
 	Ends     map[string]float64 `json:"ends"`
@@ -51,13 +51,13 @@ type bareResult struct {
 	Exit     int32              `json:"exit"`
 }
 
-// repository is where an image is pushed: below the one namespace that the lab's account may push to.
+// repository is where an image is pushed: below the only namespace to which the lab's account can push.
 func (s *bareSpec) repository(image string) string {
 	r := s.Run.Spec.Repository
 	return s.Registry + "/conductor/bench/" + r.FullName() + "/" + image
 }
 
-// settings are the lab's, as far as the bare program has them.
+// settings are the lab's settings that the bare program needs.
 func (s *bareSpec) settings() settings.Settings {
 	set := settings.Default()
 	set.Registry.Host, set.Registry.Insecure, set.Registry.Mirrors, set.Registry.PullConfigFile = s.Registry, true, []string{s.Registry}, "pull.json"
@@ -109,7 +109,7 @@ func child(ctx context.Context, in io.Reader, out io.Writer) error {
 	return nil
 }
 
-// warm connects to the API server and learns its resources, as a server that runs already has.
+// warm connects to the API server and discovers its resources, as a running server has already done.
 func (b *bare) warm() error {
 	for _, k := range []schema.GroupKind{
 		{Kind: "Pod"}, {Group: "apps", Kind: "Deployment"}, {Group: "batch", Kind: "Job"}, {Group: "networking.k8s.io", Kind: "NetworkPolicy"},

@@ -13,10 +13,10 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/compose"
 )
 
-// progress is how far the services of a stack are, by their names.
+// progress is the state of a stack's services, by name.
 type progress struct{ applied, started, ready map[string]bool }
 
-// see learns from a pod.
+// see updates the progress from a pod.
 func (u progress) see(p *corev1.Pod) {
 	name := p.Labels[v1alpha1.LabelService]
 	for _, c := range p.Status.ContainerStatuses {
@@ -34,13 +34,13 @@ func (u progress) see(p *corev1.Pod) {
 	}
 }
 
-// lacks reports whether a dependency is not there yet.
+// lacks reports whether a dependency is not met yet.
 func (u progress) lacks(d compose.Dependency) bool {
 	return !u.ready[d.Service] && (d.Condition != compose.ConditionStarted || !u.started[d.Service])
 }
 
-// watch calls see for every pod of the run in a namespace, as it is and whenever it changes, and with nil at first and at each wake,
-// until see says that it is enough.
+// watch calls see for every existing or changed pod of the run in a namespace, and with nil at the start and at each wake, until see
+// returns true.
 func (b *bare) watch(ctx context.Context, namespace string, wake <-chan struct{}, see func(*corev1.Pod) (bool, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()

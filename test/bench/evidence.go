@@ -24,28 +24,27 @@ import (
 )
 
 const (
-	// manyCases is how many test cases a run shows, every hundredth of them failing.
+	// manyCases is the number of a run's test cases, every hundredth of them failing.
 	manyCases = 5000
 	failEach  = 100
 )
 
-// logSizes are how much the test prints, in MiB.
+// logSizes are the sizes of the test's log, in MiB.
 var logSizes = []int{2, 20, 200}
 
-// evidenceRun is what was measured of one run.
+// evidenceRun holds the measurements of one run.
 type evidenceRun struct {
 	mib int
-	// told and kept are from the test's end until the outcome is on GitHub and until the record is kept and the
-	// stack settled.
-	told, kept time.Duration
-	// begun is the leader's resident memory before the run, peak its peak, agent that of the stack's agent, in MiB; 0 is
-	// unknown, since only processes of this machine can be looked at.
+	// reported and recorded are from the test's end until the outcome is on GitHub, and until the record is stored and the stack settled.
+	reported, recorded time.Duration
+	// begun is the leader's resident memory before the run, peak its peak, agent that of the stack's agent, in MiB; 0 is unknown, since only
+	// processes on this machine can be inspected.
 	begun, peak, agent float64
-	// record is the size of the record, text the log's in it, in MiB.
+	// record is the size of the record, text that of the log in it, in MiB.
 	record, text float64
 }
 
-// evidence measures many test cases and long logs on their way into report and record. Each run has a leader that has just begun.
+// evidence measures how many test cases and long logs affect report and record. Each run has a freshly started leader.
 func (b *bench) evidence(ctx context.Context) error {
 	r, err := b.emptyRepository(ctx, "talkative")
 	if err != nil {
@@ -66,7 +65,7 @@ func (b *bench) evidence(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("%d MiB: %w", mib, err)
 		}
-		say("%d MiB of log: told after %s, kept after %s, leader %.0f MiB, agent %.0f MiB", mib, one.told, one.kept, one.peak, one.agent)
+		say("%d MiB of log: reported after %s, recorded after %s, leader %.0f MiB, agent %.0f MiB", mib, one.reported, one.recorded, one.peak, one.agent)
 		all = append(all, one)
 	}
 	b.printEvidence(all)
@@ -98,9 +97,9 @@ func (b *bench) evidenceRun(ctx context.Context, r *lab.Repository, mib int) (ev
 		switch {
 		case s.FinishedAt == nil:
 		case s.Name == "report":
-			one.told = s.FinishedAt.Sub(end)
+			one.reported = s.FinishedAt.Sub(end)
 		case s.Name == "keep":
-			one.kept = s.FinishedAt.Sub(end)
+			one.recorded = s.FinishedAt.Sub(end)
 		}
 	}
 	one.peak = peak(leader)
@@ -114,7 +113,7 @@ func (b *bench) evidenceRun(ctx context.Context, r *lab.Repository, mib int) (ev
 	return one, b.removeRun(ctx, run)
 }
 
-// talkativeRepository is a suite that prints so much, at some 20 MiB a second, and leaves a JUnit file with many cases.
+// talkativeRepository is a suite that prints mib MiB, at some 20 MiB a second, and writes a JUnit file with many cases.
 func talkativeRepository(mib int) map[string]string {
 	const script = `
 mkdir reports && awk -v n=$CASES -v each=$EACH 'BEGIN {
@@ -170,12 +169,12 @@ func (b *bench) agentPeak(ctx context.Context, run *v1alpha1.Run) (float64, erro
 	return most, nil
 }
 
-// peak is the largest peak of resident memory among the processes of a pod on this machine, in MiB; 0 where there is none.
+// peak is the largest peak of resident memory of a pod's processes on this machine, in MiB; 0 without any.
 func peak(pod types.UID) float64 {
-	groups, _ := filepath.Glob("/proc/[0-9]*/cgroup") // The pattern is good.
+	groups, _ := filepath.Glob("/proc/[0-9]*/cgroup") // The pattern is valid.
 	most := 0.0
 	for _, name := range groups {
-		group, _ := os.ReadFile(name) // A process may end while it is looked at.
+		group, _ := os.ReadFile(name) // A process may end in the meantime.
 		if !bytes.Contains(group, []byte("/pod"+string(pod)+"/")) {
 			continue
 		}
@@ -189,7 +188,7 @@ func peak(pod types.UID) float64 {
 	return most
 }
 
-// keptLog is how much text of the test's log the record holds, in MiB.
+// keptLog is the size of the test's log in the record, in MiB.
 func (b *bench) keptLog(ctx context.Context, run *v1alpha1.Run) (float64, error) {
 	pull := auth.StaticCredential(b.Registry, auth.Credential{Username: b.PullUser, Password: b.PullPassword})
 	r, err := registry.New(registry.Options{Host: b.Registry, Insecure: true, Credential: pull})
@@ -223,14 +222,14 @@ func (b *bench) keptLog(ctx context.Context, run *v1alpha1.Run) (float64, error)
 func (b *bench) printEvidence(all []evidenceRun) {
 	b.printf("\n## Many test cases and long logs\n\n%d test cases, %d of them failing, and a log of so many MiB, each in a Conductor that has just begun. Memory is resident, in MiB; "+
 		"the peak is the kernel's (VmHWM), 0 where the processes are not on this machine.\n\n", manyCases, manyCases/failEach)
-	b.printf("| log | in the record | record | told after | kept after | leader before | its peak | **more** | agent's peak |\n|---|---|---|---|---|---|---|---|---|\n")
+	b.printf("| log | in the record | record | reported after | recorded after | leader before | its peak | **more** | agent's peak |\n|---|---|---|---|---|---|---|---|---|\n")
 	for _, e := range all {
-		b.printf("| %d | %.1f | %.1f | %.2f s | %.2f s | %.1f | %.1f | **%.1f** | %.1f |\n", e.mib, e.text, e.record, e.told.Seconds(), e.kept.Seconds(), e.begun, e.peak, e.peak-e.begun, e.agent)
+		b.printf("| %d | %.1f | %.1f | %.2f s | %.2f s | %.1f | %.1f | **%.1f** | %.1f |\n", e.mib, e.text, e.record, e.reported.Seconds(), e.recorded.Seconds(), e.begun, e.peak, e.peak-e.begun, e.agent)
 	}
 	b.printf("\nTold: the outcome is on GitHub, counted from the test's end. Kept: the record is in the registry and the run is settled. The goal is less than 100 MiB more, whatever the log.\n")
 }
 
-// recorded reports whether a Run is over: told, its record kept or given up, its stack settled.
+// recorded reports whether a Run is over: reported, its record stored or given up, its stack settled.
 func recorded(run *v1alpha1.Run) bool {
 	for _, kind := range []string{v1alpha1.ConditionRecorded, v1alpha1.ConditionStackKept} {
 		c := meta.FindStatusCondition(run.Status.Conditions, kind)
@@ -257,7 +256,7 @@ func (b *bench) oneRun(ctx context.Context, r *lab.Repository) (*v1alpha1.Run, e
 	if err := r.PushTag(ctx, "run-integration-tests", ""); err != nil {
 		return nil, err
 	}
-	run, err := r.Await(ctx, 10*time.Minute, "told and recorded", func(run *v1alpha1.Run) bool { return !known[run.UID] && recorded(run) })
+	run, err := r.Await(ctx, 10*time.Minute, "reported and recorded", func(run *v1alpha1.Run) bool { return !known[run.UID] && recorded(run) })
 	if err != nil {
 		return nil, err
 	}

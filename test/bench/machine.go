@@ -16,7 +16,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/test/lab"
 )
 
-// machine says what kind of machine this is.
+// machine describes this machine.
 func machine() string {
 	memory := "?"
 	if data, err := os.ReadFile("/proc/meminfo"); err == nil {
@@ -29,10 +29,10 @@ func machine() string {
 	return fmt.Sprintf("%d cores (%s), %s GiB", runtime.NumCPU(), runtime.GOARCH, memory)
 }
 
-// calm is the load average below which the machine has not much else to do.
+// calm is the load average below which the machine is nearly idle.
 const calm = 3
 
-// load is the load average of the last minute; 0 where there is none.
+// load is the load average of the last minute; 0 if unknown.
 func load() float64 {
 	data, err := os.ReadFile("/proc/loadavg")
 	if err != nil {
@@ -46,7 +46,7 @@ func load() float64 {
 	return l
 }
 
-// settle waits for a calm machine, as long as the flag allows, and returns its load.
+// settle waits for a calm machine, at most as long as the flag allows, and returns its load.
 func (b *bench) settle(ctx context.Context) float64 {
 	deadline := time.Now().Add(b.wait)
 	for {
@@ -63,7 +63,7 @@ func (b *bench) settle(ctx context.Context) float64 {
 	}
 }
 
-// daemons are the process ids of the cluster's daemons; none for a cluster that is not of test/cluster.
+// daemons are the process ids of the cluster's daemons; empty for other clusters than those of test/cluster.
 func daemons(ctx context.Context) ([]int, error) {
 	root := filepath.Dir(filepath.Dir(lab.Example("shop")))
 	text, err := exec.CommandContext(ctx, "go", "-C", filepath.Join(root, "test", "cluster"), "run", ".", "env").Output()

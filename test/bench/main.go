@@ -1,6 +1,6 @@
-// Bench measures what Conductor costs: the time that it adds to a run beside a bare program that does the same work, the time
-// until a webhook is kept and answered, the memory of its leader, what its wrapper and agent add to a test, and what many test cases
-// and long logs cost. It prints Markdown; docs/benchmarks.md says how to read it.
+// Bench measures what Conductor costs: the time that it adds to a run compared with a bare program that does the same work, the time
+// until a webhook is stored and answered, the memory of its leader, what its wrapper and agent add to a test, and what many test cases
+// and long logs cost. It prints Markdown; docs/benchmarks.md explains the tables.
 package main
 
 import (
@@ -22,7 +22,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/test/lab"
 )
 
-// childArgument makes this program the bare program, which has a process of its own so that its CPU time is its own.
+// childArgument makes this program the bare program, which has its own process so that its CPU time can be measured.
 const childArgument = "bare-child"
 
 // parts are what can be measured, in this order.
@@ -79,7 +79,7 @@ type bench struct {
 	options
 	watcher client.WithWatch
 	out     io.Writer
-	// finished is a Run as a real run left it; nil before the first.
+	// finished is the finished Run of a real run; nil before the first.
 	finished *v1alpha1.Run
 	// ran is how many Runs Conductor has run since it was installed, ranMiB the leader's resident memory after them.
 	ran    int
@@ -88,7 +88,7 @@ type bench struct {
 
 func measure(ctx context.Context, o options, out io.Writer) error {
 	l, err := lab.New(ctx, lab.Options{Out: os.Stderr, Values: map[string]any{
-		// Tags are not compared while something is measured.
+		// Do not poll tags during measurements.
 		"triggers": map[string]any{"pollInterval": "1h"},
 	}})
 	if err != nil {
@@ -127,10 +127,10 @@ func measure(ctx context.Context, o options, out io.Writer) error {
 
 func (b *bench) printf(format string, args ...any) { fmt.Fprintf(b.out, format, args...) }
 
-// say tells anyone who watches what goes on; it is no part of the result.
+// say prints progress to standard error; it is not part of the result.
 func say(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
 
-// poll calls done, with a pause after each, until it says so, or the time is up.
+// poll calls done until it returns true or the timeout expires, with a pause after each call.
 func poll(ctx context.Context, timeout time.Duration, what string, done func(context.Context) (bool, error)) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errors.New("it took longer than "+timeout.String()))
 	defer cancel()

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// memory measures the leader's resident memory without a Run and with finished ones, each in a process that has just begun.
+// memory measures the leader's resident memory without Runs and with finished ones, each in a freshly started process.
 func (b *bench) memory(ctx context.Context) error {
 	if b.finished == nil {
 		o, err := b.newOverhead(ctx, nil)
@@ -44,7 +44,7 @@ func (b *bench) memory(ctx context.Context) error {
 	return b.forget(ctx)
 }
 
-// restartWith starts Conductor anew with so many finished Runs and waits until the leader has looked at each and is idle.
+// restartWith restarts Conductor with n finished Runs and waits until the leader has reconciled each and is idle.
 func (b *bench) restartWith(ctx context.Context, n int) error {
 	if err := b.scale(ctx, 0); err != nil {
 		return err

@@ -14,10 +14,10 @@ import (
 	"github.com/w3evolutionsllc/conductor/test/lab"
 )
 
-// meter is what was used so far: requests by count, CPU in seconds.
+// meter is the usage so far: numbers of requests, CPU in seconds.
 type meter struct {
-	// own and ownCPU are Conductor's pods', apiserver is what kube-apiserver answered to anybody, daemonsCPU is what the cluster's
-	// daemons used.
+	// own and ownCPU are the usage of Conductor's pods, apiserver is the number of all requests to kube-apiserver, daemonsCPU is the usage of
+	// the cluster's daemons.
 	own, apiserver, ownCPU, daemonsCPU float64
 }
 
@@ -49,7 +49,7 @@ func (b *bench) read(ctx context.Context, pids []int) (meter, error) {
 	return m, err
 }
 
-// conductorPods are Conductor's pods that are not on their way out.
+// conductorPods are Conductor's pods that are not terminating.
 func (b *bench) conductorPods(ctx context.Context) ([]corev1.Pod, error) {
 	d, err := b.Kube.AppsV1().Deployments(lab.Namespace).Get(ctx, "conductor", metav1.GetOptions{})
 	if err != nil {
@@ -78,7 +78,7 @@ func (b *bench) podMetrics(ctx context.Context, pod string) ([]byte, error) {
 	return text, nil
 }
 
-// total sums a metric's samples in Prometheus' text format, those that have every one of the labels, written name="value".
+// total sums a metric's samples that have all the labels, written name="value", in Prometheus' text format.
 func total(text []byte, name string, labels ...string) float64 {
 	sum := 0.0
 	lines := bufio.NewScanner(bytes.NewReader(text))

@@ -24,9 +24,9 @@ import (
 	"github.com/w3evolutionsllc/conductor/test/lab"
 )
 
-// sample is one run of one of the contenders.
+// sample is one run of one contender.
 type sample struct {
-	// ends are the seconds from the start to the end of each stage; that of report is the whole.
+	// ends are the seconds from the start to the end of each stage; that of report is the total.
 	ends map[string]float64
 	used meter
 }
@@ -45,7 +45,7 @@ func (b *bench) overhead(ctx context.Context) error {
 	if b.overlap {
 		contenders = append(contenders, contender{"bare, overlapping", o.bareRun(true)})
 	}
-	// The first run of all fills caches that the others find filled: images on the node, connections, compiled admission policies.
+	// The first run fills caches for the others: images on the node, connections, compiled admission policies.
 	say("a run of each that does not count")
 	for _, c := range contenders {
 		if _, err := c.run(ctx, "warm"); err != nil {
@@ -55,7 +55,7 @@ func (b *bench) overhead(ctx context.Context) error {
 	samples := make([][]sample, len(contenders))
 	for i := range b.pairs {
 		for j := range contenders {
-			k := (i + j) % len(contenders) // Each comes first in turn.
+			k := (i + j) % len(contenders) // Each contender goes first in turn.
 			s, err := contenders[k].run(ctx, fmt.Sprint(i))
 			if err != nil {
 				return fmt.Errorf("pair %d, %s: %w", i+1, contenders[k].name, err)
@@ -73,13 +73,13 @@ func (b *bench) overhead(ctx context.Context) error {
 	return err
 }
 
-// contender is who does the work.
+// contender is a program that is measured.
 type contender struct {
 	name string
 	run  func(ctx context.Context, mark string) (sample, error)
 }
 
-// overhead is what the contenders share.
+// overhead is the state that the contenders share.
 type overhead struct {
 	*bench
 	repo         *lab.Repository
@@ -107,7 +107,7 @@ func (b *bench) newOverhead(ctx context.Context, pids []int) (*overhead, error) 
 	return o, nil
 }
 
-// change pushes a commit that changes a file of each image, so that neither contender builds what was built before.
+// change pushes a commit that changes a file of each image, so that no contender can reuse an earlier build.
 func (o *overhead) change(ctx context.Context) (sha string, err error) {
 	mark := "// " + rand.Text() + "\n"
 	if err := o.repo.Write(ctx, map[string]string{"backend/mark.mjs": mark, "test/mark.mjs": mark}); err != nil {
@@ -151,7 +151,7 @@ func (o *overhead) conductorRun(ctx context.Context, _ string) (sample, error) {
 	if s.ends, err = o.timeline(r, done); err != nil {
 		return s, err
 	}
-	// GitHub delivered the branch's push, too; the installation is the same.
+	// GitHub also delivered the push of the branch; the installation is the same.
 	o.installation = r.Spec.InstallationID
 	return s, o.deleteRun(ctx, r)
 }
@@ -178,7 +178,7 @@ func (o *overhead) timeline(r *v1alpha1.Run, done <-chan time.Time) (map[string]
 	return ends, nil
 }
 
-// completed says when every check run of a commit was first seen completed.
+// completed sends the time at which all check runs of a commit were first seen completed.
 func (o *overhead) completed(ctx context.Context, sha string, done chan<- time.Time) {
 	for ctx.Err() == nil {
 		n, open := 0, 0
@@ -198,7 +198,7 @@ func (o *overhead) completed(ctx context.Context, sha string, done chan<- time.T
 	}
 }
 
-// lastWrite is when the answer to the last write of a check run came that had begun when all were seen completed.
+// lastWrite is when the last write of a check run that had started before all were seen completed was answered.
 func (o *overhead) lastWrite(r *v1alpha1.Run, start, seen time.Time) time.Time {
 	last := start
 	prefix := "/repos/" + r.Spec.Repository.FullName() + "/check-runs"
@@ -210,7 +210,7 @@ func (o *overhead) lastWrite(r *v1alpha1.Run, start, seen time.Time) time.Time {
 	return last
 }
 
-// awaitRun watches until the Run of a commit is told and its stack is settled.
+// awaitRun watches until the Run of a commit is reported and its stack is settled.
 func (o *overhead) awaitRun(ctx context.Context, sha string) (*v1alpha1.Run, error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
@@ -297,7 +297,7 @@ func (o *overhead) bareSpec(sha, mark string, overlap bool) (*bareSpec, error) {
 	}, nil
 }
 
-// runChild returns what the bare program says and the CPU seconds of it and of the git that it called.
+// runChild returns the output of the bare program, and the CPU seconds of it and its git processes.
 func (o *overhead) runChild(ctx context.Context, spec *bareSpec) (*bareResult, float64, error) {
 	in, err := json.Marshal(spec)
 	if err != nil {
@@ -313,7 +313,7 @@ func (o *overhead) runChild(ctx context.Context, spec *bareSpec) (*bareResult, f
 	if err := json.Unmarshal(out.Bytes(), &result); err != nil {
 		return nil, 0, fmt.Errorf("the bare program's answer: %w", err)
 	}
-	// The kernel adds the usage of children that were waited for (getrusage(2)).
+	// The kernel includes the usage of children that were waited for (getrusage(2)).
 	cpu := cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	if u, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
 		cpu = time.Duration(u.Utime.Nano() + u.Stime.Nano())
@@ -336,7 +336,7 @@ func (o *overhead) deleteRun(ctx context.Context, r *v1alpha1.Run) error {
 	return o.gone(ctx, jobs.StackName(r))
 }
 
-// deleteBare removes what a run of the bare program made, and waits until it is gone.
+// deleteBare deletes the objects of a run of the bare program, and waits until they are gone.
 func (o *overhead) deleteBare(ctx context.Context, r *v1alpha1.Run) error {
 	core := o.Kube.CoreV1()
 	err := core.Namespaces().Delete(ctx, jobs.StackName(r), metav1.DeleteOptions{})
@@ -352,7 +352,7 @@ func (o *overhead) deleteBare(ctx context.Context, r *v1alpha1.Run) error {
 	return o.gone(ctx, jobs.StackName(r))
 }
 
-// gone waits until a namespace and the pods of all builds are gone, so that the next run has the machine for itself.
+// gone waits until a namespace and the pods of all builds are gone, so that they do not disturb the next run.
 func (o *overhead) gone(ctx context.Context, namespace string) error {
 	return poll(ctx, 2*time.Minute, namespace+" to be gone", func(ctx context.Context) (bool, error) {
 		_, err := o.Kube.CoreV1().Namespaces().Get(ctx, namespace, metav1.GetOptions{})

@@ -19,8 +19,8 @@ import (
 	"github.com/w3evolutionsllc/conductor/test/lab"
 )
 
-// watchRuns calls see for every Run, as it is and whenever it changes, until see says that it is enough. A watch costs the API server
-// less than asking again and again, which would count in what is measured.
+// watchRuns calls see for every existing or changed Run until see returns true. A watch costs the API server less than polling, which
+// would distort the measurement.
 func (b *bench) watchRuns(ctx context.Context, see func(*v1alpha1.Run) bool) error {
 	w, err := b.watcher.Watch(ctx, &v1alpha1.RunList{}, client.InNamespace(lab.Namespace))
 	if err != nil {
@@ -38,7 +38,7 @@ func (b *bench) watchRuns(ctx context.Context, see func(*v1alpha1.Run) bool) err
 	return errors.New("the watch of runs ended")
 }
 
-// awaitLeader waits until one of Conductor's pods that are here leads, and names it.
+// awaitLeader waits until one of Conductor's present pods is the leader, and notes its name.
 func (b *bench) awaitLeader(ctx context.Context) error {
 	_, err := b.leader(ctx)
 	return err
@@ -56,7 +56,7 @@ func (b *bench) leader(ctx context.Context) (string, error) {
 			return false, err
 		}
 		for _, p := range pods {
-			// controller-runtime's identity is the host's name, which is the pod's, an underscore and a UUID.
+			// controller-runtime's identity is the host name, which is the pod's name, an underscore and a UUID.
 			if strings.HasPrefix(*lease.Spec.HolderIdentity, p.Name+"_") {
 				found = p.Name
 			}
@@ -66,7 +66,7 @@ func (b *bench) leader(ctx context.Context) (string, error) {
 	return found, err
 }
 
-// scale sets Conductor's replicas and waits until they are there, or gone.
+// scale sets Conductor's replicas and waits until their number is reached.
 func (b *bench) scale(ctx context.Context, replicas int) error {
 	patch := fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, replicas)
 	if _, err := b.Kube.AppsV1().Deployments(lab.Namespace).Patch(ctx, "conductor", types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
@@ -108,8 +108,8 @@ func (b *bench) forget(ctx context.Context) error {
 	})
 }
 
-// plant makes Runs that are over: told, and their stacks gone. Conductor must not be running: it would begin them before their status
-// is there.
+// plant creates finished Runs: reported, and their stacks deleted. Conductor must not be running: it would start them before their status
+// is set.
 func (b *bench) plant(ctx context.Context, like *v1alpha1.Run, n int) ([]v1alpha1.Run, error) {
 	var planted []v1alpha1.Run
 	for i := range n {
@@ -132,7 +132,7 @@ func (b *bench) plant(ctx context.Context, like *v1alpha1.Run, n int) ([]v1alpha
 	return planted, nil
 }
 
-// over brings a Run's status to where a Run ends: told, and its stack gone.
+// over sets the final status of a Run: reported, and its stack deleted.
 func over(r *v1alpha1.Run) {
 	now := metav1.NowMicro()
 	st := &r.Status

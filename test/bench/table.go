@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// stageNames are the stages in their order. trigger is what comes before the first: inbox, Delivery, Run.
+// stageNames are the stages in order. trigger is everything before the first: inbox, Delivery, Run.
 var stageNames = []string{"trigger", "checkout", "builds", "stack", "tests", "report"}
 
-// spent is how long each stage held up the run: the time from the end of all that came before to its own. What ran beside an earlier
-// stage costs nothing here, and the numbers add up to the whole.
+// spent is how long each stage delayed the run: the time from the end of all earlier stages to its own end. Work in parallel with an
+// earlier stage is not counted, so the numbers add up to the total.
 func (s sample) spent() map[string]float64 {
 	spent, now := map[string]float64{}, 0.0
 	for _, name := range stageNames {
@@ -42,7 +42,7 @@ func each(samples []sample, of func(sample) float64) []float64 {
 	return values
 }
 
-// idle is what is used in ten seconds in which no one asks for anything, for each second.
+// idle is the usage per second, measured over ten seconds without requests.
 func (b *bench) idle(ctx context.Context, pids []int) (meter, error) {
 	before, err := b.read(ctx, pids)
 	if err != nil {
@@ -59,7 +59,7 @@ func (b *bench) idle(ctx context.Context, pids []int) (meter, error) {
 	return meter{d.own / t, d.apiserver / t, d.ownCPU / t, d.daemonsCPU / t}, err
 }
 
-// printOverhead prints the tables of overhead. The first contender is the one that the others are compared with, the second is Conductor.
+// printOverhead prints the tables of overhead. The first contender is the baseline, the second is Conductor.
 func (b *bench) printOverhead(contenders []contender, samples [][]sample, idle meter) {
 	whole := func(s sample) float64 { return s.ends["report"] }
 	b.printf("\n## From the webhook's first byte to the completed check run\n\nexamples/shop, %d runs of each, in turns; medians, in seconds. "+
@@ -110,7 +110,7 @@ func (b *bench) printOverhead(contenders []contender, samples [][]sample, idle m
 	}
 }
 
-// differences are how much longer each of a took than the one of b in the same pair.
+// differences are how much longer each sample of a took than the sample of b in the same round.
 func differences(a, b []sample) []float64 {
 	var d []float64
 	for i := range a {

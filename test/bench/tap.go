@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// tap stands between GitHub and the webhook and notes when a delivery came by, before Conductor has a byte of it. What the tap itself
-// takes counts against Conductor.
+// tap is a proxy between GitHub and the webhook that notes the arrival of each delivery before Conductor receives any of it. Its own
+// overhead counts against Conductor.
 type tap struct {
 	url string
 
@@ -38,11 +38,11 @@ func newTap(webhook string) (*tap, error) {
 		t.mu.Unlock()
 		proxy.ServeHTTP(w, r)
 	})}
-	go func() { _ = srv.Serve(l) }() // It ends with the program.
+	go func() { _ = srv.Serve(l) }() // Runs until the program ends.
 	return t, nil
 }
 
-// at is when a delivery came by.
+// at is when a delivery arrived.
 func (t *tap) at(guid string) (time.Time, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -25,7 +25,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/test/lab"
 )
 
-// rounds is how often the two ways take turns at each concurrency.
+// rounds is how often the two ways alternate at each concurrency.
 const rounds = 2
 
 const (
@@ -34,21 +34,21 @@ const (
 	benchObject = "5ca1ab1e5ca1ab1e5ca1ab1e5ca1ab1e5ca1ab1e"
 )
 
-// way is one way to make a Delivery durable: through the webhook, or straight at the API server.
+// way is one way to create a Delivery: through the webhook, or directly at the API server.
 type way struct {
 	name string
 	put  func(ctx context.Context, guid string) error
 }
 
-// burst is what one way did at one concurrency.
+// burst holds the measurements of one way at one concurrency.
 type burst struct {
 	took  []time.Duration
 	whole time.Duration
 }
 
-// webhook measures the time from a signed delivery to its 202 beside the API server's own creation of the same object, in turns. The
-// deliveries are pushes of a matching tag, in the size that GitHub sends, that the comparison of refs has made a Run of already: the
-// leader notes that in each one's status and does no more.
+// webhook compares the time from a signed delivery to its 202 with the time in which the API server itself creates the same object, in
+// turns. The deliveries are pushes of a matching tag, of the size that GitHub sends, for which tag polling has already created a Run: the
+// leader notes that in the status of each and does nothing else.
 func (b *bench) webhook(ctx context.Context) error {
 	body, err := b.tagPush(ctx)
 	if err != nil {
@@ -59,7 +59,7 @@ func (b *bench) webhook(ctx context.Context) error {
 		return err
 	}
 	hook := way{"webhook", b.post(body)}
-	// One delivery shows what the webhook makes of this body; the API server gets the same.
+	// Send one delivery to learn which object the webhook creates from this body; the API server gets the same.
 	example, err := b.example(ctx, hook)
 	if err != nil {
 		return err
@@ -98,7 +98,7 @@ func (u burst) ms(percent int) float64 {
 
 func (u burst) rate() float64 { return float64(len(u.took)) / u.whole.Seconds() }
 
-// tagPush is the body of a delivery that a Run is planted for. It is made of a real one.
+// tagPush is the body of a delivery for which a Run is planted. It is derived from a real one.
 func (b *bench) tagPush(ctx context.Context) ([]byte, error) {
 	if _, err := b.NewRepository(ctx, "webhook", lab.Example("shop")); err != nil {
 		return nil, err
@@ -136,7 +136,7 @@ func (b *bench) tagPush(ctx context.Context) ([]byte, error) {
 	return body, b.scale(ctx, 2)
 }
 
-// direct is a client that no rate limit of its own slows down.
+// direct is a client without a client-side rate limit.
 func (b *bench) direct(ctx context.Context) (client.Client, error) {
 	config := rest.CopyConfig(b.Config)
 	config.QPS, config.UserAgent = -1, "conductor-bench-create"
@@ -144,7 +144,7 @@ func (b *bench) direct(ctx context.Context) (client.Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connect to the cluster: %w", err)
 	}
-	// The first request opens the connection and learns the API server's resources.
+	// The first request opens the connection and discovers the API server's resources.
 	return c, c.List(ctx, &v1alpha1.DeliveryList{}, client.InNamespace(lab.Namespace), client.Limit(1))
 }
 
@@ -176,7 +176,7 @@ func (b *bench) post(body []byte) func(context.Context, string) error {
 	}
 }
 
-// example sends one delivery and returns what was kept.
+// example sends one delivery and returns the Delivery that was created.
 func (b *bench) example(ctx context.Context, w way) (*v1alpha1.Delivery, error) {
 	guid := newGUID()
 	if err := w.put(ctx, guid); err != nil {
@@ -189,7 +189,7 @@ func (b *bench) example(ctx context.Context, w way) (*v1alpha1.Delivery, error) 
 	return d, b.drain(ctx, []string{guid})
 }
 
-// burst makes n Deliveries, so many at once, and adds what it took.
+// burst creates n Deliveries, at of them concurrently, and adds the times.
 func (b *bench) burst(ctx context.Context, w way, at, n int, into *burst) error {
 	guids := make([]string, n)
 	for i := range guids {
@@ -224,7 +224,7 @@ func (b *bench) burst(ctx context.Context, w way, at, n int, into *burst) error 
 	return b.drain(ctx, guids)
 }
 
-// drain sees that all Deliveries are there, waits until the leader has processed them, and deletes them: the next burst meets an idle
+// drain checks that all Deliveries exist, waits until the leader has processed them, and deletes them, so that the next burst meets an idle
 // leader.
 func (b *bench) drain(ctx context.Context, guids []string) error {
 	var list v1alpha1.DeliveryList
@@ -255,7 +255,7 @@ func (b *bench) drain(ctx context.Context, guids []string) error {
 	return nil
 }
 
-// newGUID is a random UUID, as GitHub names deliveries.
+// newGUID is a random UUID, the form of GitHub's names for deliveries.
 func newGUID() string {
 	var b [16]byte
 	_, _ = rand.Read(b[:]) // It never fails.

@@ -19,10 +19,10 @@ import (
 	"github.com/w3evolutionsllc/conductor/test/lab"
 )
 
-// wrapperImage runs the small tests; its shell knows the time in microseconds.
+// wrapperImage runs the small tests; its shell has the time in microseconds.
 const wrapperImage = "busybox:1.36"
 
-// smallTests are the kinds of small tests by the suites' names, which run in their order. Each says when it began and ended.
+// smallTests are the kinds of small tests by suite, in the order in which they run. Each prints when it started and ended.
 var smallTests = []struct{ suite, kind, script string }{
 	{"a-nothing", "nothing", "true"}, {"b-second", "one second", "sleep 1"},
 	{"c-nothing", "nothing", "true"}, {"d-second", "one second", "sleep 1"},
@@ -34,12 +34,12 @@ func timed(script string) []string {
 
 // took are the times of one small test, in seconds.
 type took struct {
-	// own is the test's own, by itself; leave is from Conductor's leave to its first moment, negative where that says nothing; known
-	// is from its first moment until it is known how it ended.
+	// own is the duration of the test itself; leave is from Conductor's permission to its start, negative if meaningless; known is from its
+	// start until its result is known.
 	own, leave, known float64
 }
 
-// wrapped compares small tests in Conductor, with wrapper and agent, with the same in plain pods, in turns.
+// wrapped compares small tests in Conductor, with wrapper and agent, with the same tests in plain pods, in turns.
 func (b *bench) wrapped(ctx context.Context) error {
 	r, err := b.emptyRepository(ctx, "small")
 	if err != nil {
@@ -60,7 +60,7 @@ func (b *bench) wrapped(ctx context.Context) error {
 				return err
 			}
 			if i == 0 {
-				continue // The first of each fills caches.
+				continue // The first of each warms caches.
 			}
 			for kind, t := range all {
 				into[kind] = append(into[kind], t...)
@@ -82,7 +82,7 @@ func (b *bench) emptyRepository(ctx context.Context, name string) (*lab.Reposito
 	return b.NewRepository(ctx, name, dir)
 }
 
-// smallRepository is a stack that comes up late, so that the tests' pods wait for leave, and the small tests.
+// smallRepository is a stack that starts slowly, so that the tests' pods wait for permission to start, and the small tests.
 func smallRepository() map[string]string {
 	var config strings.Builder
 	config.WriteString("version: 1\nkeep: 1h\ntests:\n")
@@ -119,7 +119,7 @@ func (b *bench) wrappedRun(ctx context.Context, r *lab.Repository) (map[string][
 		known := knownAt(run, i)
 		one := took{own: ended - began, known: unix(known) - began, leave: -1}
 		if started := run.Status.Suites[i].StartedAt; i == 0 && started != nil {
-			// The pods of the others may still be starting when they get leave.
+			// The pods of the others may still be starting when they are permitted to run.
 			one.leave = began - unix(started)
 		}
 		all[t.kind] = append(all[t.kind], one)
@@ -127,7 +127,7 @@ func (b *bench) wrappedRun(ctx context.Context, r *lab.Repository) (map[string][
 	return all, b.removeRun(ctx, run)
 }
 
-// knownAt is when Conductor went on from a suite: to the next one, or to the outcome. It has read the results then.
+// knownAt is when Conductor proceeded from a suite to the next one, or to the outcome, after reading its results.
 func knownAt(run *v1alpha1.Run, i int) *metav1.MicroTime {
 	if i+1 < len(run.Status.Suites) {
 		return run.Status.Suites[i+1].StartedAt
@@ -144,7 +144,7 @@ func unix(t *metav1.MicroTime) float64 { return float64(t.UnixMicro()) / 1e6 }
 
 var stamp = regexp.MustCompile(`(?s)began (\d+\.\d+).*ended (\d+\.\d+)`)
 
-// stamps reads what a small test said.
+// stamps parses the times that a small test printed.
 func stamps(log string) (began, ended float64, err error) {
 	m := stamp.FindStringSubmatch(log)
 	if m == nil {
@@ -157,7 +157,7 @@ func stamps(log string) (began, ended float64, err error) {
 	return began, ended, err
 }
 
-// testLog is the log of the only test pod that a selector finds.
+// testLog is the log of the only test pod that matches a selector.
 func (b *bench) testLog(ctx context.Context, namespace, selector string) (string, error) {
 	pods, err := b.Kube.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{LabelSelector: selector})
 	if err != nil {
@@ -208,7 +208,7 @@ func (b *bench) plainPods(ctx context.Context) (map[string][]took, error) {
 	return all, err
 }
 
-// plainPod runs one pod and says when a watch told that its container had ended.
+// plainPod runs one pod and returns when a watch reported that its container had ended.
 func (b *bench) plainPod(ctx context.Context, name string, argv []string) (time.Time, error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()

@@ -26,7 +26,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/settings"
 )
 
-// valuesSchema is the chart's schema, and the chart's values with others laid over them.
+// valuesSchema returns the chart's schema, and a function that merges values into the chart's.
 func valuesSchema(t *testing.T) (*jsonschema.Schema, func(string) any) {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join(chartDir, "values.schema.json"))
@@ -97,11 +97,11 @@ func TestValuesAreChecked(t *testing.T) {
 	}
 }
 
-// TestEveryObjectOfTheSchemaIsClosed finds places where an unknown key would pass.
+// TestEveryObjectOfTheSchemaIsClosed finds places where an unknown key would be accepted.
 func TestEveryObjectOfTheSchemaIsClosed(t *testing.T) {
 	var schema map[string]any
 	parse(t, filepath.Join(chartDir, "values.schema.json"), &schema)
-	// Kubernetes' own, which it checks itself.
+	// These are Kubernetes' own, which the API server checks.
 	open := []string{"/properties/global", "/properties/tolerations/items"}
 	var walk func(where string, v any)
 	walk = func(where string, v any) {
@@ -119,7 +119,7 @@ func TestEveryObjectOfTheSchemaIsClosed(t *testing.T) {
 	walk("", schema)
 }
 
-// TestTheConfigIsWhatConductorReads reads the rendered config with Conductor's own parser, and finds in it all that a value says.
+// TestTheConfigIsWhatConductorReads reads the rendered config with Conductor's own parser, and checks that every value arrives.
 func TestTheConfigIsWhatConductorReads(t *testing.T) {
 	for name, values := range map[string]string{"least": leastValues, "many": manyValues} {
 		r := render(t, values)
@@ -158,7 +158,7 @@ func imageOf(o unstructured.Unstructured) string {
 	return image
 }
 
-// TestTheQuickStartLetsBuildsOut: with the chart's own values builds reach nothing, and its notes say so.
+// TestTheQuickStartLetsBuildsOut: with the chart's default values builds reach nothing, and NOTES.txt warns about it.
 func TestTheQuickStartLetsBuildsOut(t *testing.T) {
 	const warning = "stacks.egress is empty"
 	if notes := render(t, leastValues).text["NOTES.txt"]; !strings.Contains(notes, warning) {
@@ -190,7 +190,7 @@ func TestTheQuickStartLetsBuildsOut(t *testing.T) {
 	}
 }
 
-// TestEverySettingIsAValue finds settings that the chart forgot, and values that would be unknown settings.
+// TestEverySettingIsAValue finds settings without a value, and values that would be unknown settings.
 func TestEverySettingIsAValue(t *testing.T) {
 	values := map[string]map[string]any{}
 	all := map[string]any{}
@@ -220,7 +220,7 @@ func TestEverySettingIsAValue(t *testing.T) {
 	}
 }
 
-// grants are the rules of every role that the chart makes.
+// grants are the rules of every role in the chart.
 func grants(t *testing.T, r release) map[string][]rbacv1.PolicyRule {
 	t.Helper()
 	all := map[string][]rbacv1.PolicyRule{}
@@ -236,7 +236,7 @@ func grants(t *testing.T, r release) map[string][]rbacv1.PolicyRule {
 	return all
 }
 
-// wrongs are what no role of the chart may grant.
+// wrongs are the rights in a rule that no role of the chart may grant.
 func wrongs(r rbacv1.PolicyRule) []string {
 	var found []string
 	never := []string{
@@ -321,8 +321,8 @@ func TestWideRightsAreFound(t *testing.T) {
 	}
 }
 
-// TestConductorsOwnPodsAreRestricted holds the pods of the chart to Pod Security's restricted level where it says more than the
-// default: https://kubernetes.io/docs/concepts/security/pod-security-standards/
+// TestConductorsOwnPodsAreRestricted checks the chart's pods against the fields of Pod Security's restricted level that have to be set:
+// https://kubernetes.io/docs/concepts/security/pod-security-standards/
 func TestConductorsOwnPodsAreRestricted(t *testing.T) {
 	r := render(t, manyValues)
 	for _, o := range append(r.of("Deployment"), r.of("Job")...) {
@@ -347,8 +347,8 @@ func TestConductorsOwnPodsAreRestricted(t *testing.T) {
 	}
 }
 
-// TestPoliciesHoldConductorAlone checks what the API server does not: that each policy is bound, denies, fails closed, and is
-// about Conductor's account. Whether they refuse what they should is asked of a real one in test/e2e.
+// TestPoliciesHoldConductorAlone checks what the API server does not: that each policy is bound, denies, fails closed, and applies only to
+// Conductor's account. test/e2e checks on a real API server that they refuse what they should.
 func TestPoliciesHoldConductorAlone(t *testing.T) {
 	r := render(t, leastValues)
 	bound := map[string]bool{}
@@ -373,7 +373,7 @@ func TestPoliciesHoldConductorAlone(t *testing.T) {
 	}
 }
 
-// TestPoliciesAllowWhatTheOperatorAllows looks at which of the rules beyond Pod Security's baseline are there.
+// TestPoliciesAllowWhatTheOperatorAllows checks which rules beyond Pod Security's baseline are rendered.
 func TestPoliciesAllowWhatTheOperatorAllows(t *testing.T) {
 	for values, allow := range map[string][]v1alpha1.Allowance{leastValues: nil, manyValues: {v1alpha1.AllowDevices, v1alpha1.AllowSysctls}} {
 		text := render(t, values).text["admission.yaml"]
@@ -383,7 +383,7 @@ func TestPoliciesAllowWhatTheOperatorAllows(t *testing.T) {
 		for _, a := range v1alpha1.Allowances() {
 			rule := fmt.Sprintf("(stacks.allow: %s)", a)
 			if a == v1alpha1.AllowHostPaths || a == v1alpha1.AllowEngine || a == v1alpha1.AllowDevices {
-				rule = "(stacks.allow: hostPaths, containerEngine, devices)" // One rule, with what is allowed of them.
+				rule = "(stacks.allow: hostPaths, containerEngine, devices)" // One rule for all of them, with those that are allowed.
 			} else if strings.Contains(text, rule) == slices.Contains(allow, a) {
 				t.Errorf("allowed %v: the rule for %s is there, or not", allow, a)
 			}
@@ -397,7 +397,7 @@ func TestPoliciesAllowWhatTheOperatorAllows(t *testing.T) {
 	}
 }
 
-// TestBuildsAreFencedInAsStacksAre compares what the chart lets builds reach with what Conductor lets stacks reach.
+// TestBuildsAreFencedInAsStacksAre compares the egress of builds, from the chart, with that of stacks, from Conductor.
 func TestBuildsAreFencedInAsStacksAre(t *testing.T) {
 	r := render(t, manyValues)
 	builds := networkPolicy(t, r.of("NetworkPolicy"), "builds")

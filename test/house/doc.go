@@ -1,3 +1,3 @@
-// Package house holds the rules of this repository that a compiler does not know: who may import whom, what a package must say
-// about itself, what may stand in a committed file, and what the chart gives Conductor. Its tests need no cluster.
+// Package house tests the rules of this repository that the compiler does not: which package may import which, package comments, the
+// content of committed files, plain words, and the chart's values. Its tests need no cluster.
 package house

@@ -29,7 +29,7 @@ func tests(t *testing.T) map[string]bool {
 	return names
 }
 
-// TestTheThreatModelNamesTestsThatExist keeps a guard from losing its test without a word.
+// TestTheThreatModelNamesTestsThatExist fails when a guard in the threat model loses its test.
 func TestTheThreatModelNamesTestsThatExist(t *testing.T) {
 	data, err := os.ReadFile(filepath.Join(root, "docs", "threat-model.md"))
 	if err != nil {
@@ -52,7 +52,7 @@ func TestTheThreatModelNamesTestsThatExist(t *testing.T) {
 	}
 }
 
-// TestLinksInDocsLeadSomewhere follows the links between files of the repository.
+// TestLinksInDocsLeadSomewhere checks the links between files of the repository.
 func TestLinksInDocsLeadSomewhere(t *testing.T) {
 	link := regexp.MustCompile(`\]\(([^)#:\s]+)(?:#[^)]*)?\)`)
 	seen := 0
@@ -78,7 +78,7 @@ func TestLinksInDocsLeadSomewhere(t *testing.T) {
 	}
 }
 
-// TestTheGuideNamesEveryValue finds values of the chart that the guide forgot, and those it made up.
+// TestTheGuideNamesEveryValue finds values of the chart that the installation guide lacks, and documented ones that do not exist.
 func TestTheGuideNamesEveryValue(t *testing.T) {
 	data, err := os.ReadFile(filepath.Join(root, "docs", "install.md"))
 	if err != nil {

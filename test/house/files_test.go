@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// unwelcome are texts that would tie the repository to one machine, or to one place that packages come from. They are put
-// together so that this file does not hold them.
+// unwelcome matches texts that would tie the repository to one machine or to one source of packages. It is assembled from parts so that
+// this file does not match.
 var unwelcome = regexp.MustCompile(strings.Join([]string{
 	`(^|[^\w./-])/` + `(root|work|home/\w+|Users/\w+)/\w`,
 	`/tmp/` + `plan`,
@@ -19,7 +19,7 @@ var unwelcome = regexp.MustCompile(strings.Join([]string{
 	`-----BEGIN ` + `(RSA |EC |OPENSSH )?PRIVATE KEY-----\n[A-Za-z0-9+/]{40}`,
 }, "|"))
 
-// committed are the files that git knows, without those deleted in the work tree.
+// committed are the files in git's index, without those deleted in the work tree.
 func committed(t *testing.T) []string {
 	t.Helper()
 	cmd := exec.Command("git", "-C", root, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
@@ -68,7 +68,7 @@ func TestUnwelcomeTextsAreFound(t *testing.T) {
 	}
 }
 
-// pinned is a use of an action by the hash of a commit, with the version that it was.
+// pinned matches the use of an action by commit hash, with its version in a comment.
 var pinned = regexp.MustCompile(`^[\w.-]+/[\w./-]+@[0-9a-f]{40} # v\d+(\.\d+)*$`)
 
 func TestActionsArePinned(t *testing.T) {

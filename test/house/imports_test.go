@@ -79,7 +79,7 @@ func TestImportsGoDownOnly(t *testing.T) {
 	}
 }
 
-// TestTheLawIsHeld breaks it in every way.
+// TestTheLawIsHeld checks that every kind of breach is found.
 func TestTheLawIsHeld(t *testing.T) {
 	for _, tt := range []struct {
 		pkg, imports string
@@ -134,13 +134,13 @@ func TestTheLawIsHeld(t *testing.T) {
 	}
 }
 
-// impureCalls are functions that ask the machine instead of their arguments.
+// impureCalls are functions whose result depends on the machine and not only on their arguments.
 var impureCalls = map[string]bool{
 	"time.Now": true, "time.Since": true, "time.Until": true, "time.Sleep": true, "time.After": true,
 	"os.Getenv": true, "os.LookupEnv": true, "os.Environ": true, "os.ExpandEnv": true, "os.Getwd": true,
 }
 
-// asks are the impure calls of a file and its exported functions that take a context.
+// asks lists the impure calls of a file and its exported functions that take a context.
 func asks(f *ast.File) []string {
 	var found []string
 	ast.Inspect(f, func(n ast.Node) bool {

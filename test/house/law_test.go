@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// layer is a floor of the house. Imports go down only.
+// layer is a layer of packages. Imports go down only.
 type layer string
 
 const (
@@ -18,8 +18,8 @@ const (
 	main    layer = "main"
 )
 
-// below are the layers that each one may import. Of its own layer a package may import only parts of itself, but words may use
-// the API's.
+// below are the layers that each layer may import. Within its own layer a package may import only its own subpackages; words may also
+// import the API.
 var below = map[layer][]layer{
 	words:   {},
 	pure:    {words},
@@ -30,7 +30,7 @@ var below = map[layer][]layer{
 	main:    {words, pure, plan, adapter, door, driver},
 }
 
-// layers name the layer of each package, by its first directories. The linter's rules are made of it.
+// layers maps the first directories of a package to its layer. The linter's rules are generated from it.
 var layers = map[string]layer{
 	"internal/api":        words,
 	"internal/repoconfig": words,
@@ -72,11 +72,11 @@ var layers = map[string]layer{
 	"cmd/conductor": main,
 }
 
-// impure are imports that a pure package cannot have: clients, clocks behind interfaces, the network. compose is given a
-// directory to read, and its loader wants a context.
+// impure are imports that a pure package must not have: clients, clocks, the network. compose is an exception, since it reads a directory
+// and its loader requires a context.
 var impure = []string{"context", "net/http", "os", "os/exec", "k8s.io/client-go", "sigs.k8s.io/controller-runtime", "math/rand", "crypto/rand"}
 
-// exceptions are imports that are allowed all the same, with the reason.
+// exceptions are imports that are allowed anyway, with the reason.
 var exceptions = map[string]string{
 	"internal/jobs > sigs.k8s.io/controller-runtime/pkg/client":    "the interface client.Object",
 	"internal/compose > sigs.k8s.io/controller-runtime/pkg/client": "the interface client.Object",
@@ -96,7 +96,7 @@ func unitOf(path string) string {
 	return ""
 }
 
-// breaches are the imports of a package that the law forbids. Paths within the module are relative to it.
+// breaches lists the imports of a package that the law forbids. Paths within the module are relative to it.
 func breaches(pkg string, imports []string) []string {
 	unit := unitOf(pkg)
 	if unit == "" {

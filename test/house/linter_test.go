@@ -20,7 +20,7 @@ const (
 	rulesEnd     = "    errcheck:\n"
 )
 
-// TestTheLinterHasTheLaw: an editor with the linter shows what TestImports finds.
+// TestTheLinterHasTheLaw keeps the linter's rules equal to the law, so that editors show breaches.
 func TestTheLinterHasTheLaw(t *testing.T) {
 	have, err := os.ReadFile(linterConfig)
 	if err != nil {

@@ -21,14 +21,14 @@ import (
 
 const chartDir = root + "/charts/conductor"
 
-// release is a chart with values, as `helm install conductor -n conductor` would take it.
+// release is the chart rendered with values, as by `helm install conductor -n conductor`.
 type release struct {
 	text map[string]string // rendered files by name
 	all  []unstructured.Unstructured
 }
 
-// render renders the chart with values laid over its own. It knows the functions that the chart uses and no others: Helm itself
-// installs the chart in the end-to-end tests.
+// render renders the chart with values merged over its own. It implements only the functions that the chart uses; the end-to-end tests
+// install the chart with Helm itself.
 func render(t *testing.T, over string) release {
 	t.Helper()
 	values, chart := map[string]any{}, map[string]any{}
@@ -123,7 +123,7 @@ func (r release) of(kind string) []unstructured.Unstructured {
 	return all
 }
 
-// functions are those of Helm and Sprig that the chart uses.
+// functions are the functions of Helm and Sprig that the chart uses.
 func functions(set *template.Template) template.FuncMap {
 	return template.FuncMap{
 		"include": func(name string, data any) (string, error) {
@@ -202,10 +202,10 @@ func toInt(v any) int64 {
 	return n
 }
 
-// leastValues are what an operator has to say.
+// leastValues are the values that an operator has to set.
 const leastValues = `{registry: {host: registry.example.com}, github: {appID: 1}}`
 
-// manyValues turn on what the defaults leave off, as the lab does and more.
+// manyValues enable what is off by default, including everything that the lab enables.
 const manyValues = `
 image: {repository: 192.0.2.1:5000/conductor/conductor, digest: "sha256:0000000000000000000000000000000000000000000000000000000000000000"}
 imagePullSecrets: [{name: conductor-image}]

@@ -21,13 +21,13 @@ const (
 	sampleSeed, sampleSize = 9, 20
 )
 
-// dialect is what native readers parse twice, and never grep for: each has a plain word of the field.
+// dialect matches words that native readers parse twice and never grep for. Each has a plain equivalent in the field.
 var dialect = regexp.MustCompile(`(?i)\b(told|tells?|telling|says?|said|saying|stands?|stood|nobody|somebody|whoever|looks? at|looked at|let go|lets go|may pass|shall|is no|are no|was no|were no)\b`)
 
 // idiom is plain English that dialect would match.
 var idiom = regexp.MustCompile(`(?i)\bthere (is|are|was|were) no\b|\b(is|are|was|were) no (longer|more)\b`)
 
-// phrase is a line of a comment, or a string that a person may read.
+// phrase is a line of a comment, or a string that people may read.
 type phrase struct{ place, text string }
 
 // TestPlainWords keeps the dialect out of comments and messages. Go files alone: documents are read as a whole.
