@@ -10,13 +10,13 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 )
 
-// An API server without the Gateway API cannot take the HTTPRoute that the operator has asked for. The tests run all the same.
+// An API server without the Gateway API rejects the HTTPRoute that the operator requested. The tests run anyway.
 func TestAnAddressThatCannotBeMadeIsToldOf(t *testing.T) {
 	w := newWorld(t)
 	w.set.Stacks.Host, w.set.Stacks.Gateway = "{service}-{run}.qa.example.com", "gateways/public"
 	w.github.files = maps.Clone(shop)
 	w.github.files[".conductor.yaml"] += "stack:\n  public:\n    - {service: frontend, port: 8080}\n"
-	w.github.files["docker-compose.qa.yml"] += "    expose: [8080]\n" // The frontend is the last of its services.
+	w.github.files["docker-compose.qa.yml"] += "    expose: [8080]\n" // The frontend is the last service in the file.
 	w.process()
 	run := w.until(w.start(), "the run passes and its stack is kept", kept)
 	if run.Status.Outcome != v1alpha1.OutcomePassed {

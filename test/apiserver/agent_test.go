@@ -21,14 +21,14 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/jobs"
 )
 
-// agents are the agents of a world's stacks. What a wrapper would tell them they read from the pods that the node moves.
+// agents are the agents of a world's stacks. They read from the node's pods what wrappers would report.
 type agents struct {
 	mu sync.Mutex
-	// allowed are the attempts that may start, by namespace and Job.
+	// allowed are the attempts that are permitted to start, by namespace and Job.
 	allowed map[string]bool
-	// cases are what the JUnit files of a suite's attempts say, by suite and attempt, such as "integration/1".
+	// cases are the test cases in the JUnit files, by suite and attempt, such as "integration/1".
 	cases map[string][]evidence.Case
-	// silent agents answer nothing.
+	// silent agents do not respond.
 	silent bool
 }
 
@@ -42,19 +42,19 @@ func (a *agents) hush(silent bool) {
 	a.silent = silent
 }
 
-// lets reports whether an attempt may start.
+// lets reports whether an attempt is permitted to start.
 func (a *agents) lets(namespace, job string) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.allowed[namespace+"/"+job]
 }
 
-// At is a stack's agent as one process reaches it.
+// at returns a stack's agent for one process.
 func (a *agents) at(r *v1alpha1.Run, p *power) run.Agent {
 	return agent{agents: a, run: r, power: p}
 }
 
-// poweredAgents are the agents as one process reaches them.
+// poweredAgents are the agents for one process.
 type poweredAgents struct {
 	*agents
 	power *power
@@ -89,7 +89,7 @@ func (a agent) Go(_ context.Context, key evidence.AttemptKey) error {
 		return err
 	}
 	a.mu.Lock()
-	for _, shards := range []int{1, 2} { // The name says how many there are.
+	for _, shards := range []int{1, 2} { // The number of shards is part of the name.
 		a.allowed[jobs.StackName(a.run)+"/"+jobs.TestName(key, shards)] = true
 	}
 	a.mu.Unlock()
@@ -99,7 +99,7 @@ func (a agent) Go(_ context.Context, key evidence.AttemptKey) error {
 	return nil
 }
 
-// State looks at the pods until what they say is not what was known.
+// State polls the pods until their state changes.
 func (a agent) State(ctx context.Context, since int64, wait time.Duration) (evidence.AgentState, error) {
 	for end := time.Now().Add(wait); ; time.Sleep(75 * time.Millisecond) {
 		if err := a.answers(); err != nil {
@@ -135,7 +135,7 @@ func (a agent) look(ctx context.Context) (evidence.AgentState, error) {
 	return state, nil
 }
 
-// timedOut is the message of a fate whose wrapper ended the test, since its time was up.
+// timedOut is the message of a fate in which the wrapper ended the test at its timeout.
 const timedOut = "timed out"
 
 func ended(p *corev1.Pod) *corev1.ContainerStateTerminated {

@@ -17,7 +17,7 @@ func TestACancelEndsARunInEveryStageAndLeavesNothing(t *testing.T) {
 			h.hold(w)
 			w.process()
 			run := w.until(w.start(), "the run gets to "+h.name, h.reached)
-			w.must(w.door().Cancel(t.Context(), run.Name, "ada", "wrong branch"))
+			w.must(w.service().Cancel(t.Context(), run.Name, "ada", "wrong branch"))
 			run = w.until(run, "the run is canceled and gone", over)
 			if run.Status.Outcome != v1alpha1.OutcomeCanceled {
 				t.Errorf("outcome %q: %s", run.Status.Outcome, run.Status.Message)
@@ -39,11 +39,11 @@ func TestACancelEndsARunInEveryStageAndLeavesNothing(t *testing.T) {
 	}
 }
 
-// A Run that is canceled before any process has seen it makes nothing at all.
+// A Run that is canceled before any process has seen it creates nothing.
 func TestACancelBeforeTheFirstLookMakesNothing(t *testing.T) {
 	w := newWorld(t)
 	run := w.start()
-	w.must(w.door().Cancel(t.Context(), run.Name, "ada", ""))
+	w.must(w.service().Cancel(t.Context(), run.Name, "ada", ""))
 	w.process()
 	run = w.until(run, "the run is canceled", over)
 	if run.Status.Outcome != v1alpha1.OutcomeCanceled || w.github.count("Archive") != 0 || len(w.node.started()) != 0 {
@@ -54,7 +54,7 @@ func TestACancelBeforeTheFirstLookMakesNothing(t *testing.T) {
 	}
 }
 
-// The result of a Run is true whatever happens later; what a late cancel ends is the stack.
+// The result of a Run is final; a late cancel only deletes the stack.
 func TestACancelAfterTheOutcomeTakesTheStackDownAndKeepsTheResult(t *testing.T) {
 	for _, late := range []bool{false, true} {
 		name := "reporting"
@@ -69,17 +69,17 @@ func TestACancelAfterTheOutcomeTakesTheStackDownAndKeepsTheResult(t *testing.T) 
 			if late {
 				reporting.release(w)
 				w.poke(run)
-				run = w.until(run, "the run is told", kept)
+				run = w.until(run, "the run is reported", kept)
 			}
 			w.cancelByHand(run)
 			if !late {
-				w.until(run, "the stack goes though nobody could be told", func(r *v1alpha1.Run) bool {
+				w.until(run, "the stack is deleted although the outcome could not be reported", func(r *v1alpha1.Run) bool {
 					return reason(r, v1alpha1.ConditionStackKept) == v1alpha1.ReasonCanceled
 				})
 				reporting.release(w)
 				w.poke(run)
 			}
-			run = w.until(run, "the stack is gone and the run told", over)
+			run = w.until(run, "the stack is gone and the run reported", over)
 			if run.Status.Outcome != v1alpha1.OutcomePassed {
 				t.Errorf("outcome %q", run.Status.Outcome)
 			}

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// clock is real time and what a test put on top of it.
+// clock is real time plus an offset that tests change.
 type clock struct {
 	mu     sync.Mutex
 	offset time.Duration

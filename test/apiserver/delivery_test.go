@@ -29,8 +29,8 @@ var (
 	}
 )
 
-// said is a comment on the issue.
-func said(id int64, login, body string) v1alpha1.Event {
+// commented is the event of a comment on the issue.
+func commented(id int64, login, body string) v1alpha1.Event {
 	return v1alpha1.Event{
 		Name: "issue_comment", Action: "created", InstallationID: installation, Repository: acme,
 		Sender:  v1alpha1.Actor{Login: login, ID: id, Type: "User"},
@@ -38,7 +38,7 @@ func said(id int64, login, body string) v1alpha1.Event {
 	}
 }
 
-// deliver keeps a delivery as the webhook does.
+// deliver stores a delivery as the webhook does.
 func (w *world) deliver(guid string, e v1alpha1.Event) *v1alpha1.Delivery {
 	w.t.Helper()
 	d := &v1alpha1.Delivery{ObjectMeta: metav1.ObjectMeta{Name: guid}, Spec: v1alpha1.DeliverySpec{GUID: guid, Event: e}}
@@ -46,7 +46,7 @@ func (w *world) deliver(guid string, e v1alpha1.Event) *v1alpha1.Delivery {
 	return d
 }
 
-// processed waits until a delivery was acted on.
+// processed waits until a delivery was processed.
 func (w *world) processed(d *v1alpha1.Delivery, want v1alpha1.DeliveryOutcome) *v1alpha1.Delivery {
 	w.t.Helper()
 	now := &v1alpha1.Delivery{}
@@ -63,13 +63,13 @@ func (w *world) processed(d *v1alpha1.Delivery, want v1alpha1.DeliveryOutcome) *
 // runs are the Runs of this world, oldest first.
 func (w *world) runs() []v1alpha1.Run {
 	w.t.Helper()
-	list, err := w.door().List(w.t.Context(), 0)
+	list, err := w.service().List(w.t.Context(), 0)
 	w.must(err)
 	slices.Reverse(list)
 	return list
 }
 
-// noRuns lets Runs end at once: these tests are about how they begin.
+// noRuns makes Runs end at once: these tests are only about their start.
 func (w *world) noRuns() {
 	w.github.failAlways("Archive", failure.Terminalf(v1alpha1.ReasonNotFound, nil, "There is nothing here"))
 }
@@ -141,15 +141,15 @@ func TestCommandsAreForThoseWhoMayWrite(t *testing.T) {
 	w.github.permissions["ada"], w.github.permissions["rob"] = "write", "read"
 	w.github.head = v1alpha1.Head{Ref: "refs/heads/main", SHA: strings.Repeat("e", 40)}
 	w.process()
-	w.processed(w.deliver("refused", said(1, "rob", "/conductor test")), v1alpha1.DeliveryRefused)
+	w.processed(w.deliver("refused", commented(1, "rob", "/conductor test")), v1alpha1.DeliveryRefused)
 	if n := len(w.runs()); n != 0 {
 		t.Fatalf("%d runs", n)
 	}
 	if got := w.github.commentsOn(issueNumber); len(got) != 1 || !strings.Contains(got[0], "write permission") {
 		t.Errorf("the answer: %q", got)
 	}
-	d := w.processed(w.deliver("started", said(2, "ada", "/conductor test")), v1alpha1.DeliveryStarted)
-	w.processed(w.deliver("again", said(2, "ada", "/conductor test")), v1alpha1.DeliveryStarted)
+	d := w.processed(w.deliver("started", commented(2, "ada", "/conductor test")), v1alpha1.DeliveryStarted)
+	w.processed(w.deliver("again", commented(2, "ada", "/conductor test")), v1alpha1.DeliveryStarted)
 	if all := w.runs(); len(all) != 1 || all[0].Name != d.Status.Run || all[0].Spec.SHA != w.github.head.SHA || all[0].Spec.Issue != issueNumber ||
 		all[0].Spec.Actor.Login != "ada" || all[0].Spec.Trigger.Comment != 2 {
 		t.Errorf("runs = %+v", all)
@@ -164,7 +164,7 @@ func TestAForksPullRequestIsNotRunYet(t *testing.T) {
 	w.github.permissions["ada"] = "admin"
 	w.github.head = v1alpha1.Head{Ref: "refs/pull/12/head", SHA: strings.Repeat("e", 40), Fork: true}
 	w.process()
-	w.processed(w.deliver("fork", said(1, "ada", "/conductor test")), v1alpha1.DeliveryRefused)
+	w.processed(w.deliver("fork", commented(1, "ada", "/conductor test")), v1alpha1.DeliveryRefused)
 	if got := w.github.commentsOn(issueNumber); len(w.runs()) != 0 || len(got) != 1 || !strings.Contains(got[0], "fork") {
 		t.Errorf("%d runs, answer %q", len(w.runs()), got)
 	}
@@ -175,9 +175,9 @@ func TestHelpAndWhatIsNotUnderstoodAreAnsweredOnce(t *testing.T) {
 	w.github.permissions["ada"] = "write"
 	w.github.fail("UpsertComment", fault{errDown, true})
 	w.process()
-	w.processed(w.deliver("help", said(1, "ada", "/conductor help")), v1alpha1.DeliveryAnswered)
-	w.processed(w.deliver("help-again", said(1, "ada", "/conductor help")), v1alpha1.DeliveryAnswered)
-	w.processed(w.deliver("unknown", said(2, "ada", "/conductor dance")), v1alpha1.DeliveryAnswered)
+	w.processed(w.deliver("help", commented(1, "ada", "/conductor help")), v1alpha1.DeliveryAnswered)
+	w.processed(w.deliver("help-again", commented(1, "ada", "/conductor help")), v1alpha1.DeliveryAnswered)
+	w.processed(w.deliver("unknown", commented(2, "ada", "/conductor dance")), v1alpha1.DeliveryAnswered)
 	got := w.github.commentsOn(issueNumber)
 	if len(got) != 2 || !strings.Contains(got[0], "/conductor cancel") || !strings.Contains(got[1], "dance") {
 		t.Errorf("answers: %q", got)
@@ -189,7 +189,7 @@ func TestACancelCommandEndsTheRunsOfItsIssue(t *testing.T) {
 	w.github.permissions["ada"] = "write"
 	halts[3].hold(w)
 	w.process()
-	w.processed(w.deliver("nothing", said(1, "ada", "/conductor cancel")), v1alpha1.DeliveryAnswered)
+	w.processed(w.deliver("nothing", commented(1, "ada", "/conductor cancel")), v1alpha1.DeliveryAnswered)
 	if got := w.github.commentsOn(issueNumber); len(got) != 1 || !strings.Contains(got[0], "No run") {
 		t.Errorf("the answer: %q", got)
 	}
@@ -197,7 +197,7 @@ func TestACancelCommandEndsTheRunsOfItsIssue(t *testing.T) {
 		return r.Status.Issue == issueNumber && halts[3].reached(r)
 	})
 	other := w.until(w.start(func(s *v1alpha1.RunSpec) { s.Issue = 99 }), "a run of another issue tests", halts[3].reached)
-	d := w.processed(w.deliver("cancel", said(2, "ada", "/conductor cancel")), v1alpha1.DeliveryCanceled)
+	d := w.processed(w.deliver("cancel", commented(2, "ada", "/conductor cancel")), v1alpha1.DeliveryCanceled)
 	if d.Status.Run != mine.Name || w.github.reactions["2:+1"] != 1 {
 		t.Errorf("run %s, reactions %v", d.Status.Run, w.github.reactions)
 	}
@@ -210,7 +210,7 @@ func TestACancelCommandEndsTheRunsOfItsIssue(t *testing.T) {
 	}
 }
 
-// Between the Run and the note of it on the Delivery a process may die.
+// A process may die between the creation of the Run and the update of the Delivery's status.
 func TestADeliveryWhoseProcessDiesIsActedOnOnce(t *testing.T) {
 	w := newWorld(t)
 	w.noRuns()
@@ -232,7 +232,7 @@ func TestADeliveryIsTriedForSixHours(t *testing.T) {
 	w := newWorld(t)
 	w.github.failAlways("Permission", errDown)
 	w.process()
-	d := w.deliver("guid-1", said(1, "ada", "/conductor test"))
+	d := w.deliver("guid-1", commented(1, "ada", "/conductor test"))
 	look := func(after time.Duration) {
 		before := w.github.count("Permission")
 		w.clock.advance(after)
@@ -254,19 +254,19 @@ func TestADeliveryIsTriedForSixHours(t *testing.T) {
 	}
 }
 
-// An owner who granted the missing permission presses Redeliver; one who does so without need changes nothing.
+// An owner grants the missing permission and redelivers; an unnecessary redelivery changes nothing.
 func TestADeliveryThatFailedIsActedOnWhenItIsRedelivered(t *testing.T) {
 	w := newWorld(t)
 	w.noRuns()
 	w.github.failAlways("Permission", failure.Terminalf(v1alpha1.ReasonRefused, nil, "The GitHub App lacks a permission"))
 	w.github.head = v1alpha1.Head{Ref: "refs/heads/main", SHA: strings.Repeat("e", 40)}
 	w.process()
-	w.processed(w.deliver("guid-1", said(1, "ada", "/conductor test")), v1alpha1.DeliveryFailed)
-	w.processed(w.deliver("guid-1", said(1, "ada", "/conductor test")), v1alpha1.DeliveryFailed)
+	w.processed(w.deliver("guid-1", commented(1, "ada", "/conductor test")), v1alpha1.DeliveryFailed)
+	w.processed(w.deliver("guid-1", commented(1, "ada", "/conductor test")), v1alpha1.DeliveryFailed)
 	w.github.mend("Permission")
 	w.github.permissions["ada"] = "write"
 	for range 3 {
-		d := w.processed(w.deliver("guid-1", said(1, "ada", "/conductor test")), v1alpha1.DeliveryStarted)
+		d := w.processed(w.deliver("guid-1", commented(1, "ada", "/conductor test")), v1alpha1.DeliveryStarted)
 		if all := w.runs(); len(all) != 1 || all[0].Name != d.Status.Run || d.Status.Reason == "The GitHub App lacks a permission" {
 			t.Errorf("%d runs; run %s, reason %q", len(all), d.Status.Run, d.Status.Reason)
 		}
@@ -279,7 +279,7 @@ func TestDeliveriesArePrunedWhenGitHubCannotSendThemAgain(t *testing.T) {
 	p := w.process()
 	d := w.processed(w.deliver("processed", pushed), v1alpha1.DeliveryStarted)
 	w.github.failAlways("Permission", errDown)
-	open := w.deliver("open", said(1, "ada", "/conductor help"))
+	open := w.deliver("open", commented(1, "ada", "/conductor help"))
 	there := func(d *v1alpha1.Delivery) bool {
 		w.must(p.pruner.Prune(t.Context()))
 		return !w.gone(&v1alpha1.Delivery{}, d.Namespace, d.Name)
@@ -293,7 +293,7 @@ func TestDeliveriesArePrunedWhenGitHubCannotSendThemAgain(t *testing.T) {
 	if !there(d) {
 		t.Error("pruned while GitHub may still send it again")
 	}
-	p.stop(t) // The open one is not to be tried, and given up, at this late hour.
+	p.stop(t) // Stop before the clock moves, or the open delivery would be given up.
 	w.clock.advance(2 * 24 * time.Hour)
 	p.pruner.Client = admin
 	if there(d) {

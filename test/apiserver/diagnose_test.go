@@ -19,7 +19,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/jobs"
 )
 
-// refuse tells of a pod that the API server did not take as the controllers do: in a Deployment's condition, in a Job's event.
+// refuse reports a refused pod as the controllers do: in a Deployment's condition, or in a Job's event.
 func refuse(ctx context.Context, o client.Object, message string) error {
 	if d, ok := o.(*appsv1.Deployment); ok {
 		if len(d.Status.Conditions) > 0 {
@@ -60,18 +60,18 @@ func stoppedBy(code int32, reason, message string) corev1.ContainerState {
 	return corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{ExitCode: code, Reason: reason, Message: message, StartedAt: now, FinishedAt: now}}
 }
 
-// loops is a container that crashed several times and waits to be started again.
+// loops is a container that crashed several times and waits for its restart.
 func loops(times int32, code int32, reason, message string) fate {
 	wait := corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff", Message: "back-off 20s restarting failed container"}}
 	return fate{name: "loops " + reason, as: container(corev1.PodRunning, times-1, wait, stoppedBy(code, reason, message))}
 }
 
-// dies is a container that ended for a reason of the runtime.
+// dies is a container that ended with a reason from the runtime.
 func dies(code int32, reason string) fate {
 	return fate{name: "dies " + reason, as: container(corev1.PodFailed, 0, stoppedBy(code, reason, ""), corev1.ContainerState{})}
 }
 
-// lost is a pod that the cluster ended.
+// lost is a pod that the cluster disrupted.
 func lost(disruption, reason, message string) fate {
 	return fate{name: "lost " + disruption + reason, as: func(p *corev1.Pod) corev1.PodStatus {
 		s := container(corev1.PodFailed, 0, stoppedBy(137, "Error", ""), corev1.ContainerState{})(p)
@@ -93,7 +93,7 @@ func unschedulable(message string) fate {
 	}}
 }
 
-// looking waits for a Run while Conductor looks at it twice a second. (A look more often than that would never get its status written.)
+// looking waits for a Run while Conductor reconciles it twice a second. (More often, and its status writes would always conflict.)
 func (w *world) looking(run *v1alpha1.Run, what string, ok func(*v1alpha1.Run) bool) *v1alpha1.Run {
 	w.t.Helper()
 	var last time.Time
@@ -112,7 +112,7 @@ func TestWhatKeepsAServiceFromComingUpIsSaid(t *testing.T) {
 	for _, tc := range []struct {
 		name string
 		fate fate
-		// first is what the service says before the time is up that it may take.
+		// first is the service's message before its grace period has passed.
 		first string
 		after time.Duration
 		why   string
@@ -146,13 +146,13 @@ func TestWhatKeepsAServiceFromComingUpIsSaid(t *testing.T) {
 				}
 				w.later(tc.after, run)
 			}
-			run = w.until(run, "the run ends", told)
+			run = w.until(run, "the run ends", reported)
 			w.ended(run, v1alpha1.OutcomeError, v1alpha1.ConditionStackReady, tc.why, tc.words...)
 		})
 	}
 }
 
-// A service that crashes may be waiting for one that still comes up.
+// A crashing service may depend on one that is still starting.
 func TestACrashThatMayPassIsWaitedFor(t *testing.T) {
 	w := newWorld(t)
 	w.node.set("build/backend", running)
@@ -170,7 +170,7 @@ func TestACrashThatMayPassIsWaitedFor(t *testing.T) {
 	}
 }
 
-// A service without a health check is up as soon as it runs, so that it may crash again and again while it is tested.
+// A service without a health check counts as up while it runs, so it may crash repeatedly during the tests.
 func TestACrashLoopDuringTheTestsIsToldAtOnceAndEndsNothing(t *testing.T) {
 	w := newWorld(t)
 	w.node.set("test", running)
@@ -206,7 +206,7 @@ func TestAHealthCheckThatNeverPassesIsToldInTheKubeletsWords(t *testing.T) {
 		Reason:         "Unhealthy", Type: corev1.EventTypeWarning, Message: "Readiness probe failed: Could not connect to Redis", LastTimestamp: metav1.Now(),
 	}))
 	w.later(11*time.Minute, run)
-	run = w.until(run, "the run ends", told)
+	run = w.until(run, "the run ends", reported)
 	w.ended(run, v1alpha1.OutcomeError, v1alpha1.ConditionStackReady, v1alpha1.ReasonUnhealthy, "redis", "Readiness probe failed: Could not connect to Redis", "stack.ready.timeout")
 }
 
@@ -239,13 +239,13 @@ func TestWhatEndsABuildIsSaid(t *testing.T) {
 				})
 				w.later(tc.after, run)
 			}
-			run = w.until(run, "the run ends", told)
+			run = w.until(run, "the run ends", reported)
 			w.ended(run, v1alpha1.OutcomeError, v1alpha1.ConditionImagesBuilt, tc.why, tc.words...)
 		})
 	}
 }
 
-// tried reports whether the backend's build has a pod or was refused one.
+// tried reports whether the backend's build has a pod, or its pod was refused.
 func (w *world) tried(run *v1alpha1.Run) bool {
 	w.t.Helper()
 	var pods corev1.PodList
@@ -259,7 +259,7 @@ func healthy(run *v1alpha1.Run, status metav1.ConditionStatus) bool {
 	return is(run, v1alpha1.ConditionStackHealthy, status)
 }
 
-// A kept stack that degrades is said to, once, when two looks found it so; and so is its recovery.
+// A kept stack that degrades is reported once, after two checks found it degraded, and so is its recovery.
 func TestAKeptStackThatDegradesIsSaidToOnce(t *testing.T) {
 	w := newWorld(t)
 	w.process()
@@ -280,7 +280,7 @@ func TestAKeptStackThatDegradesIsSaidToOnce(t *testing.T) {
 	w.node.set("service/backend", ready)
 	run = w.looking(run, "it recovers", func(r *v1alpha1.Run) bool { return healthy(r, metav1.ConditionTrue) })
 	if c := meta.FindStatusCondition(run.Status.Conditions, v1alpha1.ConditionStackHealthy); !strings.Contains(c.Message, "again") {
-		t.Errorf("the recovery is not told: %s", c.Message)
+		t.Errorf("the recovery is not reported: %s", c.Message)
 	}
 }
 
@@ -289,7 +289,7 @@ func TestAKeptStackThatCrashesIsDegradedAtOnce(t *testing.T) {
 	w.process()
 	run := w.until(w.start(), "the run passes and its stack is healthy", func(r *v1alpha1.Run) bool { return kept(r) && healthy(r, metav1.ConditionTrue) })
 	w.node.set("service/backend", loops(3, 1, "Error", ""))
-	w.looking(run, "the crash is told", func(r *v1alpha1.Run) bool {
+	w.looking(run, "the crash is reported", func(r *v1alpha1.Run) bool {
 		c := meta.FindStatusCondition(r.Status.Conditions, v1alpha1.ConditionStackHealthy)
 		return c.Status == metav1.ConditionFalse && strings.Contains(c.Message, "crashed 3 times") && strings.Contains(c.Message, "the end of the log")
 	})
@@ -306,7 +306,7 @@ func TestAStackThatExpiresIsNotDegraded(t *testing.T) {
 	}
 }
 
-// A namespace that does not go is told in its own words.
+// A namespace stuck in Terminating is reported with its own conditions.
 func TestANamespaceThatIsStuckSaysWhy(t *testing.T) {
 	w := newWorld(t)
 	w.keeping("1h")
@@ -324,7 +324,7 @@ func TestANamespaceThatIsStuckSaysWhy(t *testing.T) {
 	}}
 	w.must(admin.Status().Update(t.Context(), ns))
 	w.later(2*time.Minute, run)
-	w.until(run, "the reason is told", func(r *v1alpha1.Run) bool {
+	w.until(run, "the reason is reported", func(r *v1alpha1.Run) bool {
 		c := meta.FindStatusCondition(r.Status.Conditions, v1alpha1.ConditionStackKept)
 		return c.Reason == v1alpha1.ReasonStuck && strings.Contains(c.Message, "example.com/hold")
 	})
@@ -335,7 +335,7 @@ func TestANamespaceThatIsStuckSaysWhy(t *testing.T) {
 	}
 }
 
-// A namespace that is going when the outcome comes is someone's doing, and nothing is made in it any more.
+// If someone has deleted the namespace when the outcome is known, nothing more is created in it.
 func TestANamespaceThatGoesAsTheRunEndsIsDeleted(t *testing.T) {
 	w := newWorld(t)
 	w.node.set("test", running)
@@ -345,7 +345,7 @@ func TestANamespaceThatGoesAsTheRunEndsIsDeleted(t *testing.T) {
 	w.must(admin.Delete(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: jobs.StackName(run)}}))
 	w.must(admin.Patch(t.Context(), run.DeepCopy(), client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"annotations":{"poke":"x"}}}`))))
 	w.later(2*time.Hour, run)
-	run = w.until(run, "the run ends", told)
+	run = w.until(run, "the run ends", reported)
 	w.node.keepNamespaces(false)
 	w.later(time.Minute, run)
 	run = w.until(run, "the namespace goes", over)

@@ -27,16 +27,16 @@ import (
 	"github.com/w3evolutionsllc/conductor/test/corpus"
 )
 
-// enforced are the namespaces that objects are tried in, by the level of Pod Security that they enforce. What someone has to
-// allow with --allow goes beyond baseline.
+// enforced are the namespaces in which objects are tried, by the level of Pod Security that they enforce. Objects that need --allow go
+// beyond baseline.
 var enforced = map[string]string{"baseline": "dry-run-baseline", "privileged": "dry-run-privileged"}
 
-// dryRun sends objects to the API server, which keeps none of them.
+// dryRun sends objects to the API server as dry runs.
 type dryRun struct {
 	client   client.Client
 	mu       sync.Mutex
 	warnings []string
-	// objects and pods count what was tried, and beyond those of them that someone has to allow.
+	// objects and pods count what was tried, beyond those that need --allow.
 	objects, pods, beyond int
 }
 
@@ -58,14 +58,14 @@ func newDryRun(t *testing.T) *dryRun {
 	return d
 }
 
-// HandleWarningHeader notes what the API server warns of.
+// HandleWarningHeader collects the API server's warnings.
 func (d *dryRun) HandleWarningHeader(_ int, _, text string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.warnings = append(d.warnings, text)
 }
 
-// try says what the API server has against an object, and against the pods of its template, which it does not look at as closely.
+// try returns the API server's objections to an object and to the pod of its template, which it checks less strictly as a template.
 func (d *dryRun) try(ctx context.Context, object *unstructured.Unstructured, level string) []string {
 	object.SetNamespace(enforced[level])
 	against := d.create(ctx, object)
@@ -96,7 +96,7 @@ func (d *dryRun) create(ctx context.Context, object *unstructured.Unstructured) 
 	return against
 }
 
-// podOf is the pod that an object makes of its template; nil when it has none.
+// podOf is the pod of an object's template; nil without a template.
 func podOf(object *unstructured.Unstructured) *unstructured.Unstructured {
 	template, ok, _ := unstructured.NestedMap(object.Object, "spec", "template")
 	if !ok {
@@ -129,8 +129,8 @@ func documents(t *testing.T, manifest []byte) []*unstructured.Unstructured {
 	}
 }
 
-// manifestOf converts a project as `conductor convert` does. What is refused at baseline is allowed where someone can allow it,
-// and then it needs the level privileged.
+// manifestOf converts a project as `conductor convert` does. If a project is refused at baseline, everything is allowed, and its objects
+// then need the level privileged.
 func manifestOf(t *testing.T, p corpus.Project) (manifest []byte, level string, err error) {
 	t.Helper()
 	for _, level = range []string{"baseline", "privileged"} {
@@ -154,9 +154,9 @@ func manifestOf(t *testing.T, p corpus.Project) (manifest []byte, level string, 
 	return nil, "", err
 }
 
-// TestObjectsAreTaken tries every object that compose files become, and every pod of theirs, on the API server: field validation
-// strict, not one warning, and Pod Security's baseline enforced. The files are the golden cases, the examples, and those below
-// $CORPUS, if that is set.
+// TestObjectsAreTaken tries every object converted from compose files, and each of their pods, on the API server: with strict field
+// validation, without a single warning, and with Pod Security's baseline enforced. The files are the golden cases, the examples, and those
+// below $CORPUS, if it is set.
 func TestObjectsAreTaken(t *testing.T) {
 	t.Run("golden", func(t *testing.T) {
 		d := newDryRun(t)
@@ -172,7 +172,7 @@ func TestObjectsAreTaken(t *testing.T) {
 			}
 			level := "baseline"
 			if filepath.Base(filepath.Dir(file)) == "allowed" {
-				level = "privileged" // What the case is about.
+				level = "privileged" // This is what the case is about.
 			}
 			d.all(t, strings.TrimPrefix(filepath.Dir(file), "../../internal/compose/testdata/"), data, level)
 		}
@@ -219,7 +219,7 @@ func examples(t *testing.T) []corpus.Project {
 	return all
 }
 
-// projects converts and tries each project, and returns those that are refused, with why.
+// projects converts and tries each project, and returns those that are refused with the reason.
 func (d *dryRun) projects(t *testing.T, all []corpus.Project) (refused []string) {
 	t.Helper()
 	for _, p := range all {
@@ -243,7 +243,7 @@ func (d *dryRun) all(t *testing.T, name string, manifest []byte, level string) {
 	}
 }
 
-// count says how many were tried, and fails when they are so few that something was not looked at.
+// count logs how many were tried, and fails if they are too few.
 func (d *dryRun) count(t *testing.T, projects, objects, pods int) {
 	t.Helper()
 	t.Logf("%d projects: %d objects and %d pods were tried", projects, d.objects, d.pods)
@@ -252,7 +252,7 @@ func (d *dryRun) count(t *testing.T, projects, objects, pods int) {
 	}
 }
 
-// TestObjectsAreNotTakenBlindly has objects that are wrong in one way each.
+// TestObjectsAreNotTakenBlindly tries objects with one error each.
 func TestObjectsAreNotTakenBlindly(t *testing.T) {
 	d := newDryRun(t)
 	for _, tc := range []struct{ name, want, spec string }{

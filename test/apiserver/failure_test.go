@@ -24,7 +24,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/jobs"
 )
 
-// ended checks how a Run ended, and that the issue and the check run say it in the same words.
+// ended checks how a Run ended, and that the issue and the check run explain it in the same words.
 func (w *world) ended(run *v1alpha1.Run, outcome v1alpha1.Outcome, condition, why string, words ...string) {
 	w.t.Helper()
 	if run.Status.Outcome != outcome {
@@ -84,7 +84,7 @@ func TestWhatDoesNotPassEndsTheRunAtTheStagesDeadline(t *testing.T) {
 				t.Errorf("ended before its time: %s", run.Status.Message)
 			}
 			w.later(2*time.Minute, run)
-			run = w.until(run, "the run ends", told)
+			run = w.until(run, "the run ends", reported)
 			w.ended(run, v1alpha1.OutcomeError, tc.condition, v1alpha1.ReasonTimeout, "did not answer", "10m0s")
 		})
 	}
@@ -153,7 +153,7 @@ func TestABuildWhoseJobIsDeletedIsNotWaitedFor(t *testing.T) {
 		return len(pods.Items) == 0
 	})
 	w.later(10*time.Second, run)
-	run = w.until(run, "the run ends", told)
+	run = w.until(run, "the run ends", reported)
 	w.ended(run, v1alpha1.OutcomeError, v1alpha1.ConditionImagesBuilt, v1alpha1.ReasonBuildFailed, "backend", "deleted")
 }
 
@@ -165,11 +165,11 @@ func TestAnImageThatCannotBePulledIsNamed(t *testing.T) {
 		return len(r.Status.Services) > 0 && strings.Contains(w.messages(r), "manifest unknown")
 	})
 	w.later(30*time.Second, run)
-	run = w.until(run, "the run ends", told)
+	run = w.until(run, "the run ends", reported)
 	w.ended(run, v1alpha1.OutcomeError, v1alpha1.ConditionStackReady, v1alpha1.ReasonImageUnavailable, "redis:7", "manifest unknown")
 }
 
-// messages are what the services of a Run say.
+// messages are the messages of a Run's services.
 func (w *world) messages(run *v1alpha1.Run) string {
 	var all []string
 	for _, s := range run.Status.Services {
@@ -186,7 +186,7 @@ func TestAHealthGateThatDoesNotOpenSaysWhichServiceAndWhy(t *testing.T) {
 		return is(r, v1alpha1.ConditionImagesBuilt, metav1.ConditionTrue) && strings.Contains(w.messages(r), "health check")
 	})
 	w.later(11*time.Minute, run)
-	run = w.until(run, "the run ends", told)
+	run = w.until(run, "the run ends", reported)
 	w.ended(run, v1alpha1.OutcomeError, v1alpha1.ConditionStackReady, v1alpha1.ReasonUnhealthy, "backend", "health check", "stack.ready.timeout")
 }
 
@@ -194,7 +194,7 @@ func TestAOneShotServiceThatFailsEndsTheRun(t *testing.T) {
 	w := newWorld(t)
 	w.node.set("service/migrate", exits(2, ""))
 	w.process()
-	run := w.until(w.start(), "the run ends", told)
+	run := w.until(w.start(), "the run ends", reported)
 	w.ended(run, v1alpha1.OutcomeError, v1alpha1.ConditionStackReady, v1alpha1.ReasonCrashed, "migrate", "exit code 2")
 }
 
@@ -221,7 +221,7 @@ func TestARunThatTakesTooLongIsEndedWhereverItIs(t *testing.T) {
 			w.process()
 			run := w.until(w.start(), "the run gets to "+h.name, h.reached)
 			w.later(time.Minute, run)
-			run = w.until(run, "the run ends", told)
+			run = w.until(run, "the run ends", reported)
 			if run.Status.Outcome != v1alpha1.OutcomeError || !strings.Contains(run.Status.Message, "1m0s") {
 				t.Errorf("outcome %q: %s", run.Status.Outcome, run.Status.Message)
 			}
@@ -233,17 +233,17 @@ func TestARunThatTakesTooLongIsEndedWhereverItIs(t *testing.T) {
 	}
 }
 
-// A status that the custom resource does not allow is refused however often it is sent.
+// A status that the custom resource does not allow is refused on every attempt.
 func TestARunWhoseStatusIsRefusedEndsAndSaysSo(t *testing.T) {
 	w := newWorld(t)
 	w.process(func(p *power) { p.before = tooManySuites })
-	run := w.until(w.start(), "the run is told and nothing is left", over)
+	run := w.until(w.start(), "the run is reported and nothing is left", over)
 	w.ended(run, v1alpha1.OutcomeError, v1alpha1.ConditionTestsPassed, v1alpha1.ReasonRefused,
 		"could not store this run's status", "must have at most 64 items")
 	w.nothingLeft(run)
 }
 
-// tooManySuites makes every status that has suites one that has more than a Run may have.
+// tooManySuites changes every status with suites so that it has more than a Run allows.
 func tooManySuites(req *http.Request) {
 	if req.Method != http.MethodPatch || !strings.HasSuffix(req.URL.Path, "/status") || req.Body == nil {
 		return

@@ -16,8 +16,8 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/source"
 )
 
-// github is what GitHub knows; it outlives every process of Conductor. Its methods are the ports' with the effects that a
-// test can look at, and faults that a test can ask for.
+// github is a fake GitHub; it outlives every process of Conductor. Its methods implement the controllers' interfaces, with effects that
+// a test can inspect and faults that a test can inject.
 type github struct {
 	now func() time.Time
 
@@ -26,7 +26,7 @@ type github struct {
 	calls map[string][]time.Time
 	// faults are the answers of the next calls of an operation, one each.
 	faults map[string][]fault
-	// files are what a commit holds.
+	// files are the files of a commit.
 	files map[string]string
 
 	checks   map[int64]v1alpha1.CheckRun
@@ -43,10 +43,10 @@ type github struct {
 	commits     map[string]string
 }
 
-// fault is an error of one call.
+// fault is the error of one call.
 type fault struct {
 	err error
-	// after says that the effect happened before the error: the answer was lost.
+	// after means that the effect happened before the error: the response was lost.
 	after bool
 }
 
@@ -63,14 +63,14 @@ func newGitHub() *github {
 	}
 }
 
-// fail makes the next calls of an operation answer these faults, one each.
+// fail makes the next calls of an operation return these faults, one each.
 func (g *github) fail(op string, faults ...fault) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.faults[op] = append(g.faults[op], faults...)
 }
 
-// failAlways makes an operation answer err until mend is called.
+// failAlways makes an operation return err until mend is called.
 func (g *github) failAlways(op string, err error) {
 	g.fail(op, slices.Repeat([]fault{{err: err}}, 100_000)...)
 }
@@ -95,7 +95,7 @@ func (g *github) times(op string) []time.Time {
 	return slices.Clone(g.calls[op])
 }
 
-// call does an effect, unless a fault says otherwise.
+// call applies an effect, unless a fault prevents it.
 func (g *github) call(op string, effect func()) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -160,7 +160,7 @@ func (g *github) Hints(context.Context, int64, v1alpha1.Repository, string, stri
 	return h, err
 }
 
-// UpsertCheckRun behaves as the adapter: with id 0 it looks for the external id first.
+// UpsertCheckRun behaves like the adapter: with id 0 it searches for the external id first.
 func (g *github) UpsertCheckRun(_ context.Context, _ int64, _ v1alpha1.Repository, id int64, c v1alpha1.CheckRun) (int64, error) {
 	err := g.call("UpsertCheckRun", func() {
 		if id == 0 {
@@ -182,7 +182,7 @@ func (g *github) UpsertCheckRun(_ context.Context, _ int64, _ v1alpha1.Repositor
 	return id, nil
 }
 
-// UpsertComment behaves as the adapter: with id 0 it looks for the mark first.
+// UpsertComment behaves like the adapter: with id 0 it searches for the mark first.
 func (g *github) UpsertComment(_ context.Context, _ int64, _ v1alpha1.Repository, issue int, id int64, mark, body string) (int64, error) {
 	err := g.call("UpsertComment", func() {
 		if id == 0 {

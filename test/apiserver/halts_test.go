@@ -10,10 +10,10 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 )
 
-// halt is a place on a Run's way where a world can hold it.
+// halt is a point at which a world can hold a Run.
 type halt struct {
 	name string
-	// hold is called before the Run is started; reached says that it has come there; release lets it go on.
+	// hold is called before the Run is started; reached reports whether the Run is there; release lets it continue.
 	hold    func(*world)
 	reached func(*v1alpha1.Run) bool
 	release func(*world)
@@ -21,7 +21,7 @@ type halt struct {
 
 var errDown = errors.New("connection refused")
 
-// halts are the places before the outcome, one in each stage.
+// halts are the points before the outcome, one in each stage.
 var halts = []halt{
 	{
 		"checkout",
@@ -57,7 +57,7 @@ var halts = []halt{
 	},
 }
 
-// reporting holds a Run whose outcome is known and not told.
+// reporting holds a Run whose outcome is known but not reported.
 var reporting = halt{
 	"reporting",
 	func(w *world) { w.github.failAlways("UpsertComment", errDown) },

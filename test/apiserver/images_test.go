@@ -18,7 +18,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/jobs"
 )
 
-// checked is a repository whose services have a health check in their images alone.
+// checked is a repository whose services have health checks only in their images.
 var checked = map[string]string{
 	".conductor.yaml": "version: 1\ntests:\n  integration: yarn test\n",
 	"docker-compose.qa.yml": `services:
@@ -50,15 +50,15 @@ func (w *world) deployment(run *v1alpha1.Run, name string) *appsv1.Deployment {
 	return d
 }
 
-// The health check of an image holds the gate as one of the file does, and a tag that moves meanwhile moves nothing.
+// The health check of an image holds back dependents like one in the file, and a tag that moves in the meantime has no effect.
 func TestImagesSayWhatIsHealthy(t *testing.T) {
 	w := newWorld(t)
 	w.github.files = checked
-	w.shelf.say("redis:7", healthcheck+exposed)
-	w.shelf.say(webImage, healthcheck)
+	w.shelf.configure("redis:7", healthcheck+exposed)
+	w.shelf.configure(webImage, healthcheck)
 	w.node.set("service/cache", running)
 	w.node.set("service/web", running)
-	w.node.set("build/tests", pending) // The run does not end meanwhile.
+	w.node.set("build/tests", pending) // Keeps the run from ending.
 	first := w.process()
 	run := w.until(w.start(), "the cache runs", func(r *v1alpha1.Run) bool { return state(r, "cache") == v1alpha1.ServiceStarting })
 	w.eventually("the cache is started", func() bool { return w.deployment(run, "cache") != nil })
@@ -74,7 +74,7 @@ func TestImagesSayWhatIsHealthy(t *testing.T) {
 	w.until(run, "web's image is built, and web waits", func(r *v1alpha1.Run) bool {
 		return r.Status.Images[1].Digest != "" && len(r.Status.StackImages) == 2 && strings.Contains(message(r, "web"), "cache (healthy)")
 	})
-	// The process dies, and what the tags represent is something else when the next one looks.
+	// The process dies, and the tags point elsewhere when the next one resolves them.
 	first.kill(t)
 	w.shelf.move("redis:7")
 	w.shelf.move("busybox:1")
@@ -105,7 +105,7 @@ func TestImagesSayWhatIsHealthy(t *testing.T) {
 	}
 }
 
-// sorted are images by name.
+// sorted sorts images by name.
 func sorted(images []v1alpha1.StackImage) []v1alpha1.StackImage {
 	if len(images) == 2 && images[0].Name > images[1].Name {
 		return []v1alpha1.StackImage{images[1], images[0]}
@@ -122,11 +122,11 @@ func message(run *v1alpha1.Run, service string) string {
 	return ""
 }
 
-// An image that no one can look up is taken as it comes, and the run says so.
+// An image that cannot be looked up is used as it is, and the run reports that.
 func TestAnImageThatCannotBeReadIsTold(t *testing.T) {
 	w := newWorld(t)
 	w.github.files = checked
-	w.shelf.say(webImage, healthcheck)
+	w.shelf.configure(webImage, healthcheck)
 	w.github.failAlways("ImageConfig redis:7", failure.Terminalf(v1alpha1.ReasonImageUnavailable, nil, "The registry docker.io does not let Conductor see it"))
 	w.process()
 	run := w.until(w.start(), "the run passes", kept)
@@ -141,7 +141,7 @@ func TestAnImageThatCannotBeReadIsTold(t *testing.T) {
 	}
 }
 
-// Builds and services of other images go on while one registry is silent.
+// Builds and services of other images proceed while one registry does not respond.
 func TestASilentRegistryHoldsUpNobodyElse(t *testing.T) {
 	w := newWorld(t)
 	w.github.files = checked
@@ -156,7 +156,7 @@ func TestASilentRegistryHoldsUpNobodyElse(t *testing.T) {
 	}
 }
 
-// tuned is a repository whose service wants a kernel parameter beyond Pod Security's baseline.
+// tuned is a repository whose service sets a kernel parameter beyond Pod Security's baseline.
 func tuned() map[string]string {
 	return map[string]string{
 		".conductor.yaml":       "version: 1\ntests: {integration: {image: node, command: x}}\n",
@@ -164,7 +164,7 @@ func tuned() map[string]string {
 	}
 }
 
-// Pod Security is asked of a real API server: the pod is made only where the namespace lets it.
+// A real API server enforces Pod Security: the pod is created only if the namespace allows it.
 func TestWhatTheOperatorAllowsIsAllowedToTheStacksThatAskForIt(t *testing.T) {
 	w := newWorld(t)
 	w.github.files = tuned()
@@ -215,7 +215,7 @@ func TestWhatTheOperatorDoesNotAllowIsRefusedBeforeAnythingIsMade(t *testing.T) 
 	}
 }
 
-// A Run holds only allowances that there are.
+// A Run accepts only known allowances.
 func TestACeilingIsAnAllowanceThatIsKnown(t *testing.T) {
 	r := newRun("x")
 	r.Name, r.Namespace, r.Spec.Ceilings.Allow = "allows-what", namespace, []v1alpha1.Allowance{"root"}

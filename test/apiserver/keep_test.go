@@ -15,7 +15,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/jobs"
 )
 
-// keeping has the shop ask for its stack to be kept.
+// keeping sets keep in the shop's .conductor.yaml.
 func (w *world) keeping(keep string) {
 	w.github.files = maps.Clone(shop)
 	w.github.files[".conductor.yaml"] += "keep: " + keep + "\n"
@@ -103,7 +103,7 @@ func TestSomebodyElseMayDeleteAKeptStack(t *testing.T) {
 	}
 }
 
-// A Run whose stack is deleted under its feet ends soon and explains why.
+// A Run whose stack is deleted while it runs ends soon and reports why.
 func TestAStackThatSomebodyDeletesWhileItIsNeededEndsTheRun(t *testing.T) {
 	for _, h := range halts[1:] {
 		t.Run(h.name, func(t *testing.T) {
@@ -121,7 +121,7 @@ func TestAStackThatSomebodyDeletesWhileItIsNeededEndsTheRun(t *testing.T) {
 	}
 }
 
-// A name is no proof: what is not this Run's is neither used nor deleted.
+// A name does not prove ownership: a namespace that does not belong to this Run is neither used nor deleted.
 func TestANamespaceThatIsNotTheRunsIsLeftAlone(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
@@ -183,6 +183,6 @@ func TestARunIsReleasedAfterItsDeadline(t *testing.T) {
 	}
 	w.later(2*time.Minute, run)
 	w.eventually("the run is released", func() bool { return w.gone(&v1alpha1.Run{}, run.Namespace, run.Name) })
-	w.said("is released although", run.Name)
+	w.logged("is released although", run.Name)
 	w.node.keepNamespaces(false)
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 )
 
-// What comes after the stack: leave to start, the second attempt, the record, its links, the history, the report. A process may die
-// after any of it.
+// The effects after the stack is up: permission to start, the second attempt, the record, its links, the history, the report. A process
+// may die after any of them.
 func TestAProcessMayDieAfterAnyEffectOfShardsAndRecord(t *testing.T) {
 	afterEach(t, 12, func(t *testing.T, n int) bool {
 		w := split(t)
@@ -33,7 +33,7 @@ func TestAProcessMayDieAfterAnyEffectOfShardsAndRecord(t *testing.T) {
 	})
 }
 
-// Forty kills at random moments, over as many runs as that takes.
+// Forty kills at random moments, over as many runs as needed.
 func TestFortyKillsAtRandomMoments(t *testing.T) {
 	const lanes, kills = 5, 8
 	seed := uint64(time.Now().UnixNano())
@@ -64,7 +64,7 @@ func TestFortyKillsAtRandomMoments(t *testing.T) {
 	}
 }
 
-// liveFor lets a process live for a time, or until a Run is over.
+// liveFor runs a process for a time, or until a Run is over.
 func (w *world) liveFor(d time.Duration, run *v1alpha1.Run) {
 	w.t.Helper()
 	for end := time.Now().Add(d); time.Now().Before(end) && !kept(w.get(run)); {

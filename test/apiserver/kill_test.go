@@ -17,7 +17,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/jobs"
 )
 
-// split makes a world whose suite has two shards, the second of which passes at its second attempt, and whose commit is the head of a
+// split makes a world whose suite has two shards, of which the second passes at its second attempt, and whose commit is the head of a
 // branch.
 func split(t *testing.T) *world {
 	t.Helper()
@@ -40,7 +40,7 @@ func split(t *testing.T) *world {
 	return w
 }
 
-// endTests ends each attempt that was let go with a code of its own.
+// endTests ends each attempt that was permitted to start, with its own exit code.
 func (w *world) endTests(code func(shard, number string) int32) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -55,7 +55,7 @@ func (w *world) endTests(code func(shard, number string) int32) {
 }
 
 func (w *world) endAllowed(ctx context.Context, code func(shard, number string) int32) {
-	spaces, _, _ := w.node.stacks(ctx) // What fails now is tried again.
+	spaces, _, _ := w.node.stacks(ctx) // Errors are retried.
 	for _, ns := range spaces {
 		var pods corev1.PodList
 		_ = admin.List(ctx, &pods, client.InNamespace(ns.Name), client.MatchingLabels{v1alpha1.LabelStage: jobs.StageTest})
@@ -70,8 +70,8 @@ func (w *world) endAllowed(ctx context.Context, code func(shard, number string) 
 	}
 }
 
-// onceSplit fails the test when anything that can be seen of a Run of a split suite was made more than once, or not at all. others
-// are the earlier Runs of the world.
+// onceSplit fails the test if any visible effect of a Run of a split suite happened more than once, or not at all. others is the number
+// of earlier Runs of the world.
 func (w *world) onceSplit(run *v1alpha1.Run, others int) {
 	w.t.Helper()
 	if run.Status.Outcome != v1alpha1.OutcomePassed || len(run.Status.Suites) != 1 {
@@ -119,7 +119,7 @@ func (w *world) commentsOf(run *v1alpha1.Run) (n int) {
 	return n
 }
 
-// checksOf counts the check runs of a Run's suite that say it passed.
+// checksOf counts the check runs of a Run's suite that concluded with success.
 func (w *world) checksOf(run *v1alpha1.Run) (n int) {
 	w.github.mu.Lock()
 	defer w.github.mu.Unlock()

@@ -1,7 +1,7 @@
 //go:build apiserver
 
-// Package apiserver tests what only a real API server can show: the custom resources' rules, and the controllers' way through
-// cancels, restarts and expiries, with pods that the tests move by hand where a kubelet would.
+// Package apiserver tests what needs a real API server: the rules of the custom resources, and the controllers through cancels, restarts
+// and expiries. The tests change the status of pods where a kubelet would.
 package apiserver
 
 import (
@@ -34,7 +34,7 @@ var (
 	scheme = runtime.NewScheme()
 )
 
-// sideBySide is how many worlds live at once: they mostly wait for what the API server sends them.
+// sideBySide is how many worlds run at once: they mostly wait for the API server.
 const sideBySide = "6"
 
 func TestMain(m *testing.M) {
@@ -47,13 +47,13 @@ func TestMain(m *testing.M) {
 	os.Exit(runTests(m))
 }
 
-// runTests starts etcd and the API server. Their binaries are those of test/cluster: KUBEBUILDER_ASSETS names the directory.
+// runTests starts etcd and the API server from the binaries of test/cluster in the directory KUBEBUILDER_ASSETS.
 func runTests(m *testing.M) int {
 	env := &envtest.Environment{
 		CRDDirectoryPaths:     []string{filepath.Join("..", "..", "charts", "conductor", "crds")},
 		ErrorIfCRDPathMissing: true,
 	}
-	// Nothing deletes what is in a namespace here, and each Run has a Service: the long form needs more addresses than the 254 that it has by itself.
+	// Nothing deletes the objects in a namespace here, and each Run has a Service: the long tests need more than the default 254 addresses.
 	env.ControlPlane.GetAPIServer().Configure().Set("service-cluster-ip-range", "10.0.0.0/16")
 	var err error
 	if config, err = env.Start(); err != nil {

@@ -25,18 +25,18 @@ import (
 
 // fate is what becomes of a pod.
 type fate struct {
-	// none: no pod is made.
+	// none: no pod is created.
 	none bool
-	// waiting is why the container waits, such as ErrImagePull; with message.
+	// waiting is why the container waits, such as ErrImagePull; message belongs to it.
 	waiting string
 	running bool
 	ready   bool
 	exit    *int32
 	message string
-	// name and as give the pod a status as a cluster writes it.
+	// name and as set the pod's status as a cluster writes it.
 	name string
 	as   func(*corev1.Pod) corev1.PodStatus
-	// refused is what the API server answers to anyone who makes the pod.
+	// refused is the API server's error for the creation of the pod.
 	refused string
 }
 
@@ -50,12 +50,12 @@ var (
 
 func exits(code int32, message string) fate { return fate{exit: &code, message: message} }
 
-// node does for one world what the Job, Deployment, quota and namespace controllers and a kubelet do in a cluster: it makes
-// the pods and moves them as their fates say.
+// node replaces, for one world, the Job, Deployment, quota and namespace controllers and a kubelet: it creates the pods and sets their
+// status according to their fates.
 type node struct {
-	// own is Conductor's namespace: the stacks of the Runs in it are this node's.
+	// own is Conductor's namespace: this node serves the stacks of the Runs in it.
 	own, builds string
-	// agents say which tests may start.
+	// agents decide which tests are permitted to start.
 	agents *agents
 
 	mu    sync.Mutex
@@ -64,7 +64,7 @@ type node struct {
 	keepsNamespaces bool
 	seen            map[types.UID]string
 	runs            map[types.UID]bool
-	// order are the things whose pods were made, in that order.
+	// order lists the things whose pods were created, in order.
 	order []string
 	err   error
 }
@@ -90,34 +90,34 @@ func startNode(t *testing.T, own, builds string, agents *agents) *node {
 	return n
 }
 
-// set gives build/IMAGE, service/NAME or test/SUITE a fate; build, service and test alone are the fates of the rest.
+// set sets the fate of build/IMAGE, service/NAME or test/SUITE; build, service and test without a name set the default.
 func (n *node) set(what string, f fate) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.fates[what] = f
 }
 
-// keepNamespaces reports whether deleted namespaces stay Terminating.
+// keepNamespaces sets whether deleted namespaces stay Terminating.
 func (n *node) keepNamespaces(keep bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.keepsNamespaces = keep
 }
 
-// started are the things whose pods were made, in order.
+// started lists the things whose pods were created, in order.
 func (n *node) started() []string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return append([]string(nil), n.order...)
 }
 
-func (n *node) say() string {
+func (n *node) describe() string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return fmt.Sprintf("started %s; last error: %v", strings.Join(n.order, " "), n.err)
 }
 
-// fate is what becomes of something: by default builds push an image, tests pass, one-shot services end and others get ready.
+// fate returns the fate of a thing: by default builds push an image, tests pass, one-shot services complete and others become ready.
 func (n *node) fate(what string, oneShot bool) fate {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -161,7 +161,7 @@ func (n *node) round(ctx context.Context) error {
 	return nil
 }
 
-// stacks are the namespaces of this world's Runs, those that are gone included, and whether they are to stay when deleted.
+// stacks lists the namespaces of this world's Runs, including deleted ones, and returns whether deleted ones stay Terminating.
 func (n *node) stacks(ctx context.Context) (spaces []corev1.Namespace, keep bool, err error) {
 	var runs v1alpha1.RunList
 	if err := admin.List(ctx, &runs, client.InNamespace(n.own)); err != nil {
@@ -180,7 +180,7 @@ func (n *node) stacks(ctx context.Context) (spaces []corev1.Namespace, keep bool
 	return spaces, n.keepsNamespaces, nil
 }
 
-// end does what the namespace controller does.
+// end finalizes a namespace as the namespace controller does.
 func end(ctx context.Context, ns *corev1.Namespace) {
 	for _, o := range []client.Object{&batchv1.Job{}, &appsv1.Deployment{}, &corev1.Pod{}} {
 		_ = admin.DeleteAllOf(ctx, o, client.InNamespace(ns.Name), client.PropagationPolicy(metav1.DeletePropagationBackground))
@@ -190,7 +190,7 @@ func end(ctx context.Context, ns *corev1.Namespace) {
 	_ = admin.SubResource("finalize").Update(ctx, ns)
 }
 
-// namespace runs what is in a namespace.
+// namespace runs the workloads of a namespace.
 func (n *node) namespace(ctx context.Context, name string) error {
 	in := client.InNamespace(name)
 	var quotas corev1.ResourceQuotaList
@@ -233,7 +233,7 @@ func (n *node) namespace(ctx context.Context, name string) error {
 	return nil
 }
 
-// countQuota does what the quota controller does first: until it did, nothing is admitted.
+// countQuota initializes a quota's status as the quota controller does: before that, nothing is admitted.
 func countQuota(ctx context.Context, q *corev1.ResourceQuota) error {
 	if len(q.Status.Hard) > 0 {
 		return nil
@@ -247,12 +247,12 @@ func countQuota(ctx context.Context, q *corev1.ResourceQuota) error {
 	return ignoreRaces(admin.Status().Update(ctx, q))
 }
 
-// run makes the pod of a Job or Deployment and moves it to its fate.
+// run creates the pod of a Job or Deployment and applies its fate.
 func (n *node) run(ctx context.Context, o client.Object, kind string, template corev1.PodTemplateSpec, pod *corev1.Pod) error {
 	what := thing(template.Labels)
 	f := n.fate(what, kind == "Job")
 	if f.exit != nil && template.Labels[v1alpha1.LabelSuite] != "" && !n.agents.lets(o.GetNamespace(), o.GetName()) {
-		f = running // Its wrapper waits for leave.
+		f = running // Its wrapper waits for permission to start.
 	}
 	if f.refused != "" {
 		return refuse(ctx, o, f.refused)
@@ -281,7 +281,7 @@ func (n *node) run(ctx context.Context, o client.Object, kind string, template c
 	return n.move(ctx, pod, f)
 }
 
-// move sets a pod's status to its fate, once.
+// move sets a pod's status according to its fate, once.
 func (n *node) move(ctx context.Context, pod *corev1.Pod, f fate) error {
 	key := fmt.Sprintf("%s %s %s %t %t %v", f.name, f.waiting, f.message, f.running, f.ready, f.exit)
 	n.mu.Lock()
@@ -329,7 +329,7 @@ func podStatus(pod *corev1.Pod, f fate) corev1.PodStatus {
 	return s
 }
 
-// thing names what a pod is of.
+// thing names what a pod belongs to.
 func thing(labels map[string]string) string {
 	for _, l := range []struct{ label, kind string }{
 		{v1alpha1.LabelImage, "build"}, {v1alpha1.LabelSuite, "test"}, {v1alpha1.LabelService, "service"},
@@ -344,7 +344,7 @@ func thing(labels map[string]string) string {
 	return "unknown"
 }
 
-// ignoreRaces drops what means that someone else was quicker; the next round looks again.
+// ignoreRaces drops errors that mean that a concurrent change was faster; the next round tries again.
 func ignoreRaces(err error) error {
 	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) || apierrors.IsForbidden(err) {
 		return nil

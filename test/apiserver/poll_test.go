@@ -23,7 +23,7 @@ func (w *world) polling(tags ...string) *process {
 	return p
 }
 
-// poller starts a process and lets its own first poll pass, which finds no repository.
+// poller starts a process and waits for its own first poll, which finds no repository.
 func (w *world) poller() *process {
 	w.t.Helper()
 	repos := w.github.repos
@@ -109,7 +109,7 @@ func TestALateDeliveryAdoptsTheRunOfThePoll(t *testing.T) {
 	}
 	again := pushed
 	again.Push = pushed.Push.DeepCopy()
-	again.Push.PushedAt = time.Now().Add(time.Hour).Unix() // The same tag at the same commit, pushed again afterwards.
+	again.Push.PushedAt = time.Now().Add(time.Hour).Unix() // The same tag is pushed again later, at the same commit.
 	w.processed(w.deliver("guid-2", again), v1alpha1.DeliveryStarted)
 	if n := len(w.runs()); n != 2 {
 		t.Errorf("%d runs after another push", n)
@@ -122,7 +122,7 @@ func TestWhatWasSeenOutlivesTheProcess(t *testing.T) {
 	w.github.setTag("run-integration-tests/8", strings.Repeat("b", 40))
 	w.poll(p, 0)
 	p.kill(t)
-	w.github.setTag("run-integration-tests/9", strings.Repeat("c", 40)) // while nobody looks
+	w.github.setTag("run-integration-tests/9", strings.Repeat("c", 40)) // between two polls
 	p = w.poller()
 	w.poll(p, 2*time.Minute)
 	w.poll(p, 2*time.Minute)
@@ -142,7 +142,7 @@ func TestWhatWasSeenOutlivesTheProcess(t *testing.T) {
 	}
 }
 
-// A poll that dies between the Run and the note of it makes the same Run again.
+// A process that dies between creating the Run and noting it starts the same Run again.
 func TestAPollThatDiesStartsItsRunOnce(t *testing.T) {
 	w := newWorld(t)
 	p := w.polling()

@@ -17,8 +17,8 @@ import (
 
 var errDead = errors.New("the process is dead")
 
-// power is what a process runs on. It is cut right after an effect outside the process, before the process learns that
-// the effect happened: the worst moment to die.
+// power is what a process runs on. It is cut right after an external effect, before the process learns that the effect happened: the
+// worst moment to die.
 type power struct {
 	mu sync.Mutex
 	// left is how many effects the process has left; negative means no limit.
@@ -36,7 +36,7 @@ func (p *power) lives() bool {
 	return !p.dead
 }
 
-// spend notes an effect and reports whether the process learns of it.
+// spend counts an effect and reports whether the process learns of it.
 func (p *power) spend(effect string) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -91,7 +91,7 @@ func (w wires) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// poweredGitHub is GitHub as one process reaches it.
+// poweredGitHub is GitHub for one process.
 type poweredGitHub struct {
 	*github
 	power *power

@@ -44,10 +44,10 @@ type process struct {
 
 var processes atomic.Int64
 
-// effects gives a process power for so many effects.
+// effects gives a process power for n effects.
 func effects(n int) func(*power) { return func(p *power) { p.left = n } }
 
-// process starts Conductor, with power for as long as it lives unless a supply says otherwise.
+// process starts Conductor, with unlimited power unless a supply limits it.
 func (w *world) process(supplies ...func(*power)) *process {
 	w.t.Helper()
 	p := &process{power: &power{left: -1}, ended: make(chan error, 1)}
@@ -63,14 +63,14 @@ func (w *world) process(supplies ...func(*power)) *process {
 	return p
 }
 
-// kill ends a process at once: nothing that it had in mind reaches anyone.
+// kill ends a process at once: none of its pending effects happens.
 func (p *process) kill(t *testing.T) {
 	t.Helper()
 	p.power.cut()
 	p.stop(t)
 }
 
-// stop lets a process finish what it does.
+// stop shuts a process down gracefully.
 func (p *process) stop(t *testing.T) {
 	t.Helper()
 	if p.stopped {
@@ -85,7 +85,7 @@ func (p *process) stop(t *testing.T) {
 	}
 }
 
-// manager has the cache that cmd/conductor has: it sees no more than Conductor may.
+// manager has the same cache as in cmd/conductor: only what Conductor is allowed to read.
 func (w *world) manager(p *process) manager.Manager {
 	w.t.Helper()
 	c := rest.CopyConfig(config)
@@ -103,7 +103,7 @@ func (w *world) manager(p *process) manager.Manager {
 			&corev1.Pod{}:        {Namespaces: map[string]cache.Config{w.set.Builds.Namespace: {LabelSelector: managed}}},
 		}, DefaultTransform: cache.TransformStripManagedFields()},
 		Metrics: server.Options{BindAddress: "0"}, HealthProbeBindAddress: "0", GracefulShutdownTimeout: &grace,
-		// Many processes live in this one, and their controllers have the same names.
+		// Many of these run in one test process, and their controllers have the same names.
 		Controller: ctrlconfig.Controller{SkipNameValidation: new(true)},
 	})
 	w.must(err)
@@ -135,7 +135,7 @@ func (w *world) wire(mgr manager.Manager, p *process) {
 	w.must(delivery.Setup(mgr, p.acts, p.poller, p.pruner))
 }
 
-// planner plans in this process: a child is tried end to end.
+// planner plans in this process; the end-to-end tests cover the child process.
 type planner struct{}
 
 // Plan implements run.Planner.

@@ -13,11 +13,11 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/diagnose"
 )
 
-// away is a pod whose image is in a registry that its node does not reach.
+// away is a pod whose image is in a registry that is unreachable from its node.
 var away = fate{waiting: "ErrImagePull", message: `failed to pull and unpack image "registry.example/x:1": failed to resolve reference "registry.example/x:1": ` +
 	`failed to do request: Head "https://registry.example/v2/x/manifests/1": dial tcp 192.0.2.1:443: connect: no route to host`}
 
-// pulls are the pods of a Run, and what becomes of them once their image is there.
+// pulls are the pods of a Run, and their fates once the image can be pulled.
 var pulls = []struct {
 	what, condition string
 	then            fate
@@ -28,7 +28,7 @@ var pulls = []struct {
 	{"test", v1alpha1.ConditionTestsPassed, exits(0, "")},
 }
 
-// waitsForPull waits until a Run reports what is not reached, and until when it is tried again.
+// waitsForPull waits until a Run reports an unreachable registry, and until when the pull is retried.
 func (w *world) waitsForPull(run *v1alpha1.Run, condition string) *v1alpha1.Run {
 	w.t.Helper()
 	return w.looking(run, "the run reports a pull that is tried again", func(r *v1alpha1.Run) bool {
@@ -37,7 +37,7 @@ func (w *world) waitsForPull(run *v1alpha1.Run, condition string) *v1alpha1.Run 
 	})
 }
 
-// A registry that nodes do not reach for five minutes ends no run, whichever pod's image is in it.
+// A registry that is unreachable for five minutes does not fail a run, whichever pod's image is in it.
 func TestFiveMinutesWithoutTheRegistryOfAnImage(t *testing.T) {
 	for _, tc := range pulls {
 		t.Run(tc.what, func(t *testing.T) {
@@ -56,7 +56,7 @@ func TestFiveMinutesWithoutTheRegistryOfAnImage(t *testing.T) {
 	}
 }
 
-// One that stays away ends the run, which says what was not reached and for how long.
+// One that stays unreachable ends the run, which reports the registry and for how long it was unreachable.
 func TestARegistryOfAnImageThatStaysAway(t *testing.T) {
 	for _, tc := range pulls {
 		t.Run(tc.what, func(t *testing.T) {
@@ -66,7 +66,7 @@ func TestARegistryOfAnImageThatStaysAway(t *testing.T) {
 			w.process()
 			run := w.waitsForPull(w.start(), tc.condition)
 			w.later(diagnose.PullGrace, run)
-			run = w.until(run, "the run ends", told)
+			run = w.until(run, "the run ends", reported)
 			w.ended(run, v1alpha1.OutcomeError, tc.condition, v1alpha1.ReasonImageUnavailable, "cannot start: the image", "no route to host", "for 6m0s: run it again")
 		})
 	}

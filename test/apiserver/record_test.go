@@ -18,16 +18,16 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 )
 
-// record counts how often each object was made, for the whole test process.
+// record counts how often each object was created, in the whole test process.
 var record = &ledger{made: map[string]int{}}
 
-// ledger counts creations as the API server tells them: a second one of the same name is seen even if the first is gone.
+// ledger counts creations from watch events: it notices a second object of the same name even if the first is deleted.
 type ledger struct {
 	mu   sync.Mutex
 	made map[string]int
 }
 
-// start watches the kinds that Conductor makes.
+// start watches the kinds that Conductor creates.
 func (l *ledger) start(ctx context.Context, c client.WithWatch) error {
 	for kind, list := range map[string]client.ObjectList{
 		"Namespace": &corev1.NamespaceList{}, "Job": &batchv1.JobList{}, "Deployment": &appsv1.DeploymentList{}, "Run": &v1alpha1.RunList{},
@@ -49,14 +49,14 @@ func (l *ledger) start(ctx context.Context, c client.WithWatch) error {
 	return nil
 }
 
-// times is how often an object was made.
+// times is how often an object was created.
 func (l *ledger) times(kind, namespace, name string) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.made[kind+" "+namespace+"/"+name]
 }
 
-// twice are the objects with a text in their names or namespaces' names that were made more than once.
+// twice lists the objects that were created more than once, of those with a text in their name or namespace.
 func (l *ledger) twice(text string) []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -70,7 +70,7 @@ func (l *ledger) twice(text string) []string {
 	return names
 }
 
-// buildThings are what a Run has in the builds namespace.
+// buildThings lists the objects of a Run in the builds namespace.
 func (w *world) buildThings(run *v1alpha1.Run) []string {
 	w.t.Helper()
 	mine := client.MatchingLabels{v1alpha1.LabelRunUID: string(run.UID)}

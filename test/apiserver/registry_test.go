@@ -14,10 +14,10 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
 )
 
-// shelf is what a world's registry holds.
+// shelf is the content of a world's registry.
 type shelf struct {
 	mu sync.Mutex
-	// records are the names of a record's layers by its reference, results their result.json, pushed how often each was pushed.
+	// records are the names of a record's layers by reference, results their result.json, pushed the numbers of pushes.
 	records   map[string][]string
 	results   map[string]string
 	pushed    map[string]int
@@ -25,16 +25,16 @@ type shelf struct {
 	histories map[string]evidence.History
 	// sources are the source artifacts by their references.
 	sources map[string]keptSource
-	// says is what images say of themselves beyond an entrypoint, moved where a tag was moved to, both by name.
-	says, moved map[string]string
+	// configs are the configurations of images beyond an entrypoint, moved the targets of moved tags, both by name.
+	configs, moved map[string]string
 }
 
 func newShelf() *shelf {
 	return &shelf{records: map[string][]string{}, results: map[string]string{}, pushed: map[string]int{}, linked: map[string]string{}, histories: map[string]evidence.History{},
-		sources: map[string]keptSource{}, says: map[string]string{}, moved: map[string]string{}}
+		sources: map[string]keptSource{}, configs: map[string]string{}, moved: map[string]string{}}
 }
 
-// layers are those of a Run's record.
+// layers are the layers of a Run's record.
 func (s *shelf) layers(run *v1alpha1.Run) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -51,8 +51,8 @@ func recordOf(repo v1alpha1.Repository, run string) string {
 	return "registry.example/records/" + repo.FullName() + ":" + run
 }
 
-// registry names images, makes credentials and keeps records. Its faults are injected with those of GitHub, under the names of its
-// methods.
+// registry names images, creates credentials and stores records. Its faults are injected together with those of GitHub, under the names of
+// its methods.
 type registry struct {
 	faults *github
 	shelf  *shelf
@@ -73,7 +73,7 @@ func (registry) PullConfig(context.Context, v1alpha1.Repository) ([]byte, error)
 
 func (r registry) Ping(context.Context) error { return r.faults.call("Ping", func() {}) }
 
-// ImageConfig knows every image; its tags and health checks are what a test put on the shelf.
+// ImageConfig knows every image; tests set its tags and health checks on the shelf.
 func (r registry) ImageConfig(_ context.Context, image string) (d string, config []byte, err error) {
 	err = r.faults.call("ImageConfig", func() {
 		r.shelf.mu.Lock()
@@ -82,7 +82,7 @@ func (r registry) ImageConfig(_ context.Context, image string) (d string, config
 		if d = known; !ok {
 			d = digest("image/" + name + r.shelf.moved[name])
 		}
-		config = fmt.Appendf(nil, `{"config":{"Entrypoint":["/entrypoint"],"Cmd":["test"]%s}}`, r.shelf.says[name])
+		config = fmt.Appendf(nil, `{"config":{"Entrypoint":["/entrypoint"],"Cmd":["test"]%s}}`, r.shelf.configs[name])
 	})
 	if err == nil {
 		err = r.faults.call("ImageConfig "+image, func() {})
@@ -90,11 +90,11 @@ func (r registry) ImageConfig(_ context.Context, image string) (d string, config
 	return d, config, err
 }
 
-// say has an image say more of itself.
-func (s *shelf) say(image, more string) {
+// configure adds to the configuration of an image.
+func (s *shelf) configure(image, more string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.says[image] = more
+	s.configs[image] = more
 }
 
 // move moves an image's tag.
@@ -104,7 +104,7 @@ func (s *shelf) move(image string) {
 	s.moved[image] = " moved"
 }
 
-// effect is something that happens once, as far as the process has power for it.
+// effect applies an effect if the process has power for it.
 func (r registry) effect(method, what string, do func()) error {
 	if !r.power.lives() {
 		return errDead

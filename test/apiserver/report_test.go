@@ -15,7 +15,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/report"
 )
 
-// An answer that is lost after its effect leads to no second comment and no second check run.
+// A response that is lost after its effect does not lead to a second comment or check run.
 func TestALostAnswerOfGitHubMakesNothingTwice(t *testing.T) {
 	w := newWorld(t)
 	for _, op := range []string{"UpsertCheckRun", "UpsertComment"} {
@@ -43,7 +43,7 @@ func TestReportsOfARunUnderWayAreThreeSecondsApart(t *testing.T) {
 		w.until(run, "the run takes notice", func(r *v1alpha1.Run) bool { return r.ResourceVersion != before })
 		w.later(1200*time.Millisecond, run)
 	}
-	times := w.github.times("UpsertComment") // Those of a Run that is over wait for nothing.
+	times := w.github.times("UpsertComment") // Writes for a finished Run are not delayed.
 	w.node.set("build/tests", exits(0, digest("build/tests")))
 	w.until(run, "the run passes", kept)
 	if len(times) < 2 {
@@ -60,7 +60,7 @@ func TestNothingIsSentWhenNothingChanged(t *testing.T) {
 	w := newWorld(t)
 	w.process()
 	run := w.until(w.start(), "the run passes", kept)
-	// The outcome is reported first, then the record and the stack that is kept.
+	// The outcome is reported first, then the record and the kept stack.
 	w.until(run, "the last report is sent", func(r *v1alpha1.Run) bool {
 		return r.Status.Record != nil && r.Status.Report.Digest == report.Digest(r, []string{"integration"})
 	})
@@ -69,21 +69,21 @@ func TestNothingIsSentWhenNothingChanged(t *testing.T) {
 		w.poke(run)
 		w.later(time.Second, run)
 	}
-	p := w.process() // A new process looks at every Run.
-	w.eventually("everybody has looked", func() bool { return w.looked(p, run) })
+	p := w.process() // A new process reconciles every Run.
+	w.eventually("the process is up to date", func() bool { return w.upToDate(p, run) })
 	if after := w.github.count("UpsertComment") + w.github.count("UpsertCheckRun"); after != before {
 		t.Errorf("%d more calls", after-before)
 	}
 }
 
-// What a comment says test by test stays there when the stack is gone and no one remembers it but the record.
+// The results of single tests stay in a comment when the stack is deleted and only the record holds them.
 func TestANewProcessDoesNotForgetWhatTestsShowed(t *testing.T) {
 	w := newWorld(t)
 	w.keeping("1h")
 	w.agents.cases["integration/1"] = []evidence.Case{{Name: "pays", Status: evidence.Failed, Message: "502 at the till"}}
 	w.node.set("test", exits(1, ""))
 	p := w.process()
-	run := w.until(w.start(), "the run fails and that is told", func(r *v1alpha1.Run) bool { return kept(r) && r.Status.Report.Final })
+	run := w.until(w.start(), "the run fails and that is reported", func(r *v1alpha1.Run) bool { return kept(r) && r.Status.Report.Final })
 	p.kill(t)
 	w.github.fail("Result", fault{err: errDown}, fault{err: errDown})
 	w.process()
@@ -107,7 +107,7 @@ func TestANewProcessDoesNotForgetWhatTestsShowed(t *testing.T) {
 	w.nothingLeft(run)
 }
 
-// A day after the outcome GitHub is given up, and the Run says so.
+// A day after the outcome Conductor gives up reporting, and the Run's condition shows it.
 func TestAReportIsGivenUpAfterADay(t *testing.T) {
 	w := newWorld(t)
 	w.ceilings.Keep.Duration = 100 * time.Hour
@@ -127,7 +127,7 @@ func TestAReportIsGivenUpAfterADay(t *testing.T) {
 	}
 }
 
-// A comment that cannot be written, on a locked issue, say, keeps neither the check run from being told nor the Run from ending.
+// A comment that cannot be written, for example on a locked issue, keeps neither the check run from being reported nor the Run from ending.
 func TestALockedIssueLeavesTheCheckRun(t *testing.T) {
 	w := newWorld(t)
 	w.github.failAlways("UpsertComment", failure.Terminalf(v1alpha1.ReasonRefused, errDown, "Issue #12 is locked"))
@@ -150,7 +150,7 @@ func TestALockedIssueLeavesTheCheckRun(t *testing.T) {
 	}
 }
 
-// The last call of a check run may be the one that fails, beside a comment that never can be written.
+// The last call of a check run may fail temporarily, besides a comment that can never be written.
 func TestAPermanentFailureDoesNotHideOneThatMayPass(t *testing.T) {
 	w := newWorld(t)
 	w.github.failAlways("UpsertComment", failure.Terminalf(v1alpha1.ReasonRefused, errDown, "Issue #12 is locked"))
@@ -160,7 +160,7 @@ func TestAPermanentFailureDoesNotHideOneThatMayPass(t *testing.T) {
 	w.github.fail("UpsertCheckRun", fault{err: errDown}, fault{err: errDown}, fault{err: errDown})
 	w.node.set("test", exits(0, ""))
 	w.until(run, "the outcome is known", func(r *v1alpha1.Run) bool { return r.Status.Outcome != "" })
-	w.eventually("the check runs are told in the end", func() bool {
+	w.eventually("the check runs are reported in the end", func() bool {
 		for _, c := range w.github.checkRuns() {
 			if c.Conclusion != "success" {
 				return false

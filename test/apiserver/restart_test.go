@@ -17,7 +17,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/jobs"
 )
 
-// once fails the test when anything that can be seen of a Run was made more than once, or not at all.
+// once fails the test if any visible effect of a Run happened more than once, or not at all.
 func (w *world) once(run *v1alpha1.Run) {
 	w.t.Helper()
 	if run.Status.Outcome != v1alpha1.OutcomePassed {
@@ -70,8 +70,8 @@ func TestANewProcessAdoptsWhatItFinds(t *testing.T) {
 	}
 }
 
-// afterEach tries, a few at a time, what happens when a process dies after its first, its second ... effect, until one does not
-// die of it. Fewer than so many effects are too few to be true.
+// afterEach tries, a few at a time, what happens if a process dies after its first effect, its second and so on, until a process survives.
+// Fewer than least effects are implausible.
 func afterEach(t *testing.T, least int, dies func(t *testing.T, n int) bool) {
 	const lanes, most = 6, 200
 	var wg sync.WaitGroup
@@ -103,11 +103,10 @@ func afterEach(t *testing.T, least int, dies func(t *testing.T, n int) bool) {
 	}
 }
 
-// Whatever effect a process dies after, and though it never learns of that effect, the next one ends the Run and nothing is
-// seen twice.
+// Whichever effect a process dies after, without learning of it, the next process finishes the Run and no effect happens twice.
 func TestAProcessMayDieAfterAnyEffect(t *testing.T) { afterEach(t, 20, diesAfter) }
 
-// diesAfter runs a Run with a process that dies after n effects, then with another. It reports whether the first did die.
+// diesAfter runs a Run with a process that dies after n effects, then with another. It reports whether the first died.
 func diesAfter(t *testing.T, n int) bool {
 	w := newWorld(t)
 	first := w.process(effects(n))
@@ -121,8 +120,8 @@ func diesAfter(t *testing.T, n int) bool {
 	return died
 }
 
-// A Run outlives one process after another. The first status is written after about two dozen effects; a process that never
-// gets there cannot be outlived.
+// A Run outlives many processes. The first status is written after about two dozen effects; if no process gets that far, the Run cannot
+// make progress.
 func TestARunOutlivesProcessesThatDieYoung(t *testing.T) {
 	for seed := range uint64(2) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
@@ -145,7 +144,7 @@ func TestARunOutlivesProcessesThatDieYoung(t *testing.T) {
 	}
 }
 
-// Canceling, too, may be cut short after any effect: the next process takes down what is left.
+// Canceling may also be interrupted after any effect: the next process deletes the rest.
 func TestAProcessMayDieAfterAnyEffectOfACancel(t *testing.T) {
 	afterEach(t, 6, func(t *testing.T, n int) bool {
 		w := newWorld(t)
@@ -153,7 +152,7 @@ func TestAProcessMayDieAfterAnyEffectOfACancel(t *testing.T) {
 		first := w.process()
 		run := w.until(w.start(), "the run gets to building", halts[1].reached)
 		first.kill(t)
-		w.must(w.door().Cancel(t.Context(), run.Name, "ada", ""))
+		w.must(w.service().Cancel(t.Context(), run.Name, "ada", ""))
 		second := w.process(effects(n))
 		w.until(run, "the process dies, or the run is over", func(r *v1alpha1.Run) bool { return !second.power.lives() || over(r) })
 		died := !second.power.lives()
@@ -169,7 +168,7 @@ func TestAProcessMayDieAfterAnyEffectOfACancel(t *testing.T) {
 	})
 }
 
-// Someone changes the Run right before every other write of its status, which then is refused; nothing comes of it.
+// The Run is changed right before every other write of its status, which then conflicts; that has no visible effect.
 func TestConflictsOfStatusWritesAreHarmless(t *testing.T) {
 	w := newWorld(t)
 	run := w.start()

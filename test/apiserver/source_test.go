@@ -13,7 +13,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/source"
 )
 
-// keptSource is one source artifact on the shelf.
+// keptSource is a source artifact on the shelf.
 type keptSource struct {
 	index  *source.Index
 	layers [][]byte

@@ -23,7 +23,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/jobs"
 )
 
-// outage is between processes and the API server: while it lasts no request gets through and no watch says anything.
+// outage sits between processes and the API server: while it is on, no request gets through and no watch delivers events.
 type outage struct {
 	mu   sync.Mutex
 	down bool
@@ -32,7 +32,7 @@ type outage struct {
 	open map[io.Closer]bool
 }
 
-// newOutage lays an outage, which does not last yet, over the wires of the processes that begin after it.
+// newOutage adds an outage, which is off at first, to the connections of processes that start later.
 func newOutage(t *testing.T) *outage {
 	o := &outage{open: map[io.Closer]bool{}}
 	real := config
@@ -76,7 +76,7 @@ func (o *outage) loses() bool {
 	return o.down
 }
 
-// begin ends every answer that is still being read, too.
+// begin starts the outage; it also aborts every response that is still being read.
 func (o *outage) begin() {
 	o.mu.Lock()
 	o.down, o.lost = true, 0
@@ -100,7 +100,7 @@ func (o *outage) count() int {
 	return o.lost
 }
 
-// body is an answer that an outage can end.
+// body is a response body that an outage can abort.
 type body struct {
 	io.ReadCloser
 	of *outage
@@ -113,7 +113,7 @@ func (b *body) Close() error {
 	return b.ReadCloser.Close()
 }
 
-// The API server is gone for a minute while a stage is under way. Whatever happened meanwhile is seen afterwards.
+// The API server is down for a minute during a stage. Changes in the meantime are noticed afterwards.
 func TestAMinuteWithoutAPIServer(t *testing.T) {
 	for _, h := range halts {
 		t.Run(h.name, func(t *testing.T) {
@@ -131,7 +131,7 @@ func TestAMinuteWithoutAPIServer(t *testing.T) {
 	}
 }
 
-// The registry is gone for a minute: before the builds, while the tests run, and when the record is to be kept.
+// The registry is down for a minute: before the builds, during the tests, and when the record is pushed.
 func TestAMinuteWithoutRegistry(t *testing.T) {
 	for _, tc := range []struct {
 		name string
@@ -166,7 +166,7 @@ func TestAMinuteWithoutRegistry(t *testing.T) {
 	}
 }
 
-// GitHub answers 502 for five minutes, from the start and while the tests run.
+// GitHub returns 502 for five minutes, from the start and during the tests.
 func TestFiveMinutesWithoutGitHub(t *testing.T) {
 	bad := failure.Transientf(v1alpha1.ReasonUnavailable, errDown, "GitHub answered 502 Bad Gateway")
 	ops := []string{"Archive", "CloneToken", "Hints", "UpsertCheckRun", "UpsertComment"}
@@ -201,7 +201,7 @@ func TestFiveMinutesWithoutGitHub(t *testing.T) {
 	}
 }
 
-// A clock that is set right in mid-run, by an hour forward or back, ends no Run that is within its limits even so.
+// A clock that is corrected by an hour, forward or back, does not end a Run that is still within its limits.
 func TestAClockThatJumps(t *testing.T) {
 	for _, by := range []time.Duration{time.Hour, -time.Hour} {
 		for _, h := range append(halts[:len(halts):len(halts)], reporting) {
@@ -220,7 +220,7 @@ func TestAClockThatJumps(t *testing.T) {
 	}
 }
 
-// endedByTheClock checks that a Run passed or, where an hour is more than its limits, says so.
+// endedByTheClock checks that a Run passed or, if an hour exceeds its limits, reports a timeout.
 func (w *world) endedByTheClock(run *v1alpha1.Run, by time.Duration) {
 	w.t.Helper()
 	if run.Status.Outcome == v1alpha1.OutcomePassed {
@@ -238,7 +238,7 @@ func (w *world) endedByTheClock(run *v1alpha1.Run, by time.Duration) {
 	}
 }
 
-// fill makes a process's directory a tiny disk that is full; the function makes room.
+// fill turns a process's directory into a tiny full disk; the returned function frees space.
 func (w *world) fill(p *process) (makeRoom func()) {
 	w.t.Helper()
 	dir := p.runner.Dir
@@ -260,7 +260,7 @@ func TestAFullDiskThatGetsRoomAgain(t *testing.T) {
 	run := w.until(w.start(), "the run gets to "+halts[0].name, halts[0].reached)
 	makeRoom := w.fill(p)
 	halts[0].release(w)
-	w.said("will be tried again", "no space left on device")
+	w.logged("will be tried again", "no space left on device")
 	w.later(time.Minute, run)
 	makeRoom()
 	w.poke(run)
@@ -283,7 +283,7 @@ func TestAFullDiskThatStaysFull(t *testing.T) {
 	w.nothingLeft(run)
 }
 
-// A record needs no room on Conductor's disk: without any it has the logs, and only the plan, which was there, is missing.
+// A record needs no space on Conductor's disk: with a full disk it has the logs, and only the plan, which was on disk, is missing.
 func TestARecordNeedsNoDisk(t *testing.T) {
 	w := newWorld(t)
 	halts[3].hold(w)
@@ -299,7 +299,7 @@ func TestARecordNeedsNoDisk(t *testing.T) {
 	}
 }
 
-// The stack's agent says nothing for a while, though the tests go on.
+// The stack's agent does not respond for a while, but the tests continue.
 func TestAnAgentThatIsSilentForAWhile(t *testing.T) {
 	w := newWorld(t)
 	halts[3].hold(w)
@@ -312,7 +312,7 @@ func TestAnAgentThatIsSilentForAWhile(t *testing.T) {
 	w.once(w.until(run, "the run passes", kept))
 }
 
-// It says nothing at the moment when the tests end, but it does soon after.
+// It does not respond when the tests end, but soon after.
 func TestAnAgentThatIsSilentWhenTheTestsEnd(t *testing.T) {
 	w := newWorld(t)
 	halts[3].hold(w)
@@ -334,7 +334,7 @@ func (w *world) testsEnded(run *v1alpha1.Run) bool {
 	return len(pods.Items) == 1 && ended(&pods.Items[0]) != nil
 }
 
-// It never says anything again: the outcome is that of the test's own process, or the Run says what is missing.
+// It never responds again: the outcome is that of the test's process, or the Run reports what is missing.
 func TestAnAgentThatIsSilentToTheEnd(t *testing.T) {
 	for name, code := range map[string]int32{"passed": 0, "failed": 3} {
 		t.Run(name, func(t *testing.T) {

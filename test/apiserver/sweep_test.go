@@ -23,7 +23,7 @@ func (w *world) sweep(p *process) {
 	w.must((&run.Sweeper{Reconciler: p.runner}).Sweep(w.t.Context()))
 }
 
-// ghost is a Run that does not exist any more, with what it left behind.
+// ghost makes the leftovers of a Run that no longer exists.
 func (w *world) ghost(name string) *v1alpha1.Run {
 	w.t.Helper()
 	g := newRun(name)
@@ -48,7 +48,7 @@ func (w *world) job(name string, labels map[string]string) *batchv1.Job {
 	}
 }
 
-// left says what is there of a ghost: its namespace, and its things in the builds namespace.
+// left returns what remains of a ghost: whether its namespace exists, and the number of its objects in the builds namespace.
 func (w *world) left(g *v1alpha1.Run) (namespace bool, builds int) {
 	ns := &corev1.Namespace{}
 	return !w.gone(ns, "", jobs.StackName(g)) && ns.DeletionTimestamp == nil, len(w.buildThings(g))
@@ -83,13 +83,13 @@ func TestASweepDeletesWhatBelongsToNoRunAndNothingElse(t *testing.T) {
 	}
 }
 
-// A Run of the same name is not the same Run: its UID differs.
+// A Run of the same name but with another UID is another Run.
 func TestASweepKnowsRunsByTheirUID(t *testing.T) {
 	w := newWorld(t)
 	run := w.start()
 	g := w.ghost(run.Name)
 	p := w.process()
-	w.until(run, "the namespace is refused", told)
+	w.until(run, "the namespace is refused", reported)
 	w.clock.advance(2 * time.Minute)
 	w.sweep(p)
 	if ns, builds := w.left(g); ns || builds != 0 {
@@ -126,7 +126,7 @@ func TestOldRunsAreRetired(t *testing.T) {
 	w.eventually("and then it goes, too", func() bool { w.sweep(p); return runs() == 0 })
 }
 
-// Two Conductors may share a cluster: what one made, the other leaves alone.
+// Two Conductors may share a cluster: neither deletes what the other created.
 func TestASweepLeavesAnotherConductorsStacksAlone(t *testing.T) {
 	mine := newWorld(t)
 	other := newWorld(t)

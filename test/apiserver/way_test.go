@@ -69,7 +69,7 @@ func TestTestsThatFailMakeARunThatFailed(t *testing.T) {
 	}
 }
 
-// Each service starts when its own image is there and what it depends on is as it should be, and not before.
+// Each service starts as soon as its image is built and its dependencies are met, and not before.
 func TestServicesStartAsSoonAsTheyCanAndNoSooner(t *testing.T) {
 	w := newWorld(t)
 	for _, what := range []string{"build", "service/redis", "service/migrate", "service/backend"} {

@@ -31,11 +31,11 @@ import (
 const (
 	installation = 7
 	issueNumber  = 12
-	// patience is the longest a test waits for anything; a good run takes a second or two.
+	// patience is the longest that a test waits for anything; a successful run takes a second or two.
 	patience = 30 * time.Second
 )
 
-// shop is a repository whose services wait for one another in every way that compose knows.
+// shop is a repository whose services use every condition of depends_on.
 var shop = map[string]string{
 	".conductor.yaml": "version: 1\ntests:\n  integration: yarn test:integration:nc\n",
 	"docker-compose.qa.yml": `services:
@@ -65,8 +65,8 @@ var shop = map[string]string{
 
 var worlds atomic.Int64
 
-// world is all that is outside Conductor's processes: a part of the API server with its own namespaces, a node that runs
-// pods, GitHub, a registry, a clock.
+// world is everything outside Conductor's processes: namespaces of its own on the API server, a node that runs pods, GitHub, a registry,
+// a clock.
 type world struct {
 	t        *testing.T
 	set      settings.Settings
@@ -97,7 +97,7 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// sweepUp lets nothing of this world reach the next, and prints what a failed test needs to know.
+// sweepUp deletes everything of this world, and prints diagnostics if the test failed.
 func (w *world) sweepUp() {
 	if w.t.Failed() {
 		w.t.Logf("Conductor's log:\n%s", w.log.String())
@@ -126,12 +126,12 @@ func (w *world) must(err error) {
 	}
 }
 
-// door is the way in for people and deliveries.
-func (w *world) door() *runs.Service {
+// service starts, cancels and lists Runs for people and deliveries.
+func (w *world) service() *runs.Service {
 	return &runs.Service{Client: admin, Namespace: w.set.Namespace, Now: w.clock.now}
 }
 
-// start makes a Run of the shop.
+// start creates a Run of the shop.
 func (w *world) start(change ...func(*v1alpha1.RunSpec)) *v1alpha1.Run {
 	w.t.Helper()
 	w.made++
@@ -148,7 +148,7 @@ func (w *world) start(change ...func(*v1alpha1.RunSpec)) *v1alpha1.Run {
 	return run
 }
 
-// get reads a Run as it is now.
+// get reads the current state of a Run.
 func (w *world) get(run *v1alpha1.Run) *v1alpha1.Run {
 	w.t.Helper()
 	now := &v1alpha1.Run{}
@@ -156,7 +156,7 @@ func (w *world) get(run *v1alpha1.Run) *v1alpha1.Run {
 	return now
 }
 
-// until waits for a Run to be as a test wants it.
+// until waits until a Run fulfils a condition.
 func (w *world) until(run *v1alpha1.Run, what string, ok func(*v1alpha1.Run) bool) *v1alpha1.Run {
 	w.t.Helper()
 	var now *v1alpha1.Run
@@ -166,11 +166,11 @@ func (w *world) until(run *v1alpha1.Run, what string, ok func(*v1alpha1.Run) boo
 		}
 	}
 	status, _ := yaml.Marshal(now.Status)
-	w.t.Fatalf("%s: not within %s\n%s\nnode: %s", what, patience, status, w.node.say())
+	w.t.Fatalf("%s: not within %s\n%s\nnode: %s", what, patience, status, w.node.describe())
 	return nil
 }
 
-// eventually waits for anything else.
+// eventually waits until any other condition holds.
 func (w *world) eventually(what string, ok func() bool) {
 	w.t.Helper()
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(15 * time.Millisecond) {
@@ -178,10 +178,10 @@ func (w *world) eventually(what string, ok func() bool) {
 			return
 		}
 	}
-	w.t.Fatalf("%s: not within %s; node: %s", what, patience, w.node.say())
+	w.t.Fatalf("%s: not within %s; node: %s", what, patience, w.node.describe())
 }
 
-// poke has Conductor look at a Run at once, as the passing of time would.
+// poke makes Conductor reconcile a Run at once, as its periodic requeue would.
 func (w *world) poke(run *v1alpha1.Run) {
 	w.t.Helper()
 	patch := fmt.Sprintf(`{"metadata":{"annotations":{"poke":"%d"}}}`, time.Now().UnixNano())
@@ -191,7 +191,7 @@ func (w *world) poke(run *v1alpha1.Run) {
 	}
 }
 
-// later moves the clock and has Conductor look.
+// later advances the clock and makes Conductor reconcile.
 func (w *world) later(d time.Duration, run *v1alpha1.Run) {
 	w.t.Helper()
 	w.clock.advance(d)
@@ -219,22 +219,22 @@ func state(run *v1alpha1.Run, service string) v1alpha1.ServiceState {
 	return ""
 }
 
-// told says that a Run is over and that GitHub knows.
-func told(run *v1alpha1.Run) bool {
+// reported reports whether a Run is over and its outcome is on GitHub.
+func reported(run *v1alpha1.Run) bool {
 	return run.Status.Outcome != "" && is(run, v1alpha1.ConditionReported, metav1.ConditionTrue)
 }
 
-// kept says that a Run is told and its stack is there to look at.
+// kept reports whether a Run is reported and its stack is kept.
 func kept(run *v1alpha1.Run) bool {
-	return told(run) && is(run, v1alpha1.ConditionStackKept, metav1.ConditionTrue)
+	return reported(run) && is(run, v1alpha1.ConditionStackKept, metav1.ConditionTrue)
 }
 
-// over says that a Run is told and nothing of it is left.
+// over reports whether a Run is reported and its stack is deleted.
 func over(run *v1alpha1.Run) bool {
-	return told(run) && is(run, v1alpha1.ConditionStackKept, metav1.ConditionFalse)
+	return reported(run) && is(run, v1alpha1.ConditionStackKept, metav1.ConditionFalse)
 }
 
-// gone reports whether an object is not there.
+// gone reports whether an object does not exist.
 func (w *world) gone(o client.Object, namespace, name string) bool {
 	w.t.Helper()
 	err := admin.Get(w.t.Context(), client.ObjectKey{Namespace: namespace, Name: name}, o)
@@ -244,7 +244,7 @@ func (w *world) gone(o client.Object, namespace, name string) bool {
 	return err != nil
 }
 
-// nothingLeft fails the test when something that a Run made is still there.
+// nothingLeft fails the test if an object of a Run still exists.
 func (w *world) nothingLeft(run *v1alpha1.Run) {
 	w.t.Helper()
 	if !w.gone(&corev1.Namespace{}, "", jobs.StackName(run)) {
@@ -280,17 +280,17 @@ func (l *logbook) logger(process int64) *slog.Logger {
 	return slog.New(slog.NewTextHandler(l, nil)).With("process", process)
 }
 
-// cancelByHand sets spec.cancel, as anybody with kubectl can.
+// cancelByHand sets spec.cancel, as with kubectl.
 func (w *world) cancelByHand(run *v1alpha1.Run) {
 	w.t.Helper()
 	patch := `{"spec":{"cancel":{"by":"ada","at":"2026-01-01T00:00:00Z"}}}`
 	w.must(admin.Patch(w.t.Context(), run.DeepCopy(), client.RawPatch("application/merge-patch+json", []byte(patch))))
 }
 
-// said waits for a line of Conductor's log that holds all words.
-func (w *world) said(words ...string) {
+// logged waits for a line of Conductor's log that contains all words.
+func (w *world) logged(words ...string) {
 	w.t.Helper()
-	w.eventually("the log says "+strings.Join(words, ", "), func() bool {
+	w.eventually("the log has "+strings.Join(words, ", "), func() bool {
 		for line := range strings.Lines(w.log.String()) {
 			if !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(line, word) }) {
 				return true
@@ -300,8 +300,8 @@ func (w *world) said(words ...string) {
 	})
 }
 
-// looked reports whether a process has nothing more to do with a Run: it changed it after its cache had the latest.
-func (w *world) looked(p *process, run *v1alpha1.Run) bool {
+// upToDate reports whether a process has the latest version of a Run in its cache.
+func (w *world) upToDate(p *process, run *v1alpha1.Run) bool {
 	w.t.Helper()
 	cached := &v1alpha1.Run{}
 	err := p.runner.Client.Get(w.t.Context(), client.ObjectKeyFromObject(run), cached)
