@@ -12,7 +12,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 )
 
-// admin has a capability beyond Pod Security's baseline, and is up once it has made use of it.
+// admin has a capability beyond Pod Security's baseline, and is up once it has used it.
 const admin = `services:
   admin:
     image: busybox:1.36
@@ -22,7 +22,7 @@ const admin = `services:
     stop_grace_period: 0s
 `
 
-// allowed runs, on a Conductor whose operator allows capabilities, a stack that asks for one and a stack that asks for more.
+// allowed runs, with an operator who allows capabilities, a stack that needs one and a stack that needs more.
 func allowed(t *testing.T) {
 	t.Parallel()
 	r := small(t, map[string]string{"docker-compose.qa.yml": admin, "test.sh": "exit 0\n"})
@@ -47,7 +47,7 @@ func allowed(t *testing.T) {
 	}
 }
 
-// beyondBaseline makes of a pod one that an allowance alone admits, by the allowance.
+// beyondBaseline changes a pod so that it needs an allowance, by the allowance.
 func beyondBaseline() map[string]func(*corev1.PodSpec) {
 	security := func(c corev1.SecurityContext) func(*corev1.PodSpec) {
 		return func(p *corev1.PodSpec) { p.Containers[0].SecurityContext = &c }
@@ -78,7 +78,7 @@ func beyondBaseline() map[string]func(*corev1.PodSpec) {
 	}
 }
 
-// beyond are Jobs of the account's stack that no allowance admits, where the operator gives none.
+// beyond are Jobs in the account's stack that need an allowance, which the operator does not give.
 func (a *account) beyond() []attempt {
 	var all []attempt
 	for what, change := range beyondBaseline() {

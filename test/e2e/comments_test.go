@@ -41,7 +41,7 @@ func (r *repo) answer(issue int, comment int64) string {
 	return strings.TrimSpace(strings.Replace(one(r.t, "answer", found).Body, mark, "", 1))
 }
 
-// TestCommentStartsRun asks on an issue and on a pull request.
+// TestCommentStartsRun requests runs on an issue and on a pull request.
 func TestCommentStartsRun(t *testing.T) {
 	t.Parallel()
 	r := idle(t)
@@ -72,7 +72,7 @@ func TestCommentStartsRun(t *testing.T) {
 	}
 }
 
-// TestCommentsAreAnswered holds what people read when they ask for anything but a run.
+// TestCommentsAreAnswered checks the answers to comments that do not start a run.
 func TestCommentsAreAnswered(t *testing.T) {
 	t.Parallel()
 	r := idle(t)
@@ -109,7 +109,7 @@ func TestCommentsAreAnswered(t *testing.T) {
 	}
 }
 
-// TestCancel ends a run at each of its long stages and looks for what is left.
+// TestCancel cancels a run in each of its long stages and checks for leftovers.
 func TestCancel(t *testing.T) {
 	t.Parallel()
 	const wait = "#!/bin/sh\ntrap 'exit 1' TERM\nsleep 300 & wait\n"

@@ -20,10 +20,10 @@ import (
 	"github.com/w3evolutionsllc/conductor/test/lab"
 )
 
-// pullSecret is the Secret that converted stacks pull Conductor's image with.
+// pullSecret is the Secret with which converted stacks pull Conductor's image.
 const pullSecret = "conductor-image"
 
-// manifest is a stack that `conductor convert` made and kubectl applied.
+// manifest is a stack that `conductor convert` wrote and kubectl applied.
 type manifest struct {
 	t         *testing.T
 	namespace string
@@ -41,7 +41,7 @@ func applied(t *testing.T, compose string) *manifest {
 }
 
 // appliedFrom converts the compose files of a directory and applies them in a namespace that enforces Pod Security's baseline and
-// has the Secret of the declared secrets. The namespace goes when the test is over.
+// has the Secret of the declared secrets. The namespace is deleted after the test.
 func appliedFrom(t *testing.T, dir string, secrets map[string]string, args ...string) *manifest {
 	t.Helper()
 	ns, err := here.Kube.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{
@@ -52,7 +52,7 @@ func appliedFrom(t *testing.T, dir string, secrets map[string]string, args ...st
 	}
 	m := &manifest{t: t, namespace: ns.Name, dir: dir}
 	t.Cleanup(func() {
-		ctx := context.Background() // The test's own is over.
+		ctx := context.Background() // The test's own context has ended.
 		if t.Failed() {
 			out, _ := here.Kubectl(ctx, "-n", ns.Name, "get", "pods,jobs,endpointslices,events", "-o", "wide")
 			t.Log(out)
@@ -100,7 +100,7 @@ func (m *manifest) copyPullSecret() {
 	}
 }
 
-// convert runs the binary that the lab was built with.
+// convert runs the binary that was built with the lab.
 func (m *manifest) convert(args ...string) []byte {
 	m.t.Helper()
 	bin, err := filepath.Abs("../../bin/conductor")
@@ -118,7 +118,7 @@ func (m *manifest) convert(args ...string) []byte {
 	return out
 }
 
-// pod is the newest pod of a service, and an error while there is none.
+// pod returns the newest pod of a service, or an error if there is none.
 func (m *manifest) pod(service string) (*corev1.Pod, error) {
 	list, err := here.Kube.CoreV1().Pods(m.namespace).List(m.t.Context(), metav1.ListOptions{LabelSelector: v1alpha1.LabelService + "=" + service})
 	if err != nil {
@@ -137,7 +137,7 @@ func (m *manifest) pod(service string) (*corev1.Pod, error) {
 	return newest, nil
 }
 
-// status is how a container of a pod stands.
+// status is the status of a container of a pod.
 func status(p *corev1.Pod, container string) corev1.ContainerStatus {
 	for _, list := range [][]corev1.ContainerStatus{p.Status.InitContainerStatuses, p.Status.ContainerStatuses} {
 		for _, c := range list {
@@ -149,8 +149,8 @@ func status(p *corev1.Pod, container string) corev1.ContainerStatus {
 	return corev1.ContainerStatus{}
 }
 
-// waits returns when a service's init container has said what it waits for, which it does every ten seconds, as many times as
-// asked. The service's own container must not have begun by then.
+// waits returns when a service's init container has printed times times what it is waiting for, which it does every ten seconds. The
+// service's own container must not have started by then.
 func (m *manifest) waits(service, container, sentence string, times int) {
 	m.t.Helper()
 	eventually(m.t, patience, func() error {
@@ -200,7 +200,7 @@ func (m *manifest) begun(service string) *corev1.Pod {
 	return pod
 }
 
-// run runs a command in a service's container once that is there.
+// run runs a command in a service's container once it is running.
 func (m *manifest) run(service string, argv ...string) string {
 	m.t.Helper()
 	p := m.begun(service)
@@ -213,8 +213,8 @@ func (m *manifest) run(service string, argv ...string) string {
 
 const idler = "image: busybox:1.36\n    command: sleep 86400\n    stop_grace_period: 1s\n"
 
-// TestConvertedStacksKeepTheOrder applies stacks on a cluster that knows nothing of their order but what their objects say. Each
-// dependency is first late and then there, or never comes.
+// TestConvertedStacksKeepTheOrder applies stacks whose order is only in their objects. Each dependency is first late and then ready, or
+// never becomes ready.
 func TestConvertedStacksKeepTheOrder(t *testing.T) {
 	for name, test := range map[string]func(*testing.T){
 		"healthy-late": healthyLate, "healthy-never": healthyNever, "started-late": startedLate, "completed-late": completedLate,
@@ -229,7 +229,7 @@ func healthyLate(t *testing.T) {
 		"    healthcheck: {test: test -e /tmp/healthy, interval: 1s}\n")
 	m.begun("db")
 	m.waits("web", "wait-db", "waiting for db-ready to be ready: it has no ready pod yet", 1)
-	// The name that others use resolves all the time, as under compose.
+	// The name that others use always resolves, as under compose.
 	out, err := here.Kubectl(t.Context(), "-n", m.namespace, "get", "service", "db", "-o", "jsonpath={.spec.publishNotReadyAddresses}")
 	if err != nil || out != "true" {
 		t.Errorf("db has its address before it is ready: %q, %v", out, err)
@@ -245,7 +245,7 @@ func healthyNever(t *testing.T) {
 	m.waits("web", "wait-db", "waiting for db-ready to be ready: it has no ready pod yet", 3)
 }
 
-// startedLate lets a dependency start only when it is given an image that is there.
+// startedLate has a dependency that starts only after its image is changed to one that exists.
 func startedLate(t *testing.T) {
 	m := applied(t, "services:\n  web:\n    "+idler+"    depends_on: [queue]\n  queue:\n    "+strings.Replace(idler, "busybox:1.36", "registry.invalid/queue:1", 1))
 	m.waits("web", "wait-queue", "waiting for queue-ready to be ready: it has no ready pod yet", 1)
@@ -255,7 +255,7 @@ func startedLate(t *testing.T) {
 	m.begun("web")
 }
 
-// completedLate is on an internal network, from which the API server can be asked all the same.
+// completedLate is on an internal network, from which the API server is reachable anyway.
 func completedLate(t *testing.T) {
 	m := applied(t, "services:\n  web:\n    "+idler+"    networks: [back]\n    depends_on: {migrate: {condition: service_completed_successfully}}\n"+
 		"  migrate:\n    image: busybox:1.36\n    networks: [back]\n    command: sh -c 'until [ -e /tmp/go ]; do sleep 0.2; done'\nnetworks: {back: {internal: true}}\n")
@@ -263,7 +263,7 @@ func completedLate(t *testing.T) {
 	m.waits("web", "wait-migrate", "waiting for the Job migrate to complete: its pods: 1 active, 0 succeeded, 0 failed", 1)
 	m.run("migrate", "touch", "/tmp/go")
 	web := m.begun("web")
-	// The token was for the init container alone, and for one Job.
+	// The token was only for the init container, and only for one Job.
 	if out := m.run("web", "sh", "-c", "ls /var/run/secrets/kubernetes.io 2>&1 || echo none"); !strings.Contains(out, "none") {
 		t.Errorf("the container of web has a token: %s", out)
 	}
@@ -287,7 +287,7 @@ func completedFailed(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		// It ends, is started again, and ends again.
+		// It times out, is restarted, and times out again.
 		s := status(p, "wait-migrate")
 		if s.RestartCount == 0 || s.LastTerminationState.Terminated == nil {
 			return fmt.Errorf("it waits: %+v", s)

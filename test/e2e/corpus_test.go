@@ -20,16 +20,16 @@ import (
 	"github.com/w3evolutionsllc/conductor/test/corpus"
 )
 
-// upTime is how long a project may take until all of it is ready.
+// upTime is how long a project may take to become ready.
 const upTime = 5 * time.Minute
 
-// running are the projects of the corpus that run here. Their databases, caches and web servers are real, made of Debian's packages
-// (`test/cluster databases`). Programs that the corpus has no sources of, or that no package has, are stood in for.
+// running are the projects of the corpus that run here. Their databases, caches and web servers are real, from Debian's packages
+// (`test/cluster databases`). Programs without sources in the corpus or a package are replaced by stand-ins.
 var running = []struct {
 	name string
-	// standIns are the services that are not the real program but something that listens where others expect it.
+	// standIns are the services that run a stand-in, which listens on the ports that others expect.
 	standIns []string
-	// deaf are services that others name on ports where the real program does not listen either: their names must resolve.
+	// deaf are services that others reference on ports on which the real program does not listen either: only their names must resolve.
 	deaf []string
 }{
 	{name: "dc-config-hash"},
@@ -58,8 +58,8 @@ var running = []struct {
 	{name: "syn-net-a", standIns: []string{"api_server"}},
 }
 
-// TestCorpusRuns converts projects as they are, applies them, and waits until all of each is ready. Then every name that a service
-// uses of another must resolve and answer from its own pod.
+// TestCorpusRuns converts unmodified projects, applies them, and waits until each is ready. Then every name that a service uses must
+// resolve and accept connections from its pod.
 func TestCorpusRuns(t *testing.T) {
 	dir := os.Getenv(corpus.Variable)
 	if dir == "" {
@@ -101,7 +101,7 @@ func TestCorpusRuns(t *testing.T) {
 	}
 }
 
-// up waits until every Deployment has all its pods ready and every Job is complete, and says how many there are.
+// up waits until every Deployment has all its pods ready and every Job is complete, and returns their number.
 func (m *manifest) up() int {
 	m.t.Helper()
 	n := 0
@@ -127,7 +127,7 @@ func (m *manifest) up() int {
 	return n
 }
 
-// incomplete says which Job is not complete.
+// incomplete returns an error that names a Job that is not complete.
 func incomplete(jobs []batchv1.Job) error {
 	for _, j := range jobs {
 		if j.Status.Succeeded == 0 {
@@ -137,20 +137,20 @@ func incomplete(jobs []batchv1.Job) error {
 	return nil
 }
 
-// inCluster is a name as the documentation says that it is written in variables, commands and files after the conversion.
+// inCluster is a name as it is written in variables, commands and files after the conversion, according to the documentation.
 func inCluster(name string) string {
 	return strings.ToLower(strings.ReplaceAll(name, "_", "-"))
 }
 
-// answers tries a name from a pod of the service that uses it: it resolves, and one of the ports answers. Jobs are over by now:
-// their stand-ins have tried for themselves, and under compose, too, their names do not resolve any more.
+// answers checks from a pod of the service that uses a name that it resolves and that one of the ports accepts connections. Jobs have
+// completed by now: their stand-ins have checked it themselves, and their own names do not resolve anymore, as under compose.
 func (m *manifest) answers(p *types.Project, u corpus.Use, ports []int) {
 	m.t.Helper()
 	if completes(p, u.From) || completes(p, u.To) {
 		return
 	}
 	from, host := corpus.Host(p, p.Services[u.From]).Name, inCluster(u.Name)
-	// The port discard answers nowhere: what is said of it tells a name that resolves from one that does not.
+	// The discard port accepts connections nowhere: the error shows whether the name resolves.
 	m.soonIn(from, fmt.Sprintf("nc -w 2 %s 9 </dev/null 2>&1 | grep -q 'bad address' && echo unknown || echo known", host), "known")
 	if len(ports) == 0 {
 		return
@@ -162,7 +162,7 @@ func (m *manifest) answers(p *types.Project, u corpus.Use, ports []int) {
 	m.soonIn(from, "if "+strings.Join(tries, " || ")+"; then echo answers; else echo silent; fi", "answers")
 }
 
-// listens are the ports of which one must answer: the one that the use names, else those that file, image or other uses name.
+// listens are the ports of which one must accept connections: that of the use, else those in the file, the image or other uses.
 func listens(t *testing.T, p *types.Project, uses []corpus.Use, u corpus.Use, deaf []string) []int {
 	t.Helper()
 	if slices.Contains(deaf, u.To) {
@@ -174,7 +174,7 @@ func listens(t *testing.T, p *types.Project, uses []corpus.Use, u corpus.Use, de
 	return append(expected(p, uses, u.To), exposed(t, p.Services[u.To].Image)...)
 }
 
-// expected are the ports that the file or others name for a service.
+// expected are the ports of a service in the file or in uses by others.
 func expected(p *types.Project, uses []corpus.Use, service string) []int {
 	ports := corpus.Ports(p.Services[service])
 	for _, u := range uses {
@@ -185,7 +185,7 @@ func expected(p *types.Project, uses []corpus.Use, service string) []int {
 	return ports
 }
 
-// soonIn waits until a line prints what it should in the first container of a service's pod.
+// soonIn waits until a line prints the expected output in the first container of a service's pod.
 func (m *manifest) soonIn(service, line, want string) {
 	m.t.Helper()
 	eventually(m.t, patience, func() error {
@@ -211,7 +211,7 @@ func completes(p *types.Project, service string) bool {
 	return false
 }
 
-// exposed are the ports that an image says its program listens on; none where the cluster's registry has no such image.
+// exposed are the ports that an image exposes; none if the cluster's registry does not have the image.
 func exposed(t *testing.T, image string) []int {
 	t.Helper()
 	ref, err := name.ParseReference(image)

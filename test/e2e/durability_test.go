@@ -17,7 +17,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/test/lab"
 )
 
-// TestPausedAPIServer delivers while nothing can be kept: GitHub must hear that, and its redelivery must work.
+// TestPausedAPIServer delivers while nothing can be stored: GitHub must get an error, and its redelivery must work.
 func TestPausedAPIServer(t *testing.T) {
 	r := idle(t)
 	event := r.undelivered()
@@ -44,7 +44,7 @@ func TestPausedAPIServer(t *testing.T) {
 	}
 }
 
-// undelivered pushes the tag so that its event is in GitHub's log and did not arrive.
+// undelivered pushes the tag so that its event is in GitHub's log but did not arrive.
 func (r *repo) undelivered() githubtest.Delivery {
 	r.t.Helper()
 	if err := here.GitHub.LoseDeliveries(here.App.ID, 1); err != nil {
@@ -58,8 +58,8 @@ func (r *repo) undelivered() githubtest.Delivery {
 	return d
 }
 
-// TestKilled kills every replica at an instant at which one run has its tests running and GitHub just got the 202 for another.
-// Neither may be lost, nor anything of them happen twice.
+// TestKilled kills every replica while one run's tests are running and GitHub has just got the 202 for another. Neither may be lost, and
+// no effect may happen twice.
 func TestKilled(t *testing.T) {
 	tested := small(t, map[string]string{"test.sh": "sleep 2\necho ended while nobody looked\nexit 6\n"})
 	accepted := small(t, nil)
@@ -86,7 +86,7 @@ func TestKilled(t *testing.T) {
 	accepted.once(run)
 }
 
-// TestRestartAnswersEveryDelivery restarts Conductor as an upgrade does, while deliveries come in: GitHub does not send again what
+// TestRestartAnswersEveryDelivery restarts Conductor as an upgrade does, while deliveries arrive: GitHub does not resend a delivery that
 // was not answered.
 func TestRestartAnswersEveryDelivery(t *testing.T) {
 	if _, err := here.Kubectl(t.Context(), "-n", lab.Namespace, "rollout", "restart", "deployment/conductor"); err != nil {
@@ -109,7 +109,7 @@ func TestRestartAnswersEveryDelivery(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			// The last replica to go is still going.
+			// The last old replica is still terminating.
 			last = time.Now().Add(3 * time.Second)
 		case <-time.After(10 * time.Millisecond):
 		}
@@ -117,7 +117,7 @@ func TestRestartAnswersEveryDelivery(t *testing.T) {
 	t.Logf("%d deliveries were answered during the restart", sent)
 }
 
-// once checks that a run left each of its marks one time.
+// once checks that each visible effect of a run happened once.
 func (r *repo) once(run *v1alpha1.Run) {
 	r.t.Helper()
 	if n := len(r.comments(r.Issue)); n != 1 {
@@ -145,8 +145,8 @@ func replicas(t *testing.T) []corev1.Pod {
 	return found
 }
 
-// kill ends Conductor on all replicas in the middle of whatever it does. The lease stays with a leader that is no more. When the
-// test is over, they are back.
+// kill kills Conductor on all replicas at any point of its work. The lease stays with the dead leader. After the test they are running
+// again.
 func kill(t *testing.T, replicas []corev1.Pod) {
 	t.Helper()
 	for _, p := range replicas {

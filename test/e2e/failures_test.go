@@ -22,11 +22,11 @@ import (
 // Builds have a limit, so that one can exceed it.
 func init() { values["builds"] = map[string]any{"memoryLimit": "1Gi"} }
 
-// trouble is something that goes wrong with a run, and what people get to know of it.
+// trouble is something that goes wrong with a run, and how it is reported.
 type trouble struct {
 	name  string
 	files map[string]string
-	// during is done while the run is under way.
+	// during is called during the run.
 	during func(t *testing.T, r *repo)
 	// outcome is error when empty, conclusion failure.
 	outcome    v1alpha1.Outcome
@@ -37,7 +37,7 @@ type trouble struct {
 	want []string
 }
 
-// judge compares a finished run with what is wanted.
+// judge compares a finished run with what is expected.
 func (c trouble) judge(t *testing.T, r *repo, run *v1alpha1.Run) {
 	t.Helper()
 	if c.outcome == "" {
@@ -46,7 +46,7 @@ func (c trouble) judge(t *testing.T, r *repo, run *v1alpha1.Run) {
 	if run.Status.Outcome != c.outcome {
 		t.Errorf("outcome %s, want %s: %s", run.Status.Outcome, c.outcome, run.Status.Message)
 	}
-	// The record, its comment and the stack's end come after the outcome.
+	// The record, its comment and the deletion of the stack follow the outcome.
 	run = r.until("settled: "+c.condition, func(run *v1alpha1.Run) bool {
 		got := apimeta.FindStatusCondition(run.Status.Conditions, c.condition)
 		return got != nil && got.Status != metav1.ConditionUnknown
@@ -57,11 +57,11 @@ func (c trouble) judge(t *testing.T, r *repo, run *v1alpha1.Run) {
 	r.explains(run, badInput{conclusion: c.conclusion, want: c.want})
 }
 
-// Files of runs that build nothing. Their suite is a compose service, which asks for little of a node.
+// Files of runs that build nothing. Their suite is a compose service with small requests.
 const (
 	smokeTest = "version: 1\nstack:\n  ready:\n    timeout: %s\ntests:\n  smoke:\n    service: smoke\n"
 	quickly   = "  smoke:\n    image: busybox:1.36\n    command: echo all is well\n"
-	// slowly leaves time to do something to it.
+	// slowly leaves time to interfere with it.
 	slowly = `  smoke:
     image: busybox:1.36
     command:
@@ -97,14 +97,14 @@ func web(fields string) string {
 	return "services:\n  web:\n    image: busybox:1.36\n    stop_grace_period: 1s\n" + fields
 }
 
-// suite adds a service to a compose file, as the first, and runs that as the suite smoke of a stack that has a time to come up.
+// suite adds a service as the first one to a compose file and runs it as the suite smoke; timeout is how long the stack may take to start.
 func suite(service, timeout, compose string) map[string]string {
 	return map[string]string{
 		".conductor.yaml": fmt.Sprintf(smokeTest, timeout), "docker-compose.qa.yml": strings.Replace(compose, "services:\n", "services:\n"+service, 1),
 	}
 }
 
-// quick gives a stack little time to come up, patient as long as there is; slow runs a test that takes so many seconds.
+// quick gives a stack little time to start, patient the maximum; slow runs a test that takes a number of seconds.
 func quick(timeout, compose string) map[string]string { return suite(quickly, timeout, compose) }
 
 func patient(compose string) map[string]string { return suite(quickly, "10m", compose) }
@@ -184,16 +184,16 @@ func TestTroubles(t *testing.T) {
 	}
 }
 
-// longPatience is enough for the longest time that Conductor gives.
+// longPatience exceeds the longest grace period of Conductor.
 const longPatience = 4 * time.Minute
 
-// start asks for a run.
+// start requests a run.
 func (r *repo) start() {
 	r.t.Helper()
 	r.push(tag, fmt.Sprintf("Run the tests for #%d", r.Issue))
 }
 
-// until waits until the repository's one run is as is asked.
+// until waits until the repository's only run fulfils a condition.
 func (r *repo) until(what string, is func(*v1alpha1.Run) bool) *v1alpha1.Run {
 	r.t.Helper()
 	var found *v1alpha1.Run
@@ -286,7 +286,7 @@ func drained(t *testing.T, r *repo) {
 	}
 }
 
-// longTroubles are those that Conductor gives some time to mend themselves.
+// longTroubles are those to which Conductor gives some time to recover.
 var longTroubles = []trouble{
 	{
 		name:      "image not found",
@@ -338,8 +338,8 @@ var longTroubles = []trouble{
 	},
 }
 
-// TestLongTroubles breaks runs in ways that take Conductor up to two minutes to be sure of. They wait side by side, and in one test, so
-// that the others have the machine.
+// TestLongTroubles breaks runs in ways that Conductor reports only after up to two minutes. They run in parallel within one test, so that
+// other tests can use the machine.
 func TestLongTroubles(t *testing.T) {
 	t.Parallel()
 	repos := make([]*repo, len(longTroubles))
@@ -364,11 +364,11 @@ func TestLongTroubles(t *testing.T) {
 			c.judge(t, r, r.until("finished", lab.Finished))
 		})
 	}
-	t.Run("namespace stuck in Terminating", func(t *testing.T) { saysWhatHolds(t, &repo{stuck.Repository, t}) })
-	t.Run("kept stack that degrades", func(t *testing.T) { saysWhatDegraded(t, &repo{decaying.Repository, t}) })
+	t.Run("namespace stuck in Terminating", func(t *testing.T) { reportsFinalizer(t, &repo{stuck.Repository, t}) })
+	t.Run("kept stack that degrades", func(t *testing.T) { reportsDegraded(t, &repo{decaying.Repository, t}) })
 }
 
-// narrowed gives a stack a quota that it has used up already.
+// narrowed gives a stack a quota that is already exhausted.
 func narrowed(t *testing.T, r *repo) {
 	namespace := r.beforeGate()
 	quota := &corev1.ResourceQuota{
@@ -387,7 +387,7 @@ func narrowed(t *testing.T, r *repo) {
 	r.open(namespace)
 }
 
-// holder is a finalizer that no one takes off.
+// holder is a finalizer that no controller removes.
 const holder = "example.com/hold"
 
 func held(t *testing.T, r *repo) {
@@ -403,7 +403,7 @@ func release(namespace string) {
 	_, _ = here.Kubectl(context.Background(), "-n", namespace, "patch", "configmap", "held", "--type=merge", "-p", `{"metadata":{"finalizers":null}}`)
 }
 
-func saysWhatHolds(t *testing.T, r *repo) {
+func reportsFinalizer(t *testing.T, r *repo) {
 	kept := func(run *v1alpha1.Run) *metav1.Condition {
 		return apimeta.FindStatusCondition(run.Status.Conditions, v1alpha1.ConditionStackKept)
 	}
@@ -413,7 +413,7 @@ func saysWhatHolds(t *testing.T, r *repo) {
 	r.gone(run)
 }
 
-// fragile is a stack whose service does not come back once it is broken.
+// fragile is a stack whose service does not recover once it is broken.
 const fragile = `services:
   web:
     image: busybox:1.36
@@ -438,8 +438,8 @@ func broken(t *testing.T, r *repo) {
 	}
 }
 
-// saysWhatDegraded looks for the words on a stack that broke after it was green, and that they stay as they are.
-func saysWhatDegraded(t *testing.T, r *repo) {
+// reportsDegraded checks the report on a stack that broke after the run passed, and that it does not change.
+func reportsDegraded(t *testing.T, r *repo) {
 	run := r.until("degraded", func(run *v1alpha1.Run) bool {
 		return apimeta.IsStatusConditionFalse(run.Status.Conditions, v1alpha1.ConditionStackHealthy)
 	})

@@ -15,10 +15,10 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 )
 
-// hostile is a secret's value that a shell, YAML or Kubernetes would change if they read it.
+// hostile is a secret's value that a shell, YAML or Kubernetes would change if they interpreted it.
 const hostile = `it's "$(HOME)" $HOME $$ \n %s & <x> : {y} #z`
 
-// TestConvertedFeatures looks from inside its containers at a stack that `conductor convert` made and kubectl applied.
+// TestConvertedFeatures checks a stack that `conductor convert` wrote and kubectl applied from inside its containers.
 func TestConvertedFeatures(t *testing.T) {
 	t.Parallel()
 	dir, err := filepath.Abs("testdata/features")
@@ -39,7 +39,7 @@ func TestConvertedFeatures(t *testing.T) {
 	}
 }
 
-// try runs a line in a service's container, once.
+// try runs a line once in a service's container.
 func (m *manifest) try(service, line string) (string, error) {
 	m.t.Helper()
 	p := m.begun(service)
@@ -54,7 +54,7 @@ func (m *manifest) shows(service string, want map[string]string) {
 	}
 }
 
-// fails checks that a line does what it does with an error that says so.
+// fails checks that a line fails with an error.
 func (m *manifest) fails(service, line, sentence string) {
 	m.t.Helper()
 	out, err := m.try(service, line)
@@ -63,7 +63,7 @@ func (m *manifest) fails(service, line, sentence string) {
 	}
 }
 
-// soon waits until a line prints what it should.
+// soon waits until a line prints the expected output.
 func (m *manifest) soon(service, line, want string) {
 	m.t.Helper()
 	eventually(m.t, patience, func() error {
@@ -75,7 +75,7 @@ func (m *manifest) soon(service, line, want string) {
 	})
 }
 
-// namesAnswer asks for one service by each of its names; the one that no Service can have is in a variable.
+// namesAnswer calls one service by each of its names; the name that no Service can have is in a variable.
 func namesAnswer(t *testing.T, m *manifest) {
 	for _, url := range []string{
 		"http://api-server:8080/", "http://API-Server:8080/", "http://api-container:8080/", "http://api-host:8080/", "http://inner-api:8080/",
@@ -93,7 +93,7 @@ func extraHosts(_ *testing.T, m *manifest) {
 	m.shows("web", map[string]string{"grep legacy /etc/hosts | tr '\\t' ' '": "10.9.8.7 legacy.internal"})
 }
 
-// secretsAreBlind gives the probe what it looks for only after it has failed.
+// secretsAreBlind creates what the probe waits for only after the probe has failed.
 func secretsAreBlind(t *testing.T, m *manifest) {
 	m.shows("secret", map[string]string{
 		"cat /tmp/argument":           "--token=" + hostile,
@@ -104,7 +104,7 @@ func secretsAreBlind(t *testing.T, m *manifest) {
 	if s := status(m.begun("secret"), "secret"); s.Ready {
 		t.Error("secret is ready although its health check cannot pass")
 	}
-	// The probe's own words: as they stand, and with the value in them.
+	// The probe's output: literally, and with the value in it.
 	for _, step := range []struct {
 		expected string
 		ready    bool
@@ -146,7 +146,7 @@ func volumesAreShared(_ *testing.T, m *manifest) {
 	m.fails("reader", "echo x > /data/note", "Read-only file system")
 }
 
-// volumesAreSeeded finds what the image has in a volume that is mounted over it, and in another service, too.
+// volumesAreSeeded checks that a volume has the image's files at its mount path, also in another service.
 func volumesAreSeeded(_ *testing.T, m *manifest) {
 	m.soon("seeded", "wget -q -O - http://127.0.0.1/ | grep -c 'nginx answers'", "1")
 	m.shows("reader", map[string]string{"grep -c 'nginx answers' /html/index.html": "1"})
@@ -180,14 +180,14 @@ func processIsBounded(_ *testing.T, m *manifest) {
 	m.fails("process", "echo x > /tmp/x", "Read-only file system")
 }
 
-// initReaps leaves a child without parents. Without an init it stays, as the other service shows.
+// initReaps leaves an orphaned child process. Without an init it becomes a zombie, as the other service shows.
 func initReaps(_ *testing.T, m *manifest) {
 	const orphan = "(sleep 0.2 &); sleep 1; grep -l '^State:.Z' /proc/[0-9]*/status 2>/dev/null | wc -l"
 	m.shows("process", map[string]string{"cat /proc/1/comm": "pause", orphan: "0"})
 	m.shows("files", map[string]string{orphan: "1"})
 }
 
-// hooksInOrder deletes the service, since its end is what a hook and the time of grace are for.
+// hooksInOrder deletes the service, to check its hook and its grace period.
 func hooksInOrder(t *testing.T, m *manifest) {
 	m.soon("reader", "cat /log/lines", "before\nafter")
 	if _, err := here.Kubectl(t.Context(), "-n", m.namespace, "delete", "deployment", "hooked"); err != nil {
@@ -196,7 +196,7 @@ func hooksInOrder(t *testing.T, m *manifest) {
 	m.soon("reader", "cat /log/lines", "before\nafter\nstopping\nstopped")
 }
 
-// graceEnds ends what does not end by itself, long before it would.
+// graceEnds checks that a container that ignores signals is killed after its grace period.
 func graceEnds(t *testing.T, m *manifest) {
 	name := m.begun("stubborn").Name
 	if _, err := here.Kubectl(t.Context(), "-n", m.namespace, "delete", "pod", name, "--wait", "--timeout=45s"); err != nil {
@@ -207,7 +207,7 @@ func graceEnds(t *testing.T, m *manifest) {
 	}
 }
 
-// oneNetwork reaches a port that only the other container's loopback has.
+// oneNetwork reaches a port on the loopback interface of the other container.
 func oneNetwork(t *testing.T, m *manifest) {
 	eventually(t, patience, func() error {
 		out, err := here.Kubectl(t.Context(), "-n", m.namespace, "exec", "deployment/host", "-c", "guest", "--", "wget", "-q", "-O", "-", "http://127.0.0.1:9000/hostname")
@@ -230,8 +230,8 @@ func jobsAreTriedAgain(t *testing.T, m *manifest) {
 	}
 }
 
-// TestConvertedNetworks connects services along the networks of the file and finds the others closed. A stack without networks
-// shows that what an internal one cannot reach is there.
+// TestConvertedNetworks checks that services can connect within the networks of the file only. A stack without networks shows that the
+// address that an internal one cannot reach does respond.
 func TestConvertedNetworks(t *testing.T) {
 	t.Parallel()
 	dir, err := filepath.Abs("testdata/networks")
@@ -252,7 +252,7 @@ func TestConvertedNetworks(t *testing.T) {
 		if c.from == "free" {
 			stack = free
 		}
-		// A new pod is unfiltered for a moment: what is closed is waited for, too.
+		// A new pod is not filtered for a moment, so closed connections are waited for, too.
 		want := map[bool]string{true: "open", false: "closed"}[c.open]
 		stack.soon(c.from, "nc -w 2 "+c.to+" </dev/null >/dev/null 2>&1 && echo open || echo closed", want)
 		if host, _, _ := strings.Cut(c.to, " "); !c.open {
@@ -263,7 +263,7 @@ func TestConvertedNetworks(t *testing.T) {
 	}
 }
 
-// qualified is the whole name of a Service of a namespace: nslookup of busybox does not search.
+// qualified is the full name of a Service in a namespace: busybox's nslookup does not use the search list.
 func qualified(host, namespace string) string {
 	if strings.Contains(host, ".") {
 		return host

@@ -14,7 +14,7 @@ import (
 	"syscall"
 )
 
-// onDisk is what the files below a directory take on disk, in bytes; holes take nothing. What goes meanwhile is not counted.
+// onDisk is the disk space of the files below a directory, in bytes, without holes. Files deleted in the meantime are not counted.
 func onDisk(dir string) (n int64) {
 	_ = filepath.WalkDir(dir, func(_ string, e fs.DirEntry, err error) error {
 		if err != nil {
@@ -83,7 +83,7 @@ func groupOf(pid int) (memoryGroup, error) {
 	return memoryGroup("/sys/fs/cgroup" + unified), nil
 }
 
-// number is that of the first file that there is; 0 without one.
+// number is the number in the first file that exists; 0 if none does.
 func (g memoryGroup) number(files ...string) int64 {
 	for _, f := range files {
 		if data, err := os.ReadFile(filepath.Join(string(g), f)); err == nil {
@@ -94,10 +94,10 @@ func (g memoryGroup) number(files ...string) int64 {
 	return 0
 }
 
-// limit is what the kernel enforces; 0 where it enforces nothing that is a number.
+// limit is the limit that the kernel enforces; 0 if there is none.
 func (g memoryGroup) limit() int64 { return g.number("memory.limit_in_bytes", "memory.max") }
 
-// peak is the most since the last reset; version 2 has no reset that others see, so that there it is the present.
+// peak is the maximum since the last reset; version 2 has no reset across readers, so there it is the current usage.
 func (g memoryGroup) peak() int64 { return g.number("memory.max_usage_in_bytes", "memory.current") }
 
 // kills is how many of the group's processes the kernel has killed.
@@ -124,7 +124,7 @@ func (g memoryGroup) processes() (pids []int) {
 	return pids
 }
 
-// reset sets the peaks of the group and of its processes to what they use now (man 5 proc_pid_clear_refs, value 5).
+// reset sets the peaks of the group and of its processes to their current usage (man 5 proc_pid_clear_refs, value 5).
 func (g memoryGroup) reset() error {
 	if err := poke(filepath.Join(string(g), "memory.max_usage_in_bytes"), "0"); err != nil && !os.IsNotExist(err) {
 		return err
@@ -137,7 +137,7 @@ func (g memoryGroup) reset() error {
 	return nil
 }
 
-// poke writes to a file of the kernel's.
+// poke writes to a file of the kernel.
 func poke(file, text string) error {
 	f, err := os.OpenFile(file, os.O_WRONLY, 0)
 	if err != nil {

@@ -10,25 +10,25 @@ import (
 )
 
 const (
-	// smokeOnly is a .conductor.yaml with one suite. Nothing is built for it: what a build costs, its own pod pays.
+	// smokeOnly is a .conductor.yaml with one suite, without builds: the cost of a build is in its own pod, not in Conductor.
 	smokeOnly = "version: 1\ntests:\n  smoke: {image: \"busybox:1.36\", command: echo all is well}\n"
 	// idleWeb is a stack of one service that does nothing.
 	idleWeb = "services:\n  web:\n    image: busybox:1.36\n    command: sleep 3600\n    stop_grace_period: 1s\n"
 )
 
-// repositoryOf fills a tree with what every repository here has.
+// repositoryOf fills a tree with the files that every repository here has.
 func repositoryOf(tree *lab.Tree, config, compose string) {
 	tree.Text(".conductor.yaml", config)
 	tree.Text("docker-compose.qa.yml", compose)
 }
 
-// Attack A1: files that the stack mounts. mountedFiles of mountedSize are in each directory, and all of them are one blob.
+// Attack A1: files that the stack mounts. Each directory has mountedFiles files of mountedSize, all of them one blob.
 const (
 	mountedFiles = 4
 	mountedSize  = 890 << 10
 )
 
-// mountsOf is the list of a service's mounts of so many directories, below /m.
+// mountsOf is the list of a service's mounts of a number of directories, below /m.
 func mountsOf(tree *lab.Tree, directories int) string {
 	content := tree.Blob(noise(1, mountedSize))
 	list := &strings.Builder{}
@@ -41,14 +41,14 @@ func mountsOf(tree *lab.Tree, directories int) string {
 	return list.String()
 }
 
-// mounts is a service that mounts so many directories.
+// mounts is a service that mounts a number of directories.
 func mounts(directories int) func(*lab.Tree) {
 	return func(tree *lab.Tree) {
 		repositoryOf(tree, smokeOnly, idleWeb+"    volumes:\n"+mountsOf(tree, directories))
 	}
 }
 
-// ports is attack A2: so many services that share a list of so many ranges of 1,000 ports each.
+// ports is attack A2: services that share a list of ranges of 1,000 ports each.
 func ports(ranges, services int) func(*lab.Tree) {
 	return func(tree *lab.Tree) {
 		compose := &strings.Builder{}
@@ -64,7 +64,7 @@ func ports(ranges, services int) func(*lab.Tree) {
 	}
 }
 
-// zeros is attack A4: an archive that unpacks to so many MiB of zeros, which are one blob.
+// zeros is attack A4: an archive that unpacks to mib MiB of zeros, all one blob.
 func zeros(mib int) func(*lab.Tree) {
 	return func(tree *lab.Tree) {
 		repositoryOf(tree, smokeOnly, idleWeb)
@@ -75,7 +75,7 @@ func zeros(mib int) func(*lab.Tree) {
 	}
 }
 
-// manySuites are attacks A5 and B6: so many suites of so many shards, each of which is tried again so often.
+// manySuites are attacks A5 and B6: count suites with a number of shards, each of which is retried.
 func manySuites(count, shards, retry int) func(*lab.Tree) {
 	return func(tree *lab.Tree) {
 		config := "version: 1\ntests:\n"
@@ -86,7 +86,7 @@ func manySuites(count, shards, retry int) func(*lab.Tree) {
 	}
 }
 
-// manyImages is attack A5: so many services that are built, each otherwise: services with the same build share its image.
+// manyImages is attack A5: count services with different builds, since services with the same build share its image.
 func manyImages(count int) func(*lab.Tree) {
 	return func(tree *lab.Tree) {
 		compose := "services:\n"
@@ -98,7 +98,7 @@ func manyImages(count int) func(*lab.Tree) {
 	}
 }
 
-// manyServices is attack A5: so many services.
+// manyServices is attack A5: count services.
 func manyServices(count int) func(*lab.Tree) {
 	return func(tree *lab.Tree) {
 		compose := "services:\n"

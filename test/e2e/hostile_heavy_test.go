@@ -15,14 +15,14 @@ import (
 	"github.com/w3evolutionsllc/conductor/test/lab"
 )
 
-// slack is what a normal run may take longer than twice its quiet time: the kubelet reports a container's end up to a second late, and
+// slack is added to twice the quiet time as the limit of a normal run: the kubelet reports the end of a container up to a second late, and
 // a run waits for three of them.
 const slack = 3 * time.Second
 
-// heavyTime is how long a run may take that is not refused.
+// heavyTime is how long a run that is not refused may take.
 const heavyTime = 10 * time.Minute
 
-// heavy are repositories that are not refused: hostile ones that stay below a bound, and large honest ones.
+// heavy are repositories that are not refused: hostile ones just below a bound, and large honest ones.
 var heavy = []greedy{
 	{name: "A1 mounts of 208 MiB", fill: servedMounts(60), outcome: v1alpha1.OutcomePassed, within: heavyTime},
 	{name: "A3 24 attempts of 1,000 failing tests", fill: traces, outcome: v1alpha1.OutcomeFailed, want: []string{`8,?000`, `\b100\b`}, within: heavyTime},
@@ -34,11 +34,11 @@ var heavy = []greedy{
 	{name: "20 MB of mounted content", fill: mountedContent(20), outcome: v1alpha1.OutcomePassed, within: heavyTime},
 }
 
-// TestHostile runs each hostile or heavy repository beside a normal one and prints the table. The poison Run comes last.
+// TestHostile runs each hostile or heavy repository together with a normal one and prints the table. The poison Run comes last.
 func TestHostile(t *testing.T) {
 	limit := enforcedLimit(t)
-	n := &normal{repo: small(t, keeping("1s"))} // Stacks that stay would slow down the runs after them.
-	n.run(t)                                    // The first pulls images.
+	n := &normal{repo: small(t, keeping("1s"))} // Kept stacks would slow down later runs.
+	n.run(t)                                    // The first run pulls images.
 	quiet := []time.Duration{n.run(t), n.run(t), n.run(t)}
 	h := &table{normal: n, limit: limit, quiet: median(quiet)}
 	t.Logf("quiet: %v", quiet)
@@ -49,7 +49,7 @@ func TestHostile(t *testing.T) {
 	t.Run("poison", h.poison)
 }
 
-// table is what was measured.
+// table holds the measurements.
 type table struct {
 	normal *normal
 	limit  int64
@@ -65,12 +65,12 @@ func (h *table) print() {
 	fmt.Println()
 }
 
-// tidy waits, when a test is over, until all that its runs made is gone: the next one has the node for itself.
+// tidy waits after a test until everything of its runs is deleted, so that it does not disturb the next test.
 func tidy(t *testing.T) {
 	t.Cleanup(func() { eventually(t, heavyTime, func() error { return remains(context.Background()) }) })
 }
 
-// beside pushes a hostile repository and runs the normal one again and again until the hostile runs are over.
+// beside pushes a hostile repository and runs the normal one repeatedly until the hostile runs are over.
 func (h *table) beside(t *testing.T, one greedy) {
 	tidy(t)
 	all := one.ask(t)
@@ -96,7 +96,7 @@ func (h *table) beside(t *testing.T, one greedy) {
 		a.judge(t, runs[i])
 	}
 	r.used.accept(t, len(all)+1, h.limit)
-	// The quiet time is a median, too. Until November 2026 the slowest run was judged, which measures how busy the node's kubelet is.
+	// Medians are compared, since the slowest run mostly measures how busy the node's kubelet is.
 	if usual, most := median(r.normal), 2*h.quiet+slack; usual > most {
 		t.Errorf("a normal run took %s beside it, and at most %s is allowed: twice its quiet time and %s; all: %v", usual, most, slack, r.normal)
 	}
@@ -111,7 +111,7 @@ func allOver(all []asked) bool {
 	return true
 }
 
-// suiteIn is a .conductor.yaml with one suite in busybox: its keys, and the script that it runs.
+// suiteIn is a .conductor.yaml with one suite in busybox, with further keys and a script.
 func suiteIn(keys, script string) string {
 	return "version: 1\ntests:\n  results:\n    image: busybox:1.36\n" + keys + "    command: |\n      " + strings.ReplaceAll(strings.TrimSpace(script), "\n", "\n      ") + "\n"
 }
@@ -132,12 +132,12 @@ const servedStack = `services:
     volumes:
 %[2]s`
 
-// fetches is a script that passes when a file that web serves has a hash.
+// fetches is a script that passes if a file that web serves has the hash of the content.
 func fetches(path string, content []byte) string {
 	return fmt.Sprintf("wget -q -O got http://web:8080/%s\necho '%x  got' | sha256sum -c", path, sha256.Sum256(content))
 }
 
-// servedMounts is attack A1 below the bound: what the last directory holds arrives as it is in the repository.
+// servedMounts is attack A1 below the bound: the content of the last directory must arrive unchanged.
 func servedMounts(directories int) func(*lab.Tree) {
 	return func(tree *lab.Tree) {
 		list := mountsOf(tree, directories)
@@ -146,7 +146,7 @@ func servedMounts(directories int) func(*lab.Tree) {
 	}
 }
 
-// mountedContent is an honest repository: test data of so many MiB, mounted by a service and by a suite.
+// mountedContent is an honest repository: mib MiB of test data, mounted by a service and by a suite.
 func mountedContent(mib int) func(*lab.Tree) {
 	return func(tree *lab.Tree) {
 		var last []byte
@@ -161,8 +161,8 @@ func mountedContent(mib int) func(*lab.Tree) {
 	}
 }
 
-// traces is attack A3 as honest use makes it: the database did not come up, and each of 1,000 tests has a trace of 15 KiB, in 8 shards
-// that are each tried three times.
+// traces is attack A3 from honest use: the database did not start, and each of 1,000 tests has a trace of 15 KiB, in 8 shards with three
+// attempts each.
 func traces(tree *lab.Tree) {
 	repositoryOf(tree, suiteIn("    shards: 8\n    retry: 2\n", `
 awk -v shard=$CONDUCTOR_SHARD 'BEGIN {
@@ -174,8 +174,8 @@ awk -v shard=$CONDUCTOR_SHARD 'BEGIN {
 exit 1`), idleWeb)
 }
 
-// manyCases is attack A3: so many shards of as many cases as are read (internal/junit, MaxCases), each with names of their largest size. No
-// name is one of another shard.
+// manyCases is attack A3: shards with the maximum number of cases (internal/junit, MaxCases), each with names of the maximum size that
+// differ between shards.
 func manyCases(shards int) func(*lab.Tree) {
 	return func(tree *lab.Tree) {
 		repositoryOf(tree, suiteIn(fmt.Sprintf("    shards: %d\n", shards), `
@@ -189,8 +189,8 @@ exit 1`), idleWeb)
 	}
 }
 
-// noisy is attack A4 on the way of the logs: services that print so many MiB each of what no compression makes much smaller, in lines of
-// 384 KiB a second. A run may print ten times as much; this is more than Conductor has memory, and what a node can do beside a normal run.
+// noisy is attack A4 with logs: services that each print mib MiB of barely compressible text, 384 KiB a second. A run may print ten times
+// as much; this exceeds Conductor's memory and is what a node can handle besides a normal run.
 func noisy(services, mib int) func(*lab.Tree) {
 	return func(tree *lab.Tree) {
 		const line = 384 << 10
@@ -205,7 +205,7 @@ func noisy(services, mib int) func(*lab.Tree) {
 	}
 }
 
-// largestPlan is the largest product of suites, shards and tries that is accepted, 256: of each suite's eight shards one fails each time.
+// largestPlan has the largest accepted product of suites, shards and attempts, 256; one of each suite's eight shards always fails.
 func largestPlan(tree *lab.Tree) {
 	config := "version: 1\ntests:\n"
 	for i := range 8 {
@@ -214,7 +214,7 @@ func largestPlan(tree *lab.Tree) {
 	repositoryOf(tree, config, idleWeb)
 }
 
-// manyFiles is an honest large repository: so many files of so many bytes of text.
+// manyFiles is an honest large repository: a number of text files of a size in bytes.
 func manyFiles(files, size int) func(*lab.Tree) {
 	return func(tree *lab.Tree) {
 		repositoryOf(tree, smokeOnly, idleWeb)
@@ -228,7 +228,7 @@ func manyFiles(files, size int) func(*lab.Tree) {
 	}
 }
 
-// prose is text that is as compressible as people's.
+// prose is text that is as compressible as natural language.
 func prose(size int) string {
 	random := rand.New(rand.NewPCG(3, 0))
 	words := make([]string, 4000)
@@ -241,7 +241,7 @@ func prose(size int) string {
 	}
 	text := &strings.Builder{}
 	for text.Len() < size {
-		// Some words are used much more often than others.
+		// Some words are much more frequent than others.
 		text.WriteString(words[random.IntN(1+random.IntN(len(words)))])
 		text.WriteByte(' ')
 	}

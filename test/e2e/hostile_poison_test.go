@@ -12,22 +12,21 @@ import (
 )
 
 const (
-	// neighbours are the normal Runs beside the poison one.
+	// neighbours is the number of normal Runs beside the poison one.
 	neighbours = 19
-	// poisonTime is how long all of them may take: each death costs the time of a lease and of the kubelet's back-off, and the suspects
-	// are taken one at a time.
+	// poisonTime is how long all of them may take: each death costs the duration of a lease and the kubelet's back-off, and the suspects
+	// run one at a time.
 	poisonTime = 15 * time.Minute
-	// leastDeaths are one among the others and two alone; more than mostDeaths would mean that a Run which did nothing was suspected for
-	// too long.
+	// leastDeaths are one among the others and two alone; more than mostDeaths would mean that an innocent Run was suspected for too long.
 	leastDeaths, mostDeaths = 3, 5
 )
 
-// lifted are values of the chart that raise a bound above the container's memory: what such a bound is there for then happens. All shards
-// run at once, so that normal Runs have not ended by then.
+// lifted are values of the chart that raise a bound above the container's memory limit, so that Conductor runs out of memory. All shards
+// run at once, so that it happens before the normal Runs have ended.
 var lifted = map[string]any{"memory": map[string]any{"results": "4Gi"}, "stacks": map[string]any{"testsAtOnce": 32}}
 
-// poison runs a Run whose results do not fit into Conductor's memory, with a setting that has it try, beside normal Runs. The kernel ends
-// the leader, not a fault hook. The poison Run is ended with the stage and the reason; all others pass.
+// poison runs a Run whose results do not fit into Conductor's memory beside normal Runs, with a bound that is too high. The kernel kills
+// the leader, not a fault hook. The poison Run ends with the stage and the reason; all others pass.
 func (h *table) poison(t *testing.T) {
 	tidy(t)
 	install(t, lifted)
@@ -63,8 +62,7 @@ func (h *table) poison(t *testing.T) {
 	}
 }
 
-// judgeDeaths checks that memory, and nothing else, ended the leader, as often as it should, and that normal Runs were under way when it
-// did so first.
+// judgeDeaths checks that the leader died only of memory, as often as expected, and that normal Runs were in progress at its first death.
 func judgeDeaths(t *testing.T, used usage, passed []*v1alpha1.Run) {
 	t.Helper()
 	if n := len(used.deaths); n < leastDeaths || n > mostDeaths {
@@ -91,7 +89,7 @@ func judgeDeaths(t *testing.T, used usage, passed []*v1alpha1.Run) {
 	}
 }
 
-// outlasting waits until a repository's run is over whose Conductor ends again and again.
+// outlasting waits until a repository's run is over although Conductor keeps dying.
 func (r *repo) outlasting(t *testing.T) *v1alpha1.Run {
 	t.Helper()
 	eventually(t, poisonTime, func() error {
@@ -103,8 +101,8 @@ func (r *repo) outlasting(t *testing.T) *v1alpha1.Run {
 	return &r.runs()[0]
 }
 
-// patientSmoke is the small repository with a suite that takes a while, asks for little of a node, and builds nothing, since there are
-// many of it at once.
+// patientSmoke is the small repository with a suite that takes a while, has small requests and builds nothing, since many of them run at
+// once.
 var patientSmoke = map[string]string{
 	".conductor.yaml": "version: 1\ntests:\n  smoke:\n    service: smoke\n",
 	"Dockerfile.test": "",

@@ -2,22 +2,22 @@
 
 package e2e
 
-// The tests of these files (hostile*_test.go) run repositories that ask for more than Conductor gives, and large honest ones, beside a
-// normal one. Conductor is installed by its chart, with the chart's own resources, and the tests fail unless the kernel enforces them.
+// The tests of these files (hostile*_test.go) run repositories that need more than Conductor allows, and large honest ones, beside a
+// normal one. Conductor is installed with its chart's default resources, and the tests fail unless the kernel enforces them.
 //
 //	make e2e RUN=Hostile    all of them, one at a time, and the table; about half an hour
 //	make test               TestHostileRefused: those that end before anything is built, all at once; half a minute
 //
-// How to read the table. Each row is a repository, pushed one or more times at once while the normal one runs again and again. "sentence"
-// is what the issue says of it. "parent" is the peak of Conductor's process (VmHWM), "child" that of the process that it plans in,
-// "together" the largest sum of both at one moment (VmRSS): that is what the limit of 512 MiB is about. "cgroup" counts the page cache,
-// too: it may reach the limit, and the kernel then takes pages back. "disk" is what the checkouts took, "Run" the largest Run as JSON.
-// "restarts" counts containers that ended and pods that went, and, as killed, children that the kernel ended for the limit. "normal" is the median
-// of the normal repository's runs meanwhile, from the push to the result on GitHub, how many times its quiet time that is, and the slowest.
+// How to read the table. Each row is a repository, pushed one or more times at once while the normal one runs repeatedly. "sentence" is
+// the message on the issue. "parent" is the peak of Conductor's process (VmHWM), "child" that of its planning process, "together" the
+// largest sum of both at one moment (VmRSS), which the limit of 512 MiB has to cover. "cgroup" includes the page cache: it may reach the
+// limit, and the kernel then reclaims pages. "disk" is the size of the checkouts, "Run" the largest Run as JSON. "restarts" counts ended
+// containers and deleted pods, and, as killed, children that the kernel killed at the limit. "normal" is the median duration of the
+// normal repository's runs in the meantime, from the push to the result on GitHub, its multiple of the quiet time, and the slowest.
 //
-// How to add a hostile repository: a greedy in refusals when it is refused before anything is built, else in heavy (hostile_heavy_test.go).
-// fill writes its files; want are regular expressions that what people read must match, among them the bound, by its number or its
-// setting's name. Everything else is measured and judged for all alike, in judge and in accept.
+// How to add a hostile repository: a greedy in refusals if it is refused before anything is built, else in heavy (hostile_heavy_test.go).
+// fill writes its files; want are regular expressions that the report must match, including the bound, by its number or its setting's
+// name. Everything else is measured and judged alike for all, in judge and in accept.
 
 import (
 	"fmt"
@@ -32,17 +32,17 @@ import (
 	"github.com/w3evolutionsllc/conductor/test/lab"
 )
 
-// Bounds that no repository moves, in bytes.
+// Bounds that no repository can change, in bytes.
 const (
-	// childBound is what the process that plans may use; slip is how much more it may have before its parent has seen that.
+	// childBound is the memory limit of the planning process; slip is how much it may exceed it before its parent notices.
 	childBound, slip = 256 << 20, 32 << 20
-	// diskBound is what the checkout of one Run takes on disk, diskSlip what directories and files that are empty take besides.
+	// diskBound is the limit of one Run's checkout on disk, diskSlip the extra space of directories and empty files.
 	diskBound, diskSlip = 64 << 20, 16 << 20
-	// runBound is the size of a Run.
+	// runBound is the maximum size of a Run.
 	runBound = 64 << 10
 )
 
-// greedy is a repository that asks for much.
+// greedy is a repository that needs a lot.
 type greedy struct {
 	name string
 	fill func(*lab.Tree)
@@ -56,7 +56,7 @@ type greedy struct {
 	within time.Duration
 }
 
-// refusalTime is enough for a run that ends before anything is built, on a node that does something else.
+// refusalTime is enough for a run that ends before anything is built, on a busy node.
 const refusalTime = 2 * time.Minute
 
 // refusals are repositories that are refused before anything is built. The letters are those of docs/benchmarks.md.
@@ -70,7 +70,8 @@ var refusals = []greedy{
 	{name: "B6 16 suites, 32 shards, 3 tries", fill: manySuites(16, 32, 2), want: []string{`\b256\b`}},
 }
 
-// TestHostileRefused pushes all that is refused at once, beside a normal repository: each ends with a sentence, and Conductor is as it was.
+// TestHostileRefused pushes all refused repositories at once, beside a normal one: each ends with an explanation, and Conductor stays
+// healthy.
 func TestHostileRefused(t *testing.T) {
 	limit := enforcedLimit(t)
 	n := &normal{repo: small(t, nil)}
@@ -91,13 +92,13 @@ func TestHostileRefused(t *testing.T) {
 	t.Log(row{name: "all that is refused", used: used}.String())
 }
 
-// asked is one of the repositories of a greedy one.
+// asked is one of the copies of a greedy repository.
 type asked struct {
 	*repo
 	greedy
 }
 
-// ask makes the repositories.
+// ask creates the repositories.
 func (g greedy) ask(t *testing.T) (all []asked) {
 	t.Helper()
 	for range max(1, g.copies) {
@@ -106,7 +107,7 @@ func (g greedy) ask(t *testing.T) (all []asked) {
 	return all
 }
 
-// isOver reports whether the repository's run is over, recorded, and its stack kept or gone.
+// isOver reports whether the repository's run is over, recorded, and its stack kept or deleted.
 func (a asked) isOver() bool {
 	runs := a.runs()
 	return len(runs) == 1 && lab.Settled(&runs[0])
@@ -136,7 +137,7 @@ func (a asked) state() string {
 	return strings.Join(states, "; ")
 }
 
-// judge compares a run that is over with what is wanted of it.
+// judge compares a finished run with what is expected.
 func (a asked) judge(t *testing.T, run *v1alpha1.Run) {
 	t.Helper()
 	want := a.outcome
@@ -183,18 +184,18 @@ func (u usage) accept(t *testing.T, runs int, limit int64) {
 	}
 }
 
-// normal is a repository as most are: one image to build, one service, one suite.
+// normal is a typical repository: one image to build, one service, one suite.
 type normal struct {
 	*repo
 	times int
 }
 
-// run pushes a tag and returns how long it takes until its result is on GitHub. The run goes then, since its stack would take part of
+// run pushes a tag and returns how long it takes until its result is on GitHub. Then it deletes the run, since its stack would use part of
 // the node.
 func (n *normal) run(t *testing.T) time.Duration {
 	t.Helper()
 	n.times++
-	mine := &repo{Repository: n.Repository, t: t} // The repository may be that of a test around this one.
+	mine := &repo{Repository: n.Repository, t: t} // The repository may belong to an enclosing test.
 	name := fmt.Sprintf("%s/normal-%d", tag, n.times)
 	began := time.Now()
 	mine.push(name, fmt.Sprintf("Run the tests for #%d", n.Issue))
@@ -229,7 +230,7 @@ type row struct {
 const tableHead = "| repository | outcome | sentence | parent, MiB | child, MiB | together, MiB | cgroup, MiB | disk, MiB | Run, KiB | restarts | normal, s |\n" +
 	"|---|---|---|---|---|---|---|---|---|---|---|"
 
-// longest is how many bytes of a sentence the table has room for.
+// longest is how many bytes of a message the table shows.
 const longest = 300
 
 func (r row) String() string {
@@ -260,7 +261,7 @@ func median(times []time.Duration) time.Duration {
 	return sorted[len(sorted)/2]
 }
 
-// noise is content that no compression makes smaller, the same for each seed.
+// noise is incompressible content, the same for each seed.
 func noise(seed uint64, size int) []byte {
 	random, data := rand.New(rand.NewPCG(seed, 0)), make([]byte, size)
 	for i := range data {

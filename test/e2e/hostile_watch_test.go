@@ -26,26 +26,26 @@ import (
 )
 
 const (
-	// program is Conductor's in its image.
+	// program is the path of Conductor in its image.
 	program = "/conductor"
-	// samplePause is the time between two samples of memory. The kernel keeps each process's peak, so that a child is measured up to
-	// its last sample.
+	// samplePause is the time between two samples of memory. The kernel keeps each process's peak, so a child's peak is known up to its last
+	// sample.
 	samplePause = 20 * time.Millisecond
-	// surveyPause is the time between two surveys of what costs more to see: pods, Runs and the disk.
+	// surveyPause is the time between two surveys of what is more expensive to read: pods, Runs and the disk.
 	surveyPause = time.Second
 )
 
-// usage is what Conductor used while it was watched: the largest of its replicas, in bytes.
+// usage is the maximum that a replica of Conductor used while it was watched, in bytes.
 type usage struct {
-	// parent is the peak of Conductor's process, child that of a process that it started, together the largest sum of both at one moment.
+	// parent is the peak of Conductor's process, child that of a child process, together the largest sum of both at one moment.
 	parent, child, together int64
-	// group is the peak of the container's cgroup, which counts the page cache, too.
+	// group is the peak of the container's cgroup, including the page cache.
 	group int64
-	// disk is what the checkouts took on the node's disk, object the largest Run as JSON.
+	// disk is the size of the checkouts on the node's disk, object that of the largest Run as JSON.
 	disk, object int64
-	// deaths are the containers that ended, and pods that went, one by one.
+	// deaths are the ended containers and the deleted pods.
 	deaths []death
-	// kills is how many processes the kernel killed for the limit in containers that lived on: children.
+	// kills is the number of processes that the kernel killed at the limit in containers that survived: children.
 	kills int64
 }
 
@@ -60,16 +60,16 @@ func (d death) String() string {
 	return fmt.Sprintf("%s: %s, exit code %d, at %s", d.pod, d.reason, d.code, d.at.Format(time.TimeOnly))
 }
 
-// watcher samples what Conductor uses. It sees processes of this machine only.
+// watcher samples Conductor's usage. It sees only processes on this machine.
 type watcher struct {
 	used     usage
 	replicas map[types.UID]*seenReplica
-	// killed is the last count of each cgroup that was seen: a container that begins anew has a new one.
+	// killed is the last count of each cgroup: a restarted container has a new cgroup.
 	killed map[memoryGroup]int64
 	before int64
 	cancel context.CancelFunc
 	done   sync.WaitGroup
-	// problem is why the last survey failed; nil when it did not.
+	// problem is the error of the last survey; nil if it succeeded.
 	problem error
 }
 
@@ -104,7 +104,7 @@ func watchConductor(t *testing.T) *watcher {
 	return w
 }
 
-// stop ends the watch and returns what was used.
+// stop ends the watch and returns the usage.
 func (w *watcher) stop(t *testing.T) usage {
 	t.Helper()
 	w.cancel()
@@ -138,7 +138,7 @@ func (w *watcher) watch(ctx context.Context) {
 	}
 }
 
-// sample reads the memory of a replica's processes. One that has ended meanwhile, or begins, is sampled again soon.
+// sample reads the memory of a replica's processes. A process that has just ended or started is sampled next time.
 func (w *watcher) sample(r *seenReplica) {
 	all := map[int]process{}
 	for _, pid := range r.group.processes() {
@@ -150,7 +150,7 @@ func (w *watcher) sample(r *seenReplica) {
 	for pid, p := range all {
 		_, child := all[p.parent]
 		if child && !hasArgument(pid, "plan-child") {
-			continue // It has its parent's memory still: it is between clone and exec.
+			continue // It still has its parent's memory: it is between clone and exec.
 		}
 		together += p.resident
 		if child {
@@ -195,7 +195,7 @@ func (w *watcher) survey(ctx context.Context) {
 	}
 }
 
-// mourn notes that a pod's container ended, or that the pod was evicted, and finds the processes of the one that followed.
+// mourn notes that a pod's container ended, or that the pod was evicted, and finds the processes of its successor.
 func (w *watcher) mourn(p *corev1.Pod) {
 	r := w.replicas[p.UID]
 	if r == nil {
@@ -220,7 +220,7 @@ func (w *watcher) mourn(p *corev1.Pod) {
 		}
 	}
 	if r.group == "" || len(r.group.processes()) == 0 {
-		if again, err := see(p); err == nil { // A container that waits to be started again has none.
+		if again, err := see(p); err == nil { // A container that waits for its restart has none.
 			r.group, r.pid = again.group, again.pid
 		}
 	}
@@ -233,7 +233,7 @@ func see(p *corev1.Pod) (*seenReplica, error) {
 		return nil, err
 	}
 	r := &seenReplica{name: p.Name, pid: pids[0]}
-	for _, pid := range pids { // A process that plans is started as the same program.
+	for _, pid := range pids { // A planning process runs the same program.
 		if of, err := readProcess(pid); err == nil && !slices.Contains(pids, of.parent) {
 			r.pid = pid
 		}
@@ -245,7 +245,7 @@ func see(p *corev1.Pod) (*seenReplica, error) {
 	return r, err
 }
 
-// enforcedLimit fails the test unless every replica has the memory limit of the chart's values, unchanged, and the kernel enforces it.
+// enforcedLimit fails the test unless every replica has the chart's default memory limit, and the kernel enforces it.
 func enforcedLimit(t *testing.T) int64 {
 	t.Helper()
 	data, err := os.ReadFile("../../charts/conductor/values.yaml")

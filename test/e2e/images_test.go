@@ -10,8 +10,8 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 )
 
-// unspoken has a health check in its image alone, which the run builds of a Dockerfile in the compose file: Kaniko writes it into the
-// image's configuration. Four seconds pass until it holds.
+// unspoken has a health check only in its image, which the run builds from a Dockerfile in the compose file: Kaniko writes it into the
+// image's configuration. It passes after four seconds.
 const unspoken = `services:
   slow:
     image: shop/slow
@@ -34,8 +34,8 @@ const unspoken = `services:
     depends_on: {slow: {condition: service_healthy}}
 `
 
-// TestTheHealthCheckOfAnImageHoldsTheGate runs a stack whose file says nothing about health, and in which one service runs what another one
-// builds, behind a hook with an image of its own.
+// TestTheHealthCheckOfAnImageHoldsTheGate runs a stack whose file has no health checks, and in which one service runs the image that
+// another builds, after a hook with an image of its own.
 func TestTheHealthCheckOfAnImageHoldsTheGate(t *testing.T) {
 	t.Parallel()
 	r := small(t, map[string]string{"docker-compose.qa.yml": unspoken, "test.sh": "exit 0\n"})
@@ -67,7 +67,7 @@ func TestTheHealthCheckOfAnImageHoldsTheGate(t *testing.T) {
 	if images["slow"] != images["after"] || !strings.Contains(images["slow"], "@sha256:") {
 		t.Errorf("images %v: both run what slow builds", images)
 	}
-	// Both are whole seconds.
+	// Both times are in whole seconds.
 	if waited := followed.Sub(began); began.IsZero() || waited < 3*time.Second {
 		t.Errorf("after was made %s after slow had started, and slow is healthy 4 s after", waited)
 	}

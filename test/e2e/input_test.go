@@ -9,20 +9,20 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 )
 
-// badInput is a repository that cannot be tested, and what people read about it.
+// badInput is a repository that cannot be tested, and the report about it.
 type badInput struct {
 	name  string
 	files map[string]string
-	// conclusion is the check run's; failure when empty.
+	// conclusion is that of the check run; failure if empty.
 	conclusion string
 	outcome    v1alpha1.Outcome
 	// want is in the comment and in every check run.
 	want []string
-	// stack says that the stack stays to be looked at.
+	// stack means that the stack is kept.
 	stack bool
 }
 
-// TestBadInputIsExplained ends each run with a sentence that says what to mend, on the check run and on the issue.
+// TestBadInputIsExplained checks that each run ends with a message about what to fix, on the check run and on the issue.
 func TestBadInputIsExplained(t *testing.T) {
 	t.Parallel()
 	for _, c := range append(badFiles, badContainers...) {
@@ -50,7 +50,7 @@ func TestBadInputIsExplained(t *testing.T) {
 	}
 }
 
-// explains checks what people read about a run that has no good end. Markdown's backslashes are not what they read.
+// explains checks the report of a run that did not pass, without Markdown's backslashes.
 func (r *repo) explains(run *v1alpha1.Run, c badInput) {
 	r.t.Helper()
 	if c.conclusion == "" {
@@ -112,7 +112,7 @@ var badFiles = []badInput{
 	},
 }
 
-// badContainers are mistakes that only a kubelet finds.
+// badContainers are mistakes that only the kubelet finds.
 var badContainers = []badInput{
 	{
 		name:  "Dockerfile fails",
@@ -140,7 +140,7 @@ var badContainers = []badInput{
 			".conductor.yaml":       "version: 1\nstack:\n  ready:\n    timeout: 10s\ntests:\n  smoke: sh /test.sh\n",
 		},
 		stack: true,
-		want:  []string{"web", "crash", "exit code 4"}, // By the time-out, or as a crash loop: whichever comes first.
+		want:  []string{"web", "crash", "exit code 4"}, // By timeout or as a crash loop, whichever comes first.
 	},
 	{
 		name: "one-shot service fails",
@@ -167,7 +167,7 @@ var badContainers = []badInput{
 	},
 }
 
-// TestUnknownSuite asks for a suite that the file does not have.
+// TestUnknownSuite requests a suite that the file does not have.
 func TestUnknownSuite(t *testing.T) {
 	t.Parallel()
 	r := small(t, nil)
@@ -181,7 +181,7 @@ func TestUnknownSuite(t *testing.T) {
 	r.gone(run)
 }
 
-// TestSuitesOfOneRun runs two suites of which one fails: each has a check run of its own.
+// TestSuitesOfOneRun runs two suites, one of which fails: each has its own check run.
 func TestSuitesOfOneRun(t *testing.T) {
 	t.Parallel()
 	r := small(t, map[string]string{".conductor.yaml": `version: 1

@@ -15,8 +15,8 @@ import (
 	"github.com/w3evolutionsllc/conductor/test/lab"
 )
 
-// probe tries to connect to each address and says how that went. A new pod is not filtered for a moment, so that a connection
-// counts as blocked once it is, and as open only if it stays open.
+// probe tries to connect to each address and prints the result. A new pod is not filtered for a moment, so a connection counts as blocked
+// once it is blocked, and as open only if it stays open.
 const probe = `#!/bin/sh
 open() { nc -w 1 "$1" "$2" </dev/null >/dev/null 2>&1; }
 while read -r name host port; do
@@ -36,8 +36,8 @@ done
 exit 1
 `
 
-// TestStacksAreIsolated runs a test that tries to leave its stack. Each address is one that does answer: a pod of the
-// neighbour's own stack or this machine reaches it.
+// TestStacksAreIsolated runs a test that tries to leave its stack. Each address does accept connections, from a pod of the neighbour's own
+// stack or from this machine.
 func TestStacksAreIsolated(t *testing.T) {
 	t.Parallel()
 	neighbour := small(t, nil)
@@ -49,7 +49,7 @@ func TestStacksAreIsolated(t *testing.T) {
 
 	walled(t, there)
 	targets := isolationTargets(t, there)
-	// Once its tests have ended, no one comes in from outside either: this machine is no one to it.
+	// Once its tests have ended, connections from outside are blocked, too, including those from this machine.
 	eventually(t, patience, func() error {
 		c, err := net.DialTimeout("tcp", targets["neighbour-by-address"], time.Second)
 		if err == nil {
@@ -79,7 +79,7 @@ func TestStacksAreIsolated(t *testing.T) {
 	}
 }
 
-// walled tries to enter a stack from this machine, which is a stranger to it. Once the tests have ended no one from outside may.
+// walled tries to connect to a stack from this machine, which must fail once the tests have ended.
 func walled(t *testing.T, run *v1alpha1.Run) {
 	t.Helper()
 	pods, err := here.Kube.CoreV1().Pods(run.Status.Namespace).List(t.Context(), metav1.ListOptions{LabelSelector: v1alpha1.LabelService + "=web"})
@@ -96,7 +96,7 @@ func walled(t *testing.T, run *v1alpha1.Run) {
 	})
 }
 
-// isolationTargets are addresses that a stack must not reach, by names without a space.
+// isolationTargets are addresses that a stack must not reach, by name; names have no spaces.
 func isolationTargets(t *testing.T, neighbour *v1alpha1.Run) map[string]string {
 	t.Helper()
 	api, err := here.Kube.CoreV1().Services("default").Get(t.Context(), "kubernetes", metav1.GetOptions{})
@@ -121,7 +121,7 @@ func isolationTargets(t *testing.T, neighbour *v1alpha1.Run) map[string]string {
 	}
 	for name, address := range targets {
 		if strings.HasPrefix(name, "neighbour") {
-			continue // It is fenced off from this machine, too; its own test has reached it.
+			continue // This machine cannot reach it either; the neighbour's own test has.
 		}
 		c, err := net.DialTimeout("tcp", address, 3*time.Second)
 		if err != nil {

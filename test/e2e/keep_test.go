@@ -16,12 +16,12 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 )
 
-// keeping is the small repository's file with a time to keep the stack.
+// keeping is the small repository's .conductor.yaml with keep.
 func keeping(keep string) map[string]string {
 	return map[string]string{".conductor.yaml": "version: 1\nkeep: " + keep + "\ntests:\n  smoke: sh /test.sh\n"}
 }
 
-// TestStackExpires keeps a stack for a few seconds and looks for what is left of it.
+// TestStackExpires keeps a stack for a few seconds and checks for leftovers.
 func TestStackExpires(t *testing.T) {
 	t.Parallel()
 	r := small(t, keeping("5s"))
@@ -49,7 +49,7 @@ func TestStackExpires(t *testing.T) {
 	})
 }
 
-// TestKeepForever keeps a stack until its Run is deleted; then all that it made goes with it.
+// TestKeepForever keeps a stack until its Run is deleted, and everything else with it.
 func TestKeepForever(t *testing.T) {
 	t.Parallel()
 	r := small(t, keeping("forever"))
@@ -73,7 +73,7 @@ func TestKeepForever(t *testing.T) {
 	})
 }
 
-// TestDeletedRunTakesItsBuildsAlong deletes a Run while it builds.
+// TestDeletedRunTakesItsBuildsAlong deletes a Run during its builds.
 func TestDeletedRunTakesItsBuildsAlong(t *testing.T) {
 	t.Parallel()
 	r := small(t, map[string]string{"Dockerfile.test": "FROM busybox:1.36\nRUN sleep 300\n"})
@@ -88,7 +88,7 @@ func TestDeletedRunTakesItsBuildsAlong(t *testing.T) {
 	r.gone(run)
 }
 
-// TestStackDeletedByHand deletes a stack's namespace behind Conductor's back; the run says so.
+// TestStackDeletedByHand deletes a stack's namespace by hand; the run reports it.
 func TestStackDeletedByHand(t *testing.T) {
 	t.Parallel()
 	r := small(t, keeping("8s"))

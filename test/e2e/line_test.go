@@ -63,8 +63,8 @@ func mainJobTold(t *testing.T, r *repo, run *v1alpha1.Run) {
 // build is how a build's pod ended.
 type build struct{ image, digest, owner string }
 
-// watchBuilds notes how the pods of a repository's builds end: they are deleted with the run's Jobs. The function that it
-// returns ends the watch and gives the builds by the names of their images.
+// watchBuilds collects how the pods of a repository's builds end, since they are deleted with the run's Jobs. The returned function ends
+// the watch and returns the builds by image name.
 func watchBuilds(t *testing.T, r *repo) func() map[string]build {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -91,7 +91,7 @@ func watchBuilds(t *testing.T, r *repo) func() map[string]build {
 	return func() map[string]build { w.Stop(); done.Wait(); return builds }
 }
 
-// mainJobBuilt follows each digest: the executor's own word, the registry, the run, and the pods that run it.
+// mainJobBuilt compares each digest in the executor's output, the registry, the run, and the pods that run it.
 func mainJobBuilt(t *testing.T, run *v1alpha1.Run, builds map[string]build) {
 	if len(run.Status.Images) != 2 || len(builds) != 2 {
 		t.Fatalf("%d images and %d builds, want backend and tests", len(run.Status.Images), len(builds))
@@ -119,7 +119,7 @@ func mainJobBuilt(t *testing.T, run *v1alpha1.Run, builds map[string]build) {
 	})
 }
 
-// inRegistry is the digest that the registry has under a run's tag.
+// inRegistry is the digest of a run's tag in the registry.
 func inRegistry(t *testing.T, repository string, run *v1alpha1.Run) string {
 	t.Helper()
 	repo, err := name.NewRepository(repository, name.Insecure)
@@ -139,7 +139,7 @@ func inRegistry(t *testing.T, repository string, run *v1alpha1.Run) string {
 	return d.Digest.String()
 }
 
-// mainJobKept looks at the stack that is left running.
+// mainJobKept checks the kept stack.
 func mainJobKept(t *testing.T, run *v1alpha1.Run) {
 	ns := run.Status.Namespace
 	for _, service := range []string{"frontend", "backend", "redis", "mail"} {
@@ -166,7 +166,7 @@ func mainJobKept(t *testing.T, run *v1alpha1.Run) {
 	}
 }
 
-// mainJobCommands reads the run with the binary that was built of this source.
+// mainJobCommands reads the run with the binary built from this source.
 func mainJobCommands(t *testing.T, run *v1alpha1.Run) {
 	for _, c := range []struct {
 		args string
@@ -208,7 +208,7 @@ func pods(t *testing.T, namespace string) []corev1.Pod {
 	return list.Items
 }
 
-// TestPublicServiceWithoutHost runs the very line that the comment shows for a service that has no public address.
+// TestPublicServiceWithoutHost runs the command that the comment shows for a service without a public address.
 func TestPublicServiceWithoutHost(t *testing.T) {
 	t.Parallel()
 	r := small(t, public(t))
@@ -232,7 +232,7 @@ func TestPublicServiceWithoutHost(t *testing.T) {
 	eventually(t, 15*time.Second, func() error { return answers(t, "http://127.0.0.1:18473/", "hello from web") })
 }
 
-// public is the small repository with a public service, on a port that nothing else on this machine should have.
+// public is the small repository with a public service, on a port that should be free on this machine.
 func public(t *testing.T) map[string]string {
 	t.Helper()
 	files := map[string]string{".conductor.yaml": "version: 1\nstack:\n  public:\n    - service: web\n      port: 18473\ntests:\n  smoke: sh /test.sh\n"}
@@ -246,7 +246,7 @@ func public(t *testing.T) map[string]string {
 	return files
 }
 
-// answers explains why a URL does not answer with a text.
+// answers returns an error unless a URL responds with a text.
 func answers(t *testing.T, url, want string) error {
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 	if err != nil {

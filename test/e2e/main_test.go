@@ -13,14 +13,14 @@ import (
 	"github.com/w3evolutionsllc/conductor/test/lab"
 )
 
-// here is the lab that all tests share. Tests that change Conductor itself run one after the other, before the others, which
-// run side by side with a repository each.
+// here is the lab that all tests share. Tests that change Conductor itself run first, one after the other; the others run in parallel with
+// a repository each.
 var here *lab.Lab
 
-// values are what Conductor is installed with unless a test says otherwise.
+// values are the chart's values unless a test changes them.
 var values = map[string]any{}
 
-// sideBySide is how many tests run at once: they mostly wait for a kubelet.
+// sideBySide is how many tests run at once: they mostly wait for the kubelet.
 const sideBySide = "6"
 
 func TestMain(m *testing.M) {
