@@ -17,7 +17,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/test/lab"
 )
 
-// TestOperatorSettings runs with settings of its own, and puts Conductor back as it was.
+// TestOperatorSettings runs with its own settings, and restores Conductor's afterwards.
 func TestOperatorSettings(t *testing.T) {
 	install(t, map[string]any{
 		"stacks":   map[string]any{"host": "{service}-{run}.qa.example.com", "allow": []any{"capabilities"}},
@@ -32,14 +32,14 @@ func TestOperatorSettings(t *testing.T) {
 	})
 }
 
-// install lays values over the lab's until the test is over.
+// install overrides the lab's values until the end of the test.
 func install(t *testing.T, over map[string]any) {
 	t.Helper()
 	reinstall(t.Context(), t, over)
 	t.Cleanup(func() { reinstall(context.Background(), t, values) })
 }
 
-// reinstall lays values over the lab's for good.
+// reinstall overrides the lab's values for good.
 func reinstall(ctx context.Context, t *testing.T, over map[string]any) {
 	t.Helper()
 	if err := here.Reinstall(ctx, over); err != nil {
@@ -47,7 +47,7 @@ func reinstall(ctx context.Context, t *testing.T, over map[string]any) {
 	}
 }
 
-// publicAddress looks at the Ingress of a public service, and at what people are told.
+// publicAddress checks the Ingress of a public service, and the report.
 func publicAddress(t *testing.T) {
 	t.Parallel()
 	r := small(t, public(t))
@@ -71,7 +71,7 @@ func publicAddress(t *testing.T) {
 	says(t, "comment", r.comment(run), url)
 }
 
-// keepCeiling asks for a stack for good where the operator allows less.
+// keepCeiling requests a stack forever, which the operator does not allow.
 func keepCeiling(t *testing.T) {
 	t.Parallel()
 	r := small(t, keeping("forever"))
@@ -84,7 +84,7 @@ func keepCeiling(t *testing.T) {
 	}
 }
 
-// tagsWithoutEvent pushes more tags at once than GitHub makes events for.
+// tagsWithoutEvent pushes more tags at once than GitHub sends events for.
 func tagsWithoutEvent(t *testing.T) {
 	t.Parallel()
 	r := idle(t)
@@ -117,6 +117,6 @@ func tagsWithoutEvent(t *testing.T) {
 	if len(seen) != 5 || len(r.deliveries()) != 0 {
 		t.Errorf("runs of %v and %d deliveries, want five tags and none", seen, len(r.deliveries()))
 	}
-	// The tags are still there when they are compared again.
+	// The next poll sees the same tags again.
 	r.finished(5)
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/w3evolutionsllc/conductor/test/lab"
 )
 
-// TestRecordIsPulledByOras reads a record with the commands that docs/record.md shows, as who may only pull: the oras command, not its
-// library.
+// TestRecordIsPulledByOras reads a record with the commands in docs/record.md and a credential that can only pull: with the oras command,
+// not its library.
 func TestRecordIsPulledByOras(t *testing.T) {
 	t.Parallel()
 	program, err := lab.Program(t.Context(), "oras")

@@ -55,8 +55,8 @@ networks: {front: {}, back: {internal: true}}
 volumes: {data: {}}
 `
 
-// TestPlanPrintsWhatARunApplies compares every object of a run on the cluster with what conductor plan prints for that Run: each has what
-// the other has, but for Secrets, what controllers make, and what the API server fills in.
+// TestPlanPrintsWhatARunApplies compares every object of a run on the cluster with the output of conductor plan for that Run: both have the
+// same, except for Secrets, objects made by controllers, and the API server's defaults.
 func TestPlanPrintsWhatARunApplies(t *testing.T) {
 	t.Parallel()
 	r := small(t, map[string]string{
@@ -92,7 +92,7 @@ func TestPlanPrintsWhatARunApplies(t *testing.T) {
 	}
 }
 
-// liveObjects are the objects of a run's namespace that Conductor has made, with the namespace.
+// liveObjects are the objects that Conductor created in a run's namespace, and the namespace.
 func liveObjects(t *testing.T, run *v1alpha1.Run) []unstructured.Unstructured {
 	t.Helper()
 	var all []unstructured.Unstructured
@@ -118,7 +118,7 @@ func liveObjects(t *testing.T, run *v1alpha1.Run) []unstructured.Unstructured {
 	return append(all, *ns)
 }
 
-// watchBuildJobs notes the build Jobs of a repository as they are made: they are deleted when the run is over.
+// watchBuildJobs collects the build Jobs of a repository, since they are deleted after the run.
 func watchBuildJobs(t *testing.T, r *repo) func() []unstructured.Unstructured {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -154,7 +154,7 @@ func watchBuildJobs(t *testing.T, r *repo) func() []unstructured.Unstructured {
 	}
 }
 
-// planOf is what conductor plan prints for a Run, by kind and name.
+// planOf is the output of conductor plan for a Run, by kind and name.
 func planOf(t *testing.T, r *repo, run *v1alpha1.Run) map[string]*unstructured.Unstructured {
 	t.Helper()
 	dir := t.TempDir()
@@ -170,7 +170,7 @@ func planOf(t *testing.T, r *repo, run *v1alpha1.Run) map[string]*unstructured.U
 		t.Fatal(err)
 	}
 	login := write("pull.json", fmt.Appendf(nil, `{"auths":{%q:{"username":%q,"password":%q}}}`, here.Registry, here.PullUser, here.PullPassword))
-	// The operator's files are in Conductor's pod.
+	// The operator's files exist only in Conductor's pod.
 	operator := regexp.MustCompile(`/etc/conductor/registry/\S+\.json`).ReplaceAllString(config.Data["config.yaml"], login)
 	data, err := yaml.Marshal(run)
 	if err != nil {
@@ -188,7 +188,7 @@ func planOf(t *testing.T, r *repo, run *v1alpha1.Run) map[string]*unstructured.U
 	return printed
 }
 
-// lacking reports where an object lacks what is wanted, or has something else. What it has beyond that is the API server's.
+// lacking lists where an object lacks a wanted field or has another value. Additional fields are the API server's.
 func lacking(want, have any, path ...string) []string {
 	at := strings.Join(path, ".")
 	switch w := want.(type) {
@@ -214,7 +214,7 @@ func lacking(want, have any, path ...string) []string {
 		}
 		return all
 	}
-	if number, ok := want.(float64); ok { // YAML knows one kind of number only.
+	if number, ok := want.(float64); ok { // YAML has only one kind of number.
 		want = strconv.FormatFloat(number, 'f', -1, 64)
 	}
 	if fmt.Sprint(want) != fmt.Sprint(have) && want != nil {

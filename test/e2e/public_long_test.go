@@ -19,8 +19,8 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 )
 
-// TestPublicAddresses has Traefik serve the public addresses of stacks, as a Gateway and as an ingress controller, in a pod of its own
-// that policies hold for.
+// TestPublicAddresses has Traefik serve the public addresses of stacks, as a Gateway and as an ingress controller, in a pod to which
+// network policies apply.
 func TestPublicAddresses(t *testing.T) {
 	extra(t, "traefik")
 	t.Cleanup(func() { reinstall(context.Background(), t, values) })
@@ -84,7 +84,7 @@ func TestPublicAddresses(t *testing.T) {
 	})
 }
 
-// extra runs something in the cluster until the test is over.
+// extra runs an optional part in the cluster until the end of the test.
 func extra(t *testing.T, name string) {
 	t.Helper()
 	t.Cleanup(func() {
@@ -129,8 +129,8 @@ func inPublic(t *testing.T, keep string) (*repo, *v1alpha1.Run) {
 	return r, run
 }
 
-// unserved runs with a Gateway that does not serve the stack's routes: the tests pass, and people are told that the address does not
-// work, and why.
+// unserved runs with a Gateway that does not serve the stack's routes: the tests pass, and the comment explains why the address does not
+// work.
 func unserved(t *testing.T, gateway string, words ...string) {
 	reinstall(t.Context(), t, map[string]any{"stacks": publicly(map[string]any{"gateway": gateway})})
 	r, run := inPublic(t, "1h")
@@ -157,7 +157,7 @@ func unserved(t *testing.T, gateway string, words ...string) {
 	}
 }
 
-// serviceOf is a service of a run.
+// serviceOf returns a service of a run.
 func serviceOf(t *testing.T, run *v1alpha1.Run, name string) v1alpha1.ServiceStatus {
 	t.Helper()
 	for _, s := range run.Status.Services {
@@ -169,7 +169,7 @@ func serviceOf(t *testing.T, run *v1alpha1.Run, name string) v1alpha1.ServiceSta
 	return v1alpha1.ServiceStatus{}
 }
 
-// served asks Traefik for an address, as a browser would whose DNS leads to the node, and explains why it does not answer with a text.
+// served requests an address from Traefik, as a browser whose DNS resolves to the node, and returns an error unless it gets the text.
 func served(t *testing.T, address, want string) error {
 	u, err := url.Parse(address)
 	if err != nil {
@@ -192,7 +192,7 @@ func served(t *testing.T, address, want string) error {
 	return nil
 }
 
-// routeTaken explains why a stack's route is not accepted.
+// routeTaken returns an error unless a stack's route is accepted.
 func routeTaken(t *testing.T, namespace string) error {
 	for _, kind := range []string{"Accepted", "ResolvedRefs"} {
 		out, err := here.Kubectl(t.Context(), "-n", namespace, "get", "httproutes", "-o",
@@ -204,7 +204,7 @@ func routeTaken(t *testing.T, namespace string) error {
 	return nil
 }
 
-// ingressTaken explains why no controller has taken up a stack's Ingress.
+// ingressTaken returns an error unless a controller has accepted a stack's Ingress.
 func ingressTaken(t *testing.T, namespace string) error {
 	list, err := here.Kube.NetworkingV1().Ingresses(namespace).List(t.Context(), metav1.ListOptions{})
 	if err != nil {
@@ -216,7 +216,7 @@ func ingressTaken(t *testing.T, namespace string) error {
 	return nil
 }
 
-// fromIngress tries from the ingress controller's namespace what it may reach of a stack: the public service and nothing else.
+// fromIngress checks from the ingress controller's namespace that it can reach a stack's public service and nothing else.
 func fromIngress(t *testing.T, run *v1alpha1.Run) {
 	t.Helper()
 	name := "probe-" + run.Name

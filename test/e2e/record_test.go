@@ -28,14 +28,14 @@ import (
 	"github.com/w3evolutionsllc/conductor/test/lab"
 )
 
-// keptRecord is a record as the registry has it.
+// keptRecord is a record in the registry.
 type keptRecord struct {
 	*registry.Record
 	result     evidence.Result
 	repository string
 }
 
-// recorded waits until a run's record is kept, and pulls it as who may only pull.
+// recorded waits until a run's record is stored, and pulls it with a credential that can only pull.
 func recorded(t *testing.T, run *v1alpha1.Run) *keptRecord {
 	t.Helper()
 	eventually(t, patience, func() error {
@@ -103,7 +103,7 @@ func (k *keptRecord) delete(ctx context.Context, digest string) error {
 	return repo.Blobs().Delete(ctx, d)
 }
 
-// stranger is a repository of the registry for a client that knows nothing of Conductor.
+// stranger is a repository of the registry for a client that is independent of Conductor.
 func stranger(repository, user, password string) (*remote.Repository, error) {
 	repo, err := remote.NewRepository(repository)
 	if err != nil {
@@ -114,7 +114,7 @@ func stranger(repository, user, password string) (*remote.Repository, error) {
 	return repo, nil
 }
 
-// verdicts is the small repository with tests that end as is said: what passes and what fails.
+// verdicts is the small repository with tests that pass and tests that fail.
 func verdicts(passes, fails string) map[string]string {
 	return map[string]string{"test.sh": fmt.Sprintf(`cat >junit.xml <<XML
 <testsuite><testcase classname="shop" name="%s"/><testcase classname="shop" name="%s"><failure message="it does not"/></testcase></testsuite>
@@ -123,8 +123,8 @@ exit 1
 `, passes, fails)}
 }
 
-// TestRecordOutlivesItsRun reads a record in every way that there is, while its Run is there and when it is gone. What the next
-// run of the branch is compared with survives, too.
+// TestRecordOutlivesItsRun reads a record in every possible way, while its Run exists and after it is deleted. The history with which the
+// branch's next run is compared survives, too.
 func TestRecordOutlivesItsRun(t *testing.T) {
 	t.Parallel()
 	r := small(t, verdicts("opens", "closes"))
@@ -144,7 +144,7 @@ func TestRecordOutlivesItsRun(t *testing.T) {
 	t.Run("and is compared with", func(t *testing.T) { compared(t, r, run) })
 }
 
-// login writes a Docker config for anyone who may only pull.
+// login writes a Docker config with a credential that can only pull.
 func login(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -155,7 +155,7 @@ func login(t *testing.T) string {
 	return dir
 }
 
-// reads has the binary print and extract a record.
+// reads prints and extracts a record with the binary.
 func (r *repo) reads(t *testing.T, want []string, args ...string) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "record")
@@ -198,7 +198,7 @@ func pulledByStranger(t *testing.T, run *v1alpha1.Run, kept *keptRecord) {
 	}
 }
 
-// referred asks the registry what refers to the image that the run built.
+// referred checks the referrers of the image that the run built.
 func referred(t *testing.T, run *v1alpha1.Run) {
 	image := one(t, "image", run.Status.Images)
 	repo, err := stranger(image.Repository, here.PullUser, here.PullPassword)
@@ -222,7 +222,7 @@ func referred(t *testing.T, run *v1alpha1.Run) {
 	}
 }
 
-// deleted deletes a run and waits until nothing of it is left in the cluster.
+// deleted deletes a run and waits until all of its objects are gone.
 func (r *repo) deleted(run *v1alpha1.Run) {
 	r.t.Helper()
 	noteCleaned(run)
@@ -239,7 +239,7 @@ func (r *repo) deleted(run *v1alpha1.Run) {
 	})
 }
 
-// compared runs the branch again, when no Run of it is left.
+// compared runs the branch again after all its Runs are deleted.
 func compared(t *testing.T, r *repo, before *v1alpha1.Run) {
 	r.write(verdicts("closes", "opens"))
 	r.start()

@@ -19,7 +19,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/test/lab"
 )
 
-// away ends the registry's processes; back starts them again, and so does the end of the test.
+// away stops the registry's processes; back and the end of the test restart them.
 func away(t *testing.T) (back func()) {
 	t.Helper()
 	back = func() {
@@ -34,8 +34,8 @@ func away(t *testing.T) (back func()) {
 	return back
 }
 
-// TestRegistryAwayForAMinute ends the registry for a minute, which four runs have to outlive: one begins then, one builds, one has yet to
-// pull an image of its stack, and one tests. They pass. Only the build that had begun may fail, and then the report says so.
+// TestRegistryAwayForAMinute stops the registry for a minute, which four runs have to survive: one starts then, one builds, one has yet to
+// pull an image of its stack, and one tests. They pass. Only the build in progress may fail, and then the report explains it.
 func TestRegistryAwayForAMinute(t *testing.T) {
 	l := open(t)
 	beginning, building, pulling, tested := enduring(t), enduring(t), pullsLate(t), lasting(t, 15)
@@ -55,7 +55,7 @@ func TestRegistryAwayForAMinute(t *testing.T) {
 		c := apimeta.FindStatusCondition(run.Status.Conditions, v1alpha1.ConditionStackReady)
 		return c != nil && strings.Contains(c.Message, "The registry "+here.Registry+" was unreachable") && strings.Contains(c.Message, "The pull is retried until ")
 	})
-	time.Sleep(time.Minute) // The time is what is tested.
+	time.Sleep(time.Minute) // The duration is what is tested.
 	back()
 	t.Run("Beginning", func(t *testing.T) { passes(t, beginning, l) })
 	t.Run("Testing", func(t *testing.T) { passes(t, tested, l) })
@@ -86,7 +86,7 @@ func passes(t *testing.T, of *repo, l *ledger) {
 	r.survived(run, l.of(run))
 }
 
-// pullsLate makes a repository whose service web waits at a gate, and whose image no node has before that.
+// pullsLate makes a repository whose service web waits at a gate, and whose image is not on the node before.
 func pullsLate(t *testing.T) *repo {
 	t.Helper()
 	return small(t, map[string]string{
@@ -96,8 +96,8 @@ func pullsLate(t *testing.T) *repo {
 	})
 }
 
-// TestRegistryStaysAway ends the registry for good: the run ends and explains why, its record is given up after its time, and nothing
-// of it is left.
+// TestRegistryStaysAway stops the registry for good: the run ends with an explanation, its record is given up at its deadline, and nothing
+// is left behind.
 func TestRegistryStaysAway(t *testing.T) {
 	install(t, map[string]any{"runTimeout": "40s", "deadlines": map[string]any{"record": "20s"}})
 	r := small(t, keeping("5s"))

@@ -25,20 +25,20 @@ import (
 )
 
 const (
-	// tag is the tag that asks for a run.
+	// tag is the tag that requests a run.
 	tag = "run-integration-tests"
-	// patience is how long a test waits for what should take seconds: a container runtime that hangs in an exec gives up after thirty, and then
-	// everything behind it is late.
+	// patience is how long a test waits for what should take seconds: a container runtime that hangs in an exec gives up after thirty, and
+	// delays everything behind it.
 	patience = 3 * time.Minute
 )
 
-// repo is a repository of one test.
+// repo is the repository of one test.
 type repo struct {
 	*lab.Repository
 	t *testing.T
 }
 
-// small makes a repository of testdata/small with files laid over it; an empty content leaves a file out.
+// small makes a repository of testdata/small with some files replaced; an empty content removes a file.
 func small(t *testing.T, files map[string]string) *repo {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "files")
@@ -60,7 +60,7 @@ func small(t *testing.T, files map[string]string) *repo {
 	return repository(t, dir)
 }
 
-// idle makes a repository whose runs end at once, since it has no .conductor.yaml: enough where only starting one matters.
+// idle makes a repository whose runs end at once, since it has no .conductor.yaml: enough if only the start matters.
 func idle(t *testing.T) *repo {
 	t.Helper()
 	return small(t, map[string]string{".conductor.yaml": ""})
@@ -72,22 +72,21 @@ var named = struct {
 	times map[string]int
 }{times: map[string]int{}}
 
-// repository makes a repository of a directory. Its runs go when the test is over, and are told about when it failed.
+// repository makes a repository of a directory. Its runs are deleted after the test, and described if it failed.
 func repository(t *testing.T, dir string) *repo {
 	t.Helper()
 	r, err := here.NewRepository(t.Context(), newName(t), dir)
 	return adopt(t, r, err)
 }
 
-// imported makes a repository without a work tree, of what fill writes into its tree: for those that are large. Its runs go as those
-// of others do.
+// imported makes a large repository without a work tree, from the tree that fill writes. Its runs are deleted like others.
 func imported(t *testing.T, fill func(*lab.Tree)) *repo {
 	t.Helper()
 	r, err := here.ImportRepository(t.Context(), newName(t), fill)
 	return adopt(t, r, err)
 }
 
-// unnamable is what the names of tests have and those of repositories here do not.
+// unnamable matches characters in names of tests that names of repositories do not have here.
 var unnamable = regexp.MustCompile(`[^a-z0-9]+`)
 
 // newName is a name for a repository of a test.
@@ -101,7 +100,7 @@ func newName(t *testing.T) string {
 	return name
 }
 
-// adopt makes a repository one of a test.
+// adopt ties a repository to a test.
 func adopt(t *testing.T, r *lab.Repository, err error) *repo {
 	t.Helper()
 	if err != nil {
@@ -112,7 +111,7 @@ func adopt(t *testing.T, r *lab.Repository, err error) *repo {
 	return mine
 }
 
-// clean deletes the repository's runs. No one waits for them: verdict looks at what is left.
+// clean deletes the repository's runs without waiting: verdict checks for leftovers.
 func (r *repo) clean() {
 	ctx := context.Background()
 	for _, run := range r.runs() {
@@ -126,7 +125,7 @@ func (r *repo) clean() {
 	}
 }
 
-// describe logs all that is known of a run.
+// describe logs everything known about a run.
 func (r *repo) describe(run *v1alpha1.Run) {
 	status, _ := yaml.Marshal(run.Status)
 	r.t.Logf("run %s\n%s", run.Name, status)
@@ -137,7 +136,7 @@ func (r *repo) describe(run *v1alpha1.Run) {
 	}
 }
 
-// runs are the repository's Runs, oldest first. Ids begin anew with each lab, so that the address tells them apart.
+// runs are the repository's Runs, oldest first. Ids restart with each lab, so the address identifies them.
 func (r *repo) runs() []v1alpha1.Run {
 	r.t.Helper()
 	var list v1alpha1.RunList
@@ -149,7 +148,7 @@ func (r *repo) runs() []v1alpha1.Run {
 	return mine
 }
 
-// heard is when Conductor heard of what started a run, which it knows better than to the second.
+// heard is when Conductor received the event that started a run, with a precision below a second.
 func heard(run v1alpha1.Run) time.Time {
 	if at := run.Spec.Trigger.ReceivedAt; at != nil {
 		return at.Time
@@ -161,7 +160,7 @@ func (r *repo) owns(of v1alpha1.Repository) bool {
 	return of.ID == r.ID && strings.HasPrefix(of.CloneURL, here.GitHub.URL+"/")
 }
 
-// deliveries are what Conductor keeps of the repository's events.
+// deliveries are the Deliveries of the repository's events.
 func (r *repo) deliveries() []v1alpha1.Delivery {
 	r.t.Helper()
 	var list v1alpha1.DeliveryList
@@ -197,20 +196,20 @@ func (r *repo) write(files map[string]string) {
 	}
 }
 
-// test pushes the tag for the repository's issue and waits until the run is over and told.
+// test pushes the tag for the repository's issue and waits until the run is over and reported.
 func (r *repo) test() *v1alpha1.Run {
 	r.t.Helper()
 	r.push(tag, fmt.Sprintf("Run the tests for #%d", r.Issue))
 	return r.finished(1)
 }
 
-// finished waits until the repository has exactly n runs and the newest of them is over, told and recorded, its stack kept or gone.
+// finished waits until the repository has exactly n runs and the newest is over, reported and recorded, its stack kept or deleted.
 func (r *repo) finished(n int) *v1alpha1.Run {
 	r.t.Helper()
 	return r.await(n, "finished", lab.Settled)
 }
 
-// await waits until the repository has exactly n runs and the newest of them is as is asked.
+// await waits until the repository has exactly n runs and the newest fulfils a condition.
 func (r *repo) await(n int, what string, is func(*v1alpha1.Run) bool) *v1alpha1.Run {
 	r.t.Helper()
 	var found *v1alpha1.Run
@@ -228,7 +227,7 @@ func (r *repo) await(n int, what string, is func(*v1alpha1.Run) bool) *v1alpha1.
 	return found
 }
 
-// get reads a run again.
+// get reads the current state of a run.
 func (r *repo) get(run *v1alpha1.Run) *v1alpha1.Run {
 	r.t.Helper()
 	fresh := &v1alpha1.Run{}
@@ -238,13 +237,13 @@ func (r *repo) get(run *v1alpha1.Run) *v1alpha1.Run {
 	return fresh
 }
 
-// comment is the one comment that tells of a run.
+// comment is the only comment about a run.
 func (r *repo) comment(run *v1alpha1.Run) string {
 	r.t.Helper()
 	return one(r.t, "comment on run "+run.Name, r.marked("<!-- conductor:run="+run.Name+" -->"))
 }
 
-// marked are the App's comments on the repository's issue that hold a text.
+// marked are the App's comments on the repository's issue that contain a text.
 func (r *repo) marked(text string) []string {
 	r.t.Helper()
 	var found []string
@@ -265,7 +264,7 @@ func (r *repo) comments(issue int) []githubtest.Comment {
 	return i.Comments
 }
 
-// check is the one check run of a suite of a run; without a suite it is that of the run as a whole.
+// check is the only check run of a suite of a run; without a suite it is that of the run as a whole.
 func (r *repo) check(run *v1alpha1.Run, suite string) githubtest.CheckRun {
 	r.t.Helper()
 	id := strings.TrimSuffix(run.Name+"/"+suite, "/")
@@ -279,13 +278,13 @@ func (r *repo) checks(run *v1alpha1.Run) []githubtest.CheckRun {
 	})
 }
 
-// gone waits until nothing of a run is left but the Run itself.
+// gone waits until only the Run itself is left of a run.
 func (r *repo) gone(run *v1alpha1.Run) {
 	r.t.Helper()
 	eventually(r.t, patience, func() error { return leftovers(map[string]string{v1alpha1.LabelRunUID: string(run.UID)}) })
 }
 
-// leftovers says what carries the labels in the cluster: namespaces, and Jobs, pods and Secrets of builds.
+// leftovers returns an error that lists the objects with the labels: namespaces, and Jobs, pods and Secrets of builds.
 func leftovers(labels map[string]string) error {
 	ctx := context.Background()
 	options := metav1.ListOptions{LabelSelector: metav1.FormatLabelSelector(&metav1.LabelSelector{MatchLabels: labels})}
@@ -324,7 +323,7 @@ func leftovers(labels map[string]string) error {
 	return nil
 }
 
-// eventually tries until there is no error.
+// eventually retries until there is no error.
 func eventually(t *testing.T, timeout time.Duration, try func() error) {
 	t.Helper()
 	for end := time.Now().Add(timeout); ; time.Sleep(100 * time.Millisecond) {
@@ -338,7 +337,7 @@ func eventually(t *testing.T, timeout time.Duration, try func() error) {
 	}
 }
 
-// one is the only element there is.
+// one returns the only element.
 func one[T any](t *testing.T, what string, all []T) T {
 	t.Helper()
 	if len(all) != 1 {
@@ -347,7 +346,7 @@ func one[T any](t *testing.T, what string, all []T) T {
 	return all[0]
 }
 
-// says checks that a text that people read holds all that it should.
+// says checks that a text for people contains everything expected.
 func says(t *testing.T, where, text string, want ...string) {
 	t.Helper()
 	for _, w := range want {
@@ -357,7 +356,7 @@ func says(t *testing.T, where, text string, want ...string) {
 	}
 }
 
-// with is files with one more.
+// with returns files with one more.
 func with(files map[string]string, name, content string) map[string]string {
 	more := maps.Clone(files)
 	if more == nil {

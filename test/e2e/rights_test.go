@@ -23,13 +23,13 @@ import (
 	"github.com/w3evolutionsllc/conductor/test/lab"
 )
 
-// account is Conductor's own account on the real API server. What it writes is a dry run: every right and every admission
-// policy is asked, and nothing comes of it where one of them should fail.
+// account is Conductor's own account on the real API server. Its writes are dry runs: all rights and admission policies are checked, and
+// nothing is written if one of them should fail to refuse.
 type account struct {
 	client client.Client
 	kube   kubernetes.Interface
 	config *rest.Config
-	// stack is a namespace that Conductor made and pod one of its pods; foreign is a namespace of someone else.
+	// stack is a namespace that Conductor created and pod one of its pods; foreign is a namespace that it did not create.
 	stack, pod, foreign string
 }
 
@@ -64,13 +64,13 @@ func newAccount(t *testing.T) *account {
 	return a
 }
 
-// attempt is something that Conductor's account tries.
+// attempt is a request with Conductor's account.
 type attempt struct {
 	what string
 	try  func(context.Context) error
 }
 
-// TestRightsEndWhereTheyShould tries with Conductor's own account what it must never do, and what it has to.
+// TestRightsEndWhereTheyShould tries with Conductor's own account what it must never do, and what it needs to do.
 func TestRightsEndWhereTheyShould(t *testing.T) {
 	t.Parallel()
 	a := newAccount(t)
@@ -113,7 +113,7 @@ func (a *account) patch(what string, o client.Object) attempt {
 	}}
 }
 
-// call is a request as it is, such as to a subresource.
+// call is a raw request, such as to a subresource.
 func (a *account) call(what, method, path string) attempt {
 	return attempt{what, func(ctx context.Context) error {
 		return a.kube.CoreV1().RESTClient().Verb(method).AbsPath(path).Body([]byte(`{}`)).Do(ctx).Error()
@@ -139,7 +139,7 @@ func job(namespace string) *batchv1.Job {
 	return &batchv1.Job{ObjectMeta: meta(namespace, "tried"), Spec: batchv1.JobSpec{Template: corev1.PodTemplateSpec{Spec: podSpec()}}}
 }
 
-// baseline are the labels of a namespace that Conductor may make.
+// baseline are the labels of a namespace that Conductor is allowed to create.
 var baseline = map[string]string{v1alpha1.LabelManaged: v1alpha1.ManagedValue, "pod-security.kubernetes.io/enforce": "baseline"}
 
 func (a *account) namespaces() []attempt {
@@ -277,7 +277,7 @@ func (a *account) intoPods() []attempt {
 	)
 }
 
-// needs are what the main job is made of.
+// needs are the requests of the main job.
 func (a *account) needs() []attempt {
 	list := func(what string, l client.ObjectList, namespace string) attempt {
 		return attempt{"list " + what, func(ctx context.Context) error { return a.client.List(ctx, l, client.InNamespace(namespace)) }}

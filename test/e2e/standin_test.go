@@ -22,7 +22,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/test/corpus"
 )
 
-// standInScript listens on ports until it is ended. What others wait to complete tries what it uses, and then ends.
+// standInScript listens on ports until it is terminated. For a service that others wait to complete, it checks the names that it uses and ends.
 const standInScript = `#!/bin/sh
 for use in $STAND_IN_USES; do
   nc -w 5 "${use%:*}" "${use#*:}" </dev/null >/dev/null 2>&1 || { echo "$use does not answer"; exit 1; }
@@ -35,7 +35,7 @@ done
 while :; do sleep 3600 & wait $!; done
 `
 
-// standIn makes an image for a service whose own cannot be made here, and returns its reference.
+// standIn makes an image for a service whose own image cannot be built here, and returns its reference.
 func standIn(t *testing.T, project string, p *types.Project, uses []corpus.Use, service string) string {
 	t.Helper()
 	s := p.Services[service]
@@ -61,7 +61,7 @@ func standIn(t *testing.T, project string, p *types.Project, uses []corpus.Use, 
 	return push(t, "conductor/stand-in/"+project+"-"+inCluster(service), config, names)
 }
 
-// push puts the script over busybox, under each of the names, and pushes the image.
+// push adds the script to busybox, under each of the names, and pushes the image.
 func push(t *testing.T, repository string, config v1.Config, names []string) string {
 	t.Helper()
 	base, err := name.ParseReference(here.Registry+"/library/busybox:1.36", name.Insecure)

@@ -31,13 +31,13 @@ import (
 	"github.com/w3evolutionsllc/conductor/test/lab"
 )
 
-// suiteOf is a suite of a run's status.
+// suiteOf returns a suite of a run's status.
 func suiteOf(t *testing.T, run *v1alpha1.Run, name string) v1alpha1.SuiteStatus {
 	t.Helper()
 	return one(t, "suite "+name, slices.DeleteFunc(slices.Clone(run.Status.Suites), func(s v1alpha1.SuiteStatus) bool { return s.Name != name }))
 }
 
-// TestSuitesThatPass runs suites of which each has something to it, and passes.
+// TestSuitesThatPass runs suites with a special feature each, which pass.
 func TestSuitesThatPass(t *testing.T) {
 	t.Parallel()
 	r := repository(t, "testdata/passing")
@@ -87,7 +87,7 @@ func TestSuitesThatPass(t *testing.T) {
 	t.Run("large", func(t *testing.T) { largeArtifacts(t, kept) })
 }
 
-// largeArtifacts compares 200 MiB that no compression makes smaller with what the record has of them.
+// largeArtifacts compares 200 MiB of incompressible artifacts with those in the record.
 func largeArtifacts(t *testing.T, kept *keptRecord) {
 	l := kept.layer(t, "artifacts/large-0-1.tar.gz")
 	if l.Size < 200<<20 {
@@ -103,7 +103,7 @@ func largeArtifacts(t *testing.T, kept *keptRecord) {
 	kept.forget(t, l.Digest)
 }
 
-// TestSuitesThatFail looks at what people get to know of tests that fail, are killed, or hang.
+// TestSuitesThatFail checks the reports of tests that fail, are killed, or hang.
 func TestSuitesThatFail(t *testing.T) {
 	t.Parallel()
 	r := repository(t, "testdata/failing")
@@ -118,7 +118,7 @@ func TestSuitesThatFail(t *testing.T) {
 		suite, conclusion string
 		outcome           v1alpha1.Outcome
 		want              []string
-		// passed and artifact are what it left behind before it ended.
+		// passed and artifact are what it wrote before it ended.
 		passed, artifact string
 	}{
 		{"killed", "failure", v1alpha1.OutcomeFailed, []string{"The tests were ended by SIGKILL"}, "killed › begins", "out/core"},
@@ -149,7 +149,7 @@ func TestSuitesThatFail(t *testing.T) {
 
 var inventions = regexp.MustCompile(`made up: (\S+), (\d+), (want \w+)`)
 
-// madeUp follows a failing test whose name, message and line no one knew before it ran.
+// madeUp checks the report of a failing test that invents its name, message and line at run time.
 func madeUp(t *testing.T, r *repo, run *v1alpha1.Run, kept *keptRecord) {
 	logs, err := here.Kubectl(t.Context(), "-n", run.Status.Namespace, "logs", "-l", v1alpha1.LabelSuite+"=failing", "-c", "test", "--tail=-1")
 	if err != nil {
@@ -182,14 +182,14 @@ func madeUp(t *testing.T, r *repo, run *v1alpha1.Run, kept *keptRecord) {
 
 func plain(s string) string { return strings.ReplaceAll(s, `\`, "") }
 
-// caseOf is a test case of a suite by its ID.
+// caseOf returns a test case of a suite by its ID.
 func caseOf(t *testing.T, s evidence.Suite, id string) evidence.Case {
 	t.Helper()
 	return one(t, "case "+id, slices.DeleteFunc(slices.Clone(s.Cases), func(c evidence.Case) bool { return c.ID() != id }))
 }
 
-// TestImageWithoutShell runs what an image without a shell runs by itself, as Conductor's test and as a bare pod, and compares what
-// the two saw of the world.
+// TestImageWithoutShell runs the command of an image without a shell, as Conductor's test and as a bare pod, and compares what the two see
+// of their environment.
 func TestImageWithoutShell(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -226,7 +226,7 @@ func TestImageWithoutShell(t *testing.T) {
 	}
 }
 
-// runBare runs a test pod's image beside it without anything of Conductor's, and returns it when it has ended.
+// runBare runs a test pod's image in a pod without Conductor's additions, and returns the pod when it has ended.
 func runBare(t *testing.T, like corev1.Pod) corev1.Pod {
 	t.Helper()
 	no := false
@@ -259,7 +259,7 @@ func ended(p *corev1.Pod) *corev1.ContainerStateTerminated {
 	return p.Status.ContainerStatuses[0].State.Terminated
 }
 
-// seen is what the probe saw, without what each pod has of its own and what Conductor adds to the environment by design.
+// seen is what the probe saw, without what differs between pods and what Conductor adds by design.
 func seen(t *testing.T, p corev1.Pod) map[string]any {
 	t.Helper()
 	logs, err := here.Kube.CoreV1().Pods(p.Namespace).GetLogs(p.Name, &corev1.PodLogOptions{Container: "test"}).DoRaw(t.Context())
@@ -278,7 +278,7 @@ func seen(t *testing.T, p corev1.Pod) map[string]any {
 	return all
 }
 
-// each calls a function with every file of an archive of the record.
+// each calls do for every file of an archive of the record.
 func (k *keptRecord) each(t *testing.T, name string, do func(*tar.Header, io.Reader)) {
 	t.Helper()
 	content := k.open(t, name)
@@ -326,7 +326,7 @@ func (k *keptRecord) text(t *testing.T, name string) string {
 	return string(data)
 }
 
-// forget deletes a large blob from the registry, which has no use for it after the test.
+// forget deletes a large blob from the registry, which is not needed after the test.
 func (k *keptRecord) forget(t *testing.T, digest string) {
 	t.Cleanup(func() {
 		if err := k.delete(context.Background(), digest); err != nil {

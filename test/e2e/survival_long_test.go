@@ -22,7 +22,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/test/lab"
 )
 
-// soon has a leader that died succeeded after five seconds instead of fifteen: the moments are what is tested, and not the waits.
+// soon replaces a dead leader after five seconds instead of fifteen: the moments of death are tested, not the waits.
 var soon = map[string]any{"leaderElection": map[string]any{"leaseDuration": "5s"}}
 
 // TestLeaderKilledFortyTimes kills the leader at forty random moments, over several runs.
@@ -31,11 +31,11 @@ func TestLeaderKilledFortyTimes(t *testing.T) {
 	killing(t, 40, 8*time.Second)
 }
 
-// TestAPIServerAwayForAMinute takes the API server away for a minute.
+// TestAPIServerAwayForAMinute pauses the API server for a minute.
 func TestAPIServerAwayForAMinute(t *testing.T) { awayFor(t, time.Minute) }
 
-// TestDiesAtEveryPoint has the leader die at each point between an effect and its note, in a build that can do that: at two points of a
-// run, which lie far apart. A third death of a container would have to wait for the kubelet.
+// TestDiesAtEveryPoint makes the leader die at each point between an effect and its status update, in a build with fault hooks: at two
+// distant points in each run. A third death of a container would have to wait for the kubelet's back-off.
 func TestDiesAtEveryPoint(t *testing.T) {
 	bin := faulty(t)
 	image, err := here.Push(t.Context(), bin)
@@ -63,7 +63,7 @@ func TestDiesAtEveryPoint(t *testing.T) {
 	}
 }
 
-// faulty builds Conductor so that it can be told where to die.
+// faulty builds Conductor with fault hooks.
 func faulty(t *testing.T) string {
 	t.Helper()
 	bin := filepath.Join(t.TempDir(), "conductor")
@@ -74,7 +74,7 @@ func faulty(t *testing.T) string {
 	return bin
 }
 
-// points are all that the binary knows.
+// points are all fault points of the binary.
 func points(t *testing.T, bin string) []string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), bin)
@@ -90,7 +90,7 @@ func points(t *testing.T, bin string) []string {
 	return all
 }
 
-// diesAt runs a run with a Conductor that dies at points, once on each replica at each of them.
+// diesAt runs a run with a Conductor that dies at the points, once on each replica at each of them.
 func diesAt(t *testing.T, lot []string) {
 	faults := []string{"CONDUCTOR_FAULT=" + strings.Join(lot, ","), "CONDUCTOR_FAULT_DIR=/checkouts"}
 	if _, err := here.Kubectl(t.Context(), append([]string{"-n", lab.Namespace, "set", "env", "deployment/conductor"}, faults...)...); err != nil {
@@ -126,7 +126,7 @@ func diesAt(t *testing.T, lot []string) {
 	}
 }
 
-// settled says that nothing of a run is under way any more.
+// settled reports whether a run is over in every respect.
 func settled(run *v1alpha1.Run) bool {
 	for _, c := range run.Status.Conditions {
 		if c.Type == v1alpha1.ConditionStackKept {
@@ -136,7 +136,7 @@ func settled(run *v1alpha1.Run) bool {
 	return false
 }
 
-// takenDown cancels a run that is over, and waits until its stack is gone and the Run says so.
+// takenDown cancels a finished run, and waits until its stack is gone and the Run reports it.
 func (r *repo) takenDown(run *v1alpha1.Run) {
 	r.t.Helper()
 	patch := fmt.Sprintf(`{"spec":{"cancel":{"by":"ada","at":%q}}}`, time.Now().UTC().Format(time.RFC3339))
@@ -154,7 +154,7 @@ func (r *repo) takenDown(run *v1alpha1.Run) {
 	})
 }
 
-// conductors are Conductor's pods, those that are going included.
+// conductors are Conductor's pods, including terminating ones.
 func conductors(t *testing.T) (names []string) {
 	t.Helper()
 	for _, p := range pods(t, lab.Namespace) {
@@ -165,7 +165,7 @@ func conductors(t *testing.T) (names []string) {
 	return names
 }
 
-// died counts the replicas that died at each point, by what they left behind for their successors.
+// died counts the replicas that died at each point, from what they left for their successors.
 func died(t *testing.T) map[string]int {
 	t.Helper()
 	deaths := map[string]int{}

@@ -10,5 +10,5 @@ import (
 // TestLeaderKilled kills the leader in mid-run, at random moments. Its long form is TestLeaderKilledFortyTimes.
 func TestLeaderKilled(t *testing.T) { killing(t, 3, 3*time.Second) }
 
-// TestAPIServerAway takes the API server away for a moment. Its long form is TestAPIServerAwayForAMinute.
+// TestAPIServerAway pauses the API server briefly. Its long form is TestAPIServerAwayForAMinute.
 func TestAPIServerAway(t *testing.T) { awayFor(t, 15*time.Second) }

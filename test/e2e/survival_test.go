@@ -24,13 +24,13 @@ import (
 	"github.com/w3evolutionsllc/conductor/test/lab"
 )
 
-// endurance is the longest that a run may take whose Conductor dies again and again: each death costs the time of a lease.
+// endurance is how long a run may take whose Conductor keeps dying: each death costs the duration of a lease.
 const endurance = 4 * time.Minute
 
-// enduring makes a repository whose suite has two shards, the second of which passes at its second attempt, and takes some seconds.
+// enduring makes a repository whose suite has two shards, of which the second passes at its second attempt, and takes some seconds.
 func enduring(t *testing.T) *repo { return lasting(t, 2) }
 
-// lasting is the same with attempts that take so many seconds.
+// lasting is the same with attempts that take a number of seconds.
 func lasting(t *testing.T, seconds int) *repo {
 	t.Helper()
 	return small(t, map[string]string{
@@ -46,13 +46,13 @@ exit $code
 	})
 }
 
-// ledger is what was made in the cluster since it was opened: the UIDs by kind and name, those of deleted objects included.
+// ledger records the objects created in the cluster since it was opened: the UIDs by kind and name, including deleted objects.
 type ledger struct {
 	mu   sync.Mutex
 	made map[string]map[types.UID]bool
 }
 
-// open follows Jobs and namespaces until the test is over. A cluster whose API server goes away and comes back is followed on.
+// open follows Jobs and namespaces until the end of the test, also across an outage of the API server.
 func open(t *testing.T) *ledger {
 	t.Helper()
 	l := &ledger{made: map[string]map[types.UID]bool{}}
@@ -61,7 +61,7 @@ func open(t *testing.T) *ledger {
 	go func() {
 		defer close(done)
 		for ctx.Err() == nil {
-			l.look(ctx)
+			l.poll(ctx)
 			select {
 			case <-ctx.Done():
 			case <-time.After(200 * time.Millisecond):
@@ -72,13 +72,13 @@ func open(t *testing.T) *ledger {
 	return l
 }
 
-// look notes what there is. Every Job of a run lives longer than the pause between two looks.
-func (l *ledger) look(ctx context.Context) {
+// poll records the existing objects. Every Job of a run lives longer than the pause between two polls.
+func (l *ledger) poll(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	jobs, err := here.Kube.BatchV1().Jobs("").List(ctx, metav1.ListOptions{ResourceVersion: "0", LabelSelector: v1alpha1.LabelRunUID})
 	if err != nil {
-		return // It is looked at again.
+		return // The next poll tries again.
 	}
 	spaces, err := here.Kube.CoreV1().Namespaces().List(ctx, metav1.ListOptions{ResourceVersion: "0", LabelSelector: v1alpha1.LabelRunUID})
 	if err != nil {
@@ -102,7 +102,7 @@ func (l *ledger) note(kind string, o metav1.Object) {
 	l.made[key][o.GetUID()] = true
 }
 
-// of are the things of a run and how often each was made.
+// of returns the objects of a run and how often each was created.
 func (l *ledger) of(run *v1alpha1.Run) map[string]int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -115,7 +115,7 @@ func (l *ledger) of(run *v1alpha1.Run) map[string]int {
 	return times
 }
 
-// survived checks that a run of an enduring repository passed and left each of its marks one time.
+// survived checks that a run of an enduring repository passed and that each visible effect happened once.
 func (r *repo) survived(run *v1alpha1.Run, made map[string]int) {
 	r.t.Helper()
 	if run.Status.Outcome != v1alpha1.OutcomePassed || len(run.Status.Suites) != 1 || len(run.Status.Suites[0].Attempts) != 3 {
@@ -135,7 +135,7 @@ func (r *repo) survived(run *v1alpha1.Run, made map[string]int) {
 	if c := r.check(run, "smoke"); c.Conclusion != "success" {
 		r.t.Errorf("check run %s of run %s: %s", c.Name, run.Name, c.Conclusion)
 	}
-	// A run whose suites are not known for long has a check run of its own, too.
+	// A run whose suites are unknown for long has a check run of its own, too.
 	ids := map[string]int{}
 	for _, c := range r.checks(run) {
 		if ids[c.ExternalID]++; ids[c.ExternalID] > 1 || c.Conclusion != "success" {
@@ -177,7 +177,7 @@ func (r *repo) entries(run *v1alpha1.Run) (n int) {
 	return n
 }
 
-// leader waits until a replica that lives leads, and returns its pod.
+// leader waits until a living replica leads, and returns its pod.
 func leader(t *testing.T) *corev1.Pod {
 	t.Helper()
 	var found *corev1.Pod
@@ -201,7 +201,7 @@ func leader(t *testing.T) *corev1.Pod {
 	return found
 }
 
-// killLeader ends the leading process by SIGKILL and deletes its pod, so that the next one does not wait for a restart.
+// killLeader kills the leading process with SIGKILL and deletes its pod, so that the next one does not wait for a restart.
 func killLeader(t *testing.T) {
 	t.Helper()
 	p := leader(t)
@@ -214,7 +214,7 @@ func killLeader(t *testing.T) {
 	}
 }
 
-// settle waits until Conductor is whole again.
+// settle waits until all replicas of Conductor are ready.
 func settle(t *testing.T) {
 	t.Helper()
 	if _, err := here.Kubectl(context.Background(), "-n", lab.Namespace, "rollout", "status", "deployment/conductor", "--timeout=90s"); err != nil {
@@ -222,7 +222,8 @@ func settle(t *testing.T) {
 	}
 }
 
-// killing kills the leader so many times, each time up to so long after it began to lead, and looks at every run that was under way.
+// killing kills the leader a number of times, each time within a duration after it became the leader, and checks every run that was in
+// progress.
 func killing(t *testing.T, kills int, within time.Duration) {
 	t.Helper()
 	t.Cleanup(func() { settle(t) })
@@ -237,7 +238,7 @@ func killing(t *testing.T, kills int, within time.Duration) {
 			r.push(tag, fmt.Sprintf("Run the tests for #%d", r.Issue))
 			runs++
 		}
-		time.Sleep(time.Duration(random.Int64N(int64(within)))) // The moment is what is tested.
+		time.Sleep(time.Duration(random.Int64N(int64(within)))) // The random moment is what is tested.
 		killLeader(t)
 	}
 	var all []v1alpha1.Run
@@ -261,7 +262,7 @@ func killing(t *testing.T, kills int, within time.Duration) {
 	t.Logf("%d kills in %d runs", kills, runs)
 }
 
-// awayFor takes the API server away for longer than a leader can lead without it. Both replicas end and begin again, and the run goes on.
+// awayFor pauses the API server for longer than a leader can keep its lease. Both replicas restart, and the run continues.
 func awayFor(t *testing.T, d time.Duration) {
 	t.Helper()
 	resume := func() { _ = here.Signal("kube-apiserver", syscall.SIGCONT) }
@@ -280,7 +281,7 @@ func awayFor(t *testing.T, d time.Duration) {
 	r.survived(run, l.of(run))
 }
 
-// outlived waits as long as a run may take whose Conductor dies.
+// outlived waits as long as a run with a dying Conductor may take.
 func (r *repo) outlived() *v1alpha1.Run {
 	r.t.Helper()
 	var found *v1alpha1.Run

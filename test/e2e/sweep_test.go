@@ -16,16 +16,16 @@ import (
 	"github.com/w3evolutionsllc/conductor/test/lab"
 )
 
-// ghosts are namespaces that look like stacks of a run that does not exist. They are made first, since the sweep spares
-// what is young.
+// ghosts are namespaces that look like stacks of a run that does not exist. They are created first, since the sweep spares young
+// namespaces.
 var ghosts = struct {
 	made   time.Time
 	orphan string
-	// others are none of Conductor's business.
+	// others do not belong to this Conductor.
 	others []string
 }{orphan: "stack-ghost-orphan", others: []string{"stack-ghost-unlabelled", "stack-ghost-foreign", "stack-ghost-of-another"}}
 
-// haunt makes the ghosts.
+// haunt creates the ghosts.
 func haunt(ctx context.Context) error {
 	of := map[string]string{v1alpha1.LabelConductor: lab.Namespace, v1alpha1.LabelRun: "ghost", v1alpha1.LabelRunUID: "6f1d7b1e-0000-4000-8000-00000000dead"}
 	for name, labels := range map[string]map[string]string{
@@ -44,7 +44,7 @@ func haunt(ctx context.Context) error {
 	return nil
 }
 
-// TestSweepDeletesStacksWithoutRun waits for the sweep to find the orphan, and for one more sweep to spare the others.
+// TestSweepDeletesStacksWithoutRun waits until the sweep deletes the orphan, and for another sweep that spares the others.
 func TestSweepDeletesStacksWithoutRun(t *testing.T) {
 	t.Parallel()
 	spaces := here.Kube.CoreV1().Namespaces()

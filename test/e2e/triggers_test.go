@@ -13,10 +13,10 @@ import (
 	githubtest "github.com/w3evolutionsllc/conductor/test/github"
 )
 
-// started says that a run exists; how it goes on does not matter.
+// started accepts any existing run, whatever its state.
 func started(*v1alpha1.Run) bool { return true }
 
-// TestTagMovesAndComesBack pushes one tag in every way that a tag can be pushed.
+// TestTagMovesAndComesBack pushes one tag in every possible way.
 func TestTagMovesAndComesBack(t *testing.T) {
 	t.Parallel()
 	r := idle(t)
@@ -30,7 +30,7 @@ func TestTagMovesAndComesBack(t *testing.T) {
 		t.Errorf("the moved tag runs %s, the first ran %s", moved.Spec.SHA, first.Spec.SHA)
 	}
 
-	// Pushes are told apart by GitHub's time of the push, which is in seconds.
+	// Pushes are distinguished by GitHub's time of the push, which is in seconds.
 	here.GitHub.Advance(time.Second)
 	r.git("push", "-q", "origin", ":refs/tags/"+tag)
 	r.answered("push", 3)
@@ -63,7 +63,7 @@ func (r *repo) answered(event string, n int) []githubtest.Delivery {
 	return mine
 }
 
-// TestTagNamesTheIssue finds the issue where the documentation says that it is looked for.
+// TestTagNamesTheIssue finds the issue in all places that the documentation lists.
 func TestTagNamesTheIssue(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -96,7 +96,7 @@ func TestTagNamesTheIssue(t *testing.T) {
 	})
 }
 
-// TestOtherPushesDoNothing pushes what asks for no run, then what does.
+// TestOtherPushesDoNothing pushes what does not request a run, then what does.
 func TestOtherPushesDoNothing(t *testing.T) {
 	t.Parallel()
 	r := idle(t)
@@ -129,7 +129,7 @@ func TestRedeliveryIsTheSameRun(t *testing.T) {
 	if second.GUID != d.GUID || !second.Redelivery || second.StatusCode != 202 {
 		t.Errorf("the redelivery of %s is %s and was answered %d", d.GUID, second.GUID, second.StatusCode)
 	}
-	// Another event goes the same way and comes out last.
+	// Another event takes the same path and is processed last.
 	r.push(tag+"/2", "")
 	r.await(2, "started", started)
 	if n := len(r.deliveries()); n != 2 {

@@ -12,8 +12,8 @@ import (
 	"github.com/w3evolutionsllc/conductor/test/lab"
 )
 
-// TestUninstalledApp takes the App away while a run is under way: nothing more can be told on GitHub, so that the Delivery and
-// the Run have to say it, and nothing stays behind.
+// TestUninstalledApp uninstalls the App during a run: nothing more can be reported on GitHub, so the Delivery and the Run have to show it,
+// and nothing is left behind.
 func TestUninstalledApp(t *testing.T) {
 	t.Parallel()
 	r, installation := leavers(t)
@@ -54,7 +54,7 @@ func TestUninstalledApp(t *testing.T) {
 	says(t, "the run's report", run.Status.Report.Message, "install")
 }
 
-// leavers makes an organization of its own with the App installed and a repository whose build takes long.
+// leavers makes an organization with the App installed and a repository with a long build.
 func leavers(t *testing.T) (*repo, int64) {
 	t.Helper()
 	const org, name = "leavers", "leavers/app"

@@ -10,13 +10,13 @@ import (
 	"github.com/w3evolutionsllc/conductor/test/lab"
 )
 
-// TestPeaksOfServices looks in a record for what services used, in a cluster with a metrics server: one holds 100 MiB of memory, and
-// one uses up its fifth of a core.
+// TestPeaksOfServices checks the usage of services in a record, in a cluster with a metrics server: one holds 100 MiB of memory, and one
+// uses all of its fifth of a core.
 func TestPeaksOfServices(t *testing.T) {
 	t.Parallel()
 	extra(t, "metrics-server")
 	r := small(t, map[string]string{
-		// The metrics server looks every 10 s, and knows a rate at its second look.
+		// The metrics server samples every 10 s, and needs two samples for a rate.
 		"test.sh": "echo began\nsleep 60\n",
 		"docker-compose.qa.yml": `services:
   holder:

@@ -36,7 +36,7 @@ func noteCleaned(run *v1alpha1.Run) {
 	cleaned.runs[run.UID] = run.Name
 }
 
-// verdict judges what all tests did together: what is left behind, what GitHub thinks of it, and what the logs hold.
+// verdict judges all tests together: leftovers, violations of GitHub's contract, and the content of the logs.
 func verdict(ctx context.Context) []string {
 	var problems problems
 	if err := clean(ctx); err != nil {
@@ -48,14 +48,14 @@ func verdict(ctx context.Context) []string {
 	return problems
 }
 
-// problems collects what is wrong, as a test would report it.
+// problems collects errors, like a test.
 type problems []string
 
 func (p *problems) Helper() {}
 
 func (p *problems) Errorf(format string, args ...any) { *p = append(*p, fmt.Sprintf(format, args...)) }
 
-// clean waits until the tests' runs are gone, and everything that they made.
+// clean waits until the tests' runs and all their objects are gone.
 func clean(ctx context.Context) error {
 	var err error
 	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(500 * time.Millisecond) {
@@ -84,7 +84,8 @@ func remains(ctx context.Context) error {
 	return nil
 }
 
-// permissions holds every call to the App's manifest, every token to one repository, and the manifest to what calls need.
+// permissions checks that calls need no more than the App's manifest grants, that tokens are for one repository, and that the manifest
+// grants no more than calls need.
 func permissions(p *problems) {
 	data, err := os.ReadFile("../../charts/conductor/files/app-manifest.json")
 	if err != nil {
@@ -115,10 +116,10 @@ func permissions(p *problems) {
 	}
 }
 
-// credential is what a GitHub token or a private key looks like.
+// credential matches GitHub tokens and private keys.
 var credential = regexp.MustCompile(`gh[a-z]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|eyJ[\w-]{20,}\.[\w-]{20,}|PRIVATE KEY`)
 
-// secrets looks for credentials in Conductor's logs.
+// secrets checks Conductor's logs for credentials.
 func secrets(ctx context.Context, p *problems) {
 	logs, err := here.Kubectl(ctx, "-n", lab.Namespace, "logs", "deployment/conductor", "--all-pods", "--tail=-1")
 	if err != nil {

@@ -62,7 +62,7 @@ func (r request) having(name, value string) request {
 	return r
 }
 
-// response is what a webhook request is answered; status 0 says that there was no answer.
+// response is the response to a webhook request; status 0 means that there was none.
 type response struct {
 	status int
 	body   string
@@ -107,7 +107,7 @@ func padded(size int) []byte {
 	return append(append([]byte(head), bytes.Repeat([]byte("x"), size-len(head)-2)...), '"', '}')
 }
 
-// TestWebhookRefuses sends what GitHub would not send. None of it is kept, all of it is counted.
+// TestWebhookRefuses sends what GitHub would not send. None of it is stored, all of it is counted.
 func TestWebhookRefuses(t *testing.T) {
 	t.Parallel()
 	small, guid := padded(1024), newGUID(t)
@@ -150,7 +150,7 @@ func TestWebhookRefuses(t *testing.T) {
 	}
 }
 
-// TestWebhookBesides looks at the paths that are not GitHub's.
+// TestWebhookBesides checks the paths that are not for GitHub.
 func TestWebhookBesides(t *testing.T) {
 	t.Parallel()
 	base := strings.TrimSuffix(here.WebhookURL(), "/webhook")
@@ -170,7 +170,7 @@ func TestWebhookBesides(t *testing.T) {
 	}
 }
 
-// counted is how often a word stands in the webhook's counter, over all replicas.
+// counted is the webhook's counter for a label value, over all replicas.
 func counted(t *testing.T, word string) int {
 	t.Helper()
 	list, err := here.Kube.CoreV1().Pods(lab.Namespace).List(t.Context(), metav1.ListOptions{FieldSelector: "status.phase=Running"})
@@ -198,7 +198,7 @@ func counted(t *testing.T, word string) int {
 	return n
 }
 
-// metrics are a replica's, read through the API server; empty for a pod that is not Conductor's.
+// metrics are those of a replica, read through the API server; empty for a pod that is not Conductor's.
 func metrics(t *testing.T, p corev1.Pod) string {
 	t.Helper()
 	if p.Labels["app.kubernetes.io/name"] != "conductor" || p.DeletionTimestamp != nil {

@@ -1,4 +1,4 @@
-// Command probe prints what it was started with, as JSON on one line, and ends with exit code 7.
+// Command probe prints its arguments and environment as JSON on one line, and exits with code 7.
 package main
 
 import (
