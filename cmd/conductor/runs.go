@@ -9,6 +9,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/authority"
 	"github.com/w3evolutionsllc/conductor/internal/runs"
 )
 
@@ -128,7 +129,7 @@ func cancelCommand(open opener) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := s.Cancel(cmd.Context(), args[0], by, reason); err != nil {
+			if err := s.Cancel(cmd.Context(), args[0], runs.Cancellation{By: authority.OperatorNamed(by), Reason: reason}); err != nil {
 				return err
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "run %s canceled\n", args[0])

@@ -35,6 +35,7 @@ var (
 	_ delivery.GitHub = (*githubapp.Client)(nil)
 	_ run.Registry    = (*registry.Registry)(nil)
 	_ delivery.Runs   = (*runs.Service)(nil)
+	_ runs.GitHub     = (*githubapp.Client)(nil)
 )
 
 // redactAttr masks tokens in every log line.
@@ -99,9 +100,9 @@ func wireDeliveries(mgr manager.Manager, set settings.Settings, gh *githubapp.Cl
 	if err := runs.Index(context.Background(), mgr.GetFieldIndexer()); err != nil {
 		return err
 	}
-	service := &runs.Service{Client: mgr.GetClient(), Indexed: true, Namespace: set.Namespace, GitHub: gh, Ceilings: set.Ceilings}
+	service := &runs.Service{Client: mgr.GetClient(), Indexed: true, Namespace: set.Namespace, GitHub: gh, Ceilings: set.Ceilings, Logger: log}
 	acts := &delivery.Reconciler{
-		Client: mgr.GetClient(), GitHub: gh, Runs: service, Rules: rules, Log: log,
+		Client: mgr.GetClient(), GitHub: gh, Runs: service, Rules: rules, Observer: delivery.DecisionLog{Log: log}, Log: log,
 	}
 	poll := &delivery.Poller{
 		Reconciler: acts, Live: mgr.GetAPIReader(), Namespace: set.Namespace,
@@ -117,10 +118,7 @@ func wireHTTP(mgr manager.Manager, set settings.Settings, f serveFlags, rules tr
 	inbox := delivery.Inbox{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Namespace: set.Namespace, Log: log}
 	hook, err := webhook.New(webhook.Options{
 		Secrets: secrets, Inbox: inbox, Log: log, Metrics: metrics.Registry,
-		Relevant: func(e v1alpha1.Event) (bool, string) {
-			d := trigger.Decide(e, rules)
-			return d.Action != trigger.Ignore, d.Reason
-		},
+		Relevant: func(e v1alpha1.Event) (bool, string) { return delivery.Relevant(e, rules) },
 	})
 	if err != nil {
 		return fmt.Errorf("set up the webhook: %w", err)

@@ -25,8 +25,8 @@ type Logs interface {
 	Open(ctx context.Context, namespace string, labels map[string]string) (io.ReadCloser, error)
 }
 
-// Log opens the log of one suite ("test"), compose service ("service") or image's build ("build") of a Run. An empty name is
-// the only one there is. What is left of a log in the Run stands in for one whose pod is gone; without either it is ErrNoLog.
+// Log opens the log of one suite ("test"), compose service ("service") or image's build ("build") of a Run. The name may be empty if
+// the Run has only one. If the pod is gone, Log returns the part of the log that the Run keeps; without either the error is ErrNoLog.
 func (s *Service) Log(ctx context.Context, run, what, name string) (io.ReadCloser, error) {
 	r, err := s.Get(ctx, run)
 	if err != nil {
@@ -49,12 +49,12 @@ func (s *Service) Log(ctx context.Context, run, what, name string) (io.ReadClose
 		return io.NopCloser(strings.NewReader(of.kept[name])), nil
 	}
 	if record := r.Status.Record; compact.IsFolded(&r.Status) {
-		return nil, fmt.Errorf("%s %s of run %s: %w any more but in the record %s. Extract it with: conductor runs record %s --extract DIR", what, name, run, ErrNoLog, record.Reference, run)
+		return nil, fmt.Errorf("%s %s of run %s: %w in the cluster; the record %s has it. Extract it with: conductor runs record %s --extract DIR", what, name, run, ErrNoLog, record.Reference, run)
 	}
 	return nil, fmt.Errorf("%s %s of run %s: %w", what, name, run, ErrNoLog)
 }
 
-// source is where one kind of logs is found.
+// source is where the logs of one kind are.
 type source struct {
 	namespace, label string
 	names            []string
@@ -80,15 +80,15 @@ func sourceOf(r *v1alpha1.Run, what string) (source, error) {
 			of.names, of.kept[t.Name] = append(of.names, t.Name), t.Log
 		}
 	default:
-		return of, fmt.Errorf("%q is no kind of log; there are test, service and build", what)
+		return of, fmt.Errorf("%q is not a kind of log: use test, service or build", what)
 	}
 	return of, nil
 }
 
 func (of source) pick(what, name string) (string, error) {
-	has := "there is none"
+	has := "the run has none"
 	if len(of.names) > 0 {
-		has = "there are " + strings.Join(of.names, ", ")
+		has = "the run has " + strings.Join(of.names, ", ")
 	}
 	switch {
 	case slices.Contains(of.names, name):
@@ -96,9 +96,9 @@ func (of source) pick(what, name string) (string, error) {
 	case name == "" && len(of.names) == 1:
 		return of.names[0], nil
 	case name == "":
-		return "", fmt.Errorf("which %s? %s: %w", what, has, ErrNoLog)
+		return "", fmt.Errorf("name a %s; %s: %w", what, has, ErrNoLog)
 	}
-	return "", fmt.Errorf("%s %s is not in the run; %s: %w", what, name, has, ErrNoLog)
+	return "", fmt.Errorf("unknown %s %s; %s: %w", what, name, has, ErrNoLog)
 }
 
 // PodLogs reads logs from the API server.

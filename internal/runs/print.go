@@ -16,25 +16,25 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
-// Table prints one line for each Run.
+// Table prints one line per Run.
 func Table(w io.Writer, list []v1alpha1.Run, now time.Time) error {
 	t := newTable(w, "RUN", "REPOSITORY", "REF", "COMMIT", "STATE", "TOOK", "AGE", "EXPIRES")
 	for i := range list {
 		r := &list[i]
-		t.row(r.Name, r.Spec.Repository.FullName(), refName(r.Spec.Ref), r.Spec.SHA[:min(len(r.Spec.SHA), 12)], standing(r),
+		t.row(r.Name, r.Spec.Repository.FullName(), refName(r.Spec.Ref), r.Spec.SHA[:min(len(r.Spec.SHA), 12)], state(r),
 			took(r.Status.StartedAt, r.Status.FinishedAt, now), ago(r.CreationTimestamp.Time, now), expires(r, now))
 	}
 	return t.Flush()
 }
 
-// Describe prints all that is known of a Run: a timeline of the stages, then images, services and suites.
+// Describe prints everything known about a Run: a timeline of the stages, then images, services and suites.
 func Describe(w io.Writer, run *v1alpha1.Run, now time.Time) error {
 	t := newTable(w)
 	t.row("Run:", run.Name)
 	t.row("Repository:", run.Spec.Repository.FullName())
 	t.row("Commit:", run.Spec.SHA+" ("+refName(run.Spec.Ref)+", trust level "+string(run.Spec.Trust)+")")
 	t.row("Asked for by:", run.Spec.Actor.Login+" ("+string(run.Spec.Trigger.Kind)+")")
-	t.row("State:", strings.TrimSuffix(standing(run)+": "+run.Status.Message, ": "))
+	t.row("State:", strings.TrimSuffix(state(run)+": "+run.Status.Message, ": "))
 	if run.Status.Issue > 0 {
 		t.row("Issue:", fmt.Sprintf("#%d (%s)", run.Status.Issue, run.Status.IssueSource))
 	}
@@ -80,11 +80,11 @@ func stages(w io.Writer, run *v1alpha1.Run, now time.Time) *table {
 		if zero != nil && times.StartedAt != nil {
 			began = "+" + brief(times.StartedAt.Sub(zero.Time))
 		}
-		state, message := "", ""
+		reason, message := "", ""
 		if c := meta.FindStatusCondition(run.Status.Conditions, st.Condition); c != nil {
-			state, message = c.Reason, c.Message
+			reason, message = c.Reason, c.Message
 		}
-		t.row(st.Name, state, began, took(times.StartedAt, times.FinishedAt, now), message)
+		t.row(st.Name, reason, began, took(times.StartedAt, times.FinishedAt, now), message)
 	}
 	return t
 }
@@ -126,7 +126,7 @@ func suites(w io.Writer, run *v1alpha1.Run, now time.Time) *table {
 	return t
 }
 
-// table aligns columns. What it prints may come from a repository, and so cannot move the cursor or add lines.
+// table aligns columns. Cells may come from a repository, so control characters are removed: they cannot move the cursor or add lines.
 type table struct{ *tabwriter.Writer }
 
 func newTable(w io.Writer, head ...string) *table {
@@ -137,7 +137,7 @@ func newTable(w io.Writer, head ...string) *table {
 	return t
 }
 
-// row writes to memory: Flush has the error, if there is one.
+// row writes to memory; Flush returns the error, if any.
 func (t *table) row(cells ...string) {
 	for i, c := range cells {
 		cells[i] = text.Head(report.Plain(c), 200)
@@ -148,8 +148,8 @@ func (t *table) row(cells ...string) {
 	fmt.Fprintln(t, strings.Join(cells, "\t"))
 }
 
-// standing is the outcome, or the phase of a Run that has none yet.
-func standing(run *v1alpha1.Run) string {
+// state returns the outcome, or the phase of a Run that has not ended.
+func state(run *v1alpha1.Run) string {
 	switch {
 	case run.DeletionTimestamp != nil:
 		return string(v1alpha1.PhaseDeleting)
@@ -172,7 +172,7 @@ func refName(ref string) string {
 	return ref
 }
 
-// took is how long something took, or has taken so far.
+// took returns how long something took, or has taken so far.
 func took(from, to *metav1.MicroTime, now time.Time) string {
 	switch {
 	case from == nil:
@@ -204,7 +204,7 @@ func expires(run *v1alpha1.Run, now time.Time) string {
 	return "in " + brief(run.Status.ExpiresAt.Sub(now))
 }
 
-// brief rounds a duration to what is worth reading: milliseconds below ten seconds, seconds below an hour, then minutes.
+// brief rounds a duration: to milliseconds below ten seconds, to seconds below an hour, else to minutes.
 func brief(d time.Duration) string {
 	switch {
 	case d < 10*time.Second:

@@ -1,4 +1,5 @@
-// Package runs is the one door that Runs are started, looked at and ended through, for webhooks, people and agents alike.
+// Package runs is the one way in: webhooks, people and agents start, read and cancel Runs through it. Whatever changes something takes an
+// authority.Subject and checks the authority table, so that a new driver cannot forget to.
 package runs
 
 import (
@@ -6,41 +7,40 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strconv"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/client-go/util/retry"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
-	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
 var (
-	// ErrNotFound says that there is no such Run.
-	ErrNotFound = errors.New("there is no such run")
-	// ErrNoLog says that there is no log of what was asked for.
-	ErrNoLog = errors.New("there is no log")
+	// ErrNotFound means that the Run does not exist.
+	ErrNotFound = errors.New("not found")
+	// ErrNoLog means that a log does not exist, or not any more.
+	ErrNoLog = errors.New("no log found")
 )
 
-// Service is the door to the Runs of one Conductor.
+// Service manages the Runs of one Conductor.
 type Service struct {
 	// Client may read from a cache.
 	Client client.Client
-	// Indexed means that Client reads from a cache with the index that Index adds. Without it List asks for all Runs and filters them.
+	// Indexed means that Client reads from a cache with the index that Index adds. Without it List reads all Runs and filters them.
 	Indexed bool
 	// Namespace is Conductor's own.
 	Namespace string
-	// GitHub and Ceilings are needed to start Runs alone: what GitHub knows of a commit, and the operator's limits at the moment.
+	// GitHub and Ceilings are needed only to start Runs: what GitHub knows about a commit, and the operator's current limits.
 	GitHub   GitHub
 	Ceilings func() v1alpha1.Ceilings
-	// Logs reads the logs of pods; nil leaves what the Runs themselves keep of them.
+	// Logs reads the logs of pods; if it is nil, only what the Runs themselves keep of them is found.
 	Logs Logs
+	// Logger gets a line for each Run that is started, canceled or refused; nil discards them.
+	Logger *slog.Logger
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }
@@ -58,11 +58,10 @@ func (s *Service) Get(ctx context.Context, name string) (*v1alpha1.Run, error) {
 	return run, nil
 }
 
-// repositoryField is the name of the index of Runs by the id of their repository.
+// repositoryField is the name of the index of Runs by repository id.
 const repositoryField = "spec.repository.id"
 
-// Index has a cache find the Runs of one repository. By the id in the spec and not by the label, which a Run made with kubectl does
-// not have.
+// Index indexes a cache's Runs by repository. It uses the id in the spec, not the label, which a Run created with kubectl may lack.
 func Index(ctx context.Context, cache client.FieldIndexer) error {
 	err := cache.IndexField(ctx, &v1alpha1.Run{}, repositoryField, func(o client.Object) []string {
 		run, ok := o.(*v1alpha1.Run)
@@ -77,8 +76,7 @@ func Index(ctx context.Context, cache client.FieldIndexer) error {
 	return nil
 }
 
-// List returns the Runs of a repository by its id, newest first; 0 means all. They may share memory with a cache: they are for reading
-// only.
+// List returns the Runs of a repository by its id, newest first; 0 means all. They are read-only: they may share memory with a cache.
 func (s *Service) List(ctx context.Context, repository int64) ([]v1alpha1.Run, error) {
 	options := []client.ListOption{client.InNamespace(s.Namespace), client.UnsafeDisableDeepCopy}
 	if s.Indexed && repository != 0 {
@@ -93,12 +91,13 @@ func (s *Service) List(ctx context.Context, repository int64) ([]v1alpha1.Run, e
 	return runs, nil
 }
 
-// NewestFirst orders Runs. Creation times have whole seconds: Runs of the same second are ordered by when Conductor received what
-// started them, and then by name, so that everyone who compares the same Runs finds the same order.
+// NewestFirst compares Runs by age. Creation times have whole seconds, so Runs of the same second are ordered by when Conductor received
+// what started them, and then by name: the order is total and the same for everyone.
 func NewestFirst(a, b *v1alpha1.Run) int {
 	return cmp.Or(b.CreationTimestamp.Compare(a.CreationTimestamp.Time), received(b).Compare(received(a)), cmp.Compare(a.Name, b.Name))
 }
 
+// received returns when Conductor received what started the Run.
 func received(run *v1alpha1.Run) time.Time {
 	if at := run.Spec.Trigger.ReceivedAt; at != nil {
 		return at.Time
@@ -106,35 +105,11 @@ func received(run *v1alpha1.Run) time.Time {
 	return run.CreationTimestamp.Time
 }
 
-// Cancel asks a Run to end and what it made to be removed; of a Run whose outcome is known, its stack. The first to ask is who
-// canceled it; asking again, or when nothing is left, changes nothing.
-func (s *Service) Cancel(ctx context.Context, name, by, reason string) error {
-	return retry.RetryOnConflict(retry.DefaultBackoff, func() error {
-		run, err := s.Get(ctx, name)
-		if err != nil {
-			return err
-		}
-		if run.Spec.Cancel != nil || run.Status.Outcome != "" && meta.IsStatusConditionFalse(run.Status.Conditions, v1alpha1.ConditionStackKept) {
-			return nil
-		}
-		before := run.DeepCopy()
-		run.Spec.Cancel = &v1alpha1.Cancel{By: by, Reason: text.Head(reason, 1024), At: metav1.NewTime(s.now())}
-		err = s.Client.Patch(ctx, run, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{}))
-		if apierrors.IsNotFound(err) {
-			return fmt.Errorf("run %s: %w", name, ErrNotFound)
-		}
-		if err != nil && !apierrors.IsConflict(err) {
-			return fmt.Errorf("cancel run %s: %w", name, err)
-		}
-		return err
-	})
-}
-
-// watchPause is the time between two looks of Watch.
+// watchPause is the interval at which Watch polls.
 const watchPause = 500 * time.Millisecond
 
-// Watch calls each with the Run whenever it changed, and returns it once its outcome is known. It looks twice a second: that needs
-// no right but get, and a connection that breaks costs nothing.
+// Watch calls each with the Run whenever it changed, and returns it once its outcome is known. It polls: that needs only the right to
+// get, and survives broken connections.
 func (s *Service) Watch(ctx context.Context, name string, each func(*v1alpha1.Run)) (*v1alpha1.Run, error) {
 	tick := time.NewTicker(watchPause)
 	defer tick.Stop()
@@ -156,6 +131,13 @@ func (s *Service) Watch(ctx context.Context, name string, each func(*v1alpha1.Ru
 		case <-tick.C:
 		}
 	}
+}
+
+func (s *Service) logger() *slog.Logger {
+	if s.Logger != nil {
+		return s.Logger
+	}
+	return slog.New(slog.DiscardHandler)
 }
 
 func (s *Service) now() time.Time {

@@ -27,6 +27,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/authority"
 )
 
 var now = time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
@@ -51,14 +52,28 @@ func run(name string, repository int64, age time.Duration) *v1alpha1.Run {
 	}
 }
 
-// commits is a GitHub where every object names one commit, which a protected branch has.
-type commits struct{ err error }
+// by cancels in the name of someone with access to the cluster.
+func by(name string) Cancellation { return Cancellation{By: authority.OperatorNamed(name)} }
+
+// commits is a GitHub where every object names one commit, which a protected branch has. asked counts the calls.
+type commits struct {
+	err   error
+	head  v1alpha1.Head
+	asked int
+}
+
+func (c *commits) Head(context.Context, int64, v1alpha1.Repository, int) (v1alpha1.Head, error) {
+	c.asked++
+	return c.head, c.err
+}
 
 func (c *commits) Commit(context.Context, int64, v1alpha1.Repository, string) (string, error) {
+	c.asked++
 	return strings.Repeat("a", 40), c.err
 }
 
 func (c *commits) Protected(_ context.Context, _ int64, _ v1alpha1.Repository, sha string) (bool, error) {
+	c.asked++
 	return sha == strings.Repeat("a", 40), c.err
 }
 
@@ -66,9 +81,10 @@ func TestARunIsNotStartedOfACommitThatIsNotKnown(t *testing.T) {
 	s := service(t, interceptor.Funcs{})
 	away := errors.New("GitHub is away")
 	s.GitHub, s.Ceilings = &commits{err: away}, func() v1alpha1.Ceilings { return v1alpha1.Ceilings{} }
-	for _, sha := range []string{"", strings.Repeat("a", 40)} {
-		if _, err := s.Start(t.Context(), Request{Name: "r1", Ref: "refs/tags/x", SHA: sha}); !errors.Is(err, away) {
-			t.Errorf("%q: %v", sha, err)
+	for _, req := range []Request{{Ref: "refs/tags/x"}, {Ref: "refs/tags/x", SHA: strings.Repeat("a", 40)}, {Issue: 12}} {
+		req.By, req.Name, req.Trigger.Kind = authority.TagPoll(), "r1", v1alpha1.TriggerPoll
+		if _, err := s.Start(t.Context(), req); !errors.Is(err, away) {
+			t.Errorf("%+v: %v", req, err)
 		}
 	}
 	if list, err := s.List(t.Context(), 0); err != nil || len(list) != 0 {
@@ -81,7 +97,10 @@ func TestStartTwiceIsOneRun(t *testing.T) {
 	github := &commits{}
 	s.GitHub, s.Ceilings = github, func() v1alpha1.Ceilings { return v1alpha1.Ceilings{Pods: 5} }
 	spec := run("", 7, 0).Spec
-	req := Request{Name: "r1", Repository: spec.Repository, Ref: spec.Ref, Object: strings.Repeat("c", 40)}
+	req := Request{
+		By: authority.Pusher(v1alpha1.Actor{Login: "ada", ID: 3}), Name: "r1", Repository: spec.Repository, Ref: spec.Ref, Object: strings.Repeat("c", 40),
+		Trigger: v1alpha1.Trigger{Kind: v1alpha1.TriggerTag, Delivery: "guid-1"},
+	}
 	first, err := s.Start(t.Context(), req)
 	if err != nil {
 		t.Fatal(err)
@@ -89,7 +108,8 @@ func TestStartTwiceIsOneRun(t *testing.T) {
 	if first.Labels[v1alpha1.LabelRepository] != "7" {
 		t.Errorf("labels %v", first.Labels)
 	}
-	if first.Spec.SHA != strings.Repeat("a", 40) || first.Spec.Object != req.Object || first.Spec.Trust != v1alpha1.TrustProtected || first.Spec.Ceilings.Pods != 5 {
+	if first.Spec.SHA != strings.Repeat("a", 40) || first.Spec.Object != req.Object || first.Spec.Trust != v1alpha1.TrustProtected || first.Spec.Ceilings.Pods != 5 ||
+		first.Spec.Actor.ID != 3 || v1alpha1.TraceOf(first) != "guid-1" {
 		t.Errorf("%+v", first.Spec)
 	}
 	req.SHA = strings.Repeat("b", 40)
@@ -130,7 +150,7 @@ func TestARunThatIsNotThereIsErrNotFound(t *testing.T) {
 	if _, err := s.Get(t.Context(), "x"); !errors.Is(err, ErrNotFound) {
 		t.Errorf("Get: %v", err)
 	}
-	if err := s.Cancel(t.Context(), "x", "me", ""); !errors.Is(err, ErrNotFound) {
+	if err := s.Cancel(t.Context(), "x", by("me")); !errors.Is(err, ErrNotFound) {
 		t.Errorf("Cancel: %v", err)
 	}
 	if _, err := s.Watch(t.Context(), "x", func(*v1alpha1.Run) {}); !errors.Is(err, ErrNotFound) {
@@ -149,8 +169,8 @@ func TestTheFirstCancelCounts(t *testing.T) {
 	meta.SetStatusCondition(&kept.Status.Conditions, metav1.Condition{Type: v1alpha1.ConditionStackKept, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonDone})
 	meta.SetStatusCondition(&over.Status.Conditions, metav1.Condition{Type: v1alpha1.ConditionStackKept, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonExpired})
 	s := service(t, interceptor.Funcs{}, run("r1", 7, 0), over, kept)
-	for _, by := range []string{"ada", "bob"} {
-		if err := s.Cancel(t.Context(), "r1", by, strings.Repeat("é", 600)); err != nil {
+	for _, who := range []string{"ada", "bob"} {
+		if err := s.Cancel(t.Context(), "r1", Cancellation{By: authority.OperatorNamed(who), Reason: strings.Repeat("é", 600)}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -161,13 +181,13 @@ func TestTheFirstCancelCounts(t *testing.T) {
 	if c := got.Spec.Cancel; c == nil || c.By != "ada" || len(c.Reason) != 1024 || !c.At.Time.Equal(now) {
 		t.Errorf("cancel = %+v", c)
 	}
-	if err := s.Cancel(t.Context(), "over", "ada", ""); err != nil {
+	if err := s.Cancel(t.Context(), "over", by("ada")); err != nil {
 		t.Fatal(err)
 	}
 	if got, _ := s.Get(t.Context(), "over"); got.Spec.Cancel != nil {
 		t.Error("a run of which nothing is left was canceled")
 	}
-	if err := s.Cancel(t.Context(), "kept", "ada", ""); err != nil {
+	if err := s.Cancel(t.Context(), "kept", by("ada")); err != nil {
 		t.Fatal(err)
 	}
 	if got, _ := s.Get(t.Context(), "kept"); got.Spec.Cancel == nil {
@@ -179,7 +199,7 @@ func TestCancelTriesAgainWhenTheRunMoved(t *testing.T) {
 	var patches atomic.Int32
 	s := service(t, interceptor.Funcs{Patch: func(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
 		if patches.Add(1) == 1 {
-			// Someone else writes between our read and our patch.
+			// Another client writes between the read and the patch.
 			moved := &v1alpha1.Run{}
 			if err := c.Get(ctx, client.ObjectKeyFromObject(o), moved); err != nil {
 				return err
@@ -191,7 +211,7 @@ func TestCancelTriesAgainWhenTheRunMoved(t *testing.T) {
 		}
 		return c.Patch(ctx, o, p, opts...)
 	}}, run("r1", 7, 0))
-	if err := s.Cancel(t.Context(), "r1", "ada", ""); err != nil {
+	if err := s.Cancel(t.Context(), "r1", by("ada")); err != nil {
 		t.Fatal(err)
 	}
 	got, err := s.Get(t.Context(), "r1")

@@ -1,19 +1,26 @@
 package trigger
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
+// test, cancel and problem are commands as Parse returns them.
+func test(suites ...string) Command { return Command{Verb: "test", Call: Test{Suites: suites}} }
+func cancel(reason string) Command  { return Command{Verb: "cancel", Call: Cancel{Reason: reason}} }
+func help() Command                 { return Command{Verb: "help", Call: Help{}} }
+func problem(verb, text string) Command {
+	return Command{Verb: verb, Problem: text}
+}
+
 func TestParseFindsCommands(t *testing.T) {
-	test := func(args ...string) []Command { return []Command{{Name: "test", Args: args}} }
 	for _, tc := range []struct {
 		name, body string
-		want       []Command
+		want       Command
 	}{
 		{"alone", "/conductor test", test()},
 		{"suites", "/conductor test api e2e", test("api", "e2e")},
@@ -32,13 +39,66 @@ func TestParseFindsCommands(t *testing.T) {
 		{"after inline backticks", "```x``` is code\n/conductor test", test()},
 		{"HTML that hides nothing", "<previous>\n<details>\n\n/conductor test", test()},
 		{"after <pre>", "<PRE>\n/conductor cancel\n</Pre>\n/conductor test", test()},
-		{"bare", "/conductor", []Command{{Name: "help"}}},
-		{"help", "/conductor help test", []Command{{Name: "help", Args: []string{"test"}}}},
-		{"cancel", "/conductor cancel", []Command{{Name: "cancel"}}},
-		{"two", "/conductor test\n/conductor cancel", []Command{{Name: "test"}, {Name: "cancel"}}},
+		{"bare", "/conductor", help()},
+		{"help", "/conductor help test", help()},
+		{"cancel", "/conductor cancel", cancel("")},
+		{"a suite flag", "/conductor test --suite api", test("api")},
+		{"suite flags and arguments", "/conductor test --suite e2e api --Suite=API --suite smoke", test("api", "e2e", "smoke")},
+		{"a reason", `/conductor cancel --reason "wrong branch"`, cancel("wrong branch")},
+		{"a reason after =", `/conductor cancel --reason='it is Ann'"'"'s'`, cancel("it is Ann's")},
+		{"a phone's dash and quotes", "/conductor cancel —reason “wrong  branch”", cancel("wrong  branch")},
+		{"a reason that begins with a dash", "/conductor cancel --reason=--", cancel("--")},
+		{"the longest reason", "/conductor cancel --reason " + strings.Repeat("é", maxText), cancel(strings.Repeat("é", maxText))},
+		{"a reason with control characters", "/conductor cancel --reason \"a\x1b[31m\tb \"", cancel("a [31m b")},
 	} {
-		if diff := cmp.Diff(tc.want, Parse(tc.body), cmpopts.IgnoreFields(Command{}, "Action")); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", tc.name, diff)
+		got, more := Parse(tc.body)
+		if diff := cmp.Diff([]Command{tc.want}, got); diff != "" || more != 0 {
+			t.Errorf("%s: %d more (-want +got):\n%s", tc.name, more, diff)
+		}
+	}
+}
+
+func TestParseReadsEveryCommandUpToABound(t *testing.T) {
+	got, more := Parse("/conductor cancel --reason again\n\nand now\n/conductor dance\n> /conductor help\n/conductor test a\n")
+	want := []Command{cancel("again"), problem("dance", "Unknown command `dance`."), test("a")}
+	if diff := cmp.Diff(want, got); diff != "" || more != 0 {
+		t.Errorf("%d more (-want +got):\n%s", more, diff)
+	}
+	var body string
+	for i := range MaxCommands + 3 {
+		body += fmt.Sprintf("/conductor test s%d\n", i)
+	}
+	got, more = Parse(body)
+	if len(got) != MaxCommands || more != 3 || !slices.Equal(got[MaxCommands-1].Call.(Test).Suites, []string{"s4"}) {
+		t.Errorf("%d more than %+v", more, got)
+	}
+	if got, more = Parse(body[:strings.Index(body, fmt.Sprintf("/conductor test s%d", MaxCommands))]); len(got) != MaxCommands || more != 0 {
+		t.Errorf("%d commands and %d more, want %d and 0", len(got), more, MaxCommands)
+	}
+}
+
+func TestSplitWords(t *testing.T) {
+	for line, want := range map[string][]string{
+		"":                nil,
+		" a\t b\u00a0 c ": {"a", "b", "c"},
+		`"a b" 'c "d'`:    {"a b", `c "d`},
+		`a"b c"d''`:       {"ab cd"},
+		`"" ''`:           {"", ""},
+		`\a\ b \\ \"`:     {"a b", `\`, `"`},
+		`"\" \\ \n" '\'`:  {`" \ \n`, `\`},
+		`a\`:              {`a\`},
+		"“a b” —c d—e":    {"a b", "--c", "d—e"},
+		`"—" '—'`:         {"—", "—"},
+		"it’s":            {"it’s"},
+	} {
+		got, closed := splitWords(line)
+		if diff := cmp.Diff(want, got); diff != "" || !closed {
+			t.Errorf("%q: closed %t (-want +got):\n%s", line, closed, diff)
+		}
+	}
+	for _, line := range []string{`"a`, `a 'b "c"`, `"a\"`, `“a`} {
+		if _, closed := splitWords(line); closed {
+			t.Errorf("%q is closed", line)
 		}
 	}
 }
@@ -72,27 +132,42 @@ func TestParseLeavesTheRestAlone(t *testing.T) {
 		"unclosed openers":       strings.Repeat("<!--", 16384),
 		"closed openers":         strings.Repeat("<!---->", 9000),
 	} {
-		if got := Parse(body); got != nil {
-			t.Errorf("%s: %+v", name, got)
+		if got, more := Parse(body); got != nil || more != 0 {
+			t.Errorf("%s: %+v and %d more", name, got, more)
 		}
 	}
 }
 
 func TestProblems(t *testing.T) {
 	for body, want := range map[string]string{
-		"/conductor tset":                        "There is no command `tset`. Did you mean `/conductor test`?",
-		"/conductor cancle":                      "There is no command `cancle`. Did you mean `/conductor cancel`?",
-		"/conductor deploy":                      "There is no command `deploy`.",
-		"/conductor @team`<b>":                   "There is no command `@team?<b>`.",
-		"/conductor test ../etc":                 "`../etc` is not the name of a suite.",
-		"/conductor test a`@b":                   "`a?@b` is not the name of a suite.",
-		"/conductor cancel please":               "This command takes no arguments (got `please`).",
-		"/conductor test " + many():              "A command takes at most 64 words.",
-		"/conductor " + strings.Repeat("x", 100): "There is no command `" + strings.Repeat("x", 40) + "`….",
+		"/conductor tset":                                              "Unknown command `tset`. Did you mean `/conductor test`?",
+		"/conductor cancle":                                            "Unknown command `cancle`. Did you mean `/conductor cancel`?",
+		"/conductor deploy":                                            "Unknown command `deploy`.",
+		"/conductor don't":                                             "Unknown command `dont`.",
+		"/conductor @team`<b>":                                         "Unknown command `@team?<b>`.",
+		"/conductor \"\"":                                              "Unknown command ``.",
+		"/conductor " + strings.Repeat("x", 100):                       "Unknown command `" + strings.Repeat("x", 40) + "`….",
+		"/conductor test ../etc":                                       "`../etc` is not the name of a suite.",
+		"/conductor test a`@b":                                         "`a?@b` is not the name of a suite.",
+		"/conductor test --suite ../etc":                               "`../etc` is not the name of a suite.",
+		"/conductor test --suite":                                      "The flag `--suite` needs a value: `--suite NAME`.",
+		"/conductor test --suite --suite a":                            "The flag `--suite` needs a value: `--suite NAME`.",
+		"/conductor test --suit api":                                   "`/conductor test` does not have the flag `--suit`. Did you mean `--suite`?",
+		"/conductor test -suite api":                                   "`/conductor test` does not have the flag `-suite`. Did you mean `--suite`?",
+		"/conductor test --reason x":                                   "`/conductor test` does not have the flag `--reason`.",
+		"/conductor test " + many():                                    "`/conductor test` takes at most 64 arguments (got 130).",
+		"/conductor cancel please":                                     "`/conductor cancel` takes no arguments (got `please`).",
+		"/conductor cancel --reason wrong branch":                      "`/conductor cancel` takes no arguments (got `branch`). Put the value of a flag in quotes if it has several words.",
+		"/conductor cancel --reason \"wrong":                           "A quotation mark in `/conductor cancel` is not closed.",
+		"/conductor cancel --reason ''":                                "The flag `--reason` needs a value: `--reason TEXT`.",
+		"/conductor cancel --reason ' '":                               "The flag `--reason` needs a value: `--reason TEXT`.",
+		"/conductor cancel --reason a --reason b":                      "The flag `--reason` is given more than once.",
+		"/conductor cancel --reason " + strings.Repeat("y", maxText+1): "`" + strings.Repeat("y", 40) + "`… is longer than 256 characters.",
+		"/conductor help --all":                                        "`/conductor help` does not have the flag `--all`.",
 	} {
-		c, ok := First(body)
-		if !ok || c.Problem != want {
-			t.Errorf("%.60q: %q, want %q", body, c.Problem, want)
+		got, _ := Parse(body)
+		if len(got) != 1 || got[0].Problem != want || got[0].Call != nil {
+			t.Errorf("%.60q: %+v, want %q", body, got, want)
 		}
 	}
 }
@@ -109,47 +184,82 @@ func many() string {
 }
 
 func TestHelpIsTheGrammar(t *testing.T) {
-	help := HelpText()
+	text := HelpText()
 	for _, v := range Grammar() {
 		for _, want := range []string{v.Usage(), v.Who, v.Example, v.Help} {
-			if want == "" || !strings.Contains(help, want) {
+			if want == "" || !strings.Contains(text, want) {
 				t.Errorf("the help lacks %q", want)
 			}
 		}
-		c, ok := First(v.Example)
-		if !ok || c.Name != v.Name || c.Problem != "" {
-			t.Errorf("the example %q is read as %+v", v.Example, c)
+		got, _ := Parse(v.Example)
+		if len(got) != 1 || got[0].Verb != v.Name || got[0].Problem != "" || got[0].Call == nil {
+			t.Errorf("the example %q is read as %+v", v.Example, got)
+		}
+		for _, f := range v.Flags {
+			if !strings.Contains(v.Usage(), "--"+f.Name+" "+f.Value.Placeholder) {
+				t.Errorf("the usage %q lacks --%s", v.Usage(), f.Name)
+			}
 		}
 	}
-	if Parse(help) != nil {
-		t.Error("the help itself holds commands")
+	if got, _ := Parse(text); got != nil {
+		t.Errorf("the help itself has the commands %+v", got)
+	}
+	for verb, want := range map[string]string{
+		"test": "/conductor test [suite...] [--suite NAME]...", "cancel": "/conductor cancel [--reason TEXT]", "help": "/conductor help",
+	} {
+		if v, _ := findVerb(verb); v.Usage() != want {
+			t.Errorf("usage %q, want %q", v.Usage(), want)
+		}
+	}
+}
+
+// TestEveryCallIsOne keeps types that no verb builds out of the grammar.
+func TestEveryCallIsOne(t *testing.T) {
+	seen := map[string]bool{}
+	for _, v := range Grammar() {
+		c := v.build(input{})
+		c.call()
+		seen[fmt.Sprintf("%T", c)] = true
+	}
+	if len(seen) != len(Grammar()) {
+		t.Errorf("%d verbs build the types %v", len(Grammar()), seen)
 	}
 }
 
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{"/conductor test a", "```\n/conductor test\n```", "<!--\n-->\r\n/conductor\u200b x", "- ```\n> /conductor help", "<pre\n</pre>"} {
+	for _, s := range []string{
+		"/conductor test a", "```\n/conductor test\n```", "<!--\n-->\r\n/conductor\u200b x", "- ```\n> /conductor help", "<pre\n</pre>",
+		"/conductor cancel --reason 'a b'\n/conductor test --suite=a", "/conductor test --suit \"", "/conductor cancel —reason “x\\” y",
+	} {
 		f.Add(s)
 	}
-	names := map[string]bool{}
-	for _, v := range Grammar() {
-		names[v.Name] = true
-	}
 	f.Fuzz(func(t *testing.T, body string) {
-		for _, c := range Parse(body) {
-			if c.Problem == "" && !names[c.Name] {
-				t.Errorf("%q: %+v is no command and no problem", body, c)
+		commands, more := Parse(body)
+		if len(commands) > MaxCommands || more > 0 && len(commands) < MaxCommands {
+			t.Errorf("%q: %d commands and %d more", body, len(commands), more)
+		}
+		for _, c := range commands {
+			if (c.Problem == "") != (c.Call != nil) {
+				t.Errorf("%q: %+v has both a call and a problem, or neither", body, c)
 			}
-			if c.Problem == "" && c.Name == "test" && slices.ContainsFunc(c.Args, func(a string) bool { return !suiteName.MatchString(a) }) {
-				t.Errorf("%q: %+v", body, c)
+			switch call := c.Call.(type) {
+			case Test:
+				if len(call.Suites) > MaxArgs || slices.ContainsFunc(call.Suites, func(a string) bool { return !suiteName.MatchString(a) }) {
+					t.Errorf("%q: %+v", body, c)
+				}
+			case Cancel:
+				if len([]rune(call.Reason)) > maxText || strings.ContainsAny(call.Reason, "\n\r\x00") {
+					t.Errorf("%q: %+v", body, c)
+				}
 			}
 			if strings.Count(c.Problem, "`")%2 != 0 || strings.ContainsAny(c.Problem, "\n\r") {
 				t.Errorf("%q: the problem %q would break a comment", body, c.Problem)
 			}
 		}
-		if quoted := "> " + strings.NewReplacer("\n", "\n> ", "\r", " ").Replace(body); Parse(quoted) != nil {
+		if got, _ := Parse("> " + strings.NewReplacer("\n", "\n> ", "\r", " ").Replace(body)); got != nil {
 			t.Errorf("%q in a quote is a command", body)
 		}
-		if !strings.Contains(body, "~~~~") && Parse("~~~~\n"+body) != nil {
+		if got, _ := Parse("~~~~\n" + body); got != nil && !strings.Contains(body, "~~~~") {
 			t.Errorf("%q in a fence is a command", body)
 		}
 	})

@@ -3,122 +3,199 @@ package trigger
 import (
 	"fmt"
 	"regexp"
-	"slices"
 	"strings"
-
-	"github.com/w3evolutionsllc/conductor/internal/repoconfig/nearest"
+	"unicode"
+	"unicode/utf8"
 )
 
-// Prefix is what a command's line begins with.
-const Prefix = "/conductor"
+const (
+	// Prefix is the first word of a command's line.
+	Prefix = "/conductor"
+	// MaxCommands is how many commands of one comment are acted on.
+	MaxCommands = 5
+	// MaxArgs is how many arguments a command may have; a Run cannot hold more suites.
+	MaxArgs = 64
+	// maxText is how long a free text such as a reason may be, in characters.
+	maxText = 256
+)
 
-// MaxArgs is how many arguments a command may have; a Run holds no more suites.
-const MaxArgs = 64
+// Call is what a valid command asks for: a Test, a Cancel or a Help.
+type Call interface{ call() }
 
-// Verb is one command of the grammar, which is data: the parser, the decision, the help text and the answer to a slip of the finger are made
-// of it.
+// Test asks for a Run.
+type Test struct {
+	// Suites are the suites to run, each once; empty means all.
+	Suites []string
+}
+
+// Cancel asks for the Runs of the issue or pull request to end.
+type Cancel struct {
+	// Reason is the author's own text; empty if there is none.
+	Reason string
+}
+
+// Help asks for the help.
+type Help struct{}
+
+func (Test) call()   {}
+func (Cancel) call() {}
+func (Help) call()   {}
+
+// Verb is one command of the grammar. The grammar is data: the parser, the help and the hints for typos are made from it.
 type Verb struct {
 	// Name is the word after Prefix.
 	Name string
-	// Args is how the arguments are written in the help; empty when there are none.
-	Args string
-	// Who may give the command, in words.
+	// Args are the positional arguments, any number of them; nil means none.
+	Args *Value
+	// Flags are the flags, in the order of the help.
+	Flags []Flag
+	// Who may use the command, in words.
 	Who string
 	// Example is a whole line.
 	Example string
 	// Help is a sentence.
 	Help string
-	// Action is what it asks for.
-	Action Action
-	// check says what is wrong with the arguments; "" when nothing is.
-	check func(args []string) string
+	// build makes the typed value of what was parsed.
+	build func(input) Call
 }
 
-// Usage is how the command is written.
-func (v Verb) Usage() string { return strings.TrimSpace(Prefix + " " + v.Name + " " + v.Args) }
-
-// Grammar is every command, in the order of the help.
-func Grammar() []Verb {
-	const writers = "write permission"
-	return []Verb{
-		{"test", "[suite...]", writers, "/conductor test integration",
-			"Runs the integration tests: of a pull request's head, or of the default branch for an issue. Without a suite it runs all of them.", Start, suites},
-		{"cancel", "", writers, "/conductor cancel",
-			"Ends the runs of this issue or pull request that are under way.", Cancel, nothing},
-		{"help", "", writers, "/conductor help",
-			"Shows this.", Help, anything},
-	}
+// Flag is one flag of a command. It always has a value.
+type Flag struct {
+	// Name does not include the dashes.
+	Name  string
+	Value Value
+	// Many allows the flag more than once.
+	Many bool
 }
 
-// suiteName is how .conductor.yaml lets a suite be named: a DNS label, RFC 1123.
-var suiteName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
+// Value is a kind of value that an argument or a flag takes.
+type Value struct {
+	// Placeholder represents the value in usages; empty leaves it out of them.
+	Placeholder string
+	// read returns the value of a word, or a sentence about what is wrong with it.
+	read func(word string) (value, problem string)
+}
 
-func suites(args []string) string {
-	for _, a := range args {
-		if !suiteName.MatchString(a) {
-			return fmt.Sprintf("%s is not the name of a suite.", quote(a))
-		}
+// input is what the parser hands to a verb: the values of the arguments and of each flag, in order.
+type input struct {
+	args  []string
+	flags map[string][]string
+}
+
+// last returns the last value of a flag, or "" if it was not given.
+func (i input) last(flag string) string {
+	if all := i.flags[flag]; len(all) > 0 {
+		return all[len(all)-1]
 	}
 	return ""
 }
 
-func nothing(args []string) string {
-	if len(args) == 0 {
-		return ""
+// Grammar returns every command, in the order of the help.
+func Grammar() []Verb {
+	const writers = "write permission"
+	return []Verb{
+		{
+			Name: "test", Args: suite("suite..."), Flags: []Flag{{Name: "suite", Value: *suite("NAME"), Many: true}},
+			Who: writers, Example: "/conductor test integration",
+			Help:  "Runs the integration tests: of a pull request's head, or of the default branch for an issue. Without a suite it runs all of them.",
+			build: func(i input) Call { return Test{Suites: unique(i.args, i.flags["suite"])} },
+		},
+		{
+			Name: "cancel", Flags: []Flag{{Name: "reason", Value: freeText("TEXT")}},
+			Who: writers, Example: `/conductor cancel --reason "wrong branch"`,
+			Help:  "Ends the runs of this issue or pull request that are under way.",
+			build: func(i input) Call { return Cancel{Reason: i.last("reason")} },
+		},
+		{
+			Name: "help", Args: &Value{read: func(word string) (string, string) { return word, "" }},
+			Who: writers, Example: "/conductor help",
+			Help:  "Shows this.",
+			build: func(input) Call { return Help{} },
+		},
 	}
-	return fmt.Sprintf("This command takes no arguments (got %s).", quote(args[0]))
 }
 
-func anything([]string) string { return "" }
+// Line is Prefix and the name of the command.
+func (v Verb) Line() string { return Prefix + " " + v.Name }
 
-// HelpText is the help, in Markdown.
+// Usage returns how the command is written.
+func (v Verb) Usage() string {
+	words := []string{v.Line()}
+	if v.Args != nil && v.Args.Placeholder != "" {
+		words = append(words, "["+v.Args.Placeholder+"]")
+	}
+	for _, f := range v.Flags {
+		word := fmt.Sprintf("[--%s %s]", f.Name, f.Value.Placeholder)
+		if f.Many {
+			word += "..."
+		}
+		words = append(words, word)
+	}
+	return strings.Join(words, " ")
+}
+
+// HelpText returns the help, in Markdown.
 func HelpText() string {
 	var b strings.Builder
 	b.WriteString("| Command | What it does | Who may | Example |\n|---|---|---|---|\n")
 	for _, v := range Grammar() {
 		fmt.Fprintf(&b, "| `%s` | %s | %s | `%s` |\n", v.Usage(), v.Help, v.Who, v.Example)
 	}
-	b.WriteString("\nA command stands at the beginning of a line of a new comment; the first one of a comment counts.\n")
+	fmt.Fprintf(&b, "\nA command is at the beginning of a line of a new comment, outside code blocks and quotes. "+
+		"A comment may have up to %d commands; they are acted on in order.\n", MaxCommands)
 	return b.String()
 }
 
-// check makes a Command of the words after Prefix.
-func check(words []string) Command {
-	if len(words) == 0 {
-		return Command{Name: "help", Action: Help}
-	}
-	c := Command{Name: strings.ToLower(words[0]), Action: Help}
-	for _, a := range words[1:] {
-		if a = strings.ToLower(a); !slices.Contains(c.Args, a) {
-			c.Args = append(c.Args, a)
+// suiteName is how .conductor.yaml names suites: a DNS label, RFC 1123.
+var suiteName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
+
+// suite reads the name of a suite, in any case: phones capitalize.
+func suite(placeholder string) *Value {
+	return &Value{Placeholder: placeholder, read: func(word string) (string, string) {
+		if word = strings.ToLower(word); !suiteName.MatchString(word) {
+			return "", fmt.Sprintf("%s is not the name of a suite.", quote(word))
+		}
+		return word, ""
+	}}
+}
+
+// freeText reads a text of limited length.
+func freeText(placeholder string) Value {
+	return Value{Placeholder: placeholder, read: func(word string) (string, string) {
+		word = strings.TrimSpace(strings.Map(func(r rune) rune {
+			if unicode.IsControl(r) {
+				return ' '
+			}
+			return r
+		}, word))
+		if utf8.RuneCountInString(word) > maxText {
+			return "", fmt.Sprintf("%s is longer than %d characters.", quote(word), maxText)
+		}
+		return word, ""
+	}}
+}
+
+// unique concatenates lists and drops repetitions.
+func unique(lists ...[]string) []string {
+	var out []string
+	seen := map[string]bool{}
+	for _, list := range lists {
+		for _, s := range list {
+			if !seen[s] {
+				seen[s], out = true, append(out, s)
+			}
 		}
 	}
-	var names []string
-	for _, v := range Grammar() {
-		names = append(names, v.Name)
-		if v.Name != c.Name {
-			continue
-		}
-		c.Action = v.Action
-		if c.Problem = v.check(c.Args); len(c.Args) > MaxArgs {
-			c.Problem = fmt.Sprintf("A command takes at most %d words.", MaxArgs)
-		}
-		return c
-	}
-	c.Problem = fmt.Sprintf("There is no command %s.", quote(words[0]))
-	if near := nearest.Word(c.Name, names); near != "" {
-		c.Problem += fmt.Sprintf(" Did you mean `%s %s`?", Prefix, near)
-	}
-	return c
+	return out
 }
 
 // quote shows a word of a comment as code. What could end the code or does not print becomes a question mark, and
-// long words are cut.
+// long words are truncated.
 func quote(word string) string {
 	const most = 40
 	r := []rune(word)
-	cut := len(r) > most
-	if cut {
+	truncated := len(r) > most
+	if truncated {
 		r = r[:most]
 	}
 	for i, c := range r {
@@ -126,7 +203,7 @@ func quote(word string) string {
 			r[i] = '?'
 		}
 	}
-	if cut {
+	if truncated {
 		return "`" + string(r) + "`…"
 	}
 	return "`" + string(r) + "`"

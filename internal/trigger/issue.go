@@ -9,7 +9,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 )
 
-// Where the number of an issue was found.
+// The places where the number of an issue is found.
 const (
 	SourceTag           = "tag"
 	SourceTagMessage    = "tag message"
@@ -22,21 +22,21 @@ var (
 	// reference is #n where GitHub links it to an issue of the same repository: not in owner/repo#n, a word, a URL's
 	// fragment or an HTML entity.
 	reference = regexp.MustCompile(`(?:^|[^\w/&#.-])#([1-9][0-9]{0,8})\b`)
-	// closing is a reference behind one of GitHub's closing keywords:
+	// closing is a reference after one of GitHub's closing keywords:
 	// docs.github.com, "Linking a pull request to an issue".
 	closing = regexp.MustCompile(`(?i)(?:^|[^\w-])(?:close[sd]?|fix(?:e[sd])?|resolve[sd]?):?\s+#([1-9][0-9]{0,8})\b`)
-	// branchNumber is the number in one element of a branch's name: 123, 123-login, issue-123, fix-#123.
+	// branchNumber is the number in one element of a branch name: 123, 123-login, issue-123, fix-#123.
 	branchNumber = regexp.MustCompile(`(?i)^(?:(?:issues?|gh|bug|bugfix|fix|feat|feature|hotfix|task|chore)[-_]?)?#?([1-9][0-9]{0,8})(?:[-_].*)?$`)
-	// anywhere is #n in any place of an element.
+	// anywhere is #n anywhere in an element.
 	anywhere = regexp.MustCompile(`(?:^|[-_])#([1-9][0-9]{0,8})(?:[-_]|$)`)
 )
 
-// versions are the first elements of branches whose numbers are versions and dates, not issues.
+// versions are first elements of branch names; the numbers after them are versions and dates, not issues.
 var versions = []string{"release", "releases", "version", "versions", "dependabot", "renovate", "backport", "gh-readonly-queue"}
 
-// Issue finds the issue that a run belongs to and says where; 0 and "" when nothing names one. In this order:
+// Issue returns the issue that a run belongs to and where its number was found, or 0 and "". It checks in this order:
 // the end of the tag's name (run-integration-tests/123), #n in the tag's message, the names of the branches, the commit's
-// message, the commit's pull request. docs/issues.md explains each.
+// message, the commit's pull requests. docs/issues.md explains each.
 func Issue(ref string, h v1alpha1.CommitHints) (number int, source string) {
 	if n := tagNumber(ref); n > 0 {
 		return n, SourceTag
@@ -68,7 +68,7 @@ func Issue(ref string, h v1alpha1.CommitHints) (number int, source string) {
 	return 0, ""
 }
 
-// tagNumber is the number behind the last slash of a tag.
+// tagNumber returns the number after the last slash of a tag.
 func tagNumber(ref string) int {
 	tag, ok := strings.CutPrefix(ref, tagPrefix)
 	at := strings.LastIndexByte(tag, '/')
@@ -91,7 +91,7 @@ func fromBranch(branch string) int {
 	return 0
 }
 
-// first is the number that the first of the expressions to match finds first in text.
+// first returns the number in the first match of the first expression that matches text.
 func first(text string, expressions ...*regexp.Regexp) int {
 	for _, x := range expressions {
 		if m := x.FindStringSubmatch(text); m != nil {

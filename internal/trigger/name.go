@@ -11,15 +11,15 @@ import (
 )
 
 const (
-	// maxName is the longest name of a Run in bytes: namespaces, labels and host names are made of it.
+	// maxName is the longest name of a Run in bytes: namespaces, labels and host names are made from it.
 	maxName = 40
-	// digits is how many hexadecimal digits of the hash a name holds.
+	// digits is how many hexadecimal digits of the hash a name has.
 	digits = 10
 )
 
 // RunName names the Run that an event starts, by what the event means: a push by its repository, ref, object and
 // repository.pushed_at, so that a redelivery is the same Run and the same tag pushed again at the same commit is a new
-// one; a comment by its repository and id. It is a DNS label of at most 40 bytes.
+// one; a comment's first command by its repository and id. It is a DNS label of at most 40 bytes.
 func RunName(e v1alpha1.Event) string {
 	id := strconv.FormatInt(e.Repository.ID, 10)
 	switch {
@@ -31,13 +31,21 @@ func RunName(e v1alpha1.Event) string {
 	return name(e.Repository.Name, "event", id, e.Name, e.Action)
 }
 
-// PollName names the Run of a tag that was found by comparing refs, because its push made no event: by the repository
-// (owner/name, or name), the full ref, the object it points to and the one it pointed to when last seen.
-func PollName(repo, ref, object, before string) string {
-	return name(repo[strings.LastIndexByte(repo, '/')+1:], "poll", repo, ref, object, before)
+// CommandRunName names the Run that a comment's command starts, by its index. The first one's name is the event's RunName.
+func CommandRunName(e v1alpha1.Event, index int) string {
+	if index == 0 {
+		return RunName(e)
+	}
+	return name(e.Repository.Name, "comment", strconv.FormatInt(e.Repository.ID, 10), strconv.FormatInt(e.Comment.ID, 10), strconv.Itoa(index))
 }
 
-// name is a slug, cut, and a hash of the parts. A part holds no NUL, so two lists of parts never hash alike by joining.
+// PollName names the Run of a tag that was found by polling: by the repository (owner/name, or name), the full ref, the
+// object it points to, and when that was first seen.
+func PollName(repo, ref, object, since string) string {
+	return name(repo[strings.LastIndexByte(repo, '/')+1:], "poll", repo, ref, object, since)
+}
+
+// name joins a truncated slug and a hash of the parts. Parts do not contain NUL, so different lists never join to the same text.
 func name(text string, parts ...string) string {
 	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
 	s := slug(text)
@@ -47,7 +55,7 @@ func name(text string, parts ...string) string {
 	return fmt.Sprintf("%s-%s", s, hex.EncodeToString(sum[:])[:digits])
 }
 
-// slug writes a repository's name in the letters of a DNS label, beginning with a letter as a Service's name has to.
+// slug converts a repository's name to a DNS label that begins with a letter, as the name of a Service has to.
 func slug(text string) string {
 	var b strings.Builder
 	for _, r := range strings.ToLower(text) {

@@ -15,7 +15,7 @@ func TestRunNameTellsApartWhatMeansSomethingElse(t *testing.T) {
 	base := v1alpha1.PushEvent{Ref: "refs/tags/run-integration-tests", After: commit, PushedAt: 1000}
 	first := RunName(push(base))
 	again := base
-	again.Before, again.Created, again.HeadMessage = other, true, "told differently"
+	again.Before, again.Created, again.HeadMessage = other, true, "another message"
 	if got := RunName(push(again)); got != first {
 		t.Errorf("a redelivery is another run: %s and %s", first, got)
 	}
@@ -43,6 +43,28 @@ func TestRunNameTellsApartWhatMeansSomethingElse(t *testing.T) {
 	}
 	if !strings.HasPrefix(first, "shop-") {
 		t.Errorf("%s does not show the repository", first)
+	}
+}
+
+func TestEachCommandOfACommentNamesARunOfItsOwn(t *testing.T) {
+	e := comment("x")
+	names := map[string]int{}
+	for i := range MaxCommands {
+		n := CommandRunName(e, i)
+		if have, ok := names[n]; ok {
+			t.Errorf("commands %d and %d both name %s", have, i, n)
+		}
+		if names[n] = i; len(n) > maxName || !label.MatchString(n) || n != CommandRunName(comment("y"), i) {
+			t.Errorf("name %s", n)
+		}
+	}
+	// Deliveries from before a comment could have several commands are the same Runs.
+	if first := CommandRunName(e, 0); first != RunName(e) || first != "shop-f70778da32" {
+		t.Errorf("the first command names %s", first)
+	}
+	e.Comment.ID++
+	if _, ok := names[CommandRunName(e, 1)]; ok {
+		t.Error("two comments name one run")
 	}
 }
 
@@ -86,7 +108,7 @@ func FuzzRunName(f *testing.F) {
 		e.Repository.Name, e.Repository.ID = repo, id
 		for _, got := range []string{RunName(e), PollName("o/"+repo, "refs/tags/x", commit, "")} {
 			if len(got) > 40 || !label.MatchString(got) {
-				t.Errorf("%q names %q, which is no label", repo, got)
+				t.Errorf("%q names %q, which is not a label", repo, got)
 			}
 		}
 	})

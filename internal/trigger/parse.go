@@ -1,141 +1,148 @@
 package trigger
 
 import (
-	"regexp"
+	"fmt"
 	"strings"
+
+	"github.com/w3evolutionsllc/conductor/internal/repoconfig/nearest"
 )
 
-// Command is one command of a comment.
+// Command is one command of a comment: either it has a Call or a Problem.
 type Command struct {
-	// Name is one of the grammar's, or what stood in its place.
-	Name string
-	// Action is what it asks for: Help where it is not one of the grammar's.
-	Action Action
-	// Args are the words after it, in small letters and each once.
-	Args []string
-	// Problem is a sentence about what is wrong with it; empty when nothing is.
+	// Verb is the grammar's name of the command, or the word in its place.
+	Verb string
+	// Call is what the command asks for.
+	Call Call
+	// Problem is a sentence about what is wrong with the command.
 	Problem string
 }
 
-// First is the command of a comment that counts: the first. It is false when there is none.
-func First(body string) (Command, bool) {
-	all := Parse(body)
-	if len(all) == 0 {
-		return Command{}, false
+// String names the command in logs and reasons.
+func (c Command) String() string {
+	if c.Problem != "" {
+		return "an invalid command"
 	}
-	return all[0], true
+	return c.Verb
 }
 
-// Parse finds the commands of a comment: lines that begin with Prefix, as far as people see them as text. What is in a
-// code block, a quote or an HTML comment was not said. Where Markdown could be read either way nothing is a command.
-func Parse(body string) []Command {
-	var out []Command
-	var s scanner
-	for line := range strings.SplitSeq(clean(body), "\n") {
-		if !s.spoken(line) {
+// parse makes a Command of the text after Prefix.
+func parse(line string) Command {
+	words, closed := splitWords(line)
+	if len(words) == 0 {
+		words = []string{"help"}
+	}
+	v, problem := findVerb(words[0])
+	c := Command{Verb: strings.ToLower(words[0]), Problem: problem}
+	if problem != "" {
+		return c
+	}
+	if !closed {
+		c.Problem = fmt.Sprintf("A quotation mark in `%s` is not closed.", v.Line())
+		return c
+	}
+	in, problem := v.read(words[1:])
+	if problem != "" {
+		c.Problem = problem
+		return c
+	}
+	c.Call = v.build(in)
+	return c
+}
+
+// findVerb returns the verb of a name, or a sentence with the nearest one.
+func findVerb(word string) (Verb, string) {
+	var names []string
+	for _, v := range Grammar() {
+		if strings.EqualFold(v.Name, word) {
+			return v, ""
+		}
+		names = append(names, v.Name)
+	}
+	problem := fmt.Sprintf("Unknown command %s.", quote(word))
+	if near := nearest.Word(word, names); near != "" {
+		problem += fmt.Sprintf(" Did you mean `%s %s`?", Prefix, near)
+	}
+	return Verb{}, problem
+}
+
+// read sorts the words after a verb into arguments and flags. The problem is a sentence about the first word that does not fit.
+func (v Verb) read(words []string) (in input, problem string) {
+	in.flags = map[string][]string{}
+	for len(words) > 0 {
+		word := words[0]
+		words = words[1:]
+		if strings.HasPrefix(word, "-") {
+			if words, problem = v.readFlag(in, word, words); problem != "" {
+				return in, problem
+			}
 			continue
 		}
-		if words := strings.Fields(line); len(words) > 0 && strings.EqualFold(words[0], Prefix) {
-			out = append(out, check(words[1:]))
+		if v.Args == nil {
+			return in, v.unexpected(word, in)
+		}
+		value, problem := v.Args.read(word)
+		if problem != "" {
+			return in, problem
+		}
+		in.args = append(in.args, value)
+	}
+	count := len(in.args)
+	for _, values := range in.flags {
+		count += len(values)
+	}
+	if count > MaxArgs {
+		return in, fmt.Sprintf("`%s` takes at most %d arguments (got %d).", v.Line(), MaxArgs, count)
+	}
+	return in, ""
+}
+
+// unexpected is the problem of an argument that the verb does not take.
+func (v Verb) unexpected(word string, in input) string {
+	problem := fmt.Sprintf("`%s` takes no arguments (got %s).", v.Line(), quote(word))
+	if len(in.flags) > 0 {
+		problem += " Put the value of a flag in quotes if it has several words."
+	}
+	return problem
+}
+
+// readFlag reads a flag, with its value behind = or in the next word, and returns the words after it.
+func (v Verb) readFlag(in input, word string, rest []string) (_ []string, problem string) {
+	name, value, hasValue := strings.Cut(word, "=")
+	f, problem := v.findFlag(name)
+	if problem != "" {
+		return rest, problem
+	}
+	if !hasValue && len(rest) > 0 && !strings.HasPrefix(rest[0], "-") {
+		value, rest = rest[0], rest[1:]
+	}
+	if value != "" {
+		if value, problem = f.Value.read(value); problem != "" {
+			return rest, problem
 		}
 	}
-	return out
-}
-
-// clean makes line ends and blanks plain, and drops characters that take no room: keyboards, phones and web pages put
-// them in unseen.
-func clean(body string) string {
-	body = strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(body)
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\u00a0' || r == '\u202f':
-			return ' '
-		case r == '\u00ad' || r == '\ufeff' || r >= '\u200b' && r <= '\u200f' || r >= '\u202a' && r <= '\u202e' || r >= '\u2060' && r <= '\u2069':
-			return -1
-		}
-		return r
-	}, body)
-}
-
-// scanner knows in which block of GitHub Flavored Markdown a line is (spec 0.29: 4.4 to 4.6 and 5.1).
-type scanner struct {
-	// fence is what closes the code block that is open: "```", say.
-	fence string
-	// until is what closes the HTML that is open: "-->", say.
-	until string
-}
-
-// hidden begins HTML whose text is not said.
-var hidden = regexp.MustCompile(`(?i)<!--|<(?:pre|script|style|textarea)(?:[\s>]|$)`)
-
-// list is what a list item begins with; a code block may stand right behind it.
-var list = regexp.MustCompile(`^(?:(?:[-*+]|[0-9]{1,9}[.)]) +)+`)
-
-// spoken takes the next line and reports whether it is text that its author said, with no more than three blanks before it.
-func (s *scanner) spoken(line string) bool {
-	text := strings.TrimLeft(line, " ")
-	indented := len(line)-len(text) > 3 || strings.HasPrefix(text, "\t")
 	switch {
-	case s.fence != "":
-		if !indented && strings.HasPrefix(text, s.fence) && strings.Trim(text, s.fence[:1]+" \t") == "" {
-			s.fence = ""
-		}
-		return false
-	case s.until != "":
-		if _, rest, ok := cutFold(line, s.until); ok {
-			s.until = ""
-			s.openHTML(rest)
-		}
-		return false
-	case indented || strings.HasPrefix(text, ">"):
-		return false
-	case s.openFence(text[len(list.FindString(text)):]):
-		return false
+	case value == "":
+		return rest, fmt.Sprintf("The flag `--%s` needs a value: `--%s %s`.", f.Name, f.Name, f.Value.Placeholder)
+	case !f.Many && len(in.flags[f.Name]) > 0:
+		return rest, fmt.Sprintf("The flag `--%s` is given more than once.", f.Name)
 	}
-	return !s.openHTML(line)
+	in.flags[f.Name] = append(in.flags[f.Name], value)
+	return rest, ""
 }
 
-// openFence reports whether a line begins a code block. A fence of backticks has none after it.
-func (s *scanner) openFence(text string) bool {
-	for _, c := range []string{"`", "~"} {
-		rest := strings.TrimLeft(text, c)
-		if n := len(text) - len(rest); n >= 3 && (c == "~" || !strings.Contains(rest, c)) {
-			s.fence = text[:n]
-			return true
+// findFlag returns the flag of a word, or a sentence with the nearest one.
+func (v Verb) findFlag(word string) (Flag, string) {
+	name, long := strings.CutPrefix(word, "--")
+	var names []string
+	for _, f := range v.Flags {
+		if long && strings.EqualFold(f.Name, name) {
+			return f, ""
 		}
+		names = append(names, f.Name)
 	}
-	return false
-}
-
-// openHTML reports whether a line holds HTML that hides text, and notes what ends it when it goes on.
-func (s *scanner) openHTML(line string) bool {
-	found := false
-	for {
-		at := hidden.FindStringIndex(line)
-		if at == nil {
-			return found
-		}
-		found = true
-		begin := strings.ToLower(strings.TrimRight(line[at[0]:at[1]], "> \t"))
-		end := "-->"
-		if begin != "<!--" {
-			end = "</" + begin[1:] + ">"
-		}
-		_, rest, ok := cutFold(line[at[0]+len(begin):], end)
-		if !ok {
-			s.until = end
-			return true
-		}
-		line = rest
+	problem := fmt.Sprintf("`%s` does not have the flag %s.", v.Line(), quote(word))
+	if near := nearest.Word(strings.TrimLeft(name, "-"), names); near != "" {
+		problem += fmt.Sprintf(" Did you mean `--%s`?", near)
 	}
-}
-
-// cutFold is strings.Cut for a separator of ASCII whose case does not matter.
-func cutFold(s, sep string) (before, after string, found bool) {
-	for i := 0; i+len(sep) <= len(s); i++ {
-		if strings.EqualFold(s[i:i+len(sep)], sep) {
-			return s[:i], s[i+len(sep):], true
-		}
-	}
-	return s, "", false
+	return Flag{}, problem
 }

@@ -1,6 +1,6 @@
-// Package trigger decides what a GitHub event asks for: a run, its end, help, or nothing; and always why. It reads slash-commands, names
-// runs by what they mean, so that the same push or comment, delivered twice, is the same run, and finds the issue that
-// a run's result belongs to. It is pure: no clock, no network, no cluster.
+// Package trigger decides what a GitHub event asks for, and why. It reads slash-commands, names runs by what they mean, so that a push
+// or comment that is delivered twice is the same run, and finds the issue that a run's result belongs to. Who may ask is decided by
+// package authority. It is pure: no clock, no network, no cluster.
 package trigger
 
 import (
@@ -11,41 +11,30 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 )
 
-// Action is what an event asks for.
-type Action string
-
-// The actions.
-const (
-	// Start asks for a run.
-	Start Action = "Start"
-	// Cancel asks for the runs of an issue to end.
-	Cancel Action = "Cancel"
-	// Help asks for words: the help, or what was wrong with a command.
-	Help Action = "Help"
-	// Ignore asks for nothing.
-	Ignore Action = "Ignore"
-)
-
-// Rules say what starts a run.
+// Rules select what starts a run.
 type Rules struct {
-	// Tags are patterns of short tag names as path.Match reads them: a * stops at a slash. A pattern that cannot be read
+	// Tags are patterns of short tag names in the syntax of path.Match: a * does not match a slash. An invalid pattern
 	// matches nothing.
 	Tags []string
 }
 
-// Decision is what an event asks for, and why.
+// Decision is what an event asks for: the run of a tag, commands, or nothing.
 type Decision struct {
-	Action Action
-	// Reason is a sentence, for the log and for the Delivery.
+	// Reason is a sentence for the log and the Delivery.
 	Reason string
-	// Suites are the suites to run; none means all.
-	Suites []string
-	// Unknown is a sentence for the one who commented, when the command cannot be followed.
-	Unknown string
+	// Tag is the short name of the pushed tag whose run is asked for.
+	Tag string
+	// Commands are the commands of a comment, in order.
+	Commands []Command
+	// More is how many commands the comment has beyond MaxCommands; they are not acted on.
+	More int
 }
 
-// Decide says what an event asks for. Whether its sender may is for the caller to find out. A Start for a push may lack
-// HeadSHA: then the caller has to ask GitHub which commit After is.
+// IsIgnored reports whether the event asks for nothing.
+func (d Decision) IsIgnored() bool { return d.Tag == "" && len(d.Commands) == 0 }
+
+// Decide returns what an event asks for. The HeadSHA of a push may be missing: then the caller has to ask GitHub which
+// commit After is.
 func Decide(e v1alpha1.Event, rules Rules) Decision {
 	switch {
 	case e.Name == "push" && e.Push != nil:
@@ -57,7 +46,7 @@ func Decide(e v1alpha1.Event, rules Rules) Decision {
 }
 
 func ignore(format string, args ...any) Decision {
-	return Decision{Action: Ignore, Reason: fmt.Sprintf(format, args...)}
+	return Decision{Reason: fmt.Sprintf(format, args...)}
 }
 
 func (r Rules) push(p v1alpha1.PushEvent) Decision {
@@ -66,7 +55,7 @@ func (r Rules) push(p v1alpha1.PushEvent) Decision {
 	case !ok:
 		return ignore("%s is not a tag", p.Ref)
 	case !r.matches(tag):
-		return ignore("The tag %s starts no run", tag)
+		return ignore("The tag %s does not start runs", tag)
 	case p.Deleted || zero(p.After):
 		return ignore("The tag %s was deleted", tag)
 	}
@@ -77,12 +66,12 @@ func (r Rules) push(p v1alpha1.PushEvent) Decision {
 	case p.Before == p.After:
 		how = "pushed again"
 	}
-	return Decision{Action: Start, Reason: fmt.Sprintf("The tag %s was %s", tag, how)}
+	return Decision{Tag: tag, Reason: fmt.Sprintf("The tag %s was %s", tag, how)}
 }
 
 const tagPrefix = "refs/tags/"
 
-// Tag is the short name of a full ref and whether the rules let it start a run.
+// Tag returns the short name of a tag's full ref and whether the tag starts runs.
 func (r Rules) Tag(ref string) (string, bool) {
 	tag, ok := strings.CutPrefix(ref, tagPrefix)
 	return tag, ok && r.matches(tag)
@@ -97,23 +86,25 @@ func (r Rules) matches(tag string) bool {
 	return false
 }
 
-// zero reports whether an object id is none: GitHub writes as many zeros as an id has digits.
+// zero reports whether an object id is GitHub's way to write none: zeros, as many as an id has digits.
 func zero(object string) bool { return strings.Trim(object, "0") == "" }
 
 func decideComment(e v1alpha1.Event) Decision {
-	switch {
-	case e.Action != "created":
+	if e.Action != "created" {
 		return ignore("A comment was %s; only new ones are read", e.Action)
-	case e.Sender.Type == "Bot":
-		return ignore("%s is a bot; the comments of bots are not read", e.Sender.Login)
 	}
-	c, ok := First(e.Comment.Body)
-	if !ok {
-		return ignore("The comment holds no command")
+	commands, more := Parse(e.Comment.Body)
+	if len(commands) == 0 {
+		return ignore("The comment does not have a command")
 	}
-	who := fmt.Sprintf("%s commented on #%d", e.Sender.Login, e.Comment.Issue)
-	if c.Problem != "" {
-		return Decision{Action: Help, Reason: who + " with a command that cannot be followed", Unknown: c.Problem}
+	return Decision{Reason: Asked(e, commands...), Commands: commands, More: more}
+}
+
+// Asked returns the sentence that a comment asked for these commands.
+func Asked(e v1alpha1.Event, commands ...Command) string {
+	var names []string
+	for _, c := range commands {
+		names = append(names, c.String())
 	}
-	return Decision{Action: c.Action, Reason: who + ": " + c.Name, Suites: c.Args}
+	return fmt.Sprintf("%s commented on #%d: %s", e.Sender.Login, e.Comment.Issue, strings.Join(names, ", "))
 }

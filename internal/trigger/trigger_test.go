@@ -39,25 +39,25 @@ func TestDecidePush(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
 		push   v1alpha1.PushEvent
-		action Action
+		tag    string
 		reason string
 	}{
-		{"pushed", v1alpha1.PushEvent{Ref: tag, Before: none, After: commit, Created: true, HeadSHA: commit}, Start, "was pushed"},
-		{"moved by force", v1alpha1.PushEvent{Ref: tag, Before: other, After: commit, Forced: true, HeadSHA: commit}, Start, "was moved"},
-		{"pushed again", v1alpha1.PushEvent{Ref: tag, Before: commit, After: commit, HeadSHA: commit}, Start, "was pushed again"},
-		{"annotated", v1alpha1.PushEvent{Ref: tag, Before: none, After: object, Created: true, HeadSHA: commit}, Start, "was pushed"},
-		{"without a head commit", v1alpha1.PushEvent{Ref: tag, Before: none, After: object}, Start, "was pushed"},
-		{"with an issue", v1alpha1.PushEvent{Ref: tag + "/123", Before: none, After: commit}, Start, "run-integration-tests/123 was pushed"},
-		{"deleted", v1alpha1.PushEvent{Ref: tag, Before: commit, After: none, Deleted: true}, Ignore, "was deleted"},
-		{"deleted, told by the zeros", v1alpha1.PushEvent{Ref: tag, Before: commit, After: strings.Repeat("0", 64)}, Ignore, "was deleted"},
-		{"another tag", v1alpha1.PushEvent{Ref: "refs/tags/v1.0", After: commit}, Ignore, "starts no run"},
-		{"a longer tag", v1alpha1.PushEvent{Ref: tag + "-now", After: commit}, Ignore, "starts no run"},
-		{"too deep a tag", v1alpha1.PushEvent{Ref: tag + "/1/2", After: commit}, Ignore, "starts no run"},
-		{"a branch", v1alpha1.PushEvent{Ref: "refs/heads/main", After: commit}, Ignore, "is not a tag"},
-		{"a branch called so", v1alpha1.PushEvent{Ref: "refs/heads/run-integration-tests", After: commit}, Ignore, "is not a tag"},
+		{"pushed", v1alpha1.PushEvent{Ref: tag, Before: none, After: commit, Created: true, HeadSHA: commit}, "run-integration-tests", "was pushed"},
+		{"moved by force", v1alpha1.PushEvent{Ref: tag, Before: other, After: commit, Forced: true, HeadSHA: commit}, "run-integration-tests", "was moved"},
+		{"pushed again", v1alpha1.PushEvent{Ref: tag, Before: commit, After: commit, HeadSHA: commit}, "run-integration-tests", "was pushed again"},
+		{"annotated", v1alpha1.PushEvent{Ref: tag, Before: none, After: object, Created: true, HeadSHA: commit}, "run-integration-tests", "was pushed"},
+		{"without a head commit", v1alpha1.PushEvent{Ref: tag, Before: none, After: object}, "run-integration-tests", "was pushed"},
+		{"with an issue", v1alpha1.PushEvent{Ref: tag + "/123", Before: none, After: commit}, "run-integration-tests/123", "run-integration-tests/123 was pushed"},
+		{"deleted", v1alpha1.PushEvent{Ref: tag, Before: commit, After: none, Deleted: true}, "", "was deleted"},
+		{"deleted, as the zeros show", v1alpha1.PushEvent{Ref: tag, Before: commit, After: strings.Repeat("0", 64)}, "", "was deleted"},
+		{"another tag", v1alpha1.PushEvent{Ref: "refs/tags/v1.0", After: commit}, "", "does not start runs"},
+		{"a longer tag", v1alpha1.PushEvent{Ref: tag + "-now", After: commit}, "", "does not start runs"},
+		{"too deep a tag", v1alpha1.PushEvent{Ref: tag + "/1/2", After: commit}, "", "does not start runs"},
+		{"a branch", v1alpha1.PushEvent{Ref: "refs/heads/main", After: commit}, "", "is not a tag"},
+		{"a branch called so", v1alpha1.PushEvent{Ref: "refs/heads/run-integration-tests", After: commit}, "", "is not a tag"},
 	} {
 		got := Decide(push(tc.push), rules)
-		if got.Action != tc.action || !strings.Contains(got.Reason, tc.reason) {
+		if got.Tag != tc.tag || got.IsIgnored() != (tc.tag == "") || !strings.Contains(got.Reason, tc.reason) {
 			t.Errorf("%s: %+v", tc.name, got)
 		}
 	}
@@ -74,25 +74,24 @@ func TestDecideComment(t *testing.T) {
 		event v1alpha1.Event
 		want  Decision
 	}{
-		{"test", comment("/conductor test"), Decision{Action: Start, Reason: "ann commented on #12: test"}},
-		{"suites", comment("/conductor test a b"), Decision{Action: Start, Reason: "ann commented on #12: test", Suites: []string{"a", "b"}}},
-		{"cancel", comment("/conductor cancel"), Decision{Action: Cancel, Reason: "ann commented on #12: cancel"}},
-		{"help", comment("/conductor help"), Decision{Action: Help, Reason: "ann commented on #12: help"}},
-		{"a problem", comment("/conductor cancel now"), Decision{
-			Action: Help, Reason: "ann commented on #12 with a command that cannot be followed", Unknown: "This command takes no arguments (got `now`).",
+		{"test", comment("/conductor test"), Decision{Reason: "ann commented on #12: test", Commands: []Command{test()}}},
+		{"suites", comment("/conductor test a b"), Decision{Reason: "ann commented on #12: test", Commands: []Command{test("a", "b")}}},
+		{"cancel", comment("/conductor cancel"), Decision{Reason: "ann commented on #12: cancel", Commands: []Command{cancel("")}}},
+		{"help", comment("/conductor help"), Decision{Reason: "ann commented on #12: help", Commands: []Command{help()}}},
+		{"an unknown command and another", comment("/conductor dance\n/conductor cancel"), Decision{
+			Reason:   "ann commented on #12: an invalid command, cancel",
+			Commands: []Command{problem("dance", "Unknown command `dance`."), cancel("")},
 		}},
-		{"an unknown command", comment("/conductor dance"), Decision{
-			Action: Help, Reason: "ann commented on #12 with a command that cannot be followed", Unknown: "There is no command `dance`.",
+		{"too many", comment(strings.Repeat("/conductor help\n", 7)), Decision{
+			Reason: "ann commented on #12: help, help, help, help, help", Commands: []Command{help(), help(), help(), help(), help()}, More: 2,
 		}},
-		{"talk", comment("nice"), Decision{Action: Ignore, Reason: "The comment holds no command"}},
-		{"edited", with(func(e *v1alpha1.Event) { e.Action = "edited" }), Decision{Action: Ignore, Reason: "A comment was edited; only new ones are read"}},
-		{"deleted", with(func(e *v1alpha1.Event) { e.Action = "deleted" }), Decision{Action: Ignore, Reason: "A comment was deleted; only new ones are read"}},
-		{"a bot", with(func(e *v1alpha1.Event) { e.Sender = v1alpha1.Actor{Login: "x[bot]", Type: "Bot"} }),
-			Decision{Action: Ignore, Reason: "x[bot] is a bot; the comments of bots are not read"}},
+		{"talk", comment("nice"), Decision{Reason: "The comment does not have a command"}},
+		{"edited", with(func(e *v1alpha1.Event) { e.Action = "edited" }), Decision{Reason: "A comment was edited; only new ones are read"}},
+		{"deleted", with(func(e *v1alpha1.Event) { e.Action = "deleted" }), Decision{Reason: "A comment was deleted; only new ones are read"}},
 		{"another event", with(func(e *v1alpha1.Event) { e.Name = "pull_request_review_comment" }),
-			Decision{Action: Ignore, Reason: `The event "pull_request_review_comment" asks for nothing`}},
-		{"nothing inside", v1alpha1.Event{Name: "issue_comment", Action: "created"}, Decision{Action: Ignore, Reason: `The event "issue_comment" asks for nothing`}},
-		{"a push with nothing inside", v1alpha1.Event{Name: "push"}, Decision{Action: Ignore, Reason: `The event "push" asks for nothing`}},
+			Decision{Reason: `The event "pull_request_review_comment" asks for nothing`}},
+		{"nothing inside", v1alpha1.Event{Name: "issue_comment", Action: "created"}, Decision{Reason: `The event "issue_comment" asks for nothing`}},
+		{"a push with nothing inside", v1alpha1.Event{Name: "push"}, Decision{Reason: `The event "push" asks for nothing`}},
 	} {
 		if diff := cmp.Diff(tc.want, Decide(tc.event, rules)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", tc.name, diff)
@@ -124,15 +123,10 @@ func FuzzDecide(f *testing.F) {
 		if d.Reason == "" {
 			t.Errorf("no reason for %+v", d)
 		}
-		switch d.Action {
-		case Start, Cancel, Help, Ignore:
-		default:
-			t.Errorf("action %q", d.Action)
-		}
-		if d.Action != Ignore && e.Comment != nil && (kind == "Bot" || action != "created") {
+		if !d.IsIgnored() && e.Comment != nil && action != "created" {
 			t.Errorf("%+v was not ignored", e)
 		}
-		if d.Action != Ignore && e.Push != nil && !strings.HasPrefix(ref, "refs/tags/run-integration-tests") {
+		if !d.IsIgnored() && e.Push != nil && !strings.HasPrefix(ref, "refs/tags/run-integration-tests") {
 			t.Errorf("%s was not ignored", ref)
 		}
 	})

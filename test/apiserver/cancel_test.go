@@ -17,7 +17,7 @@ func TestACancelEndsARunInEveryStageAndLeavesNothing(t *testing.T) {
 			h.hold(w)
 			w.process()
 			run := w.until(w.start(), "the run gets to "+h.name, h.reached)
-			w.must(w.service().Cancel(t.Context(), run.Name, "ada", "wrong branch"))
+			w.cancel(run, "wrong branch")
 			run = w.until(run, "the run is canceled and gone", over)
 			if run.Status.Outcome != v1alpha1.OutcomeCanceled {
 				t.Errorf("outcome %q: %s", run.Status.Outcome, run.Status.Message)
@@ -43,7 +43,7 @@ func TestACancelEndsARunInEveryStageAndLeavesNothing(t *testing.T) {
 func TestACancelBeforeTheFirstLookMakesNothing(t *testing.T) {
 	w := newWorld(t)
 	run := w.start()
-	w.must(w.service().Cancel(t.Context(), run.Name, "ada", ""))
+	w.cancel(run, "")
 	w.process()
 	run = w.until(run, "the run is canceled", over)
 	if run.Status.Outcome != v1alpha1.OutcomeCanceled || w.github.count("Archive") != 0 || len(w.node.started()) != 0 {

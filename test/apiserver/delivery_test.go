@@ -13,8 +13,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/authority"
 	"github.com/w3evolutionsllc/conductor/internal/controller/delivery"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
+	"github.com/w3evolutionsllc/conductor/internal/runs"
 	"github.com/w3evolutionsllc/conductor/internal/trigger"
 )
 
@@ -67,6 +69,12 @@ func (w *world) runs() []v1alpha1.Run {
 	w.must(err)
 	slices.Reverse(list)
 	return list
+}
+
+// cancel cancels a Run as the command line does.
+func (w *world) cancel(run *v1alpha1.Run, reason string) {
+	w.t.Helper()
+	w.must(w.service().Cancel(w.t.Context(), run.Name, runs.Cancellation{By: authority.OperatorNamed("ada"), Reason: reason}))
 }
 
 // noRuns makes Runs end at once: these tests are only about their start.

@@ -152,7 +152,7 @@ func TestAProcessMayDieAfterAnyEffectOfACancel(t *testing.T) {
 		first := w.process()
 		run := w.until(w.start(), "the run gets to building", halts[1].reached)
 		first.kill(t)
-		w.must(w.service().Cancel(t.Context(), run.Name, "ada", ""))
+		w.cancel(run, "")
 		second := w.process(effects(n))
 		w.until(run, "the process dies, or the run is over", func(r *v1alpha1.Run) bool { return !second.power.lives() || over(r) })
 		died := !second.power.lives()

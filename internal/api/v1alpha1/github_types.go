@@ -43,9 +43,6 @@ type Annotation struct {
 // Permission is a user's right on a repository, as GitHub's role names: read, triage, write, maintain, admin or none.
 type Permission string
 
-// CanWrite reports whether the permission includes pushing.
-func (p Permission) CanWrite() bool { return p == "write" || p == "maintain" || p == "admin" }
-
 // CommitHints are texts related to a commit that may name its issue.
 //
 // +kubebuilder:object:generate=false

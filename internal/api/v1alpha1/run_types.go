@@ -96,7 +96,7 @@ const (
 // Trigger is what started a Run.
 type Trigger struct {
 	Kind TriggerKind `json:"kind"`
-	// Delivery is the GUID of the delivery, if there was one.
+	// Delivery is the GUID of the delivery. For a poll it is an id made of the tag that it found.
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	Delivery string `json:"delivery,omitempty"`
@@ -106,6 +106,15 @@ type Trigger struct {
 	// ReceivedAt is when Conductor received it, to the microsecond.
 	// +optional
 	ReceivedAt *metav1.MicroTime `json:"receivedAt,omitempty"`
+}
+
+// TraceOf returns the trace id of a Run, which is in every log line about it: the GUID of the delivery that started it, or the poll's id.
+// The trace id of a Run that was created by hand is its name.
+func TraceOf(run *Run) string {
+	if id := run.Spec.Trigger.Delivery; id != "" {
+		return id
+	}
+	return run.Name
 }
 
 // Cancel names who canceled a Run, and why.

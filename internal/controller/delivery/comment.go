@@ -1,105 +1,189 @@
 package delivery
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/authority"
+	"github.com/w3evolutionsllc/conductor/internal/failure"
 	"github.com/w3evolutionsllc/conductor/internal/runs"
+	"github.com/w3evolutionsllc/conductor/internal/text"
 	"github.com/w3evolutionsllc/conductor/internal/trigger"
 )
 
-// comment does what a slash-command asks for, when its author may.
-func (r *Reconciler) comment(ctx context.Context, d *v1alpha1.Delivery, decision trigger.Decision) error {
+// Relevant reports whether an event has to be kept as a Delivery, and why or why not. A comment whose author would get neither an action
+// nor a reply is not kept.
+func Relevant(e v1alpha1.Event, rules trigger.Rules) (bool, string) {
+	decision := trigger.Decide(e, rules)
+	if decision.IsIgnored() || e.Comment == nil {
+		return !decision.IsIgnored(), decision.Reason
+	}
+	var err error
+	for _, c := range decision.Commands {
+		err = authority.Check(authority.Commenter(e.Sender, ""), actionOf(c), "")
+		if refusal, ok := errors.AsType[*authority.Refusal](err); !ok || refusal.Answer != "" {
+			return true, decision.Reason
+		}
+	}
+	return false, err.Error()
+}
+
+// actionOf returns the action that a command needs the authority for. A command that is not valid asks for an answer.
+func actionOf(c trigger.Command) authority.Action {
+	switch c.Call.(type) {
+	case trigger.Test:
+		return authority.StartByComment
+	case trigger.Cancel:
+		return authority.Cancel
+	}
+	return authority.Help
+}
+
+// comment acts on the commands of a comment in order, then replies and reacts once for all of them.
+func (r *Reconciler) comment(ctx context.Context, d *v1alpha1.Delivery, decision trigger.Decision) ([]result, error) {
+	by, err := r.commenter(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	var results []result
+	for i := range decision.Commands {
+		res, err := r.command(ctx, d, by, decision.Commands, i, results)
+		if err != nil {
+			if !r.isFinal(d, failure.Of(err)) {
+				return nil, err
+			}
+			res = r.failed(d, err)
+		}
+		results = append(results, res)
+	}
+	if body := replyTo(results, decision.More); body != "" {
+		if err := r.reply(ctx, d, body); err != nil {
+			return results, err
+		}
+	}
+	switch {
+	case hasOutcome(results, v1alpha1.DeliveryStarted):
+		r.react(ctx, d, "rocket")
+	case hasOutcome(results, v1alpha1.DeliveryCanceled):
+		r.react(ctx, d, "+1")
+	}
+	return results, nil
+}
+
+// commenter returns the author of the comment with their permission. A bot's permission does not matter.
+func (r *Reconciler) commenter(ctx context.Context, d *v1alpha1.Delivery) (authority.Subject, error) {
 	e := d.Spec.Event
+	if by := authority.Commenter(e.Sender, ""); by.Kind != authority.Person {
+		return by, nil
+	}
 	p, err := r.GitHub.Permission(ctx, e.InstallationID, e.Repository, e.Sender.Login)
 	if err != nil {
-		return fmt.Errorf("look up what %s may: %w", e.Sender.Login, err)
+		return authority.Subject{}, fmt.Errorf("look up the permission of %s: %w", e.Sender.Login, err)
 	}
-	if !p.CanWrite() {
-		d.Status.Outcome = v1alpha1.DeliveryRefused
-		d.Status.Reason = fmt.Sprintf("%s has %s permission; commands need write", e.Sender.Login, p)
-		return r.answer(ctx, d, "Commands are for people with write permission on this repository.")
-	}
-	switch decision.Action {
-	case trigger.Start:
-		return r.test(ctx, d, decision)
+	return authority.Commenter(e.Sender, p), nil
+}
+
+// command acts on one of the commands; earlier are the results of those before it.
+func (r *Reconciler) command(
+	ctx context.Context, d *v1alpha1.Delivery, by authority.Subject, all []trigger.Command, index int, earlier []result,
+) (result, error) {
+	c := all[index]
+	var res result
+	var err error
+	switch call := c.Call.(type) {
+	case trigger.Test:
+		res, err = r.test(ctx, d, by, call, index)
 	case trigger.Cancel:
-		return r.cancel(ctx, d)
+		res, err = r.cancel(ctx, d, by, call, earlier)
+	default: // Help, or a command that is not valid.
+		res = result{outcome: v1alpha1.DeliveryAnswered, reply: c.Problem, needsHelp: true}
+		err = authority.Check(by, authority.Help, "")
 	}
-	d.Status.Outcome = v1alpha1.DeliveryAnswered
-	text := trigger.HelpText()
-	if decision.Unknown != "" {
-		text = decision.Unknown + "\n\n" + text
-	}
-	return r.answer(ctx, d, text)
+	return r.decided(d, by.Actor, actionOf(c), trigger.Asked(d.Spec.Event, c), res, err)
 }
 
 // test starts a Run of the pull request's head, or of the default branch for an issue.
-func (r *Reconciler) test(ctx context.Context, d *v1alpha1.Delivery, decision trigger.Decision) error {
+func (r *Reconciler) test(ctx context.Context, d *v1alpha1.Delivery, by authority.Subject, call trigger.Test, index int) (result, error) {
 	e := d.Spec.Event
-	head, err := r.GitHub.Head(ctx, e.InstallationID, e.Repository, e.Comment.Issue)
-	if err != nil {
-		return fmt.Errorf("find what #%d asks to run: %w", e.Comment.Issue, err)
-	}
-	if head.Fork {
-		d.Status.Outcome, d.Status.Reason = v1alpha1.DeliveryRefused, "The pull request comes from a fork"
-		return r.answer(ctx, d, "This pull request comes from a fork, whose code is not run yet. Push the commit to a branch of this repository to test it.")
-	}
-	err = r.start(ctx, d, runs.Request{
-		Name: trigger.RunName(e), Repository: e.Repository, InstallationID: e.InstallationID, Ref: head.Ref, SHA: head.SHA,
+	return r.start(ctx, runs.Request{
+		By: by, Name: trigger.CommandRunName(e, index), Repository: e.Repository, InstallationID: e.InstallationID, Issue: e.Comment.Issue,
 		Trigger: v1alpha1.Trigger{Kind: v1alpha1.TriggerComment, Delivery: d.Spec.GUID, Comment: e.Comment.ID, ReceivedAt: receivedAt(d)},
-		Actor:   e.Sender, Issue: e.Comment.Issue, Suites: decision.Suites,
+		Suites:  call.Suites,
+	})
+}
+
+// cancel ends the Runs of this issue that are under way. Of the same comment these are only the Runs of earlier commands: a retry must
+// not end what a later command has started.
+func (r *Reconciler) cancel(ctx context.Context, d *v1alpha1.Delivery, by authority.Subject, call trigger.Cancel, earlier []result) (result, error) {
+	e := d.Spec.Event
+	var started, known []string
+	for _, res := range earlier {
+		if res.outcome == v1alpha1.DeliveryStarted {
+			started = append(started, res.runs...)
+		}
+	}
+	names, err := r.Runs.CancelEach(ctx, e.Repository.ID, runs.Cancellation{
+		By: by, Reason: cmp.Or(call.Reason, fmt.Sprintf("/conductor cancel on #%d", e.Comment.Issue)), AskedAt: receivedAt(d).Time, Trace: d.Spec.GUID,
+	}, func(run *v1alpha1.Run) bool {
+		known = append(known, run.Name)
+		isOfIssue := run.Status.Issue == e.Comment.Issue || run.Spec.Issue == e.Comment.Issue
+		return isOfIssue && (run.Spec.Trigger.Comment != e.Comment.ID || slices.Contains(started, run.Name))
 	})
 	if err != nil {
-		return err
+		return result{}, err
 	}
-	r.react(ctx, d, "rocket")
-	return nil
-}
-
-// cancel ends the Runs of this issue that are under way.
-func (r *Reconciler) cancel(ctx context.Context, d *v1alpha1.Delivery) error {
-	e := d.Spec.Event
-	list, err := r.Runs.List(ctx, e.Repository.ID)
-	if err != nil {
-		return fmt.Errorf("list runs: %w", err)
-	}
-	var names []string
-	for _, run := range list {
-		if run.Status.Outcome != "" || run.Status.Issue != e.Comment.Issue && run.Spec.Issue != e.Comment.Issue {
-			continue
+	for _, run := range started {
+		if !slices.Contains(known, run) { // The cache does not have it yet.
+			return result{}, failure.Waitingf(v1alpha1.ReasonPending, time.Second, "Waiting for run %s to be listed", run)
 		}
-		if err := r.Runs.Cancel(ctx, run.Name, e.Sender.Login, fmt.Sprintf("/conductor cancel on #%d", e.Comment.Issue)); err != nil {
-			return fmt.Errorf("cancel run %s: %w", run.Name, err)
-		}
-		names = append(names, run.Name)
 	}
 	if len(names) == 0 {
-		d.Status.Outcome, d.Status.Reason = v1alpha1.DeliveryAnswered, errNoRun.Error()
-		return r.answer(ctx, d, "No run of this issue is under way.")
+		return result{outcome: v1alpha1.DeliveryAnswered, reason: "No run is under way", reply: "No run of this issue is under way."}, nil
 	}
-	d.Status.Outcome, d.Status.Run, d.Status.Reason = v1alpha1.DeliveryCanceled, names[0], "Canceled "+strings.Join(names, ", ")
-	r.react(ctx, d, "+1")
-	return nil
+	return result{outcome: v1alpha1.DeliveryCanceled, runs: names, reason: "Canceled " + strings.Join(names, ", ")}, nil
 }
 
-// answer comments on the issue, once for each comment that asked.
-func (r *Reconciler) answer(ctx context.Context, d *v1alpha1.Delivery, text string) error {
+// replyTo returns the one reply to a comment, or "" if there is nothing to reply. What was wrong with several commands is listed once each.
+func replyTo(results []result, more int) string {
+	var parts []string
+	needsHelp, isHeard := false, false
+	for _, res := range results {
+		if res.reply != "" && !slices.Contains(parts, res.reply) {
+			parts = append(parts, res.reply)
+		}
+		needsHelp = needsHelp || res.needsHelp
+		isHeard = isHeard || res.outcome != v1alpha1.DeliveryRefused && res.outcome != v1alpha1.DeliveryIgnored
+	}
+	if more > 0 && isHeard {
+		parts = append(parts, fmt.Sprintf("Conductor acts on the first %d commands of a comment; it skipped %s after them. Put those into another comment.",
+			trigger.MaxCommands, text.Plural(more, "command")))
+	}
+	if needsHelp {
+		parts = append(parts, trigger.HelpText())
+	}
+	return strings.Join(parts, "\n\n")
+}
+
+// reply comments on the issue, once for each comment that has commands.
+func (r *Reconciler) reply(ctx context.Context, d *v1alpha1.Delivery, body string) error {
 	e := d.Spec.Event
 	mark := fmt.Sprintf("<!-- conductor:answer=%d -->", e.Comment.ID)
-	if _, err := r.GitHub.UpsertComment(ctx, e.InstallationID, e.Repository, e.Comment.Issue, 0, mark, mark+"\n"+text); err != nil {
-		return fmt.Errorf("answer on #%d: %w", e.Comment.Issue, err)
+	if _, err := r.GitHub.UpsertComment(ctx, e.InstallationID, e.Repository, e.Comment.Issue, 0, mark, mark+"\n"+body); err != nil {
+		return fmt.Errorf("reply on #%d: %w", e.Comment.Issue, err)
 	}
 	return nil
 }
 
-// react shows that a command was heard. It is a courtesy: nothing fails for want of it.
+// react shows that a command was acted on. It is a courtesy: its failure is only logged.
 func (r *Reconciler) react(ctx context.Context, d *v1alpha1.Delivery, content string) {
 	e := d.Spec.Event
 	if err := r.GitHub.React(ctx, e.InstallationID, e.Repository, e.Comment.ID, content); err != nil && !errors.Is(err, context.Canceled) {
-		r.Log.Warn("no reaction could be put on a comment", "delivery", d.Name, "error", err)
+		r.log(d).Warn("could not react to a comment", "comment", e.Comment.ID, "error", err)
 	}
 }

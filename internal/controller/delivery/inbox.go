@@ -13,17 +13,17 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 )
 
-// Inbox keeps deliveries as custom resources, in the namespace that the Reconciler acts on.
+// Inbox keeps deliveries as custom resources, in the namespace of the Reconciler.
 type Inbox struct {
 	Client client.Client
-	// Live reads Deliveries from the API server itself: a cache may not know yet that one failed.
+	// Live reads Deliveries from the API server: a cache may not know yet that one has failed.
 	Live      client.Reader
 	Namespace string
 	Log       *slog.Logger
 }
 
-// Put keeps a delivery for good before it returns. One of the same name that is there already is success. If it failed, it is acted on
-// again: GitHub delivers under the same GUID only what a person redelivers, who may have granted the permission that was missing.
+// Put stores a delivery durably before it returns. It succeeds if one of the same name exists. If that one failed, it is acted on again:
+// GitHub delivers under the same GUID only what a person redelivers, who may have granted a permission that was missing.
 func (i Inbox) Put(ctx context.Context, d *v1alpha1.Delivery) error {
 	d.Namespace = i.Namespace
 	err := i.Client.Create(ctx, d)
@@ -36,7 +36,7 @@ func (i Inbox) Put(ctx context.Context, d *v1alpha1.Delivery) error {
 	return nil
 }
 
-// reopen clears the outcome of a delivery that failed, once for however many redeliveries come at a time. Its deadline begins again.
+// reopen clears the outcome of a delivery that failed, once however many redeliveries arrive together. Its deadline starts again.
 func (i Inbox) reopen(ctx context.Context, again *v1alpha1.Delivery) error {
 	d := &v1alpha1.Delivery{}
 	if err := i.Live.Get(ctx, client.ObjectKeyFromObject(again), d); err != nil {
@@ -57,6 +57,6 @@ func (i Inbox) reopen(ctx context.Context, again *v1alpha1.Delivery) error {
 	if err := i.Client.Status().Patch(ctx, d, client.MergeFromWithOptions(before, client.MergeFromWithOptimisticLock{})); err != nil {
 		return err
 	}
-	i.Log.Info("a delivery that failed is acted on again", "delivery", d.Name, "reason", before.Status.Reason)
+	i.Log.Info("acting again on a delivery that failed", "trace", d.Spec.GUID, "reason", before.Status.Reason)
 	return nil
 }

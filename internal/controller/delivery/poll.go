@@ -17,20 +17,23 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/authority"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 	"github.com/w3evolutionsllc/conductor/internal/runs"
 	"github.com/w3evolutionsllc/conductor/internal/trigger"
 )
 
-// Poller compares the matching tags of every repository with those it saw last, because GitHub makes no event for more than
-// three tags pushed at once (docs.github.com, events that trigger workflows: push). What it saw is in one ConfigMap a repository.
+// Poller compares the matching tags of every repository with those it saw last, because GitHub does not send an event if more than
+// three tags are pushed at once (docs.github.com, events that trigger workflows: push). It keeps what it saw in one ConfigMap per
+// repository.
 type Poller struct {
 	Reconciler *Reconciler
-	// Live reads ConfigMaps from the API server itself.
+	// Live reads ConfigMaps from the API server, not from a cache.
 	Live      client.Reader
 	Namespace string
-	Every     time.Duration
-	// Settle is how long a tag's own delivery is waited for before the comparison starts its Run.
+	// Every is the interval of polls.
+	Every time.Duration
+	// Settle is how long to wait for a tag's own delivery before the poll starts its Run.
 	Settle time.Duration
 	Log    *slog.Logger
 }
@@ -41,7 +44,7 @@ func (p *Poller) Start(ctx context.Context) error {
 	defer tick.Stop()
 	for {
 		if err := p.Poll(ctx); err != nil && ctx.Err() == nil {
-			p.Log.Warn("the tags could not all be compared", "error", err)
+			p.Log.Warn("could not compare all tags", "error", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -51,11 +54,11 @@ func (p *Poller) Start(ctx context.Context) error {
 	}
 }
 
-// Poll looks at every repository once.
+// Poll compares the tags of every repository once.
 func (p *Poller) Poll(ctx context.Context) error {
 	var errs []error
 	err := p.Reconciler.GitHub.Repositories(ctx, func(installation int64, repo v1alpha1.Repository) error {
-		if err := p.repository(ctx, installation, repo); err != nil {
+		if err := p.compare(ctx, installation, repo); err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", repo.FullName(), err))
 		}
 		return ctx.Err()
@@ -63,7 +66,7 @@ func (p *Poller) Poll(ctx context.Context) error {
 	return errors.Join(append(errs, err)...)
 }
 
-// prefixes are what the names that the patterns match begin with, each once and none within another.
+// prefixes returns what the names that match the patterns begin with; none of them is a prefix of another.
 func prefixes(patterns []string) []string {
 	var all []string
 	for _, p := range patterns {
@@ -76,18 +79,18 @@ func prefixes(patterns []string) []string {
 	return slices.CompactFunc(all, func(a, b string) bool { return strings.HasPrefix(a, b) || strings.HasPrefix(b, a) })
 }
 
-// seen is what is remembered of a tag.
+// seen is what the poll remembers of a tag.
 type seen struct {
 	// Object is what the tag pointed to.
 	Object string `json:"object"`
-	// Since is when that was first seen.
+	// Since is when the tag was first seen to point to it.
 	Since time.Time `json:"since"`
-	// Done says that nothing is left to do for it.
+	// Done is set when nothing is left to do for the tag.
 	Done bool `json:"done"`
 }
 
-// repository compares one repository's tags. Those that are there when it is first looked at are taken as run already.
-func (p *Poller) repository(ctx context.Context, installation int64, repo v1alpha1.Repository) error {
+// compare compares one repository's tags with those remembered. Tags of a repository that was never compared count as run already.
+func (p *Poller) compare(ctx context.Context, installation int64, repo v1alpha1.Repository) error {
 	tags := map[string]string{}
 	for _, prefix := range prefixes(p.Reconciler.Rules.Tags) {
 		found, err := p.Reconciler.GitHub.Tags(ctx, installation, repo, prefix)
@@ -122,47 +125,65 @@ func (p *Poller) repository(ctx context.Context, installation int64, repo v1alph
 	return errors.Join(append(errs, p.remember(ctx, repo, memory, next, known))...)
 }
 
-// settle starts the Run of a tag and reports whether nothing is left to do for it. That is also so when its Run can never be started, such
-// as that of a tag on a file, or could not be for as long as a Delivery is tried: one tag does not keep the others from being compared.
+// settle starts the Run of a tag and reports whether nothing is left to do for it. That includes a tag whose Run can never start, such as
+// a tag on a file, or could not start for as long as a Delivery is retried: one tag must not keep the others from being compared.
 func (p *Poller) settle(ctx context.Context, installation int64, repo v1alpha1.Repository, ref string, was seen) (bool, error) {
-	err := p.start(ctx, installation, repo, ref, was.Object, was)
+	err := p.start(ctx, installation, repo, ref, was)
 	if err == nil {
 		return true, nil
 	}
 	if late := p.Reconciler.now().Sub(was.Since) > p.Settle+deadline; failure.IsTerminal(err) || late {
-		p.Log.Error("a tag cannot be run and is passed over", "repository", repo.FullName(), "ref", ref, "object", was.Object, "error", err)
+		p.Log.Error("could not run a tag; skipping it", "trace", traceOf(repo, ref, was), "repository", repo.FullName(), "ref", ref, "object", was.Object,
+			"error", err)
 		return true, nil
 	}
 	return false, err
 }
 
-// start starts the Run of a tag whose delivery did not come, unless it did: its Run may be deleted by now, which starts no other.
-func (p *Poller) start(ctx context.Context, installation int64, repo v1alpha1.Repository, ref, object string, was seen) error {
+// start starts the Run of a tag unless the tag was delivered. A Run that was deleted since does not start again.
+func (p *Poller) start(ctx context.Context, installation int64, repo v1alpha1.Repository, ref string, was seen) error {
 	list, err := p.Reconciler.Runs.List(ctx, repo.ID)
 	if err != nil {
 		return err
 	}
 	for _, run := range list {
-		if run.Spec.Ref == ref && run.Spec.Object == object {
+		if run.Spec.Ref == ref && run.Spec.Object == was.Object {
 			return nil
 		}
 	}
-	if delivered, err := p.isDelivered(ctx, repo, ref, object); err != nil || delivered {
+	if delivered, err := p.isDelivered(ctx, repo, ref, was.Object); err != nil || delivered {
 		return err
 	}
 	at := metav1.NewMicroTime(p.Reconciler.now())
+	trace, by := traceOf(repo, ref, was), authority.TagPoll()
 	run, err := p.Reconciler.Runs.Start(ctx, runs.Request{
-		Name:       trigger.PollName(repo.FullName(), ref, object, was.Since.UTC().Format(time.RFC3339)),
-		Repository: repo, InstallationID: installation, Ref: ref, Object: object,
-		Trigger: v1alpha1.Trigger{Kind: v1alpha1.TriggerPoll, ReceivedAt: &at}, Actor: v1alpha1.Actor{Login: "unknown"},
+		By: by, Name: pollRunName(repo, ref, was), Repository: repo, InstallationID: installation, Ref: ref, Object: was.Object,
+		Trigger: v1alpha1.Trigger{Kind: v1alpha1.TriggerPoll, Delivery: trace, ReceivedAt: &at},
 	})
-	if err == nil {
-		p.Log.Info("a tag was found whose push made no event", "repository", repo.FullName(), "ref", ref, "sha", run.Spec.SHA, "run", run.Name)
+	decision := Decision{Trace: trace, Repository: repo, Actor: by.Actor, Action: authority.StartByTag}
+	if refusal, ok := errors.AsType[*authority.Refusal](err); ok {
+		decision.Trust, decision.Reason = refusal.Trust, refusal.Reason
+		p.Reconciler.observe(decision)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	decision.Allowed, decision.Trust, decision.Reason = true, run.Spec.Trust, fmt.Sprintf("The poll found %s", ref)
+	p.Reconciler.observe(decision)
+	p.Log.Info("found a tag without a delivery", "trace", trace, "repository", repo.FullName(), "ref", ref, "sha", run.Spec.SHA, "run", run.Name)
+	return nil
 }
 
-// isDelivered reports whether there is a delivery of a tag's push that did not fail.
+func pollRunName(repo v1alpha1.Repository, ref string, was seen) string {
+	return trigger.PollName(repo.FullName(), ref, was.Object, was.Since.UTC().Format(time.RFC3339))
+}
+
+// traceOf returns the trace id of a tag that was found. It stays the same however often the tag is found.
+func traceOf(repo v1alpha1.Repository, ref string, was seen) string {
+	return "poll-" + pollRunName(repo, ref, was)
+}
+
+// isDelivered reports whether a tag's push has a delivery that did not fail.
 func (p *Poller) isDelivered(ctx context.Context, repo v1alpha1.Repository, ref, object string) (bool, error) {
 	var list v1alpha1.DeliveryList
 	if err := p.Reconciler.Client.List(ctx, &list, client.InNamespace(p.Namespace), client.UnsafeDisableDeepCopy); err != nil {
@@ -178,7 +199,7 @@ func (p *Poller) key(repo v1alpha1.Repository) client.ObjectKey {
 	return client.ObjectKey{Namespace: p.Namespace, Name: fmt.Sprintf("conductor-tags-%d", repo.ID)}
 }
 
-// recall reads what was seen last; known is false for a repository that was never looked at.
+// recall reads what was seen last; known is false for a repository that was never compared.
 func (p *Poller) recall(ctx context.Context, repo v1alpha1.Repository) (memory map[string]seen, known bool, err error) {
 	var cm corev1.ConfigMap
 	err = p.Live.Get(ctx, p.key(repo), &cm)
@@ -188,13 +209,13 @@ func (p *Poller) recall(ctx context.Context, repo v1alpha1.Repository) (memory m
 		return nil, false, fmt.Errorf("recall the tags: %w", err)
 	}
 	if err := json.Unmarshal([]byte(cm.Data["tags"]), &memory); err != nil {
-		p.Log.Error("the remembered tags of a repository are not readable and are taken anew", "repository", repo.FullName(), "error", err)
+		p.Log.Error("could not read the remembered tags of a repository; starting afresh", "repository", repo.FullName(), "error", err)
 		return nil, false, nil
 	}
 	return memory, true, nil
 }
 
-// remember writes what was seen, when it changed.
+// remember writes what was seen if it changed.
 func (p *Poller) remember(ctx context.Context, repo v1alpha1.Repository, memory, next map[string]seen, known bool) error {
 	was, err := json.Marshal(memory)
 	if err != nil {

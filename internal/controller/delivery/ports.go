@@ -6,20 +6,17 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 )
 
-// GitHub is what acting on a delivery, and looking for lost ones, needs of GitHub.
+// GitHub is what acting on deliveries and polling need from GitHub.
 type GitHub interface {
-	// Permission is a user's right on the repository; "none" for someone who has none.
+	// Permission returns a user's permission on the repository; "none" if they do not have one.
 	Permission(ctx context.Context, installation int64, repo v1alpha1.Repository, login string) (v1alpha1.Permission, error)
-	// Head is the commit that a comment on an issue or pull request asks to run: a pull request's head,
-	// or the head of the default branch.
-	Head(ctx context.Context, installation int64, repo v1alpha1.Repository, issue int) (v1alpha1.Head, error)
-	// React puts a reaction on an issue comment; doing it twice is the same as once. Content is eyes, rocket, -1 or the like.
+	// React adds a reaction to an issue comment; repeating it changes nothing. Content is a name of GitHub's, such as rocket.
 	React(ctx context.Context, installation int64, repo v1alpha1.Repository, comment int64, content string) error
-	// UpsertComment brings a comment of ours on an issue to body and returns its id. With id 0 it looks for a comment of
-	// ours with mark on its first line before it creates one.
+	// UpsertComment updates Conductor's comment on an issue and returns its id. With id 0 it searches for a comment of Conductor's with
+	// mark on its first line, and creates one if it finds none.
 	UpsertComment(ctx context.Context, installation int64, repo v1alpha1.Repository, issue int, id int64, mark, body string) (int64, error)
 	// Repositories calls each for every repository that the App is installed on.
 	Repositories(ctx context.Context, each func(installation int64, repo v1alpha1.Repository) error) error
-	// Tags are the tags whose short name begins with prefix: full ref to the object it points to.
+	// Tags returns the tags whose short name begins with prefix: full ref to the object that it points to.
 	Tags(ctx context.Context, installation int64, repo v1alpha1.Repository, prefix string) (map[string]string, error)
 }

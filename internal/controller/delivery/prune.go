@@ -15,11 +15,11 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 )
 
-// keepProcessed is how long a processed Delivery stays: a day more than the three in which GitHub delivers one again under the
+// keepProcessed is how long a processed Delivery is kept: a day longer than the three days in which GitHub can redeliver it under the
 // same GUID (docs.github.com, redelivering webhooks).
 const keepProcessed = 4 * 24 * time.Hour
 
-// Pruner deletes Deliveries that GitHub cannot deliver again.
+// Pruner deletes Deliveries that GitHub cannot redeliver any more.
 type Pruner struct {
 	Client    client.Client
 	Namespace string
@@ -33,7 +33,7 @@ func (p *Pruner) Start(ctx context.Context) error {
 	defer tick.Stop()
 	for {
 		if err := p.Prune(ctx); err != nil && ctx.Err() == nil {
-			p.Log.Warn("old deliveries could not all be deleted", "error", err)
+			p.Log.Warn("could not delete all old deliveries", "error", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -43,7 +43,7 @@ func (p *Pruner) Start(ctx context.Context) error {
 	}
 }
 
-// Prune looks once.
+// Prune deletes old Deliveries once.
 func (p *Pruner) Prune(ctx context.Context) error {
 	var list v1alpha1.DeliveryList
 	if err := p.Client.List(ctx, &list, client.InNamespace(p.Namespace), client.UnsafeDisableDeepCopy); err != nil {
@@ -53,7 +53,7 @@ func (p *Pruner) Prune(ctx context.Context) error {
 		d := &list.Items[i]
 		if at := d.Status.ProcessedAt; at != nil && p.Now().Sub(at.Time) > keepProcessed {
 			old := &v1alpha1.Delivery{ObjectMeta: metav1.ObjectMeta{Name: d.Name, Namespace: d.Namespace}} // d is the cache's own.
-			// One that was redelivered meanwhile has another version: it is acted on again.
+			// A Delivery that was redelivered meanwhile has another version and is acted on again.
 			err := p.Client.Delete(ctx, old, client.Preconditions{UID: &d.UID, ResourceVersion: &d.ResourceVersion})
 			if client.IgnoreNotFound(err) != nil && !apierrors.IsConflict(err) {
 				return fmt.Errorf("delete delivery %s: %w", d.Name, err)
@@ -63,7 +63,7 @@ func (p *Pruner) Prune(ctx context.Context) error {
 	return nil
 }
 
-// Setup adds the controller of Deliveries to a manager.
+// Setup adds the controller of Deliveries, the poll and the pruning to a manager.
 func Setup(mgr ctrl.Manager, r *Reconciler, p *Poller, prune *Pruner) error {
 	err := ctrl.NewControllerManagedBy(mgr).Named("delivery").For(&v1alpha1.Delivery{}).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 8}).Complete(r)
@@ -71,7 +71,7 @@ func Setup(mgr ctrl.Manager, r *Reconciler, p *Poller, prune *Pruner) error {
 		return fmt.Errorf("set up the delivery controller: %w", err)
 	}
 	if err := mgr.Add(p); err != nil {
-		return fmt.Errorf("set up the comparison of tags: %w", err)
+		return fmt.Errorf("set up the poll: %w", err)
 	}
 	if err := mgr.Add(prune); err != nil {
 		return fmt.Errorf("set up the pruning of deliveries: %w", err)

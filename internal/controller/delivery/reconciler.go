@@ -1,5 +1,5 @@
-// Package delivery acts on what GitHub said: it turns a Delivery into a Run, a cancel, or an answer. It also looks for what
-// GitHub did not say: tags whose push made no event.
+// Package delivery acts on what GitHub delivered: it turns a Delivery into Runs, cancellations and replies. It also polls for what
+// GitHub does not deliver: tags whose push made no event.
 package delivery
 
 import (
@@ -14,20 +14,20 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/authority"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 	"github.com/w3evolutionsllc/conductor/internal/faults"
 	"github.com/w3evolutionsllc/conductor/internal/runs"
-	"github.com/w3evolutionsllc/conductor/internal/text"
 	"github.com/w3evolutionsllc/conductor/internal/trigger"
 )
 
-// Runs is the door that Runs are started and ended through.
+// Runs starts and cancels Runs. Both check the authority table: their error is an *authority.Refusal if it denies the request.
 type Runs interface {
-	// Start makes a Run, or finds the one of this name that is there already.
+	// Start creates a Run, or returns the one of this name that exists.
 	Start(ctx context.Context, req runs.Request) (*v1alpha1.Run, error)
-	// Cancel asks a Run to end; asking again changes nothing.
-	Cancel(ctx context.Context, name, by, reason string) error
-	// List lists the Runs of a repository by its id, newest first; 0 means all.
+	// CancelEach cancels the Runs of a repository that are under way and match, and returns their names. It can be repeated.
+	CancelEach(ctx context.Context, repository int64, c runs.Cancellation, matches func(*v1alpha1.Run) bool) ([]string, error)
+	// List returns the Runs of a repository by its id, newest first; 0 means all.
 	List(ctx context.Context, repository int64) ([]v1alpha1.Run, error)
 }
 
@@ -37,16 +37,19 @@ type Reconciler struct {
 	GitHub GitHub
 	Runs   Runs
 	Rules  trigger.Rules
-	Log    *slog.Logger
-	Now    func() time.Time
+	// Observer gets every decision that was acted on; nil means none.
+	Observer Observer
+	Log      *slog.Logger
+	// Now is the clock; nil means time.Now.
+	Now func() time.Time
 }
 
-// deadline is how long a Delivery is tried; GitHub forgets deliveries after three days (docs.github.com, handling failed
-// webhook deliveries), and a run that starts so late helps no one.
+// deadline is how long a Delivery is retried. GitHub forgets deliveries after three days (docs.github.com, handling failed
+// webhook deliveries), and a run that starts so late does not help anyone.
 const deadline = 6 * time.Hour
 
-// Reconcile acts on one Delivery and notes what it became. What it does can be done twice: Runs are named by what the
-// event means, and comments and reactions are looked for first.
+// Reconcile acts on one Delivery and records the result. Acting can be repeated: Runs are named by what the event means, a cancellation
+// knows what it has canceled before, and comments and reactions are searched for before they are created.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	d := &v1alpha1.Delivery{}
 	if err := r.Client.Get(ctx, req.NamespacedName, d); err != nil {
@@ -55,57 +58,70 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if d.Status.ProcessedAt != nil || d.DeletionTimestamp != nil {
 		return ctrl.Result{}, nil
 	}
-	before := d.DeepCopy()
-	err := r.act(ctx, d)
+	results, err := r.act(ctx, d)
 	if f := failure.Of(err); f != nil {
-		late := r.now().Sub(receivedAt(d).Time) > deadline
 		switch {
-		case f.Kind == failure.Terminal || late:
-			r.Log.Error("a delivery cannot be acted on", "delivery", d.Name, "error", err)
-			d.Status.Outcome, d.Status.Reason = v1alpha1.DeliveryFailed, f.Sentence
+		case r.isFinal(d, f):
+			results = append(results, r.failed(d, err))
 		case f.Kind == failure.Waiting:
+			r.log(d).Info("delivery waits", "reason", f.Sentence, "after", f.After)
 			return ctrl.Result{RequeueAfter: f.After}, nil
 		default:
 			return ctrl.Result{}, fmt.Errorf("act on delivery %s: %w", d.Name, err)
 		}
 	}
+	return ctrl.Result{}, r.record(ctx, d, results)
+}
+
+// record notes what a Delivery became. Decisions are observed after that, so that a retry does not repeat them.
+func (r *Reconciler) record(ctx context.Context, d *v1alpha1.Delivery, results []result) error {
+	before := d.DeepCopy()
 	now := metav1.NewTime(r.now())
+	d.Status = summarize(results)
 	d.Status.ProcessedAt = &now
-	d.Status.Reason = text.Head(d.Status.Reason, 1024)
-	r.Log.Info("delivery", "delivery", d.Name, "event", d.Spec.Event.Name, "outcome", d.Status.Outcome, "run", d.Status.Run, "reason", d.Status.Reason)
-	return ctrl.Result{}, client.IgnoreNotFound(r.Client.Status().Patch(ctx, d, client.MergeFrom(before)))
+	if err := client.IgnoreNotFound(r.Client.Status().Patch(ctx, d, client.MergeFrom(before))); err != nil {
+		return fmt.Errorf("record delivery %s: %w", d.Name, err)
+	}
+	r.log(d).Info("delivery", "event", d.Spec.Event.Name, "outcome", d.Status.Outcome, "run", d.Status.Run, "reason", d.Status.Reason)
+	for _, res := range results {
+		if res.decision != nil {
+			r.observe(*res.decision)
+		}
+	}
+	return nil
 }
 
 // act does what the event asks for.
-func (r *Reconciler) act(ctx context.Context, d *v1alpha1.Delivery) error {
-	e := d.Spec.Event
-	decision := trigger.Decide(e, r.Rules)
-	d.Status.Reason = decision.Reason
-	if decision.Action == trigger.Ignore {
-		d.Status.Outcome = v1alpha1.DeliveryIgnored
-		return nil
-	}
-	if e.Comment != nil {
+func (r *Reconciler) act(ctx context.Context, d *v1alpha1.Delivery) ([]result, error) {
+	decision := trigger.Decide(d.Spec.Event, r.Rules)
+	switch {
+	case decision.IsIgnored():
+		return []result{{outcome: v1alpha1.DeliveryIgnored, reason: decision.Reason}}, nil
+	case d.Spec.Event.Comment != nil:
 		return r.comment(ctx, d, decision)
 	}
-	return r.push(ctx, d, decision)
+	res, err := r.push(ctx, d, decision)
+	if err != nil {
+		return nil, err
+	}
+	return []result{res}, nil
 }
 
 // push starts the Run of a pushed tag.
-func (r *Reconciler) push(ctx context.Context, d *v1alpha1.Delivery, decision trigger.Decision) error {
+func (r *Reconciler) push(ctx context.Context, d *v1alpha1.Delivery, decision trigger.Decision) (result, error) {
 	e := d.Spec.Event
 	if run, err := r.polled(ctx, d); err != nil || run != "" {
-		d.Status.Outcome, d.Status.Run = v1alpha1.DeliveryStarted, run
-		return err
+		return result{outcome: v1alpha1.DeliveryStarted, reason: decision.Reason, runs: []string{run}}, err
 	}
-	return r.start(ctx, d, runs.Request{
-		Name: trigger.RunName(e), Repository: e.Repository, InstallationID: e.InstallationID, Ref: e.Push.Ref, SHA: e.Push.HeadSHA, Object: e.Push.After,
+	res, err := r.start(ctx, runs.Request{
+		By: authority.Pusher(e.Sender), Name: trigger.RunName(e), Repository: e.Repository, InstallationID: e.InstallationID,
+		Ref: e.Push.Ref, SHA: e.Push.HeadSHA, Object: e.Push.After,
 		Trigger: v1alpha1.Trigger{Kind: v1alpha1.TriggerTag, Delivery: d.Spec.GUID, ReceivedAt: receivedAt(d)},
-		Actor:   e.Sender, Suites: decision.Suites,
 	})
+	return r.decided(d, e.Sender, authority.StartByTag, decision.Reason, res, err)
 }
 
-// polled finds the Run that the comparison of refs has started for this very push, when the delivery came late.
+// polled returns the Run that the poll has started for this very push, if the delivery came late.
 func (r *Reconciler) polled(ctx context.Context, d *v1alpha1.Delivery) (string, error) {
 	e := d.Spec.Event
 	list, err := r.Runs.List(ctx, e.Repository.ID)
@@ -121,18 +137,53 @@ func (r *Reconciler) polled(ctx context.Context, d *v1alpha1.Delivery) (string, 
 	return "", nil
 }
 
-// start makes the Run and notes it.
-func (r *Reconciler) start(ctx context.Context, d *v1alpha1.Delivery, req runs.Request) error {
+// start starts a Run.
+func (r *Reconciler) start(ctx context.Context, req runs.Request) (result, error) {
 	run, err := r.Runs.Start(ctx, req)
 	if err != nil {
-		return err
+		return result{}, err
 	}
 	faults.Started()
-	d.Status.Outcome, d.Status.Run = v1alpha1.DeliveryStarted, run.Name
-	return nil
+	return result{outcome: v1alpha1.DeliveryStarted, runs: []string{run.Name}, trust: run.Spec.Trust}, nil
 }
 
-// receivedAt is when a delivery came, the last time that it did.
+// decided completes the result of a request with the authority's decision. A refusal becomes a result; other errors are returned.
+func (r *Reconciler) decided(d *v1alpha1.Delivery, by v1alpha1.Actor, action authority.Action, reason string, res result, err error) (result, error) {
+	refusal, isRefused := errors.AsType[*authority.Refusal](err)
+	switch {
+	case isRefused && refusal.Answer == "":
+		res = result{outcome: v1alpha1.DeliveryIgnored, reason: refusal.Reason, trust: refusal.Trust}
+	case isRefused:
+		res = result{outcome: v1alpha1.DeliveryRefused, reason: refusal.Reason, reply: refusal.Answer, trust: refusal.Trust}
+	case err != nil:
+		return result{}, err
+	case res.reason == "":
+		res.reason = reason
+	}
+	if isRefused {
+		reason = refusal.Reason
+	}
+	res.decision = &Decision{
+		Trace: d.Spec.GUID, Repository: d.Spec.Event.Repository, Actor: by, Action: action, Trust: res.trust, Allowed: !isRefused, Reason: reason,
+	}
+	return res, nil
+}
+
+// isFinal reports whether a failure ends a Delivery: it is terminal, or the Delivery was retried for too long.
+func (r *Reconciler) isFinal(d *v1alpha1.Delivery, f *failure.Error) bool {
+	return f.Kind == failure.Terminal || r.now().Sub(receivedAt(d).Time) > deadline
+}
+
+// failed returns the result of a failure that is final.
+func (r *Reconciler) failed(d *v1alpha1.Delivery, err error) result {
+	r.log(d).Error("delivery failed", "error", err)
+	return result{outcome: v1alpha1.DeliveryFailed, reason: failure.Of(err).Sentence}
+}
+
+// log returns the logger for a Delivery; every line has its trace id.
+func (r *Reconciler) log(d *v1alpha1.Delivery) *slog.Logger { return r.Log.With("trace", d.Spec.GUID) }
+
+// receivedAt returns when a delivery was last received.
 func receivedAt(d *v1alpha1.Delivery) *metav1.MicroTime {
 	at := d.CreationTimestamp.Time
 	if t, err := time.Parse(time.RFC3339Nano, d.Annotations[v1alpha1.AnnotationReceivedAt]); err == nil {
@@ -148,5 +199,3 @@ func (r *Reconciler) now() time.Time {
 	}
 	return time.Now()
 }
-
-var errNoRun = errors.New("no run is under way")
