@@ -11,11 +11,15 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/authority"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 	"github.com/w3evolutionsllc/conductor/internal/runs"
 	"github.com/w3evolutionsllc/conductor/internal/trigger"
@@ -204,4 +208,140 @@ func TestATagThatCannotBeReadNowIsTriedForSixHours(t *testing.T) {
 	if err := p.poll(t, time.Minute); err != nil || p.github.asked["a1"] != 3 {
 		t.Errorf("after it was given up: %v, asked %d times", err, p.github.asked["a1"])
 	}
+}
+
+func TestAPolledRunHasATraceOfItsOwn(t *testing.T) {
+	p := newPolling(t)
+	w := newWorld(t, interceptor.Funcs{})
+	p.Reconciler.Runs, p.Reconciler.Observer = w.service, w
+	p.github.tags["refs/tags/qa/a"] = "a1"
+	for _, after := range []time.Duration{time.Minute, time.Minute, time.Minute} {
+		if err := p.poll(t, after); err != nil {
+			t.Fatal(err)
+		}
+	}
+	name := trigger.PollName("acme/shop", "refs/tags/qa/a", "a1", start.Add(time.Minute).Format(time.RFC3339))
+	run := w.get(name)
+	if got := v1alpha1.TraceOf(run); got != "poll-"+name || run.Spec.Trigger.Kind != v1alpha1.TriggerPoll || run.Spec.Actor.Login != "unknown" {
+		t.Errorf("trace %q, spec %+v", got, run.Spec)
+	}
+	want := []string{"poll-" + name + `: unknown in acme/shop may start by tag of "unprotected": true: The poll found refs/tags/qa/a`}
+	if !slices.Equal(w.decisions, want) {
+		t.Errorf("decisions %q, want %q", w.decisions, want)
+	}
+	if !strings.Contains(p.log.String(), `msg="found a tag without a delivery" trace=poll-`+name) {
+		t.Errorf("log:\n%s", p.log)
+	}
+}
+
+// refusing refuses every Run.
+type refusing struct{ *door }
+
+func (refusing) Start(context.Context, runs.Request) (*v1alpha1.Run, error) {
+	return nil, &authority.Refusal{Reason: "Not today"}
+}
+
+func TestATagThatIsRefusedIsSkipped(t *testing.T) {
+	p, w := newPolling(t), newWorld(t, interceptor.Funcs{})
+	p.Reconciler.Runs, p.Reconciler.Observer = refusing{p.runs}, w
+	p.github.tags["refs/tags/qa/a"] = "a1"
+	for range 4 {
+		if err := p.poll(t, time.Minute); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(w.decisions) != 1 || !strings.Contains(w.decisions[0], "false: Not today") || !p.memory(t)["refs/tags/qa/a"].Done {
+		t.Errorf("decisions %q, memory %v", w.decisions, p.memory(t))
+	}
+	if n := strings.Count(p.log.String(), `msg="could not run a tag; skipping it" trace=poll-shop-`); n != 1 {
+		t.Errorf("logged %d times:\n%s", n, p.log)
+	}
+}
+
+func TestThePollReportsWhatItCannotRead(t *testing.T) {
+	for _, kind := range []string{"list", "get", "patch"} {
+		p := newPolling(t)
+		p.github.tags["refs/tags/qa/a"] = "a1"
+		if err := p.poll(t, 0); err != nil {
+			t.Fatal(err)
+		}
+		c, ok := p.Live.(client.WithWatch)
+		if !ok {
+			t.Fatal("the fake client cannot be wrapped")
+		}
+		fail := func(on string) error {
+			if on == kind {
+				return errDown
+			}
+			return nil
+		}
+		broken := interceptor.NewClient(c, interceptor.Funcs{
+			List: func(ctx context.Context, c client.WithWatch, l client.ObjectList, opts ...client.ListOption) error {
+				return errors.Join(fail("list"), c.List(ctx, l, opts...))
+			},
+			Get: func(ctx context.Context, c client.WithWatch, k client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+				return errors.Join(fail("get"), c.Get(ctx, k, o, opts...))
+			},
+			Patch: func(ctx context.Context, c client.WithWatch, o client.Object, patch client.Patch, opts ...client.PatchOption) error {
+				return errors.Join(fail("patch"), c.Patch(ctx, o, patch, opts...))
+			},
+		})
+		p.Live, p.Reconciler.Client = broken, broken
+		if err := p.poll(t, time.Minute); !errors.Is(err, errDown) || !strings.Contains(err.Error(), "acme/shop") {
+			t.Errorf("%s: %v", kind, err)
+		}
+		if done := p.runs.started["refs/tags/qa/a"] == 1; done != (kind == "patch") {
+			t.Errorf("%s: started %v", kind, p.runs.started)
+		}
+	}
+}
+
+func TestAMemoryThatCannotBeReadStartsAfresh(t *testing.T) {
+	p := newPolling(t)
+	cm := &corev1.ConfigMap{}
+	if err := p.Live.Get(t.Context(), p.key(shop), cm); err != nil {
+		t.Fatal(err)
+	}
+	cm.Data["tags"] = "{"
+	if err := p.Reconciler.Client.Update(t.Context(), cm); err != nil {
+		t.Fatal(err)
+	}
+	p.github.tags["refs/tags/qa/a"] = "a1"
+	for range 2 {
+		if err := p.poll(t, time.Minute); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(p.runs.started) != 0 || !p.memory(t)["refs/tags/qa/a"].Done || !strings.Contains(p.log.String(), "starting afresh") {
+		t.Errorf("runs %v, memory %v, log:\n%s", p.runs.started, p.memory(t), p.log)
+	}
+}
+
+func TestThePollRunsUntilItsContextEnds(t *testing.T) {
+	p := newPolling(t)
+	p.Every = time.Millisecond
+	ctx, cancel := context.WithCancel(t.Context())
+	polls := 0
+	p.Reconciler.GitHub = &counting{gitHub: p.github, each: func() {
+		if polls++; polls == 3 {
+			cancel()
+		}
+	}}
+	if err := p.Start(ctx); err != nil || polls != 3 {
+		t.Errorf("%d polls, %v", polls, err)
+	}
+	if n := strings.Count(p.log.String(), "could not compare all tags"); n != 2 {
+		t.Errorf("logged %d times:\n%s", n, p.log)
+	}
+}
+
+// counting cannot list the repositories.
+type counting struct {
+	*gitHub
+	each func()
+}
+
+func (c *counting) Repositories(context.Context, func(int64, v1alpha1.Repository) error) error {
+	c.each()
+	return errDown
 }

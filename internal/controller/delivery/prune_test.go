@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -44,5 +45,28 @@ func TestOldDeliveriesArePrunedWithoutCopies(t *testing.T) {
 	}
 	if len(left.Items) != 2 || left.Items[0].Name != "open" || left.Items[1].Name != "young" {
 		t.Errorf("%d deliveries are left: %+v", len(left.Items), left.Items)
+	}
+}
+
+func TestPruningRunsUntilItsContextEnds(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	listed := 0
+	kube := fake.NewClientBuilder().WithScheme(scheme).WithInterceptorFuncs(interceptor.Funcs{
+		List: func(context.Context, client.WithWatch, client.ObjectList, ...client.ListOption) error {
+			listed++
+			cancel()
+			return errDown
+		},
+	}).Build()
+	p := &Pruner{Client: kube, Namespace: "conductor", Now: time.Now}
+	if err := p.Prune(t.Context()); !errors.Is(err, errDown) {
+		t.Errorf("%v", err)
+	}
+	if err := p.Start(ctx); err != nil || listed != 2 {
+		t.Errorf("listed %d times, %v", listed, err)
 	}
 }
