@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sync/semaphore"
 )
 
-// The memory that bodies may take at once, in bytes. Nearly every delivery that matters is small; large bodies have
-// room of their own, so that they cannot keep the small ones out.
+// Limits on the memory of all bodies together, in bytes. Nearly every delivery that matters is small; large bodies have a limit of their
+// own, so that they cannot keep small ones out.
 const (
 	smallBody = 1 << 20
 	smallRoom = 64 << 20
@@ -23,7 +23,7 @@ const (
 	firstRead = 32 << 10
 )
 
-// room is memory that is shared by the bodies being read.
+// room is memory shared by the bodies that are being read.
 type room struct{ bytes *semaphore.Weighted }
 
 func newRoom(size int64) *room { return &room{semaphore.NewWeighted(size)} }
@@ -42,7 +42,7 @@ func (v *verifier) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// ok reports whether one of the secrets made the claimed signature. Every one is compared, in constant time.
+// ok reports whether one of the secrets made the claimed signature. All are compared, in constant time.
 func (v *verifier) ok() bool {
 	found := false
 	for _, h := range v.hashes {
@@ -53,14 +53,14 @@ func (v *verifier) ok() bool {
 	return found
 }
 
-// verifier prepares to check the signature. A request that has none is refused before its body is read.
+// verifier prepares to verify the signature. A request without one is refused before its body is read.
 func (h *Handler) verifier(r *http.Request) (*verifier, *result) {
 	header := r.Header.Get("X-Hub-Signature-256")
 	if header == "" {
 		if r.Header.Get("X-Hub-Signature") != "" {
-			return nil, refuse(http.StatusUnauthorized, "unsigned", "there is a SHA-1 signature only; Conductor needs X-Hub-Signature-256")
+			return nil, refuse(http.StatusUnauthorized, "unsigned", "the request has only a SHA-1 signature; Conductor needs X-Hub-Signature-256")
 		}
-		return nil, refuse(http.StatusUnauthorized, "unsigned", "there is no X-Hub-Signature-256: set a webhook secret in the App's settings")
+		return nil, refuse(http.StatusUnauthorized, "unsigned", "the header X-Hub-Signature-256 is missing: set a webhook secret in the App's settings")
 	}
 	digest, ok := strings.CutPrefix(header, "sha256=")
 	claimed, err := hex.DecodeString(digest)
@@ -70,7 +70,7 @@ func (h *Handler) verifier(r *http.Request) (*verifier, *result) {
 	secrets, err := h.o.Secrets()
 	v := &verifier{claimed: claimed}
 	for _, s := range secrets {
-		// An empty secret would let everybody sign.
+		// With an empty secret anyone could sign.
 		if len(s) > 0 {
 			v.hashes = append(v.hashes, hmac.New(sha256.New, s))
 		}
@@ -81,8 +81,8 @@ func (h *Handler) verifier(r *http.Request) (*verifier, *result) {
 	return v, nil
 }
 
-// read reads the body once, into one buffer that grows as bytes arrive and only while there is room, and hashes it on
-// the way. The caller calls free when the body is no longer used.
+// read reads and hashes the body in one pass, into a buffer that grows as bytes arrive and memory allows. The caller calls free after its
+// last use of the body.
 func (h *Handler) read(w http.ResponseWriter, r *http.Request, v *verifier) (body []byte, free func(), res *result) {
 	held := holdings{h: h}
 	free = held.free
@@ -91,7 +91,7 @@ func (h *Handler) read(w http.ResponseWriter, r *http.Request, v *verifier) (bod
 		if len(body) == cap(body) {
 			grown, ok := held.grow(r.Context(), body)
 			if !ok {
-				return nil, free, refuse(http.StatusServiceUnavailable, "busy", "too many large deliveries at once; redeliver it later")
+				return nil, free, refuse(http.StatusServiceUnavailable, "busy", "too many large deliveries at once; redeliver this one later")
 			}
 			body = grown
 		}
@@ -105,20 +105,20 @@ func (h *Handler) read(w http.ResponseWriter, r *http.Request, v *verifier) (bod
 		case errors.As(err, &over):
 			return nil, free, tooLarge()
 		case err != nil:
-			return nil, free, &result{code: http.StatusBadRequest, word: "cut_short", reason: "the body did not arrive whole", cause: err}
+			return nil, free, &result{code: http.StatusBadRequest, word: "cut_short", reason: "the body was cut short", cause: err}
 		}
 	}
 }
 
-// holdings is the room that one body holds.
+// holdings is the memory that one body has acquired.
 type holdings struct {
 	h            *Handler
 	small, large int64
 }
 
-// grow gives the body a buffer twice as large, when there is room for it.
+// grow copies the body to a buffer twice as large, if memory allows.
 func (o *holdings) grow(ctx context.Context, body []byte) ([]byte, bool) {
-	// One byte more than the largest body, so that its end is seen without another buffer.
+	// One byte more than the largest body, so that its end is detected without another buffer.
 	size := min(max(2*cap(body), firstRead), MaxBody+1)
 	ctx, cancel := context.WithTimeout(ctx, roomTimeout)
 	defer cancel()

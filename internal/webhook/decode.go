@@ -19,11 +19,11 @@ const (
 	// maxMessage and maxComment bound the two long texts, in bytes.
 	maxMessage = 16 << 10
 	maxComment = 64 << 10
-	// maxName bounds every other text, in bytes; GitHub's own names and addresses are far shorter.
+	// maxName bounds every other text, in bytes; GitHub's names and URLs are far shorter.
 	maxName = 2 << 10
 )
 
-// payload is what is read of a delivery's body; the rest is skipped.
+// payload has the fields of a delivery's body that are read; the rest is skipped.
 type payload struct {
 	Action       string     `json:"action"`
 	Installation *withID    `json:"installation"`
@@ -74,20 +74,20 @@ type repository struct {
 	PushedAt      instant `json:"pushed_at"`
 }
 
-// instant is a time in seconds since 1970. GitHub writes pushed_at as a number in a push and as RFC 3339 elsewhere.
+// instant is a Unix time in seconds. GitHub writes pushed_at as a number in a push and as RFC 3339 elsewhere.
 type instant int64
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (t *instant) UnmarshalJSON(data []byte) error {
-	text := strings.Trim(string(data), `"`)
-	if text == "null" || text == "" {
+	value := strings.Trim(string(data), `"`)
+	if value == "null" || value == "" {
 		return nil
 	}
-	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
+	if n, err := strconv.ParseInt(value, 10, 64); err == nil {
 		*t = instant(n)
 		return nil
 	}
-	at, err := time.Parse(time.RFC3339, text)
+	at, err := time.Parse(time.RFC3339, value)
 	if err != nil {
 		return errors.New("pushed_at is neither seconds nor a date")
 	}
@@ -95,7 +95,7 @@ func (t *instant) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// decode reads the event that a body holds. Its errors are sentences for the answer and quote nothing of the body.
+// decode reads the event in a body. Its errors are sentences for the answer and never quote the body.
 func decode(name string, body []byte) (v1alpha1.Event, error) {
 	var p payload
 	if err := json.Unmarshal(body, &p); err != nil {
@@ -110,15 +110,15 @@ func decode(name string, body []byte) (v1alpha1.Event, error) {
 		Sender: v1alpha1.Actor{Login: p.Sender.Login, ID: p.Sender.ID, Type: p.Sender.Type},
 	}
 	if e.Repository.Owner == "" {
-		// Older servers name the owner of a push by name alone.
+		// Older servers send only the name of a push's owner.
 		e.Repository.Owner = p.Repository.Owner.Name
 	}
 	if p.Installation == nil || p.Installation.ID <= 0 {
-		return e, errors.New("the delivery names no installation: it is not a GitHub App's")
+		return e, errors.New("the delivery lacks an installation: it was not sent for a GitHub App")
 	}
 	e.InstallationID = p.Installation.ID
 	if e.Repository.ID <= 0 || e.Repository.Owner == "" || e.Repository.Name == "" {
-		return e, errors.New("the delivery names no repository")
+		return e, errors.New("the delivery lacks a repository")
 	}
 	var err error
 	if name == "push" {
@@ -132,7 +132,7 @@ func decode(name string, body []byte) (v1alpha1.Event, error) {
 	return e, bound(&e)
 }
 
-// explain says what is wrong with a body without quoting it.
+// explain describes what is wrong with a body without quoting it.
 func explain(err error) error {
 	var field *json.UnmarshalTypeError
 	if errors.As(err, &field) {
@@ -149,7 +149,7 @@ var objectPattern = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
 
 func (p *payload) push() (*v1alpha1.PushEvent, error) {
 	if !strings.HasPrefix(p.Ref, "refs/") {
-		return nil, errors.New("the push names no ref")
+		return nil, errors.New("the push lacks a ref")
 	}
 	if !objectPattern.MatchString(p.Before) || !objectPattern.MatchString(p.After) {
 		return nil, errors.New("the push's before and after are not object names")
@@ -172,16 +172,24 @@ func (p *payload) push() (*v1alpha1.PushEvent, error) {
 
 func (p *payload) comment() (*v1alpha1.CommentEvent, error) {
 	if p.Issue == nil || p.Issue.Number <= 0 || p.Comment == nil || p.Comment.ID <= 0 {
-		return nil, errors.New("the delivery names no comment on an issue")
+		return nil, errors.New("the delivery lacks a comment on an issue")
 	}
 	pr := string(p.Issue.PullRequest)
 	return &v1alpha1.CommentEvent{
-		ID: p.Comment.ID, Issue: p.Issue.Number, PullRequest: pr != "" && pr != "null", Body: text.Head(p.Comment.Body, maxComment),
+		ID: p.Comment.ID, Issue: p.Issue.Number, PullRequest: pr != "" && pr != "null", Body: wholeLines(p.Comment.Body, maxComment),
 	}, nil
 }
 
-// bound keeps an event below maxEvent. Names that long are no one's; a long text made of characters that JSON writes
-// as six bytes is cut once more.
+// wholeLines shortens a text to its first lines. Half a line could be another command than the whole one.
+func wholeLines(s string, limit int) string {
+	if len(s) <= limit {
+		return s
+	}
+	return s[:max(0, strings.LastIndexAny(s[:limit], "\r\n"))]
+}
+
+// bound keeps an event below maxEvent. It rejects names that GitHub does not allow, and shortens the comment further if it has many
+// characters that JSON writes as six bytes.
 func bound(e *v1alpha1.Event) error {
 	names := []string{
 		e.Action, e.Repository.Owner, e.Repository.Name, e.Repository.DefaultBranch, e.Repository.CloneURL, e.Repository.HTMLURL,
@@ -192,21 +200,21 @@ func bound(e *v1alpha1.Event) error {
 	}
 	for _, n := range names {
 		if len(n) > maxName {
-			return errors.New("the delivery holds a name longer than 2 KiB")
+			return errors.New("the delivery has a name longer than 2 KiB")
 		}
 	}
 	for {
 		data, err := json.Marshal(e)
 		if err != nil {
-			return errors.New("the delivery cannot be kept")
+			return errors.New("the delivery cannot be stored")
 		}
 		if len(data) <= maxEvent {
 			return nil
 		}
-		// With every name bounded, the comment alone can be too long.
+		// All names are bounded, so only the comment can be too long.
 		if e.Comment == nil || e.Comment.Body == "" {
-			return errors.New("the delivery is too large to be kept")
+			return errors.New("the delivery is too large to be stored")
 		}
-		e.Comment.Body = text.Head(e.Comment.Body, len(e.Comment.Body)*3/4)
+		e.Comment.Body = wholeLines(e.Comment.Body, len(e.Comment.Body)*3/4)
 	}
 }

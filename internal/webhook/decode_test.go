@@ -66,12 +66,12 @@ func TestDecodePush(t *testing.T) {
 		})
 	}
 	if _, err := decode("push", []byte(strings.Replace(push, "1700000000", `"yesterday"`, 1))); err == nil {
-		t.Error("a pushed_at that is no time was taken")
+		t.Error("a pushed_at that is not a time was accepted")
 	}
 }
 
 func TestEventsAreBounded(t *testing.T) {
-	long, err := json.Marshal(strings.Repeat("\x01", 3*maxComment))
+	long, err := json.Marshal(strings.Repeat(strings.Repeat("\x01", 99)+"\n", 3*maxComment/100))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,8 +82,15 @@ func TestEventsAreBounded(t *testing.T) {
 	if data, _ := json.Marshal(e); len(data) > maxEvent || len(data) < maxEvent/2 {
 		t.Errorf("the event has %d bytes", len(data))
 	}
+	if last := e.Comment.Body[strings.LastIndexByte(e.Comment.Body, '\n')+1:]; len(last) != 99 {
+		t.Errorf("the last line was cut to %d bytes", len(last))
+	}
+	e, err = decode("issue_comment", []byte(strings.Replace(comment, "/conductor test", "/conductor test "+strings.Repeat("x", maxComment), 1)))
+	if err != nil || e.Comment.Body != "" {
+		t.Errorf("half of a command is kept: %.40q, %v", e.Comment.Body, err)
+	}
 	if _, err := decode("push", []byte(strings.Replace(push, "refs/tags/", "refs/tags/"+strings.Repeat("x", maxName), 1))); err == nil {
-		t.Error("a ref of more than 2 KiB was taken")
+		t.Error("a ref of more than 2 KiB was accepted")
 	}
 }
 
@@ -105,7 +112,7 @@ func FuzzDecode(f *testing.F) {
 			t.Errorf("%d bytes, %v", len(data), err)
 		}
 		if (e.Push == nil) == (e.Comment == nil) || e.InstallationID <= 0 || e.Repository.ID <= 0 || e.Repository.Owner == "" || e.Repository.Name == "" {
-			t.Errorf("an event that names nothing: %+v", e)
+			t.Errorf("an event without names: %+v", e)
 		}
 		again, err := decode(name, body)
 		if err != nil || !cmp.Equal(e, again) {

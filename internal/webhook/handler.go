@@ -1,12 +1,10 @@
-// Package webhook receives GitHub's deliveries: it checks that one is GitHub's, decodes the little that Conductor
-// acts on, and keeps it before it answers. It calls nothing but the inbox.
+// Package webhook receives GitHub's deliveries: it verifies the signature, decodes the few fields that Conductor acts on, and stores the
+// delivery before it answers. It calls nothing but the inbox.
 //
-// What is answered: 202 when the delivery is kept, 200 when there is nothing to act on, 4xx with a sentence when the
-// request is at fault, 503 when it could not be kept now. GitHub does not send a failed delivery again by itself, so
-// 503 is the operator's to see and the poll's to make up for.
+// The answer is 202 if the delivery was stored, 200 if there is nothing to act on, 4xx with a sentence if the request is at fault, and 503
+// if the delivery could not be stored now. GitHub does not retry failed deliveries: operators see the 503, and the poll finds lost tags.
 //
-// The server that this handler runs in must set ReadHeaderTimeout and ReadTimeout: a body that trickles in is the
-// server's to end.
+// The server that runs this handler must set ReadHeaderTimeout and ReadTimeout, which end slow requests.
 package webhook
 
 import (
@@ -27,34 +25,34 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 )
 
-// MaxBody is the largest delivery in bytes; GitHub makes none that is larger
+// MaxBody is the largest delivery in bytes; GitHub does not send larger ones
 // (https://docs.github.com/en/webhooks/webhook-events-and-payloads).
 const MaxBody = 25 << 20
 
 const (
-	// putTimeout leaves room below the 10 s after which GitHub gives up on a delivery.
+	// putTimeout is less than the 10 s after which GitHub gives up on a delivery.
 	putTimeout = 8 * time.Second
-	// roomTimeout is how long a body waits for memory before it is told to come again.
+	// roomTimeout is how long a body waits for memory before the request gets a 503.
 	roomTimeout = 2 * time.Second
 )
 
-// Inbox keeps deliveries.
+// Inbox stores deliveries.
 type Inbox interface {
-	// Put keeps a delivery for good before it returns. One of the same name that is there already is success; if it failed, it is acted
-	// on again.
+	// Put stores a delivery durably before it returns. It succeeds if one of the same name exists; if that one failed, it is acted on
+	// again.
 	Put(ctx context.Context, d *v1alpha1.Delivery) error
 }
 
 // Options are what a Handler needs. Secrets, Inbox and Relevant are required.
 type Options struct {
-	// Secrets are the webhook secrets that are good now: more than one while one is being replaced.
+	// Secrets returns the webhook secrets that are valid now: more than one while one is being replaced.
 	Secrets func() ([][]byte, error)
 	Inbox   Inbox
-	// Relevant reports whether an event is to be acted on, and why or why not.
+	// Relevant reports whether an event has to be acted on, and why or why not.
 	Relevant func(v1alpha1.Event) (bool, string)
-	// Log gets a line for each delivery, never a body; nil discards.
+	// Log gets a line for each delivery, never a body; nil discards them.
 	Log *slog.Logger
-	// Metrics is where the handler registers its metrics; nil registers none.
+	// Metrics is where the handler registers its metrics; nil means nowhere.
 	Metrics prometheus.Registerer
 }
 
@@ -69,7 +67,7 @@ type Handler struct {
 // New makes a Handler.
 func New(o Options) (*Handler, error) {
 	if o.Secrets == nil || o.Inbox == nil || o.Relevant == nil {
-		return nil, errors.New("a webhook needs its secrets, an inbox and a rule of what is relevant")
+		return nil, errors.New("webhook: Secrets, Inbox and Relevant are required")
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -81,7 +79,7 @@ func New(o Options) (*Handler, error) {
 	return &Handler{o: o, metrics: m, small: newRoom(smallRoom), large: newRoom(largeRoom)}, nil
 }
 
-// result is what became of a request: its status, a word for the metric and the answer, and a sentence.
+// result is the answer to a request: its status, a word for the metric, and a sentence.
 type result struct {
 	code   int
 	word   string
@@ -105,7 +103,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	args := []any{"result", res.word, "status", res.code, "reason", res.reason, "event", d.label()}
 	if guidPattern.MatchString(d.guid) {
-		args = append(args, "delivery", d.guid)
+		args = append(args, "trace", d.guid)
 	}
 	if res.cause != nil {
 		args = append(args, "error", res.cause)
@@ -123,20 +121,20 @@ func answer(w http.ResponseWriter, res *result) {
 		w.Header().Set("Retry-After", "5")
 	}
 	w.WriteHeader(res.code)
-	// Anyone who hung up needs no answer.
+	// An error means that the client has hung up.
 	_ = json.NewEncoder(w).Encode(map[string]string{"status": res.word, "reason": res.reason})
 }
 
-// delivery is what the headers say.
+// delivery is what the headers of a request contain.
 type delivery struct {
 	guid, event string
-	// began is when its header had been read.
+	// began is when the headers had been read.
 	began time.Time
-	// verified says that GitHub signed it; before that nothing in it is believed.
+	// verified is set once the signature is verified; before that nothing in the request can be trusted.
 	verified bool
 }
 
-// label is the event as a metric may name it: an unverified header could be anything.
+// label returns the event's name for metrics. Unverified headers could be anything, so they are not used.
 func (d delivery) label() string {
 	switch {
 	case !d.verified:
@@ -152,7 +150,7 @@ var (
 	eventPattern = regexp.MustCompile(`^[a-z_]{1,64}$`)
 )
 
-// receive takes a request through the checks, cheapest first.
+// receive checks a request, cheapest checks first, and stores its delivery.
 func (h *Handler) receive(w http.ResponseWriter, r *http.Request, d *delivery) *result {
 	if res := checkHeaders(r, d); res != nil {
 		return res
@@ -167,12 +165,12 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request, d *delivery) *
 		return res
 	}
 	if !v.ok() {
-		return refuse(http.StatusUnauthorized, "bad_signature", "the signature does not fit the body: the App and Conductor hold different webhook secrets")
+		return refuse(http.StatusUnauthorized, "bad_signature", "the signature does not match the body: the App and Conductor have different webhook secrets")
 	}
 	d.verified = true
 	switch d.event {
 	case "ping":
-		return &result{code: http.StatusOK, word: "pong", reason: "Conductor hears GitHub"}
+		return &result{code: http.StatusOK, word: "pong", reason: "Conductor received the ping"}
 	case "push", "issue_comment":
 	default:
 		if !json.Valid(body) {
@@ -189,7 +187,7 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request, d *delivery) *
 
 func checkHeaders(r *http.Request, d *delivery) *result {
 	if r.Method != http.MethodPost {
-		return refuse(http.StatusMethodNotAllowed, "bad_method", "a delivery is a POST")
+		return refuse(http.StatusMethodNotAllowed, "bad_method", "use POST")
 	}
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/json" {
 		return refuse(http.StatusUnsupportedMediaType, "bad_type", "set the webhook's content type to application/json")
@@ -210,13 +208,13 @@ func tooLarge() *result {
 	return refuse(http.StatusRequestEntityTooLarge, "too_large", "a delivery has at most 25 MiB")
 }
 
-// keep puts a relevant event into the inbox.
+// keep stores a relevant event in the inbox.
 func (h *Handler) keep(ctx context.Context, d *delivery, event v1alpha1.Event) *result {
 	relevant, reason := h.o.Relevant(event)
 	if !relevant {
 		return &result{code: http.StatusOK, word: "ignored", reason: reason}
 	}
-	// A delivery that GitHub no longer waits for is still worth keeping.
+	// The delivery is worth storing even if GitHub has stopped waiting for the answer.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), putTimeout)
 	defer cancel()
 	err := h.o.Inbox.Put(ctx, &v1alpha1.Delivery{
@@ -226,7 +224,7 @@ func (h *Handler) keep(ctx context.Context, d *delivery, event v1alpha1.Event) *
 		Spec: v1alpha1.DeliverySpec{GUID: d.guid, Event: event},
 	})
 	if err != nil && !apierrors.IsAlreadyExists(err) {
-		return &result{code: http.StatusServiceUnavailable, word: "not_kept", reason: "the delivery could not be kept; redeliver it later", cause: err}
+		return &result{code: http.StatusServiceUnavailable, word: "not_kept", reason: "the delivery could not be stored; redeliver it later", cause: err}
 	}
 	return &result{code: http.StatusAccepted, word: "accepted", reason: reason}
 }

@@ -122,8 +122,8 @@ func TestWebhookRefuses(t *testing.T) {
 		word    string
 		says    string
 	}{
-		{"no signature", good.without("X-Hub-Signature-256"), 401, "unsigned", "there is no X-Hub-Signature-256: set a webhook secret in the App's settings"},
-		{"SHA-1 only", good.without("X-Hub-Signature-256").having("X-Hub-Signature", old), 401, "unsigned", "there is a SHA-1 signature only"},
+		{"no signature", good.without("X-Hub-Signature-256"), 401, "unsigned", "the header X-Hub-Signature-256 is missing: set a webhook secret in the App's settings"},
+		{"SHA-1 only", good.without("X-Hub-Signature-256").having("X-Hub-Signature", old), 401, "unsigned", "only a SHA-1 signature"},
 		{"another body's signature", request{append(bytes.Clone(small), ' '), good.header}, 401, "bad_signature", "different webhook secrets"},
 		{"no signature at all", good.having("X-Hub-Signature-256", "sha256=abc"), 401, "bad_signature", "64 hexadecimal digits"},
 		{"not JSON", signed("push", guid, []byte("ref=refs/tags/run-integration-tests")), 400, "not_understood", "JSON"},

@@ -30,42 +30,43 @@ type Delivery struct {
 //
 // +kubebuilder:validation:XValidation:rule="self == oldSelf",message="a delivery is immutable"
 type DeliverySpec struct {
-	// GUID is the X-GitHub-Delivery header.
+	// GUID is the X-GitHub-Delivery header. It is the trace id of everything that follows from the delivery.
 	// +kubebuilder:validation:MinLength=1
 	GUID string `json:"guid"`
 	// Event is the decoded event.
 	Event Event `json:"event"`
 }
 
-// DeliveryOutcome is the result of a delivery.
+// DeliveryOutcome is what a delivery became. A comment with several commands has the first of these outcomes that one of its commands
+// has: Failed, Started, Canceled, Refused, Answered, Ignored.
 //
 // +kubebuilder:validation:Enum=Started;Canceled;Answered;Refused;Ignored;Failed
 type DeliveryOutcome string
 
-// The outcomes of a delivery.
+// The outcomes of deliveries.
 const (
 	// DeliveryStarted: a Run exists for it.
 	DeliveryStarted DeliveryOutcome = "Started"
-	// DeliveryCanceled: it canceled a Run.
+	// DeliveryCanceled: a Run was canceled.
 	DeliveryCanceled DeliveryOutcome = "Canceled"
-	// DeliveryAnswered: Conductor replied with text, such as help.
+	// DeliveryAnswered: it got a reply, such as the help.
 	DeliveryAnswered DeliveryOutcome = "Answered"
-	// DeliveryRefused: the sender does not have permission.
+	// DeliveryRefused: the sender may not do what they asked for.
 	DeliveryRefused DeliveryOutcome = "Refused"
-	// DeliveryIgnored: it did not request anything.
+	// DeliveryIgnored: it does not ask for anything.
 	DeliveryIgnored DeliveryOutcome = "Ignored"
-	// DeliveryFailed: it cannot be processed; Reason explains why.
+	// DeliveryFailed: it could not be acted on; Reason explains why.
 	DeliveryFailed DeliveryOutcome = "Failed"
 )
 
-// DeliveryStatus is the result of processing a delivery.
+// DeliveryStatus is the result of acting on a delivery.
 type DeliveryStatus struct {
-	// ProcessedAt is when Conductor processed it; unset until then.
+	// ProcessedAt is when Conductor finished acting on the delivery; unset before.
 	// +optional
 	ProcessedAt *metav1.Time `json:"processedAt,omitempty"`
 	// +optional
 	Outcome DeliveryOutcome `json:"outcome,omitempty"`
-	// Run is the name of the Run that was started, canceled or reported on.
+	// Run is the name of a Run that was started, or else of one that was canceled.
 	// +optional
 	Run string `json:"run,omitempty"`
 	// Reason is a sentence for people.

@@ -81,10 +81,10 @@ type PushEvent struct {
 	Deleted bool `json:"deleted,omitempty"`
 	// +optional
 	Forced bool `json:"forced,omitempty"`
-	// BaseRef is the branch that the pushed ref was created from, according to GitHub; often empty.
+	// BaseRef is the branch that the pushed ref was made from, according to GitHub; often empty.
 	// +optional
 	BaseRef string `json:"baseRef,omitempty"`
-	// PushedAt is repository.pushed_at in seconds since 1970. It distinguishes two pushes of one ref at one SHA.
+	// PushedAt is repository.pushed_at as a Unix time. It distinguishes two pushes of one ref at one SHA.
 	// +optional
 	PushedAt int64 `json:"pushedAt,omitempty"`
 	// HeadSHA is the commit that the ref points to; empty if the ref was deleted.
@@ -101,9 +101,9 @@ type CommentEvent struct {
 	ID int64 `json:"id"`
 	// Issue is the number of the issue or pull request.
 	Issue int `json:"issue"`
-	// PullRequest is set if the issue is a pull request.
+	// PullRequest reports whether the issue is a pull request.
 	// +optional
 	PullRequest bool `json:"pullRequest,omitempty"`
-	// Body is the text of the comment, truncated to 64 KiB.
+	// Body is the text of the comment, truncated to whole lines of at most 64 KiB together.
 	Body string `json:"body"`
 }
