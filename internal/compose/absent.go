@@ -13,8 +13,8 @@ import (
 // maxAbsent is how many files an AbsentError names.
 const maxAbsent = 1000
 
-// AbsentError says which of LoadOptions.Absent are needed. Who has put them into their places loads, or converts, again: others may be
-// needed then.
+// AbsentError lists the files of LoadOptions.Absent that are needed. The caller puts them in place and loads or converts again, which may
+// need others.
 type AbsentError struct {
 	// Paths are sorted; there are at most 1,000.
 	Paths []string
@@ -22,17 +22,17 @@ type AbsentError struct {
 
 // Error implements error.
 func (e *AbsentError) Error() string {
-	return fmt.Sprintf("the content of %d files is needed that are not here, the first is %s", len(e.Paths), e.Paths[0])
+	return fmt.Sprintf("the content of %d files is missing, the first is %s", len(e.Paths), e.Paths[0])
 }
 
-// absences are the files whose content is not here, and those of them that were asked for.
+// absences are the files whose content is missing, and those of them that are needed.
 type absences struct {
 	dir          string
 	files, asked map[string]bool
 }
 
-// lack reports whether the content of the file at an absolute path is not here, and remembers that it is needed.
-func (a *absences) lack(path string) bool {
+// isAbsent reports whether the content of the file at an absolute path is missing, and records that it is needed.
+func (a *absences) isAbsent(path string) bool {
 	if len(a.files) == 0 {
 		return false
 	}
@@ -51,7 +51,7 @@ func (a *absences) lack(path string) bool {
 	return true
 }
 
-// err is nil unless something was asked for.
+// err is nil unless an absent file is needed.
 func (a *absences) err() error {
 	if len(a.asked) == 0 {
 		return nil
@@ -60,7 +60,7 @@ func (a *absences) err() error {
 	return &AbsentError{Paths: paths[:min(len(paths), maxAbsent)]}
 }
 
-// err says what stops a load: files that are needed first, or else what was refused, which may follow from them.
+// err returns what stops a load: the absent files that are needed, or else the refusals, which may only follow from those files.
 func (r *reader) err() error {
 	if err := r.absences.err(); err != nil {
 		return err
@@ -68,7 +68,7 @@ func (r *reader) err() error {
 	return r.findings.err()
 }
 
-// read reads a file below the directory, each once, or explains why not.
+// read reads a file below the directory once, or refuses it.
 func (r *reader) read(path string, from place, service, field string) ([]byte, bool) {
 	if data, ok := r.data[path]; ok {
 		return data, true
@@ -94,7 +94,7 @@ func (r *reader) read(path string, from place, service, field string) ([]byte, b
 		r.refuse(from, service, field, "%s is larger than %d KiB", r.rel(path), maxFile>>10)
 	case r.size+int(st.Size()) > maxRead:
 		r.refuse(from, service, field, "the compose files and those of variables have more than %d MiB together", maxRead>>20)
-	case r.lack(path):
+	case r.isAbsent(path):
 	default:
 		data, err := os.ReadFile(path)
 		if err != nil {

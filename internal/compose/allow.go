@@ -10,7 +10,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 )
 
-// Allowance is one way out of what Pod Security's baseline gives a pod. None is given unless Options has it.
+// Allowance is an exception to Pod Security's baseline. Pods get only those in Options.Allow.
 type Allowance = v1alpha1.Allowance
 
 // The allowances.
@@ -34,7 +34,7 @@ var allowRows = map[string]Allowance{
 	"privileged": AllowPrivileged, "post_start.privileged": "", "pre_stop.privileged": "", "devices": AllowDevices, "pid": AllowHostNamespaces,
 }
 
-// allowed reports whether a pod may have what it asks for, and remembers that one does.
+// allowed reports whether the operator allows a, and records its use.
 func (c *converter) allowed(a Allowance) bool {
 	if a == "" || !slices.Contains(c.o.Allow, a) {
 		return false
@@ -43,20 +43,20 @@ func (c *converter) allowed(a Allowance) bool {
 	return true
 }
 
-// may is a sentence's end for what is refused: the setting that allows it, if the caller has one.
-func (c *converter) may(a Allowance) string {
+// allowHint ends the reason of a refusal with the setting that would allow it, if the caller has one.
+func (c *converter) allowHint(a Allowance) string {
 	if a == "" || c.o.AllowSetting == "" {
 		return ""
 	}
 	return fmt.Sprintf("; the operator can allow it (%s: %s)", c.o.AllowSetting, a)
 }
 
-// allow reports whether a pod may have something; if not, it refuses that with what as the sentence's end.
+// allow reports whether a pod may do something, and refuses it if not; what ends the sentence.
 func (u *unit) allow(a Allowance, field, hint, what string, args ...any) bool {
 	if u.c.allowed(a) {
 		return true
 	}
-	u.refuse(field, hint, "a stack's pods may not %s%s", fmt.Sprintf(what, args...), u.c.may(a))
+	u.refuse(field, hint, "a stack's pods may not %s%s", fmt.Sprintf(what, args...), u.c.allowHint(a))
 	return false
 }
 
@@ -74,7 +74,7 @@ func (u *unit) privileges(sc *corev1.SecurityContext) {
 		for _, d := range u.s.Devices {
 			u.hostPath("devices", d.Source, corev1.VolumeMount{MountPath: d.Target})
 			if !u.s.Privileged {
-				u.note("devices", d.Source, "%s is there, but Kubernetes lets only a privileged container open it", d.Target)
+				u.note("devices", d.Source, "%s exists, but Kubernetes lets only a privileged container open it", d.Target)
 			}
 		}
 	}

@@ -10,7 +10,7 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// Bounds of what is read. Files that people write are far below them.
+// Bounds of what is read, far above what real files need.
 const (
 	// maxFile is the size of one file, maxFiles how many there are, and maxRead what all of them have together, in bytes.
 	maxFile  = 1 << 20
@@ -21,35 +21,35 @@ const (
 	maxDocuments = 20
 	// maxLines is how many lines a file of variables has, and so how many variables.
 	maxLines = 10_000
-	// maxVariables is how many variables one line may have: compose-go looks at the rest of the line for each.
+	// maxVariables is how many variables one line may have: compose-go scans the rest of the line for each.
 	maxVariables = 200
 )
 
-// Bounds of what the files grow to. Aliases, merges, extends and includes repeat values, and variables make texts longer: a file of one KiB
-// can ask for more than any memory has. compose-go joins the keys of each value to a path and compares that with patterns.
+// Bounds of what the files expand to. Aliases, merges, extends and includes repeat values, and variables lengthen texts: a file of one KiB
+// can exhaust any memory. compose-go also joins the keys of each value to a path and compares that with patterns.
 const (
 	maxValues = 50_000
 	maxText   = 4 << 20
 	maxPaths  = 16 << 20
 	// maxKeys is how many keys one mapping has: the YAML library compares each with all others.
 	maxKeys = 10_000
-	// maxAgain is how many values compose-go may copy of files that are there already: it copies all of a file for each service that
-	// extends one of it, and for each further include.
+	// maxAgain is how many values compose-go may copy from files that it has already read: it copies a whole file for each service that
+	// extends one in it, and for each further include.
 	maxAgain = 1_000_000
-	// maxMerged is how many values compose-go may go through again: all that a file includes with each file, and all files and documents
-	// before with each further one.
+	// maxMerged is how many values compose-go may traverse again: with each file all that it includes, and with each further file or
+	// document all previous ones.
 	maxMerged = 100_000
 	// portValues and volumeValues are how many values compose-go makes of a port and a volume in the short form.
 	portValues   = 6
 	volumeValues = 4
-	// hookValues is what a pre_start hook takes over from its service at least.
+	// hookValues is the least that a pre_start hook inherits from its service.
 	hookValues = 20
-	// enough keeps sums below what an int64 holds: it is above all bounds.
+	// enough is above all bounds; sums stop there so that they cannot overflow.
 	enough = 1 << 40
 )
 
-// weight is what YAML values cost with their aliases followed: how many there are, the bytes of their texts with variables in their places,
-// and those of the paths that lead to each.
+// weight is what YAML values cost once aliases are followed: their number, the bytes of their texts with variables expanded, and the bytes
+// of the paths to each.
 type weight struct{ values, text, paths int64 }
 
 func (w *weight) add(o weight) {
@@ -73,7 +73,7 @@ func (s *scale) weigh(n *yaml.Node) weight {
 	if w, ok := s.known[n]; ok {
 		return w
 	}
-	s.known[n] = weight{} // What leads here again is a circle, which compose-go refuses.
+	s.known[n] = weight{} // A cycle leads here again; compose-go refuses those.
 	w := weight{values: 1 + s.extra[n]}
 	if n.Kind == yaml.ScalarNode {
 		w.text = s.textOf(n.Value)
@@ -98,10 +98,10 @@ func (s *scale) weigh(n *yaml.Node) weight {
 	return w
 }
 
-// named matches all that could be a variable in a text.
+// named matches everything in a text that could be a variable.
 var named = regexp.MustCompile(`\$\{?([A-Za-z_]\w*)`)
 
-// textOf is how long a text may get with its variables in place.
+// textOf is an upper bound of the length of a text once its variables are expanded.
 func (s *scale) textOf(text string) int64 {
 	n := int64(len(text))
 	for _, m := range named.FindAllStringSubmatchIndex(text, -1) {
@@ -113,32 +113,33 @@ func (s *scale) textOf(text string) int64 {
 // bill is what the files of a project have cost so far.
 type bill struct {
 	weight
-	// extended and included are the values that are copied again, merged those that are gone through again.
+	// extended and included count the values that are copied again, merged those that are traversed again.
 	extended, included, merged int64
-	// scales are those of the files that were weighed, charged what files extend which, and includes the paths that each includes.
+	// scales are those of the files already weighed, charged the pairs of files where one extends the other, and includes the paths that
+	// each file includes.
 	scales   map[*source]*scale
 	charged  map[[2]string]bool
 	includes map[string][]string
 	refused  bool
 }
 
-// checkBill reports whether the project is within the bounds, and refuses it once when it is not.
+// checkBill reports whether the project is within the bounds. The first excess is refused.
 func (r *reader) checkBill(at place, service, field string) bool {
 	b := &r.bill
 	why := ""
 	switch {
 	case b.values > maxValues:
-		why = fmt.Sprintf("the compose files hold more than %d values, those of aliases, extends, includes and port ranges counted each time", maxValues)
+		why = fmt.Sprintf("the compose files expand to more than %d values: aliases, extends, includes and port ranges count each time", maxValues)
 	case b.text > maxText:
-		why = fmt.Sprintf("the texts of the compose files and variables have more than %d MiB, with the variables in their places", maxText>>20)
+		why = fmt.Sprintf("the compose files and variables expand to more than %d MiB of text", maxText>>20)
 	case b.paths > maxPaths:
-		why = fmt.Sprintf("the keys of the compose files are too long or nested too deep: joined to paths they have more than %d MiB", maxPaths>>20)
+		why = fmt.Sprintf("the keys of the compose files are too long or nested too deep: their paths take more than %d MiB", maxPaths>>20)
 	case b.extended > maxAgain:
 		why = "too many services extend files with too many services: move those that are extended into a file of their own"
 	case b.included > maxAgain:
 		why = "too many files include the same files again: include each in one place"
 	case b.merged > maxMerged:
-		why = fmt.Sprintf("the compose files are merged in too many steps, in which more than %d values are read again: name fewer files, or include them in one place", maxMerged)
+		why = fmt.Sprintf("merging the compose files takes too many steps, in which more than %d values are read again: name fewer files, or include them in one place", maxMerged)
 	default:
 		return true
 	}
@@ -196,8 +197,8 @@ func (r *reader) chargeExtended(s *source, path string, at place) {
 	r.checkBill(at, "", "extends")
 }
 
-// chargeIncluded charges the project for a file that s includes, which compose-go copies when it is there already. One that could not be
-// understood is charged, too: it is parsed again.
+// chargeIncluded charges the project for a file that s includes again, which compose-go copies. A file that failed to parse is charged,
+// too, since it is parsed again.
 func (r *reader) chargeIncluded(s *source, path string, at place) {
 	r.bill.includes[s.path] = append(r.bill.includes[s.path], path)
 	if _, again := r.data[path]; again {
@@ -206,8 +207,8 @@ func (r *reader) chargeIncluded(s *source, path string, at place) {
 	}
 }
 
-// chargeMerges charges the project for what compose-go goes through again: with each file all that it includes, and all main files and
-// documents before.
+// chargeMerges charges the project for what compose-go traverses again: with each file all that it includes, and all previous main files
+// and documents.
 func (r *reader) chargeMerges() {
 	own := map[string]weight{}
 	var before weight
@@ -242,15 +243,15 @@ func (r *reader) chargeMerges() {
 	}
 }
 
-// made is what a service is made of, with all that it extends.
+// made is the weight of a service with everything that it extends.
 type made struct {
 	weight
-	// hooks is how many there are, environment how many values each takes over.
+	// hooks is the number of pre_start hooks, environment the number of values that each inherits.
 	hooks, environment int64
 }
 
-// settle charges the project for what is known when all files are: what services take over from those that they extend, and what hooks
-// take over from their services.
+// settle charges the project for what is known only after all files are read: what services inherit by extends, and hooks from their
+// services.
 func (r *reader) settle() {
 	r.chargeMerges()
 	known, services := map[string]made{}, map[string]made{}
@@ -325,8 +326,8 @@ func (r *reader) mayExpand(file, service, field string, data []byte) bool {
 	return r.checkBill(place{file: file}, service, field)
 }
 
-// metered is lookup for a file of variables whose own go to vars: it charges the project for each value, and gives none any more when
-// there were too many.
+// metered wraps lookup for a file whose own variables go to vars: it charges the project for each value, and returns empty values once the
+// bound is exceeded.
 func (r *reader) metered(vars map[string]string, lookup dotenv.LookupFn) dotenv.LookupFn {
 	return func(name string) (string, bool) {
 		value, ok := lookup(name)

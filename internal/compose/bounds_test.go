@@ -71,7 +71,7 @@ func numbered(n int, format string) string {
 	return b.String()
 }
 
-// beyond are files beyond a bound, and the refusals that say so with file, line and the number.
+// beyond are files that exceed a bound, and the refusals with file, line and number.
 var beyond = map[string]struct {
 	files   map[string]string
 	load    LoadOptions
@@ -140,35 +140,35 @@ var beyond = map[string]struct {
 	},
 	"values": {
 		files: map[string]string{DefaultFile: "x-a: &a [" + numbered(1000, "N,") + "]\nx-b: &b [" + strings.Repeat("*a,", 100) + "]\n" + service},
-		want:  []string{DefaultFile + ":1: refused: the compose files hold more than 50000 values, those of aliases, extends, includes and port ranges counted each time"},
+		want:  []string{DefaultFile + ":1: refused: the compose files expand to more than 50000 values: aliases, extends, includes and port ranges count each time"},
 	},
 	"values by extends": {
 		files: map[string]string{DefaultFile: "services:\n  b:\n    image: x\n    dns_opt: [" + numbered(300, "aN,") + "]\n" + numbered(400, "  sN: {extends: b}\n")},
-		want:  []string{DefaultFile + ":1: refused: services: the compose files hold more than 50000 values, those of aliases, extends, includes and port ranges counted each time"},
+		want:  []string{DefaultFile + ":1: refused: services: the compose files expand to more than 50000 values: aliases, extends, includes and port ranges count each time"},
 	},
 	"values of hooks": {
 		files: map[string]string{DefaultFile: service + "    environment: {" + numbered(400, "AN: b,") + "}\n    pre_start: [" + strings.Repeat("{command: x},", 300) + "]\n"},
-		want:  []string{DefaultFile + ":1: refused: services: the compose files hold more than 50000 values, those of aliases, extends, includes and port ranges counted each time"},
+		want:  []string{DefaultFile + ":1: refused: services: the compose files expand to more than 50000 values: aliases, extends, includes and port ranges count each time"},
 	},
 	"texts by alias": {
 		files: map[string]string{DefaultFile: "x-a: &a " + strings.Repeat("x", 100<<10) + "\nx-b: [" + strings.Repeat("*a,", 50) + "]\n" + service},
-		want:  []string{DefaultFile + ":1: refused: the texts of the compose files and variables have more than 4 MiB, with the variables in their places"},
+		want:  []string{DefaultFile + ":1: refused: the compose files and variables expand to more than 4 MiB of text"},
 	},
 	"texts by variable": {
 		files: map[string]string{DefaultFile: service + "    command: [" + strings.Repeat("\"$A$A\",", 50) + "]\n"}, load: LoadOptions{Env: map[string]string{"A": strings.Repeat("x", 50<<10)}},
-		want: []string{DefaultFile + ":1: refused: the texts of the compose files and variables have more than 4 MiB, with the variables in their places"},
+		want: []string{DefaultFile + ":1: refused: the compose files and variables expand to more than 4 MiB of text"},
 	},
 	"variables of variables": {
 		files: map[string]string{DefaultFile: service, ".env": "A0=xxxxxxxxxx\n" + doubled(40)},
-		want:  []string{".env: refused: env_file: the texts of the compose files and variables have more than 4 MiB, with the variables in their places"},
+		want:  []string{".env: refused: env_file: the compose files and variables expand to more than 4 MiB of text"},
 	},
 	"variables of a service": {
 		files: map[string]string{DefaultFile: service + "    env_file: a.env\n", "a.env": "A0=xxxxxxxxxx\n" + doubled(40)},
-		want:  []string{"a.env: refused: web.env_file: the texts of the compose files and variables have more than 4 MiB, with the variables in their places"},
+		want:  []string{"a.env: refused: web.env_file: the compose files and variables expand to more than 4 MiB of text"},
 	},
 	"variables of many services": {
 		files: map[string]string{DefaultFile: "services:\n" + numbered(50, "  sN: {image: x, env_file: a.env}\n"), "a.env": "A=" + strings.Repeat("x", 100<<10) + "\n"},
-		want:  []string{"a.env: refused: s45.env_file: the texts of the compose files and variables have more than 4 MiB, with the variables in their places"},
+		want:  []string{"a.env: refused: s45.env_file: the compose files and variables expand to more than 4 MiB of text"},
 	},
 	"lines of variables": {
 		files: map[string]string{DefaultFile: service, ".env": numbered(10_001, "AN=b\n")},
@@ -184,11 +184,11 @@ var beyond = map[string]struct {
 	},
 	"long keys": {
 		files: map[string]string{DefaultFile: service + "x-" + strings.Repeat("k", 50_000) + ": [" + numbered(400, "N,") + "]\n"},
-		want:  []string{DefaultFile + ":1: refused: the keys of the compose files are too long or nested too deep: joined to paths they have more than 16 MiB"},
+		want:  []string{DefaultFile + ":1: refused: the keys of the compose files are too long or nested too deep: their paths take more than 16 MiB"},
 	},
 	"deep lists": {
 		files: map[string]string{DefaultFile: service + "x-a: " + strings.Repeat("[", 5000) + strings.Repeat("]", 5000) + "\n"},
-		want:  []string{DefaultFile + ":1: refused: the keys of the compose files are too long or nested too deep: joined to paths they have more than 16 MiB"},
+		want:  []string{DefaultFile + ":1: refused: the keys of the compose files are too long or nested too deep: their paths take more than 16 MiB"},
 	},
 	"keys": {
 		files: map[string]string{DefaultFile: service + "    labels:\n" + numbered(10_001, "      aN: b\n")},
@@ -209,7 +209,7 @@ var beyond = map[string]struct {
 		files: map[string]string{
 			DefaultFile: "include:\n" + numbered(90, "  - fN.yaml\n"), "all.yaml": "services:\n" + numbered(3000, "  sN: {image: x}\n"),
 		},
-		want: []string{"f89.yaml:3: refused: services: the compose files are merged in too many steps, in which more than 100000 values are read again: name fewer files, or include them in one place"},
+		want: []string{"f89.yaml:3: refused: services: merging the compose files takes too many steps, in which more than 100000 values are read again: name fewer files, or include them in one place"},
 	},
 	"includes again": {
 		files: map[string]string{
@@ -348,13 +348,13 @@ func TestBroughtIsRefused(t *testing.T) {
 		},
 		"no network": {
 			file: service + "    network_mode: none\n    volumes: [\"./data:/data:ro\"]\n", source: sourceMounts(),
-			want: "web.volumes: data/v1.bin is larger than 900 KiB, so that an init container has to bring it, which needs a network, and network_mode is none: " +
+			want: "web.volumes: data/v1.bin is larger than 900 KiB, so an init container has to fetch it, which network_mode: none does not allow: " +
 				"build it into an image (COPY in a Dockerfile)",
 		},
 		"many pods": {
 			file: service + "    deploy: {replicas: 2}\n    volumes: [\"./data:/data:ro\"]\n", source: less,
-			want: "web.volumes: with 40 MiB of data the pods of the stack are given 40 MiB of the repository's files that ConfigMaps have no room for; " +
-				"the operator allows a stack 30 MiB (stacks.files). Build them into an image (COPY in a Dockerfile)",
+			want: "web.volumes: with 40 MiB of data the pods of the stack get 40 MiB of repository files that do not fit into ConfigMaps; " +
+				"the operator's limit for a stack is 30 MiB (stacks.files). Build them into an image (COPY in a Dockerfile)",
 		},
 		"a link to elsewhere": {
 			file: service + "    volumes: [\"./data:/data:ro\"]\n", source: sourceMounts(), links: map[string]string{"data/link": "->../small", "small/a": "a"},

@@ -10,49 +10,49 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 )
 
-// SourceMounts says how pods get files of the repository that ConfigMaps have no room for. An init container of Conductor's brings them, before
-// any other container of the pod, into volumes that live as long as the pod.
+// SourceMounts configures how pods get repository files that do not fit into ConfigMaps. Before any other container of the pod, an init
+// container of Conductor fetches them into volumes that live as long as the pod.
 type SourceMounts struct {
-	// Image is Conductor's own image, and Args are the command to which `--copy PATH=DIR` is added for each path: what is at PATH of the
-	// repository is put into DIR, a directory's files without the directory, and a file under its own name. The last = ends PATH.
+	// Image is Conductor's own image. Args are its command, to which `--copy PATH=DIR` is added for each path: it copies the file or the
+	// files of the directory at PATH of the repository into DIR. The last = ends PATH.
 	Image string
 	Args  []string
-	// Secret and Key are where the token is that the source is read with; the command finds it in SourceTokenFile.
+	// Secret and Key locate the token for the source artifact, which is mounted at SourceTokenFile.
 	Secret, Key string
-	// Limit is how much all pods of the stack are given together, in bytes.
+	// Limit is how much all pods of the stack get together, in bytes.
 	Limit int64
 }
 
 const (
-	// SourceContainer is the name of the init container that brings files.
+	// SourceContainer is the name of the init container that fetches files.
 	SourceContainer = "conductor-files"
-	// SourceTokenFile is where it finds its token.
+	// SourceTokenFile is the path of its token.
 	SourceTokenFile = "/conductor-source/token"
 	// sourceVolume is the volume with the token, and sourceFiles the directory below which the other volumes are while they are filled.
 	sourceVolume = "conductor-source-token"
 	sourceFiles  = "/conductor-files"
 )
 
-// blockSize is what a file takes at least on the node's disk, in bytes; sourceSlack is for directories.
+// blockSize is the least that a file takes on the node's disk, in bytes; sourceSlack is for directories.
 const (
 	blockSize   = 4 << 10
 	sourceSlack = 1 << 20
 )
 
-// maxBrought is how many files all pods of the stack are given together: each takes a block of a node's disk, be it empty, and a place in the
+// maxBrought is how many files all pods of the stack get together: even an empty one takes a block of a node's disk, and an entry in the
 // agent's memory while it is sent.
 const maxBrought = 100_000
 
-// broughtPath is a path of the repository that a pod is given.
+// broughtPath is a path of the repository that an init container fetches for a pod.
 type broughtPath struct {
 	from *copies
 	// volume is its volume in the pod.
 	volume string
-	// service, field and hint are where the compose file asks for it first.
+	// service, field and hint locate its first use in the compose file.
 	service, field, hint string
 }
 
-// mountBrought mounts files that the init container brings, or explains why they cannot be there.
+// mountBrought mounts files that the init container fetches, or refuses them.
 func (u *unit) mountBrought(field, hint, target string, from *copies) {
 	why := cmp.Or(from.notCopied, from.path+" has "+u.c.sizeOf(from))
 	switch {
@@ -61,16 +61,16 @@ func (u *unit) mountBrought(field, hint, target string, from *copies) {
 			"Build it into an image (COPY in a Dockerfile), or put it into a named volume", why, maxContent>>10, maxCopied>>20)
 		return
 	case u.c.compose.Services[u.c.podOf(u.s.Name)].NetworkMode == "none":
-		u.refuse(field, hint, "%s, so that an init container has to bring it, which needs a network, and network_mode is none: "+
+		u.refuse(field, hint, "%s, so an init container has to fetch it, which network_mode: none does not allow: "+
 			"build it into an image (COPY in a Dockerfile)", why)
 		return
 	case from.notBrought != "":
 		u.refuse(field, hint, "%s, and %s", why, from.notBrought)
 		return
 	}
-	u.say(LevelInfo, Approximated, field, hint, "%s: an init container brings it out of the run's source artifact", why)
+	u.report(LevelInfo, Approximated, field, hint, "%s: an init container fetches it from the run's source artifact", why)
 	if names := slices.Sorted(maps.Keys(u.c.renames)); len(names) > 0 {
-		u.note(field, hint, "%s is brought as it is: names such as %q, which no Kubernetes Service can have, are not rewritten in its files", from.path, names[0])
+		u.note(field, hint, "%s is fetched unchanged: names such as %q, which no Kubernetes Service can have, are not rewritten in its files", from.path, names[0])
 	}
 	limit := resource.NewQuantity(from.size+int64(from.count)*blockSize+sourceSlack, resource.BinarySI)
 	source := corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{SizeLimit: limit}}
@@ -83,14 +83,14 @@ func (u *unit) mountBrought(field, hint, target string, from *copies) {
 	}
 }
 
-// bring has the pod given a path, once.
+// bring adds a path to those that the init container fetches, once.
 func (u *unit) bring(b broughtPath) {
 	if !slices.ContainsFunc(u.brought, func(o broughtPath) bool { return o.volume == b.volume }) {
 		u.brought = append(u.brought, b)
 	}
 }
 
-// bringFiles adds the init container that brings files, before all others: they see the pod's volumes, too.
+// bringFiles adds the init container that fetches files. It comes first because the others mount the pod's volumes, too.
 func (u *unit) bringFiles() {
 	if len(u.brought) == 0 {
 		return
@@ -107,20 +107,20 @@ func (u *unit) bringFiles() {
 		c.Args = append(c.Args, "--copy", b.from.path+"="+dir)
 		c.VolumeMounts = append(c.VolumeMounts, corev1.VolumeMount{Name: b.volume, MountPath: dir})
 		if u.c.brought += b.from.size * int64(u.out.Replicas); u.c.brought > source.Limit {
-			u.c.refuse(b.service, b.field, b.hint, "with %s of %s the pods of the stack are given %s of the repository's files that ConfigMaps have no room for; "+
-				"the operator allows a stack %s (stacks.files). Build them into an image (COPY in a Dockerfile)",
+			u.c.refuse(b.service, b.field, b.hint, "with %s of %s the pods of the stack get %s of repository files that do not fit into ConfigMaps; "+
+				"the operator's limit for a stack is %s (stacks.files). Build them into an image (COPY in a Dockerfile)",
 				bytesOf(b.from.size*int64(u.out.Replicas)), b.from.path, bytesOf(u.c.brought), bytesOf(source.Limit))
 		}
 		if u.c.broughtFiles += int64(b.from.count) * int64(u.out.Replicas); u.c.broughtFiles > maxBrought {
-			u.c.refuse(b.service, b.field, b.hint, "with the %d files of %s the pods of the stack are given %d of the repository's files that ConfigMaps have no room for; "+
-				"a stack is given at most %d. Build them into an image (COPY in a Dockerfile)", b.from.count, b.from.path, u.c.broughtFiles, maxBrought)
+			u.c.refuse(b.service, b.field, b.hint, "with the %d files of %s the pods of the stack get %d repository files that do not fit into ConfigMaps; "+
+				"a stack gets at most %d. Build them into an image (COPY in a Dockerfile)", b.from.count, b.from.path, u.c.broughtFiles, maxBrought)
 		}
 	}
 	u.inits = slices.Insert(u.inits, 0, c)
 }
 
-// restricted is the security context of our own containers in pods of others: Pod Security's level "restricted", with a user that no image's
-// files belong to.
+// restricted is the security context of Conductor's containers in pods of the stack: Pod Security's level "restricted", with a user that
+// owns no files of any image.
 func restricted() *corev1.SecurityContext {
 	return &corev1.SecurityContext{
 		RunAsNonRoot: new(true), RunAsUser: new(int64(waitUser)), RunAsGroup: new(int64(waitUser)), AllowPrivilegeEscalation: new(false),
@@ -129,7 +129,7 @@ func restricted() *corev1.SecurityContext {
 	}
 }
 
-// smallResources is what our own containers in pods of others ask for.
+// smallResources are the requests and limits of Conductor's containers in pods of the stack.
 func smallResources() corev1.ResourceRequirements {
 	return corev1.ResourceRequirements{
 		Requests: corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("10m"), corev1.ResourceMemory: resource.MustParse("32Mi")},

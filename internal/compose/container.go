@@ -17,7 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
-// ownImage is the reference to run.
+// ownImage is the reference that the container runs.
 func (u *unit) ownImage() string {
 	if given := u.c.o.Images[u.s.Name]; given != "" {
 		if u.s.Build == nil {
@@ -35,12 +35,12 @@ func (u *unit) ownImage() string {
 	case u.s.Image == "":
 		return u.c.compose.Name + "-" + u.name
 	default:
-		u.refuse("image", "", "%q names no image: %v", name, err)
+		u.refuse("image", "", "%q is not a valid image reference: %v", name, err)
 	}
 	return name
 }
 
-// named is the reference for an image that the file names: it must be in the operator's registries, unless a service builds it.
+// named is the reference for an image that the file names. It must be in the operator's registries, unless a service builds it.
 func (u *unit) named(image string) string {
 	if builder, ok := u.c.Builder(image); ok {
 		return cmp.Or(u.c.o.Images[builder], image)
@@ -51,12 +51,12 @@ func (u *unit) named(image string) string {
 	return image
 }
 
-// RefusesImage explains why a stack may not run an image that a repository names; it is empty when it may.
+// RefusesImage returns the reason why a stack may not run an image, or "".
 func RefusesImage(name string, o Options) string {
 	ref, err := reference.ParseNormalizedNamed(name)
 	switch own := o.OwnRegistry; {
 	case err != nil:
-		return fmt.Sprintf("%q names no image: %v", name, err)
+		return fmt.Sprintf("%q is not a valid image reference: %v", name, err)
 	case !allowed(o.Ceilings.Registries, ref.Name()):
 		return fmt.Sprintf("%s is not in the registries that the operator allows (stacks.registries): %s", ref.Name(), strings.Join(o.Ceilings.Registries, ", "))
 	case own != "" && allowed([]string{own}, ref.Name()) && !allowed([]string{o.OwnProject}, ref.Name()):
@@ -65,7 +65,7 @@ func RefusesImage(name string, o Options) string {
 	return ""
 }
 
-// allowed reports whether an image's repository lies below one of the prefixes; none allow all.
+// allowed reports whether an image's repository is below one of the prefixes. Without prefixes every repository is.
 func allowed(prefixes []string, name string) bool {
 	return len(prefixes) == 0 || slices.ContainsFunc(prefixes, func(p string) bool {
 		p = strings.TrimSuffix(p, "/")
@@ -87,7 +87,6 @@ func (u *unit) argv() {
 	cleared := u.s.Entrypoint != nil && len(u.s.Entrypoint) == 0
 	switch {
 	case cleared && len(u.s.Command) > 0:
-		// Without an entrypoint the command is run as it stands.
 		u.container.Command = u.allExpanded("command", u.s.Command)
 	case cleared && len(u.c.o.ImageConfigs[u.image].Cmd) > 0:
 		u.container.Command = u.allExpanded("command", u.c.o.ImageConfigs[u.image].Cmd)
@@ -108,7 +107,7 @@ func (u *unit) environment() {
 		case len(validation.IsRelaxedEnvVarName(k)) > 0:
 			u.refuse("environment", k, "%q cannot be the name of a variable", k)
 		case v == nil:
-			u.say(LevelNote, Approximated, "environment", k, "%s has no value here and is not among the variables for interpolation: it is left out", k)
+			u.report(LevelNote, Approximated, "environment", k, "%s has no value here, and no variable of that name is set: it is left out", k)
 		default:
 			if pieces := u.c.pieces(*v); len(pieces) == 1 && pieces[0].secret != "" {
 				u.variables[k] = pieces[0].secret
@@ -128,7 +127,7 @@ var baselineSysctls = strings.Fields(`kernel.shm_rmid_forced net.ipv4.ip_local_p
 	net.ipv4.ping_group_range net.ipv4.ip_local_reserved_ports net.ipv4.tcp_keepalive_time net.ipv4.tcp_fin_timeout
 	net.ipv4.tcp_keepalive_intvl net.ipv4.tcp_keepalive_probes`)
 
-// security sets user, capabilities and what else bounds the process.
+// security sets the user, capabilities and other limits of the process.
 func (u *unit) security() {
 	sc := &corev1.SecurityContext{}
 	pod := &corev1.PodSecurityContext{SeccompProfile: &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}}
@@ -149,14 +148,14 @@ func (u *unit) security() {
 		sc.ReadOnlyRootFilesystem = new(true)
 	}
 	for _, k := range slices.Sorted(maps.Keys(u.s.Ulimits)) {
-		u.say(LevelNote, Dropped, "ulimits", k, "pods have the node's limits: that of %s is not set", k)
+		u.report(LevelNote, Dropped, "ulimits", k, "pods run with the node's limits: %s is not set", k)
 	}
 	for _, o := range u.s.SecurityOpt {
 		u.securityOpt(sc, o)
 	}
 	if sc.AllowPrivilegeEscalation != nil && (sc.Privileged != nil || sc.Capabilities != nil && slices.Contains(sc.Capabilities.Add, "SYS_ADMIN")) {
 		sc.AllowPrivilegeEscalation = nil
-		u.say(LevelNote, Dropped, "security_opt", "no-new-privileges", "Kubernetes does not take no-new-privileges with what this container may do")
+		u.report(LevelNote, Dropped, "security_opt", "no-new-privileges", "Kubernetes rejects no-new-privileges for a container with these privileges")
 	}
 	for _, k := range slices.Sorted(maps.Keys(u.s.Sysctls)) {
 		if slices.Contains(baselineSysctls, k) {
@@ -171,13 +170,13 @@ func (u *unit) security() {
 	}
 }
 
-// user sets the user and the group by number, each also alone: the kubelet takes the other from the image.
+// user sets the numeric user and group. If only one is set, the kubelet takes the other from the image.
 func (u *unit) user(sc *corev1.SecurityContext) {
 	name, group, _ := strings.Cut(u.s.User, ":")
 	uid, ok := numeric(name)
 	gid, gok := numeric(group)
 	if _, err := strconv.Atoi(name); err == nil && !ok {
-		u.refuse("user", "", "%s is no number of a user", u.s.User)
+		u.refuse("user", "", "%s is not a valid user id", u.s.User)
 		return
 	}
 	var names []string
@@ -188,7 +187,7 @@ func (u *unit) user(sc *corev1.SecurityContext) {
 		names = append(names, group)
 	}
 	if len(names) > 0 && u.s.User != u.c.o.ImageConfigs[u.image].User && !u.c.pending(u.s.Name) {
-		u.say(LevelNote, Dropped, "user", "", "%s: ignored, since the image's /etc/passwd is not read; the image's own USER applies. Use uid:gid", strings.Join(names, " and "))
+		u.report(LevelNote, Dropped, "user", "", "%s: ignored, since the image's /etc/passwd is not read; the image's own USER applies. Use uid:gid", strings.Join(names, " and "))
 	}
 	if gok {
 		sc.RunAsGroup = &gid
@@ -206,7 +205,7 @@ func (u *unit) user(sc *corev1.SecurityContext) {
 	}
 }
 
-// numeric reads a user or group id. root is 0 in every image, and nobody 65534 in those of all distributions.
+// numeric parses a user or group id. Every image maps root to 0, and all distributions map "nobody" to 65534.
 func numeric(s string) (int64, bool) {
 	if s == "root" {
 		return 0, true
@@ -243,7 +242,7 @@ func (u *unit) securityOpt(sc *corev1.SecurityContext, o string) {
 		sc.AllowPrivilegeEscalation = new(false)
 	case key == "no-new-privileges", key == "seccomp" && value == "builtin":
 	case key == "label":
-		u.say(LevelNote, Dropped, "security_opt", o, "the node decides about SELinux labels")
+		u.report(LevelNote, Dropped, "security_opt", o, "the node decides about SELinux labels")
 	case value == "unconfined" && (key == "seccomp" || key == "apparmor"):
 		if !u.allow(AllowUnconfined, "security_opt", o, "be without a profile: %s", o) {
 			return
@@ -280,10 +279,10 @@ func (u *unit) hosts() {
 		}
 		for _, ip := range u.s.ExtraHosts[host] {
 			if ip == "host-gateway" {
-				u.say(LevelNote, Dropped, "extra_hosts", host,
+				u.report(LevelNote, Dropped, "extra_hosts", host,
 					"host-gateway is the machine that Docker runs on, and a stack does not reach its node: %s does not resolve. Put what runs there into a service", host)
 			} else if _, err := netip.ParseAddr(ip); err != nil {
-				u.refuse("extra_hosts", host, "%q is no address", ip)
+				u.refuse("extra_hosts", host, "%q is not an IP address", ip)
 			} else if len(validation.IsDNS1123Subdomain(host)) > 0 {
 				u.refuse("extra_hosts", host, "Kubernetes does not take the host name %q", host)
 			} else {
@@ -315,26 +314,26 @@ func (u *unit) dns() {
 		case domain == "" || domain == ".":
 			u.note("dns_search", "", "the cluster's own domains are searched, since services are found in them")
 		case len(validation.IsDNS1123SubdomainWithUnderscore(domain)) > 0:
-			u.refuse("dns_search", domain, "%q is no domain", domain)
+			u.refuse("dns_search", domain, "%q is not a domain name", domain)
 		default:
 			dns.Searches = append(dns.Searches, domain)
 		}
 	}
 	for _, s := range u.s.DNS {
 		if _, err := netip.ParseAddr(s); err != nil {
-			u.refuse("dns", s, "%q is no address", s)
+			u.refuse("dns", s, "%q is not an IP address", s)
 			continue
 		}
 		dns.Nameservers = append(dns.Nameservers, s)
 	}
 	if len(dns.Nameservers) > 2 {
-		u.note("dns", "", "Kubernetes takes three servers, the cluster's own is the first: only two of these are kept")
+		u.note("dns", "", "Kubernetes allows three servers and the cluster's own is the first: only two of these are kept")
 		dns.Nameservers = dns.Nameservers[:2]
 	}
 	for _, o := range u.s.DNSOpts {
 		name, value, has := strings.Cut(o, ":")
 		if name == "" {
-			u.refuse("dns_opt", "", "%q is no option", o)
+			u.refuse("dns_opt", "", "%q is not a DNS option", o)
 			continue
 		}
 		opt := corev1.PodDNSConfigOption{Name: name}

@@ -15,11 +15,10 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
-// filesDir is where a directory's files lie in their volume.
+// filesDir is the path of a directory's files in their volume.
 const filesDir = "files/"
 
-// content is a copy of files: ConfigMaps and how their keys lie in the volume, all of it below the path sub. Or it is a key of
-// the stack's Secret.
+// content is a copy of files, as ConfigMaps whose keys map to paths below sub in the volume, or a key of the stack's Secret.
 type content struct {
 	objects []*corev1.ConfigMap
 	// items are those of each object, or the one of the Secret.
@@ -27,13 +26,13 @@ type content struct {
 	// secret is the name of the Secret; empty for a copy.
 	secret string
 	sub    string
-	// brought are files that an init container brings; nil for a copy.
+	// brought are files that an init container fetches; nil for a copy.
 	brought *copies
-	// refused explains why there is none.
+	// refused explains why the content is missing.
 	refused string
 }
 
-// volume is the content as a volume, with its files' mode if that is not nil.
+// volume is the content as a volume. Mode, unless nil, is the mode of its files.
 func (f *content) volume(mode *int32) (name string, source corev1.VolumeSource) {
 	var items [][]corev1.KeyToPath
 	for _, list := range f.items {
@@ -85,7 +84,7 @@ func (u *unit) mountContent(field, hint, target string, files *content, mode *in
 	u.attach(field, name, source, corev1.VolumeMount{MountPath: target, SubPath: files.sub, ReadOnly: true})
 }
 
-// copyOf makes ConfigMaps of a file or of all files below a directory of the repository, once for each path.
+// copyOf copies a file, or all files below a directory, of the repository into ConfigMaps, once for each path.
 func (c *converter) copyOf(rel string) *content {
 	if have := c.contents[rel]; have != nil {
 		return have
@@ -103,11 +102,11 @@ type builder struct {
 	name    string
 	objects []*corev1.ConfigMap
 	items   [][]corev1.KeyToPath
-	// room is what the last one still takes, in bytes, keys how many files.
+	// room is how many bytes still fit into the last one, keys how many files.
 	room, keys int
 }
 
-// fill copies files, unless they are brought out of the source artifact.
+// fill copies files, unless an init container fetches them.
 func (b *builder) fill(out *content, from *copies) {
 	out.sub = from.sub
 	switch {
@@ -124,7 +123,7 @@ func (b *builder) fill(out *content, from *copies) {
 	}
 }
 
-// copy reads the files. Those whose content is not here are asked for, all of them at once.
+// copy reads the files. Absent ones are recorded as needed, all of them at once.
 func (b *builder) copy(from *copies) error {
 	root, err := os.OpenRoot(b.c.dir)
 	if err != nil {
@@ -132,7 +131,7 @@ func (b *builder) copy(from *copies) error {
 	}
 	defer root.Close() //nolint:errcheck // it was only read
 	for _, f := range from.files {
-		if b.c.absences.lack(filepath.Join(b.c.dir, filepath.FromSlash(f.path))) {
+		if b.c.absences.isAbsent(filepath.Join(b.c.dir, filepath.FromSlash(f.path))) {
 			continue
 		}
 		data, err := root.ReadFile(filepath.FromSlash(f.path))
@@ -149,7 +148,7 @@ func (b *builder) copy(from *copies) error {
 	return nil
 }
 
-// done is what was filled; there is one object even without a file.
+// done returns the filled ConfigMaps; there is at least one.
 func (b *builder) done() ([]*corev1.ConfigMap, [][]corev1.KeyToPath) {
 	if len(b.objects) == 0 {
 		b.next()
@@ -222,12 +221,12 @@ func (u *unit) file(field string, ref types.FileReferenceConfig, def types.FileO
 	if ref.Mode != nil {
 		mode = new(int32(*ref.Mode) & 0o777)
 	}
-	u.sayExposed(field, ref.Source, files, def)
+	u.noteExposedSecret(field, ref.Source, files, def)
 	u.mountContent(field, ref.Source, target, files, mode)
 }
 
-// sayExposed says of a secret that it is none, since its value is in the repository.
-func (u *unit) sayExposed(field, name string, files *content, def types.FileObjectConfig) {
+// noteExposedSecret notes that a secret's value is in the repository.
+func (u *unit) noteExposedSecret(field, name string, files *content, def types.FileObjectConfig) {
 	if field != "secrets" || files.secret != "" {
 		return
 	}
@@ -236,7 +235,7 @@ func (u *unit) sayExposed(field, name string, files *content, def types.FileObje
 	if def.File == "" {
 		what = "a value in the repository"
 	}
-	u.c.sayAt(at, LevelNote, Approximated, "", "secrets."+name, "%s is no secret: it is mounted from a ConfigMap", what)
+	u.c.reportAt(at, LevelNote, Approximated, "", "secrets."+name, "%s is not secret: it is mounted from a ConfigMap", what)
 }
 
 // definition is the content of a config or secret.
@@ -262,7 +261,7 @@ func (c *converter) definition(field, name string, def types.FileObjectConfig) *
 	return out
 }
 
-// secretOf is the declared secret that a config or secret of the file represents.
+// secretOf is the declared secret that a config or secret of the file refers to.
 func (c *converter) secretOf(field, name string, def types.FileObjectConfig) (string, bool) {
 	switch {
 	case bool(def.External):
@@ -275,7 +274,7 @@ func (c *converter) secretOf(field, name string, def types.FileObjectConfig) (st
 	return "", false
 }
 
-// define copies what the file says of a config or secret that is no declared secret.
+// define copies the content of a config or secret that is not a declared secret.
 func (c *converter) define(b *builder, field, name string, def types.FileObjectConfig, out *content) error {
 	declare := ""
 	if c.o.SecretSetting != "" {
@@ -296,9 +295,9 @@ func (c *converter) define(b *builder, field, name string, def types.FileObjectC
 	case hasSecret(c.pieces(value)):
 		return fmt.Errorf("%s is a secret or made of one: mount the secret itself", def.Environment)
 	case !set && field == "secrets":
-		return fmt.Errorf("%s is not among the variables for interpolation, and no secret of that name is declared%s", def.Environment, declare)
+		return fmt.Errorf("variable %s is not set, and no secret of that name is declared%s", def.Environment, declare)
 	case !set:
-		return fmt.Errorf("%s is not among the variables for interpolation", def.Environment)
+		return fmt.Errorf("variable %s is not set", def.Environment)
 	default:
 		return b.add([]byte(value), out.sub, 0o444)
 	}

@@ -13,30 +13,30 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// converter holds what the conversion of one service needs to know of the others.
+// converter holds what the conversion of one service needs to know about the others.
 type converter struct {
 	*Project
 	o        Options
 	findings findings
-	// names are the DNS names of services, oneShot those that others wait for the end of.
+	// names are the DNS names of services, oneShot the services whose completion others wait for.
 	names   map[string]string
 	oneShot map[string]bool
-	// aliases maps every further name to the services that have it.
+	// aliases maps each additional name to the services that have it.
 	aliases map[string][]string
-	// namesOf are the further names of each service, sorted, and taken the services by their DNS names.
+	// namesOf are the additional names of each service, sorted; taken maps DNS names to services.
 	namesOf map[string][]string
 	taken   map[string]string
 	// reserved are the names of the Services of published ports.
 	reserved map[string]bool
-	// hosts of addresses are mapped to the first service that uses them; see referrers.
+	// users maps hosts of addresses to the first service that uses them; see referrers.
 	users   map[string]string
 	renames renames
-	// services are the active ones with the volumes that they take from others.
+	// services are the active services, with the volumes of volumes_from.
 	services map[string]types.ServiceConfig
 	// hosts maps services that use another's network to that service, guests the other way.
 	hosts  map[string]string
 	guests map[string][]string
-	// apart is set when the file keeps services apart by networks.
+	// apart is set when the file isolates services from each other by networks.
 	apart bool
 	// networkSets are the different sets of networks that pods are on.
 	networkSets []map[string]bool
@@ -45,15 +45,15 @@ type converter struct {
 	// claimUsers counts the pods that mount a claim.
 	claimUsers map[string]int
 	contents   map[string]*content
-	// copies are the files that mounts, configs and secrets bring, by what the contents are called.
+	// copies are the files of mounts, configs and secrets, by the key of their content.
 	copies map[string]*copies
 	walked int
-	// filled is what ConfigMaps hold, and dockerfiles the Dockerfiles that were read, in bytes.
+	// filled is the size of all ConfigMaps, dockerfiles that of the Dockerfiles that were read, in bytes.
 	filled, dockerfiles int
-	// brought is how much pods are given out of the source artifact, in bytes, broughtFiles how many files that is.
+	// brought is the size of the files that pods get from the source artifact, in bytes, broughtFiles their number.
 	brought, broughtFiles int64
 	absences              absences
-	// What was found once: sources of mounts, paths that Dockerfiles copy, who lends volumes, whose pods start after another.
+	// Caches: sources of mounts, paths that Dockerfiles copy, services that lend volumes, pods that start after another.
 	binds      map[string]bind
 	copied     map[string][]string
 	holds      map[string]bool
@@ -62,12 +62,12 @@ type converter struct {
 	dependants map[string][]string
 	after      map[string]map[string]bool
 	totals     totals
-	// used are the allowances that something asks for and has.
+	// used are the allowances that the stack makes use of.
 	used map[Allowance]bool
 }
 
-// Convert turns a loaded project into Kubernetes objects. Its error is an *Errors that holds all findings, or an *AbsentError when it needs
-// files of LoadOptions.Absent.
+// Convert converts a loaded project to Kubernetes objects. The error is an *Errors with all findings, or an *AbsentError if files of
+// LoadOptions.Absent are needed.
 func Convert(p *Project, o Options) (*Stack, error) {
 	c := newConverter(p, o)
 	stack := c.convert()
@@ -96,12 +96,12 @@ func newConverter(p *Project, o Options) *converter {
 	return c
 }
 
-// convert makes what can be made, also when something is refused.
+// convert converts as much as possible, even if something is refused.
 func (c *converter) convert() *Stack {
 	c.checkTop()
 	c.survey()
 	stack := &Stack{}
-	if !c.hasRoom() {
+	if !c.fitsInStack() {
 		stack.Findings = c.findings.all()
 		return stack
 	}
@@ -136,7 +136,7 @@ func (c *converter) isForbidden(l Level, o Outcome) bool {
 	return c.o.Strict && o == Dropped && l == LevelNote
 }
 
-// isFull reports whether a finding would be counted only, and counts it then: it needs no place.
+// isFull reports whether a finding would only be counted, and counts it: callers then skip the search for its place.
 func (c *converter) isFull(l Level, o Outcome) bool {
 	if c.isForbidden(l, o) {
 		l = LevelRefused
@@ -144,33 +144,33 @@ func (c *converter) isFull(l Level, o Outcome) bool {
 	return c.findings.isFull(l)
 }
 
-// say makes a finding about a service's field. With a hint it points at the list item that has it.
-func (c *converter) say(level Level, outcome Outcome, service, field, hint, format string, args ...any) {
+// report adds a finding about a service's field. With a hint its place is the list item that contains the hint.
+func (c *converter) report(level Level, outcome Outcome, service, field, hint, format string, args ...any) {
 	if c.isFull(level, outcome) {
 		return
 	}
 	path := append([]string{"services", service}, strings.Split(field, ".")...)
-	c.sayAt(c.sources.find(hint, path...), level, outcome, service, field, format, args...)
+	c.reportAt(c.sources.find(hint, path...), level, outcome, service, field, format, args...)
 }
 
-func (c *converter) sayAt(at place, level Level, outcome Outcome, service, field, format string, args ...any) {
+func (c *converter) reportAt(at place, level Level, outcome Outcome, service, field, format string, args ...any) {
 	c.add(Finding{
 		File: at.file, Line: at.line, Level: level, Service: service, Field: field, Outcome: outcome, Reason: fmt.Sprintf(format, args...),
 	})
 }
 
 func (c *converter) refuse(service, field, hint, format string, args ...any) {
-	c.say(LevelRefused, Refused, service, field, hint, format, args...)
+	c.report(LevelRefused, Refused, service, field, hint, format, args...)
 }
 
 func (c *converter) note(service, field, hint, format string, args ...any) {
-	c.say(LevelNote, Approximated, service, field, hint, format, args...)
+	c.report(LevelNote, Approximated, service, field, hint, format, args...)
 }
 
-// unknown is the answer to a field that the Compose Specification has got after this table was written.
+// unknown is the row of a field that is newer than the table.
 var unknown = row{outcome: Refused, level: LevelRefused, text: "this field is not known to Conductor"}
 
-// checkService makes the findings of the table for every field of a service that is set.
+// checkService adds the findings of the table for every field of a service that is set.
 func (c *converter) checkService(s types.ServiceConfig) {
 	setFields(reflect.ValueOf(s), "", nil, func(table string, file []string) bool {
 		if table == "name" {
@@ -182,29 +182,29 @@ func (c *converter) checkService(s types.ServiceConfig) {
 		}
 		if r.level != "" && (r.path == table || r.path == "") && (table == "depends_on.restart" || !c.isFull(r.level, r.outcome)) {
 			at := c.sources.find("", append([]string{"services", s.Name}, file...)...)
-			// compose-go fills this one in for links and shared namespaces.
+			// compose-go sets depends_on.restart itself for links and shared namespaces.
 			if at.whole || table != "depends_on.restart" {
-				c.sayRow(at, r, s.Name, strings.Join(file, "."))
+				c.reportRow(at, r, s.Name, strings.Join(file, "."))
 			}
 		}
 		return !r.ends()
 	})
 	c.checkSecrets(s)
 	if _, key, reason := extensionOf(s); reason != "" {
-		c.sayAt(c.sources.find("", "services", s.Name, extensionKey, key), LevelRefused, Refused, s.Name, extensionKey, "%s", reason)
+		c.reportAt(c.sources.find("", "services", s.Name, extensionKey, key), LevelRefused, Refused, s.Name, extensionKey, "%s", reason)
 	}
 }
 
-// sayRow makes the finding of a row, unless the operator allows what the row refuses.
-func (c *converter) sayRow(at place, r row, service, field string) {
+// reportRow adds the finding of a row, unless the operator allows what the row refuses.
+func (c *converter) reportRow(at place, r row, service, field string) {
 	a := allowRows[r.path]
 	if r.outcome == Refused && c.allowed(a) {
 		return
 	}
-	c.sayAt(at, r.level, r.outcome, service, field, "%s%s", r.text, c.may(a))
+	c.reportAt(at, r.level, r.outcome, service, field, "%s%s", r.text, c.allowHint(a))
 }
 
-// checkTop does the same for what stands beside the services, as far as an active service uses it.
+// checkTop adds the findings of the table for the other top-level elements that active services use.
 func (c *converter) checkTop() {
 	p := c.needed()
 	c.checkTopSecrets(p)
@@ -213,7 +213,7 @@ func (c *converter) checkTop() {
 	} {
 		m := reflect.ValueOf(v)
 		if r := topTable[name]; r.outcome == Refused && m.Len() > 0 {
-			c.sayAt(c.sources.find("", name), r.level, r.outcome, "", name, "%s", r.text)
+			c.reportAt(c.sources.find("", name), r.level, r.outcome, "", name, "%s", r.text)
 			continue
 		}
 		for _, k := range m.MapKeys() {
@@ -225,18 +225,17 @@ func (c *converter) checkTop() {
 	}
 	for name, n := range p.Networks {
 		if n.Driver != "" && n.Driver != "bridge" && n.Driver != "overlay" {
-			c.sayAt(c.sources.find("", "networks", name, "driver"), LevelNote, Dropped, "", "networks."+name+".driver", "every network of a stack is the cluster's, with policies")
+			c.reportAt(c.sources.find("", "networks", name, "driver"), LevelNote, Dropped, "", "networks."+name+".driver", "every network of a stack is the cluster's, with policies")
 		}
 	}
 	for name, v := range p.Volumes {
 		if v.Driver != "" && v.Driver != "local" {
-			c.sayAt(c.sources.find("", "volumes", name, "driver"), LevelRefused, Refused, "", "volumes."+name+".driver", "the cluster's storage class decides how volumes are made")
+			c.reportAt(c.sources.find("", "volumes", name, "driver"), LevelRefused, Refused, "", "volumes."+name+".driver", "the cluster's storage class decides how volumes are made")
 		}
 	}
 }
 
-// needed is what stands beside the services, as far as an active service uses it. compose-go's own WithoutUnnecessaryResources copies the
-// whole project for it.
+// needed are the other top-level elements that active services use. compose-go's WithoutUnnecessaryResources would copy the whole project.
 func (p *Project) needed() *types.Project {
 	out := &types.Project{Networks: types.Networks{}, Volumes: types.Volumes{}, Secrets: types.Secrets{}, Configs: types.Configs{}, Models: types.Models{}}
 	out.Jobs = p.compose.Jobs
@@ -263,7 +262,7 @@ func (p *Project) needed() *types.Project {
 	return out
 }
 
-// take copies what is there under the names.
+// take copies the entries with these names, if they exist.
 func take[M ~map[string]V, V any](to, from M, names ...string) {
 	for _, n := range names {
 		if v, ok := from[n]; ok {
@@ -278,11 +277,11 @@ func (c *converter) checkTopField(table string, file []string) {
 		r = unknown
 	}
 	at := c.sources.find("", file...)
-	// compose-go fills in names that no one wrote.
+	// compose-go sets names that the file does not have.
 	if r.level == "" || strings.HasSuffix(table, ".name") && !at.whole {
 		return
 	}
-	c.sayAt(at, r.level, r.outcome, "", strings.Join(file, "."), "%s", r.text)
+	c.reportAt(at, r.level, r.outcome, "", strings.Join(file, "."), "%s", r.text)
 }
 
 // survey finds names, one-shot services and aliases before any service is converted.
@@ -320,7 +319,7 @@ func (c *converter) survey() {
 	c.surveyFiles()
 }
 
-// order lists the services so that each comes after what it depends on, by name where there is a choice.
+// order sorts the services so that each comes after its dependencies, and by name otherwise.
 func (c *converter) order() []string {
 	var all, ready, out []string
 	waits, dependants := map[string]int{}, map[string][]string{}
@@ -351,14 +350,14 @@ func (c *converter) order() []string {
 	}
 	for _, n := range all {
 		if waits[n] > 0 {
-			c.refuse(n, "depends_on", "", "services depend on each other in a circle")
+			c.refuse(n, "depends_on", "", "services depend on each other in a cycle")
 			out = append(out, n)
 		}
 	}
 	return out
 }
 
-// meta is an object's metadata. Service is empty for what services share.
+// meta is an object's metadata. Service is empty for shared objects.
 func (c *converter) meta(name, service string) metav1.ObjectMeta {
 	return metav1.ObjectMeta{Name: name, Namespace: c.o.Namespace, Labels: c.labels(service)}
 }

@@ -55,7 +55,7 @@ func podOf(t *testing.T, s Service) corev1.PodTemplateSpec {
 	return corev1.PodTemplateSpec{}
 }
 
-// TestEveryPod holds all pods, whatever the file says, to what no file may change.
+// TestEveryPod checks in all pods what a file must not be able to change.
 func TestEveryPod(t *testing.T) {
 	for name, stack := range stacks(t) {
 		if settings[name].convert.Allow != nil {
@@ -239,7 +239,7 @@ func TestLiteralSurvivesExpansion(t *testing.T) {
 	}
 }
 
-// TestYAMLKeepsEveryCharacter writes what YAML does not take as it stands and reads it again.
+// TestYAMLKeepsEveryCharacter writes characters that YAML has to escape and reads them back.
 func TestYAMLKeepsEveryCharacter(t *testing.T) {
 	text := "a\x7fb\u0085c\u2028d\ufeffe\U0001F600f\tg\x1bh\u00e9\r\ni\"j: '{k}\\"
 	m := &corev1.ConfigMap{TypeMeta: typeMeta("v1", "ConfigMap"), Data: map[string]string{"k": text}}

@@ -15,36 +15,34 @@ import (
 	"github.com/docker/go-units"
 )
 
-// Bounds of the files that mounts, configs and secrets bring, in bytes. ConfigMaps are kept by the API server, in its memory, too, and one
-// holds 1 MiB with its keys: https://kubernetes.io/docs/concepts/configuration/configmap/
+// Bounds of the files of mounts, configs and secrets, in bytes. The API server keeps ConfigMaps in memory, and one holds 1 MiB with its keys: https://kubernetes.io/docs/concepts/configuration/configmap/
 const (
-	// maxContent is the size of one file and of the files of one ConfigMap, maxEntries how many it has, and maxCopied the size of all of a stack.
+	// maxContent bounds one file and the files of one ConfigMap, maxEntries their number, and maxCopied all ConfigMaps of a stack.
 	maxContent = 900 << 10
 	maxEntries = 1000
 	maxCopied  = 2 << 20
-	// entryCost is what a file takes besides: its key, and its entry in the pods that mount it.
+	// entryCost is the overhead of a file: its key, and its entry in the pods that mount it.
 	entryCost = 512
-	// maxWalked is how many files and directories are looked at for all mounts together.
+	// maxWalked is how many files and directories are visited for all mounts together.
 	maxWalked = 100_000
 )
 
-// copies are the files of one mount, config or secret, with what is known of them without reading any.
+// copies are the files of one mount, config or secret, as known without reading them.
 type copies struct {
-	// key is what the content is called, path the file or directory in the repository with its links followed.
+	// key is that of the content, path the file or directory in the repository, with symbolic links resolved.
 	key, path string
 	isDir     bool
-	// sub is the path of it all in its volume.
+	// sub is the path in the volume.
 	sub   string
 	files []copiedFile
-	// count is how many files there are, size what they have in bytes, and cost what they take in ConfigMaps, which have the content of a
-	// file for each link to it.
+	// count is the number of files, size their bytes, and cost their bytes in ConfigMaps, where each link to a file is another copy.
 	count      int
 	size, cost int64
-	// isMore is set when there are more that were not looked at.
+	// isMore is set when the walk stopped before the last file.
 	isMore bool
-	// isCopied is set when ConfigMaps hold them. Otherwise an init container brings them out of the source artifact.
+	// isCopied is set when ConfigMaps hold them. Otherwise an init container fetches them from the source artifact.
 	isCopied bool
-	// notCopied and notBrought explain why one of these cannot be, refused why neither.
+	// notCopied and notBrought are the reasons why ConfigMaps or an init container cannot hold them; refused is why neither can.
 	notCopied, notBrought, refused string
 }
 
@@ -54,8 +52,8 @@ type copiedFile struct {
 	mode     int32
 }
 
-// surveyFiles finds all files that the stack brings, and which of them ConfigMaps hold: what the compose file itself holds, then the smallest
-// mounts, so that one that is large pushes no other out.
+// surveyFiles finds all files of the stack and decides which of them ConfigMaps hold: first the content in the compose file itself, then
+// the smallest mounts, so that a large one does not displace others.
 func (c *converter) surveyFiles() {
 	texts := map[string]int64{}
 	for _, name := range c.compose.ServiceNames() {
@@ -81,10 +79,10 @@ func (c *converter) surveyFiles() {
 	}
 }
 
-// surveyContainer looks at what one container mounts. Texts are the costs of what the compose file holds, by key.
+// surveyContainer finds the files that one container mounts. Texts collects the costs of content in the compose file, by key.
 func (c *converter) surveyContainer(s types.ServiceConfig, texts map[string]int64) {
 	for _, v := range s.Volumes {
-		if m := c.sort(s, v); m.kind == mountContent {
+		if m := c.classify(s, v); m.kind == mountContent {
 			c.copiesOf(m.rel, m.rel, "")
 		}
 	}
@@ -109,7 +107,7 @@ func (c *converter) surveyContainer(s types.ServiceConfig, texts map[string]int6
 	}
 }
 
-// relOf is an absolute path as one of the repository, or as it is when it leads out of that.
+// relOf is an absolute path relative to the repository, or unchanged if it cannot be.
 func (c *converter) relOf(file string) string {
 	if rel, err := filepath.Rel(c.dir, file); err == nil {
 		return filepath.ToSlash(rel)
@@ -117,7 +115,7 @@ func (c *converter) relOf(file string) string {
 	return file
 }
 
-// copiesOf looks at a file or directory of the repository, once for each key. A file is called sub in its volume, or by its own name.
+// copiesOf lists a file or the files of a directory of the repository, once for each key. A file is named sub in its volume, or keeps its name.
 func (c *converter) copiesOf(key, rel, sub string) *copies {
 	if have := c.copies[key]; have != nil {
 		return have
@@ -159,7 +157,7 @@ func (c *converter) copiesOf(key, rel, sub string) *copies {
 	return out
 }
 
-// add takes up a file, or a link to one.
+// add adds a file, or a link to one.
 func (f *copies) add(p, to string, st fs.FileInfo, isLink bool) {
 	mode := int32(0o644)
 	if st.Mode()&0o111 != 0 {
@@ -176,7 +174,7 @@ func (f *copies) add(p, to string, st fs.FileInfo, isLink bool) {
 	}
 }
 
-// most is how many bytes of files are of interest: above that they are refused whatever there is besides.
+// most is the size above which files are refused in any case.
 func (c *converter) most() int64 {
 	if c.o.Source == nil {
 		return maxCopied
@@ -184,7 +182,7 @@ func (c *converter) most() int64 {
 	return max(maxCopied, c.o.Source.Limit)
 }
 
-// walkCopies takes up the files of a directory. What is not a link lies where it is found; links may lead anywhere.
+// walkCopies adds the files of a directory. Links may lead anywhere.
 func (c *converter) walkCopies(root *os.Root, f *copies) error {
 	top := filepath.Join(c.dir, filepath.FromSlash(f.path))
 	return filepath.WalkDir(top, func(file string, d fs.DirEntry, err error) error {
@@ -196,7 +194,7 @@ func (c *converter) walkCopies(root *os.Root, f *copies) error {
 			return fmt.Errorf("the directories that the stack mounts have more than %d files: copy what the services need into images", maxWalked)
 		}
 		if d.IsDir() {
-			// A checkout of Conductor has none, and so a copy elsewhere has none.
+			// Conductor's checkout does not have it, so a copy made elsewhere must not either.
 			if d.Name() == ".git" {
 				return fs.SkipDir
 			}
@@ -227,8 +225,8 @@ func (c *converter) walkCopies(root *os.Root, f *copies) error {
 	})
 }
 
-// addLink notes what a symbolic link in a mounted directory is good for: a ConfigMap has the content of a file in its place, and the source
-// artifact the link itself, which needs its target beside it.
+// addLink records what a symbolic link in a mounted directory rules out: a ConfigMap holds the linked file's content, but not a
+// directory's, and the source artifact holds the link itself, whose target must be in the same mount.
 func (f *copies) addLink(dir, p string, st fs.FileInfo) {
 	if st.IsDir() && f.notCopied == "" {
 		f.notCopied = p + " is a symbolic link to a directory, which cannot be copied"
@@ -239,7 +237,7 @@ func (f *copies) addLink(dir, p string, st fs.FileInfo) {
 	}
 }
 
-// sizeOf is how much there is, for a reader.
+// sizeOf is the size of the files for a message.
 func (c *converter) sizeOf(f *copies) string {
 	if f.isMore {
 		return "more than " + bytesOf(c.most())
@@ -247,7 +245,7 @@ func (c *converter) sizeOf(f *copies) string {
 	return bytesOf(f.size)
 }
 
-// holdsNothing reports whether a directory has no files but those that keep it in git.
+// holdsNothing reports whether a directory has no files besides those that keep it in git.
 func (c *converter) holdsNothing(rel string) bool {
 	if known, ok := c.empty[rel]; ok {
 		return known
@@ -264,7 +262,7 @@ func (c *converter) holdsNothing(rel string) bool {
 	return !found
 }
 
-// bytesOf is a size for a reader.
+// bytesOf formats a size for a message.
 func bytesOf(n int64) string {
 	return units.CustomSize("%.4g %s", float64(n), 1024, []string{"bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"})
 }

@@ -16,7 +16,7 @@ var (
 	corpusOut = flag.String("corpus-out", "", "where to write the objects of each project of the corpus, NAME.yaml, and its findings, NAME.txt")
 )
 
-// TestCorpus converts projects that are kept elsewhere, so that their objects can be measured. Refusals are no failures.
+// TestCorpus converts projects from outside the repository, to measure their objects. A refusal does not fail the test.
 func TestCorpus(t *testing.T) {
 	if *corpusDir == "" {
 		t.Skip("-corpus is not given")

@@ -50,7 +50,7 @@ func processor(t testing.TB) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// chain is a compose file for each number up to n, which includes the next one as often as times says.
+// chain is a compose file for each number up to n, which includes the next one the given number of times.
 func chain(n, times int) map[string]string {
 	files := map[string]string{}
 	for i := range n {

@@ -12,17 +12,17 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 )
 
-// TestDetails looks at what the golden cases do not: edges, and settings of their own. Each case lists lines that are told, and pieces of
-// the objects that are there or, behind a !, are not.
+// TestDetails covers what the golden cases do not: edges, and other options. Each case lists parts of the findings and of the objects;
+// with ! they must not occur.
 func TestDetails(t *testing.T) {
 	service := func(fields string) string { return "services:\n  web: {image: x, " + fields + "}\n" }
 	for name, tc := range map[string]struct {
-		file    string
-		files   map[string]string
-		load    LoadOptions
-		convert Options
-		told    []string
-		objects []string
+		file     string
+		files    map[string]string
+		load     LoadOptions
+		convert  Options
+		findings []string
+		objects  []string
 	}{
 		"profiles of the variables": {
 			file:    "services: {a: {image: x, profiles: [one]}, b: {image: x, profiles: [two]}, c: {image: x, profiles: [three]}}",
@@ -36,20 +36,20 @@ func TestDetails(t *testing.T) {
 			objects: []string{"!name: a\n", "name: c\n"},
 		},
 		"a hook's label_file outside": {
-			file: service("pre_start: [{command: [a], label_file: ../labels}]"),
-			told: []string{"refused: web.pre_start: the file leads out of the repository"},
+			file:     service("pre_start: [{command: [a], label_file: ../labels}]"),
+			findings: []string{"refused: web.pre_start: the file leads out of the repository"},
 		},
 		"a variable in a list": {
-			file: service(`command: ["$$KEPT", "$NOWHERE"]`),
-			told: []string{"note: web.command: variable NOWHERE is not set: it is empty", "!KEPT"},
+			file:     service(`command: ["$$KEPT", "$NOWHERE"]`),
+			findings: []string{"note: web.command: variable NOWHERE is not set: it is empty", "!KEPT"},
 		},
 		"the last port": {file: service(`expose: ["65535"]`), objects: []string{"port: 65535\n"}},
 		"ports beyond the last": {
-			file: service(`expose: ["65535-65536"]`), told: []string{`refused: web.expose: "65535-65536" is not a port or a range`},
+			file: service(`expose: ["65535-65536"]`), findings: []string{`refused: web.expose: "65535-65536" is not a port or a range`},
 		},
-		"a number that no port has": {file: service("ports: [{target: 65536}]"), told: []string{"refused: web.ports: 65536 is not a port"}},
+		"a number that no port has": {file: service("ports: [{target: 65536}]"), findings: []string{"refused: web.ports: 65536 is not a port"}},
 		"a protocol of its own": {
-			file: service(`ports: [{target: 80, protocol: quic}]`), told: []string{"refused: web.ports: port 80 has none of the protocols tcp, udp and sctp"},
+			file: service(`ports: [{target: 80, protocol: quic}]`), findings: []string{"refused: web.ports: port 80 has none of the protocols tcp, udp and sctp"},
 		},
 		"ports with one name": {
 			file:    service("ports: [{target: 80, name: web}, {target: 81, name: web}, {target: 82, name: 'No Name'}]"),
@@ -61,13 +61,13 @@ func TestDetails(t *testing.T) {
 			objects: []string{"memory: 1Gi\n"},
 		},
 		"above the ceilings": {
-			file:    service("mem_limit: 1025m, cpus: 1.1, scale: 3"),
-			convert: Options{Ceilings: v1alpha1.Ceilings{Memory: "1Gi", CPU: "1", Pods: 2}},
-			told:    []string{"is above the operator's limit of 1Gi", "is above the operator's limit of 1 for", "are 3 pods; the operator allows a stack 2"},
+			file:     service("mem_limit: 1025m, cpus: 1.1, scale: 3"),
+			convert:  Options{Ceilings: v1alpha1.Ceilings{Memory: "1Gi", CPU: "1", Pods: 2}},
+			findings: []string{"is above the operator's limit of 1Gi", "is above the operator's limit of 1 for", "are 3 pods; the operator allows a stack 2"},
 		},
 		"an empty directory that is only read": {
 			file: service("volumes: ['./void:/a:ro', './void:/b']"), files: map[string]string{"void/.gitkeep": ""},
-			told: []string{"void holds no files: it is an empty volume"},
+			findings: []string{"void holds no files: it is an empty volume"},
 		},
 		"volumes of a container by its name": {
 			file: "services:\n  db: {image: x, container_name: the-db, volumes: ['data:/data']}\n  backup: {image: x, volumes_from: ['container:the-db:ro']}\nvolumes: {data: }\n",
@@ -76,21 +76,21 @@ func TestDetails(t *testing.T) {
 			},
 		},
 		"a name with dots that somebody uses": {
-			file: "services:\n  api: {image: x, networks: {default: {aliases: [api.test]}}}\n  web: {image: x, environment: {API_HOST: api.test}}\n",
-			told: []string{`refused: api.networks: the service web uses the name "api.test", which no Kubernetes Service can have`},
+			file:     "services:\n  api: {image: x, networks: {default: {aliases: [api.test]}}}\n  web: {image: x, environment: {API_HOST: api.test}}\n",
+			findings: []string{`refused: api.networks: the service web uses the name "api.test", which no Kubernetes Service can have`},
 		},
 		"a name with dots that nobody uses": {
 			file: "services:\n  api: {image: x, networks: {default: {aliases: [api.test]}}}\n" +
 				"  web: {image: x, environment: {TITLE: api.test, API_HOST: }}\n",
-			told: []string{`note: api.networks: no Kubernetes Service can have the name "api.test"`, "!refused"},
+			findings: []string{`note: api.networks: no Kubernetes Service can have the name "api.test"`, "!refused"},
 		},
 		"the size of a volume": {
 			file:    "services: {web: {image: x, volumes: ['aa:/a']}}\nvolumes: {aa: {x-conductor: {size: 5Gi}}}\n",
 			objects: []string{"storage: 5Gi\n"},
 		},
 		"no size of a volume": {
-			file: "services: {web: {image: x, volumes: ['aa:/a', 'bb:/b', 'cc:/c']}}\nvolumes: {aa: {x-conductor: {size: '0'}}, bb: {x-conductor: {size: 1Gi, more: 1}}, cc: {x-conductor: {size: much}}}\n",
-			told: []string{"refused: volumes.aa.x-conductor", "refused: volumes.bb.x-conductor", "refused: volumes.cc.x-conductor"},
+			file:     "services: {web: {image: x, volumes: ['aa:/a', 'bb:/b', 'cc:/c']}}\nvolumes: {aa: {x-conductor: {size: '0'}}, bb: {x-conductor: {size: 1Gi, more: 1}}, cc: {x-conductor: {size: much}}}\n",
+			findings: []string{"refused: volumes.aa.x-conductor", "refused: volumes.bb.x-conductor", "refused: volumes.cc.x-conductor"},
 		},
 		"names of files that are no keys": {
 			file: service("volumes: ['./files:/files']"), files: map[string]string{"files/aA zZ~09-_.é": "x"},
@@ -106,7 +106,7 @@ func TestDetails(t *testing.T) {
 			files: map[string]string{"key": "of the file"}, load: LoadOptions{Secrets: []string{"KEY"}},
 			objects: []string{"!of the file", "secretName: stack-secrets\n"},
 		},
-		"a hook without a command": {file: service("post_start: [{user: root}]"), told: []string{"refused: web.post_start"}},
+		"a hook without a command": {file: service("post_start: [{user: root}]"), findings: []string{"refused: web.post_start"}},
 		"the image of a hook": {
 			file:    service("build: ., pre_start: [{command: [a], image: x}, {command: [b], image: other}, {command: [c]}]"),
 			convert: Options{Images: map[string]string{"web": "built@sha256:1"}},
@@ -138,22 +138,22 @@ func TestDetails(t *testing.T) {
 		"an include with a directory of its own": {
 			file:    "include: [{path: part/f.yaml, project_directory: other}]\nservices: {web: {image: x}}\n",
 			files:   map[string]string{"part/f.yaml": "services: {db: {image: 'a:${X}', volumes: ['./conf:/conf']}}\n", "other/.env": "X=1\n", "other/conf": "here", "part/conf": "not here"},
-			objects: []string{"image: a:1\n", "conf: here\n"}, told: []string{"!among the variables"},
+			objects: []string{"image: a:1\n", "conf: here\n"}, findings: []string{"!among the variables"},
 		},
 		"a name that another service's ports have": {
-			file: "services:\n  web: {image: x, ports: ['8080:80']}\n  other: {image: x, networks: {default: {aliases: [web-published]}}}\n",
-			told: []string{`refused: other.networks: the name "web-published" is that of another service's published ports: use another`},
+			file:     "services:\n  web: {image: x, ports: ['8080:80']}\n  other: {image: x, networks: {default: {aliases: [web-published]}}}\n",
+			findings: []string{`refused: other.networks: the name "web-published" is taken by another service's published ports: use another`},
 		},
 		"no ports": {
-			file: service(`expose: ["a", "5-b", "0", "200-10"]`),
-			told: []string{`refused: web.expose: "a" is not`, `refused: web.expose: "5-b" is not`, `refused: web.expose: "0" is not`, `refused: web.expose: "200-10" is not a port or a range of ports`},
+			file:     service(`expose: ["a", "5-b", "0", "200-10"]`),
+			findings: []string{`refused: web.expose: "a" is not`, `refused: web.expose: "5-b" is not`, `refused: web.expose: "0" is not`, `refused: web.expose: "200-10" is not a port or a range of ports`},
 		},
 		"a health check of many texts": {
-			file: service(`healthcheck: {test: [CMD-SHELL, a, b]}`), told: []string{"refused: web.healthcheck: CMD-SHELL needs one text"},
+			file: service(`healthcheck: {test: [CMD-SHELL, a, b]}`), findings: []string{"refused: web.healthcheck: CMD-SHELL needs one text"},
 		},
-		"a health check of none": {file: service(`healthcheck: {test: [CMD]}`), told: []string{"refused: web.healthcheck: CMD needs a command"}},
+		"a health check of none": {file: service(`healthcheck: {test: [CMD]}`), findings: []string{"refused: web.healthcheck: CMD needs a command"}},
 		"a path with a mistake": {
-			file: "services: {web: {extends: {file: '${X', service: a}}}", told: []string{"refused: web.extends.file: "},
+			file: "services: {web: {extends: {file: '${X', service: a}}}", findings: []string{"refused: web.extends.file: "},
 		},
 		"a policy of no restarts": {
 			file:    "services: {job: {image: x, deploy: {restart_policy: {condition: none}}}, web: {image: x, depends_on: {job: {condition: service_completed_successfully}}}}",
@@ -169,37 +169,37 @@ func TestDetails(t *testing.T) {
 			objects: []string{"depends-on: db (healthy)\n"},
 		},
 		"users in part": {
-			file:    "services:\n  a: {image: x, user: ':'}\n  b: {image: x, user: ':1000'}\n  c: {image: x, user: '1001:'}\n  d: {image: x, user: 'node:1002'}\n  e: {image: x, user: '1003:staff'}\n  f: {image: x, user: 'node:staff'}\n",
-			told:    []string{"!a.user", "!b.user", "!c.user", "note: d.user: node: ignored", "note: e.user: staff: ignored", "note: f.user: node and staff: ignored"},
-			objects: []string{"runAsGroup: 1000\n", "!runAsUser: 1000\n", "runAsUser: 1001\n", "!runAsGroup: 1001\n", "runAsGroup: 1002\n", "!runAsUser: 1002", "runAsUser: 1003\n"},
+			file:     "services:\n  a: {image: x, user: ':'}\n  b: {image: x, user: ':1000'}\n  c: {image: x, user: '1001:'}\n  d: {image: x, user: 'node:1002'}\n  e: {image: x, user: '1003:staff'}\n  f: {image: x, user: 'node:staff'}\n",
+			findings: []string{"!a.user", "!b.user", "!c.user", "note: d.user: node: ignored", "note: e.user: staff: ignored", "note: f.user: node and staff: ignored"},
+			objects:  []string{"runAsGroup: 1000\n", "!runAsUser: 1000\n", "runAsUser: 1001\n", "!runAsGroup: 1001\n", "runAsGroup: 1002\n", "!runAsUser: 1002", "runAsUser: 1003\n"},
 		},
 		"what is there and empty": {
-			file: "services: {web: {image: x, devices: [], cap_add: [], sysctls: {}, ulimits: {}, secrets: [], volumes: ['data:/data']}}\nvolumes: {data: {driver_opts: {}, labels: {}}}\n",
-			told: []string{"!web.devices", "!driver_opts", "!labels"},
+			file:     "services: {web: {image: x, devices: [], cap_add: [], sysctls: {}, ulimits: {}, secrets: [], volumes: ['data:/data']}}\nvolumes: {data: {driver_opts: {}, labels: {}}}\n",
+			findings: []string{"!web.devices", "!driver_opts", "!labels"},
 		},
 		"a further name that must change": {
-			file:    "services:\n  api: {image: x, networks: {default: {aliases: [my_api, unused_name]}}}\n  web: {image: x, environment: {URL: 'http://my_api/'}}\n",
-			told:    []string{`note: api.networks: no Kubernetes Service can have the name "my_api": it is my-api in the stack`, `note: api.networks: no Kubernetes Service can have the name "unused_name"`},
-			objects: []string{"name: my-api\n", "value: http://my-api/\n"},
+			file:     "services:\n  api: {image: x, networks: {default: {aliases: [my_api, unused_name]}}}\n  web: {image: x, environment: {URL: 'http://my_api/'}}\n",
+			findings: []string{`note: api.networks: no Kubernetes Service can have the name "my_api": it is my-api in the stack`, `note: api.networks: no Kubernetes Service can have the name "unused_name"`},
+			objects:  []string{"name: my-api\n", "value: http://my-api/\n"},
 		},
 		"a container's name with dots": {
-			file: service("container_name: my.web"), told: []string{`info: web.container_name: no Kubernetes Service can have the name "my.web"`, "!refused"},
+			file: service("container_name: my.web"), findings: []string{`info: web.container_name: no Kubernetes Service can have the name "my.web"`, "!refused"},
 		},
 		"a container's name that only a file uses": {
-			file:    "services: {db: {image: x, container_name: shop_db}, web: {image: x, volumes: ['./conf:/conf']}}",
-			files:   map[string]string{"conf": "upstream: http://shop_db:80\ndatabase: shop_db\n"},
-			told:    []string{`info: db.container_name: no Kubernetes Service can have the name "shop_db"`, `conf: note: no Kubernetes Service can have the name "shop_db": it is written db`},
-			objects: []string{"upstream: http://db:80\n", "database: shop_db\n", "!name: shop-db\n"},
+			file:     "services: {db: {image: x, container_name: shop_db}, web: {image: x, volumes: ['./conf:/conf']}}",
+			files:    map[string]string{"conf": "upstream: http://shop_db:80\ndatabase: shop_db\n"},
+			findings: []string{`info: db.container_name: no Kubernetes Service can have the name "shop_db"`, `conf: note: no Kubernetes Service can have the name "shop_db": it is written db`},
+			objects:  []string{"upstream: http://db:80\n", "database: shop_db\n", "!name: shop-db\n"},
 		},
 		"profiles of security": {
-			file: service("security_opt: ['seccomp=unconfined', 'apparmor=unconfined', 'seccomp=./mine.json', 'credentialspec=x', 'systempaths=unconfined']"),
-			told: []string{"without a profile: seccomp=unconfined", "without a profile: apparmor=unconfined", "seccomp=./mine.json", "credentialspec=x", "systempaths=unconfined"},
+			file:     service("security_opt: ['seccomp=unconfined', 'apparmor=unconfined', 'seccomp=./mine.json', 'credentialspec=x', 'systempaths=unconfined']"),
+			findings: []string{"without a profile: seccomp=unconfined", "without a profile: apparmor=unconfined", "seccomp=./mine.json", "credentialspec=x", "systempaths=unconfined"},
 		},
 		"paths within volumes": {
 			file: "services:\n  web:\n    image: x\n    volumes:\n      - {type: volume, source: data, target: /a, volume: {subpath: ../a}}\n      - {type: volume, source: data, target: /b, volume: {subpath: /b}}\n" +
 				"      - {type: volume, source: data, target: /c, volume: {subpath: c/d}}\nvolumes: {data: }\n",
-			told:    []string{"qa.yml:5: refused: web.volumes", "qa.yml:6: refused: web.volumes", "!qa.yml:7: refused"},
-			objects: []string{"subPath: c/d\n"},
+			findings: []string{"qa.yml:5: refused: web.volumes", "qa.yml:6: refused: web.volumes", "!qa.yml:7: refused"},
+			objects:  []string{"subPath: c/d\n"},
 		},
 		"parameters of a pod that two containers set": {
 			file:    "services:\n  a: {image: x, sysctls: {net.ipv4.tcp_syncookies: 1}}\n  b: {image: x, network_mode: 'service:a', sysctls: {net.ipv4.tcp_syncookies: 1, net.ipv4.tcp_fin_timeout: 5}}\n",
@@ -210,15 +210,15 @@ func TestDetails(t *testing.T) {
 			objects: []string{"backoffLimit: 0\n"},
 		},
 		"drivers of volumes": {
-			file: "services: {web: {image: x, volumes: ['aa:/a', 'bb:/b']}}\nvolumes: {aa: {driver: local}, bb: {driver: nfs}}\n",
-			told: []string{"!volumes.aa", "refused: volumes.bb.driver: the cluster's storage class decides"},
+			file:     "services: {web: {image: x, volumes: ['aa:/a', 'bb:/b']}}\nvolumes: {aa: {driver: local}, bb: {driver: nfs}}\n",
+			findings: []string{"!volumes.aa", "refused: volumes.bb.driver: the cluster's storage class decides"},
 		},
 		"a guest's user writes to its volumes": {
 			file:    "services: {a: {image: x}, b: {image: x, network_mode: 'service:a', user: '1001', volumes: ['data:/data']}}\nvolumes: {data: }\n",
 			objects: []string{"fsGroup: 1001\n"},
 		},
 		"a link by its own name": {
-			file: "services: {db: {image: x}, web: {image: x, links: ['db:db', 'db:store']}}", objects: []string{"name: store\n"}, told: []string{"!web.links"},
+			file: "services: {db: {image: x}, web: {image: x, links: ['db:db', 'db:store']}}", objects: []string{"name: store\n"}, findings: []string{"!web.links"},
 		},
 		"a port of an image without a number": {
 			file: service("stop_grace_period: 1s"), convert: Options{ImageConfigs: map[string]ImageConfig{"x": {ExposedPorts: []string{"0/tcp", "70000/tcp", "5/quic", "6", "7/udp"}}}},
@@ -226,56 +226,56 @@ func TestDetails(t *testing.T) {
 		},
 		"a mistake in a file of variables": {
 			file: service("env_file: [good.env, bad.env], label_file: bad.env"), files: map[string]string{"good.env": "X=1\n", "bad.env": "A=${X:?}\n\nB C=x\n"},
-			told: []string{"bad.env:3: refused: web.env_file: key cannot contain a space", "bad.env: refused: web.label_file: required variable X is missing a value", "!qa.yml"},
+			findings: []string{"bad.env:3: refused: web.env_file: key cannot contain a space", "bad.env: refused: web.label_file: required variable X is missing a value", "!qa.yml"},
 		},
 		"a mistake in a raw file of variables": {
 			file: service("env_file: [{path: bad.env, format: raw}]"), files: map[string]string{"bad.env": "A=1\n=x\n"},
-			told: []string{"bad.env:2: refused: web.env_file: no variable name before ="},
+			findings: []string{"bad.env:2: refused: web.env_file: no variable name before ="},
 		},
 		"a mistake in the project's variables": {
-			file: service("user: root"), files: map[string]string{".env": "A='x\n"}, told: []string{".env:2: refused: env_file: unterminated quoted value"},
+			file: service("user: root"), files: map[string]string{".env": "A='x\n"}, findings: []string{".env:2: refused: env_file: unterminated quoted value"},
 		},
-		"a variable that no container can have": {file: service("environment: {'ä': x}"), told: []string{`refused: web.environment: "ä" cannot be the name of a variable`}},
+		"a variable that no container can have": {file: service("environment: {'ä': x}"), findings: []string{`refused: web.environment: "ä" cannot be the name of a variable`}},
 		"two services with one name": {
-			file: "services: {my_db: {image: x}, my-db: {image: x}}", told: []string{"has the same DNS name, my-db: rename one of them"},
+			file: "services: {my_db: {image: x}, my-db: {image: x}}", findings: []string{"has the same DNS name, my-db: rename one of them"},
 		},
-		"memory that others may share": {file: service("ipc: shareable"), told: []string{"!ipc"}},
+		"memory that others may share": {file: service("ipc: shareable"), findings: []string{"!ipc"}},
 		"memory of another": {
-			file: "services: {web: {image: x}, other: {image: x, ipc: 'service:web'}}", told: []string{"refused: other.ipc"},
+			file: "services: {web: {image: x}, other: {image: x, ipc: 'service:web'}}", findings: []string{"refused: other.ipc"},
 		},
 		"processes of another": {
-			file: "services: {web: {image: x}, other: {image: x, pid: 'service:web'}}", convert: Options{Allow: Allowances()}, told: []string{"refused: other.pid: service:web: pods cannot see each other's processes"},
+			file: "services: {web: {image: x}, other: {image: x, pid: 'service:web'}}", convert: Options{Allow: Allowances()}, findings: []string{"refused: other.pid: service:web: pods cannot see each other's processes"},
 		},
 		"profiles of security that are allowed": {
 			file: service("security_opt: ['seccomp=unconfined', 'apparmor=unconfined']"), convert: Options{Allow: Allowances()},
 			objects: []string{"appArmorProfile:\n            type: Unconfined\n", "seccompProfile:\n            type: Unconfined\n"},
 		},
-		"models": {file: "services: {web: {image: x, models: [m]}}\nmodels: {m: {model: y}}\n", told: []string{"refused: web.models", "refused: models"}},
+		"models": {file: "services: {web: {image: x, models: [m]}}\nmodels: {m: {model: y}}\n", findings: []string{"refused: web.models", "refused: models"}},
 		"a name with dots in a health check": {
-			file: "services:\n  api: {image: x, networks: {default: {aliases: [api.test]}}}\n  web: {image: x, healthcheck: {test: 'curl http://api.test:80/'}}\n",
-			told: []string{`refused: api.networks: the service web uses the name "api.test"`},
+			file:     "services:\n  api: {image: x, networks: {default: {aliases: [api.test]}}}\n  web: {image: x, healthcheck: {test: 'curl http://api.test:80/'}}\n",
+			findings: []string{`refused: api.networks: the service web uses the name "api.test"`},
 		},
 		"a name in a file that must change": {
 			file: "services: {my_api: {image: x}, web: {image: x, volumes: ['./conf:/conf']}}", files: map[string]string{"conf": "proxy_pass http://my_api:80;\n"},
-			told:    []string{`conf: note: no Kubernetes Service can have the name "my_api": it is written my-api in the copy of this file`},
-			objects: []string{"proxy_pass http://my-api:80;"},
+			findings: []string{`conf: note: no Kubernetes Service can have the name "my_api": it is written my-api in the copy of this file`},
+			objects:  []string{"proxy_pass http://my-api:80;"},
 		},
 		"a guest's hooks": {
 			file: "services: {a: {image: x}, b: {image: y, network_mode: 'service:a', pre_start: [{command: [hook]}]}}", objects: []string{"- hook\n        image: \"y\"\n"},
 		},
 		"volumes of nobody": {
-			file: "services: {web: {image: x, volumes_from: ['container:none']}}", told: []string{"refused: web.volumes_from: container:none is no service of the stack"},
+			file: "services: {web: {image: x, volumes_from: ['container:none']}}", findings: []string{"refused: web.volumes_from: container:none does not name a service of the stack"},
 		},
-		"no path of a file": {file: "services: {web: {extends: {file: [a], service: b}}}", told: []string{"refused: web.extends.file: a path is expected here"}},
+		"no path of a file": {file: "services: {web: {extends: {file: [a], service: b}}}", findings: []string{"refused: web.extends.file: a path is expected here"}},
 		"a directory that has to be there": {
-			file: service("volumes: [{type: bind, source: ./none, target: /a, bind: {create_host_path: false}}, {type: bind, source: ./nor, target: /b}]"),
-			told: []string{"refused: web.volumes: none is not in the repository", "note: web.volumes: nor is not in the repository: it is an empty directory"},
+			file:     service("volumes: [{type: bind, source: ./none, target: /a, bind: {create_host_path: false}}, {type: bind, source: ./nor, target: /b}]"),
+			findings: []string{"refused: web.volumes: none is not in the repository", "note: web.volumes: nor is not in the repository: it is an empty directory"},
 		},
 		"limits below what is asked when nothing is said": {
 			file: service("mem_limit: 16m, cpus: 0.005"), objects: []string{"requests:\n            cpu: 5m\n            memory: 16Mi\n"},
 		},
 		"user 0": {file: service(`user: "0:0"`), objects: []string{"runAsGroup: 0\n", "runAsUser: 0\n"}},
-		"jobs":   {file: "services: {web: {image: x}}\njobs: {a: {image: x}}\n", told: []string{"refused: jobs"}},
+		"jobs":   {file: "services: {web: {image: x}}\njobs: {a: {image: x}}\n", findings: []string{"refused: jobs"}},
 		"what is known of an image yields to the file": {
 			file: service("healthcheck: {start_interval: 2s, interval: 3s}"),
 			convert: Options{ImageConfigs: map[string]ImageConfig{"x": {
@@ -309,7 +309,7 @@ func TestDetails(t *testing.T) {
 			for _, f := range findings {
 				told.WriteString(f.String() + "\n")
 			}
-			for text, pieces := range map[string][]string{told.String(): tc.told, string(objects): tc.objects} {
+			for text, pieces := range map[string][]string{told.String(): tc.findings, string(objects): tc.objects} {
 				for _, piece := range pieces {
 					absent, no := strings.CutPrefix(piece, "!")
 					if strings.Contains(text, absent) == no {
@@ -317,14 +317,14 @@ func TestDetails(t *testing.T) {
 					}
 				}
 			}
-			if len(tc.told) == 0 && slices.ContainsFunc(findings, func(f Finding) bool { return f.Level == LevelRefused }) {
+			if len(tc.findings) == 0 && slices.ContainsFunc(findings, func(f Finding) bool { return f.Level == LevelRefused }) {
 				t.Errorf("refused:\n%s", told.String())
 			}
 		})
 	}
 }
 
-// TestFactsOfServices are those that no object has: what is said of a service's health, and the ports that an address can lead to.
+// TestFactsOfServices checks what is not in the objects: a service's health check in words, and its ports.
 func TestFactsOfServices(t *testing.T) {
 	stack, err := Convert(loadText(t, `services:
   vpn: {image: x, ports: ["80", "53/udp", "90/sctp"], healthcheck: {test: [CMD, look]}}

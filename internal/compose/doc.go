@@ -1,10 +1,9 @@
-// Package compose converts a compose project into Kubernetes objects and says, with file and line, what it could not
-// convert as it stands.
+// Package compose converts a compose project to Kubernetes objects and reports, with file and line, what differs or is refused.
 //
 // Load reads the files below one directory and nothing else: no process environment, no remote resource, no path that
-// leads out of the directory. Convert is a pure function of what was loaded. Which field of the Compose Specification
-// becomes what is in one table, fields.go, that the converter obeys and docs/compose.md is made from; a field that is
-// set and has no row there is refused.
+// leads out of the directory. Convert is a pure function of what was loaded. One table, fields.go, defines what becomes of
+// each field of the Compose Specification; the converter follows it and docs/compose.md is generated from it. A field
+// without a row is refused.
 package compose
 
 //go:generate go test -run ^TestReferencePage$ -update .
@@ -27,10 +26,10 @@ const (
 
 // Options is what a conversion depends on besides the project.
 type Options struct {
-	// Namespace is put into every object; empty leaves it to anyone who applies them.
+	// Namespace is set on every object, if not empty.
 	Namespace string
-	// Images maps services to the references to run instead of what the file says: digests of what was built. A service
-	// that is built and not (yet) in it gets the name that `docker compose build` would give its image.
+	// Images maps services to the references to run instead of those in the file, such as digests of built images. A service with a build
+	// that is not in it gets the name that `docker compose build` would give its image.
 	Images map[string]string
 	// PullSecret is the name of the Secret that images are pulled with; empty for none.
 	PullSecret string
@@ -43,36 +42,33 @@ type Options struct {
 	// SecretName is the Secret that holds the values of LoadOptions.Secrets, each under its name; empty means
 	// DefaultSecretName.
 	SecretName string
-	// SecretSetting is where users declare secrets, for sentences; without it they name no such place.
+	// SecretSetting is where users declare secrets, for the reasons of findings; empty leaves that part out.
 	SecretSetting string
-	// ImageConfigs is what images say about themselves, by the reference that Service.Image has. An image that is not in
-	// it is taken as it comes.
+	// ImageConfigs are the configurations of images, by the reference in Service.Image. Other images are treated as having none.
 	ImageConfigs map[string]ImageConfig
-	// HookImages are what images of pre_start represent, by what the file names: digests where they are known.
+	// HookImages maps the images of pre_start in the file to the references to run, such as digests.
 	HookImages map[string]string
-	// ImagesPending are services whose image's configuration is still to come: what it may change is neither refused nor noted yet.
+	// ImagesPending are services whose image's configuration is not known yet: what depends on it is neither refused nor noted.
 	ImagesPending []string
-	// Egress is what services reach beyond the stack, unless they are on internal networks only. Rules are put into the
-	// policies of services that the file keeps apart; such a pod has the label LabelNetworks, and no other
-	// policy may let it reach the whole stack.
+	// Egress allows services to reach beyond the stack, unless they are on internal networks only. The rules are added to the policies of
+	// services that the file isolates; their pods have the label LabelNetworks, and no other policy may open the whole stack to them.
 	Egress []networkingv1.NetworkPolicyEgressRule
-	// Allow is what the operator lets pods have beyond Pod Security's baseline. AllowSetting is where, for sentences such as
-	// "the operator can allow it (stacks.allow: privileged)"; without it they name no setting.
+	// Allow are the exceptions to Pod Security's baseline that the operator allows. AllowSetting is the name of that setting, for reasons
+	// such as "the operator can allow it (stacks.allow: privileged)"; empty leaves that part out.
 	Allow        []Allowance
 	AllowSetting string
-	// OwnRegistry is a host or host/path below which images belong to repositories; of these a stack may run only those below
-	// OwnProject. Empty for no such registry.
+	// OwnRegistry is a host or host/path whose images belong to repositories. Of these a stack may run only those below OwnProject.
 	OwnRegistry, OwnProject string
-	// Source is how pods get files that ConfigMaps have no room for: nil refuses them.
+	// Source is how pods get files that do not fit into ConfigMaps: nil refuses them.
 	Source *SourceMounts
-	// InlineDockerfiles says that the caller builds from Build.Inline; without it dockerfile_inline is refused.
+	// InlineDockerfiles is set when the caller builds from Build.Inline; otherwise dockerfile_inline is refused.
 	InlineDockerfiles bool
 }
 
 // DefaultSecretName is the name of the Secret where Options has none.
 const DefaultSecretName = "stack-secrets"
 
-// ImageConfig is the part of an image's configuration that a conversion asks for. The zero value knows nothing.
+// ImageConfig is the part of an image's configuration that a conversion needs. The zero value is an unknown image.
 type ImageConfig struct {
 	Entrypoint, Cmd []string
 	// Shell is what runs a health check that is one text; empty for /bin/sh -c.
@@ -95,13 +91,13 @@ type Healthcheck struct {
 
 // Stack is a converted project. The same project and options give the same stack, byte for byte.
 type Stack struct {
-	// Shared are objects that belong to no one service: claims and file contents.
+	// Shared are objects that do not belong to one service: claims and file contents.
 	Shared []client.Object
-	// Services come in an order of start: each after what it depends on.
+	// Services are in order of start: each comes after its dependencies.
 	Services []Service
 	// Findings are sorted by file and line.
 	Findings []Finding
-	// Allowed are the allowances that its pods make use of, sorted.
+	// Allowed are the allowances that its pods use, sorted.
 	Allowed []Allowance
 	renames renames
 }
@@ -113,9 +109,9 @@ type Service struct {
 	// Object is the name of the service's Service and of its Deployment or Job: what Name is as a DNS label.
 	Object    string
 	DependsOn []Dependency
-	// OneShot services run to their end; others may wait for that.
+	// OneShot services run to completion, which others may wait for.
 	OneShot bool
-	// Objects are those that no start waits for: the Services that names resolve to.
+	// Objects are the Services that names resolve to.
 	Objects []client.Object
 	// Workload is a Deployment, or a Job when the service is OneShot.
 	Workload client.Object
@@ -123,12 +119,11 @@ type Service struct {
 	Ports []int32
 	// Image is the reference that the workload runs.
 	Image string
-	// Probe says in words what makes the service healthy; empty when nothing is asked.
+	// Probe describes the health check; empty without one.
 	Probe string
 	// Replicas is how many pods are wanted.
 	Replicas int32
-	// Shares are further services whose containers run in this one's pod (network_mode: service:NAME). They are no
-	// services of the stack by themselves.
+	// Shares are other services whose containers run in this one's pod (network_mode: service:NAME). Stack.Services does not list them.
 	Shares []string
 }
 

@@ -10,8 +10,8 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 )
 
-// imageHolds reports whether a mounted directory is what the service's image is built from: the way to work on sources
-// without building. It is when it holds the build context, or when the Dockerfile copies it.
+// imageHolds reports whether the image already contains a mounted directory: it contains the build context, or the Dockerfile copies it.
+// Such mounts serve to edit sources without a rebuild.
 func (c *converter) imageHolds(s types.ServiceConfig, m mount) bool {
 	b := s.Build
 	if b == nil {
@@ -35,7 +35,7 @@ func (c *converter) imageHolds(s types.ServiceConfig, m mount) bool {
 	return c.holds[key]
 }
 
-// copiedBy are the paths that a Dockerfile of the repository copies; it is read once.
+// copiedBy are the paths that a Dockerfile of the repository copies, cached.
 func (c *converter) copiedBy(service, file string) []string {
 	if found, ok := c.copied[file]; ok {
 		return found
@@ -45,7 +45,7 @@ func (c *converter) copiedBy(service, file string) []string {
 		return nil
 	}
 	st, err := os.Stat(file)
-	if err != nil || !st.Mode().IsRegular() || st.Size() > maxFile || c.absences.lack(file) {
+	if err != nil || !st.Mode().IsRegular() || st.Size() > maxFile || c.absences.isAbsent(file) {
 		return nil
 	}
 	if c.dockerfiles += int(st.Size()); c.dockerfiles > maxRead {

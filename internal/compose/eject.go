@@ -51,7 +51,7 @@ func Helm(s *Stack, dir string) ([]File, error) {
 	return append([]File{{Name: "Chart.yaml", Content: meta}, {Name: "values.yaml", Content: values}}, files...), nil
 }
 
-// chartName is a name that Helm takes: https://helm.sh/docs/chart_best_practices/conventions/
+// chartName is a name that Helm accepts: https://helm.sh/docs/chart_best_practices/conventions/
 func chartName(dir string) string {
 	if abs, err := filepath.Abs(dir); err == nil {
 		dir = abs
@@ -64,7 +64,7 @@ func chartName(dir string) string {
 
 // chart turns settings of objects into values of a chart.
 type chart struct {
-	// images maps references to the expression that represents them, within one object.
+	// images maps references to their expressions, within one object.
 	images map[string]string
 	// services are the values of each container.
 	services fields
@@ -98,7 +98,7 @@ func (c *chart) values() fields {
 	return v
 }
 
-// mark represents an expression until the object is text. It is a word that needs no quotes and that the object does not have.
+// mark is a placeholder for an expression until the object is text: a word without quotes that does not occur in the object.
 func (c *chart) mark(expression string) string {
 	c.expressions = append(c.expressions, expression)
 	return c.markOf(len(c.expressions) - 1)
@@ -132,7 +132,7 @@ func (c *chart) file(o client.Object) ([]byte, error) {
 	return []byte(text), nil
 }
 
-// namespace puts the release's where an object names one.
+// namespace replaces namespaces in an object by the release's.
 func (c *chart) namespace(f fields) {
 	meta, _ := f["metadata"].(fields)
 	if _, ok := meta["namespace"]; ok {
@@ -144,7 +144,7 @@ func (c *chart) namespace(f fields) {
 	}
 }
 
-// workload makes values of images, replicas and plain variables.
+// workload moves images, replicas and plain variables into the chart's values.
 func (c *chart) workload(f fields) {
 	spec := f["spec"].(fields)
 	pod := spec["template"].(fields)["spec"].(fields)

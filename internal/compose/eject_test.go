@@ -106,7 +106,7 @@ func TestHelmRendersTheSameObjects(t *testing.T) {
 	if diff := cmp.Diff(want, objectsIn(t, tool(t, "helm", "template", "release", dir, "--namespace", "qa"))); diff != "" {
 		t.Errorf("helm template (-manifest +chart):\n%s", diff)
 	}
-	// A value changes what it says, and only that.
+	// A value changes its own setting, and only that.
 	changed := objectsIn(t, tool(t, "helm", "template", "release", dir, "--namespace", "qa", "--set", "services.web.replicas=5,services.web.image=nginx:2",
 		"--set", "services.web.env.NUMBER=7,waitImage=mine"))
 	web := changed["Deployment web"].(map[string]any)["spec"].(map[string]any)

@@ -15,8 +15,8 @@ import (
 	"github.com/compose-spec/compose-go/v2/loader"
 )
 
-// rawEnvFile reads files with format: raw, whose values stand as they are. compose-go leaves the format to its users; this one is what Docker
-// Compose has for it, the format of `docker run --env-file`: https://docs.docker.com/reference/compose-file/services/#format
+// rawEnvFile reads files with format: raw, whose values are literal. compose-go leaves the format to its users; Docker Compose uses that of
+// `docker run --env-file`: https://docs.docker.com/reference/compose-file/services/#format
 func rawEnvFile(file io.Reader, _ string, vars map[string]string, lookup func(key string) (string, bool)) error {
 	lines := bufio.NewScanner(file)
 	lines.Buffer(nil, maxFile)
@@ -33,7 +33,7 @@ func rawEnvFile(file io.Reader, _ string, vars map[string]string, lookup func(ke
 			return fmt.Errorf("line %d: the variable name %q has white space", n, key)
 		case !given:
 			if value, given = lookup(key); !given {
-				continue // As with Docker, a name alone takes over what there is.
+				continue // As with Docker, a name alone inherits the variable.
 			}
 		}
 		vars[key] = value
@@ -41,7 +41,7 @@ func rawEnvFile(file io.Reader, _ string, vars map[string]string, lookup func(ke
 	return lines.Err()
 }
 
-// projectName is the one that the variables give, before any file's own.
+// projectName is the name set by variables, which overrides the files'.
 func projectName(env map[string]string) string {
 	return loader.NormalizeProjectName(env[consts.ComposeProjectName])
 }
@@ -61,7 +61,7 @@ func FilesOf(dir string, o LoadOptions) []string {
 	return strings.Split(env["COMPOSE_FILE"], cmp.Or(env["COMPOSE_PATH_SEPARATOR"], ":"))
 }
 
-// variables adds what a file of variables sets to vars, or says what is wrong with it. Lookup knows all others.
+// variables adds the variables of a file to vars, or refuses the file. Lookup resolves all others.
 func (r *reader) variables(file, service, field, format string, data []byte, vars map[string]string, lookup dotenv.LookupFn) {
 	r.gapsIn(file, service, field, data, format == "raw", func(name string) bool {
 		_, own := vars[name]
@@ -78,8 +78,8 @@ func (r *reader) variables(file, service, field, format string, data []byte, var
 	r.checkBill(place{file: file}, service, field)
 }
 
-// gapsIn notes what nothing sets in a file of variables: names that stand alone, and, where values are interpolated, variables in them. What
-// the file itself sets is known from the next line on.
+// gapsIn notes what a file of variables leaves unset: names without a value and, where values are interpolated, variables in them. A
+// variable of the file itself is known from the next line on.
 func (r *reader) gapsIn(file, service, field string, data []byte, raw bool, known func(name string) bool) {
 	own := map[string]bool{}
 	n, quote := 0, byte(0) // The quote of a value with several lines.
@@ -91,7 +91,7 @@ func (r *reader) gapsIn(file, service, field string, data []byte, raw bool, know
 		r.seen[at] = true
 		r.findings.add(Finding{
 			File: file, Line: n, Level: LevelNote, Service: service, Field: field, Outcome: Approximated,
-			Reason: name + " is not among the variables for interpolation: it is " + what,
+			Reason: "variable " + name + " is not set: it is " + what,
 		})
 	}
 	for line := range bytes.Lines(data) {

@@ -8,18 +8,18 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 )
 
-// extensionKey is where a compose file says what only Conductor reads.
+// extensionKey holds settings for Conductor in a compose file.
 const extensionKey = "x-conductor"
 
 // extension is x-conductor of a service.
 type extension struct {
-	// seed reports whether new volumes get what the image has at their targets; nil leaves it to the converter.
+	// seed is whether new volumes get the image's files at their targets; nil leaves it to the converter.
 	seed *bool
 	// ignore leaves the service out of the stack.
 	ignore bool
 }
 
-// extensionOf reads x-conductor of a service; wrong is the key that is not right, with the reason.
+// extensionOf reads x-conductor of a service; wrong is an invalid key, with the reason.
 func extensionOf(s types.ServiceConfig) (e extension, wrong, reason string) {
 	fields, ok := s.Extensions[extensionKey].(map[string]any)
 	if !ok {
@@ -32,7 +32,7 @@ func extensionOf(s types.ServiceConfig) (e extension, wrong, reason string) {
 		v, isBool := fields[k].(bool)
 		switch {
 		case k != "seed" && k != "ignore":
-			return e, k, "x-conductor has no such key: it knows ignore and seed"
+			return e, k, "x-conductor has no such key: the keys are ignore and seed"
 		case !isBool:
 			return e, k, "true or false is expected here"
 		case k == "seed":
@@ -44,7 +44,7 @@ func extensionOf(s types.ServiceConfig) (e extension, wrong, reason string) {
 	return e, "", ""
 }
 
-// size is what a volume's claim asks for: x-conductor.size, else claimSize.
+// size is the request of a volume's claim: x-conductor.size, else claimSize.
 func (c *converter) size(volume string) resource.Quantity {
 	raw, set := c.compose.Volumes[volume].Extensions[extensionKey]
 	if !set {
@@ -55,13 +55,13 @@ func (c *converter) size(volume string) resource.Quantity {
 	q, err := resource.ParseQuantity(text)
 	if len(fields) != 1 || err != nil || q.Sign() <= 0 {
 		at := c.sources.find("", "volumes", volume, extensionKey)
-		c.sayAt(at, LevelRefused, Refused, "", "volumes."+volume+"."+extensionKey, "x-conductor of a volume has the key size alone, such as 5Gi")
+		c.reportAt(at, LevelRefused, Refused, "", "volumes."+volume+"."+extensionKey, "x-conductor of a volume has one key: size, such as 5Gi")
 		return claimSize
 	}
 	return q
 }
 
-// ignored are the services that the files leave out of the stack.
+// ignored are the services that x-conductor leaves out of the stack.
 func ignored(p *types.Project) []string {
 	var out []string
 	for _, name := range p.ServiceNames() {
@@ -72,7 +72,7 @@ func ignored(p *types.Project) []string {
 	return out
 }
 
-// noteIgnored says who does not wait any more for a service that is left out.
+// noteIgnored notes which services no longer wait for one that is left out.
 func (r *reader) noteIgnored(p *types.Project, names []string) {
 	for _, service := range p.ServiceNames() {
 		for _, dep := range slices.Sorted(maps.Keys(p.Services[service].DependsOn)) {

@@ -8,15 +8,14 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 )
 
-// row says what becomes of one field of the Compose Specification, and of all fields below it unless they have rows of
-// their own.
+// row defines what becomes of one field of the Compose Specification, and of all fields below it that do not have rows of their own.
 type row struct {
 	// path is the field's path as in the file, with names that users choose left out: networks.aliases.
 	path    string
 	outcome Outcome
-	// level is that of the finding when the field is set; empty makes none: the code that converts the field says more.
+	// level is that of the finding when the field is set; if empty, the code that converts the field reports on it.
 	level Level
-	// text is a sentence: how it is converted, what is otherwise, or why it is not converted.
+	// text is a sentence: how the field is converted, what differs, or why it is not converted.
 	text string
 }
 
@@ -34,7 +33,7 @@ var serviceRows = []row{
 	{"build.cache_to", Dropped, LevelInfo, "the operator decides where builds cache"},
 	{"build.no_cache", Dropped, LevelInfo, "the operator decides where builds cache"},
 	{"build.no_cache_filter", Dropped, LevelInfo, "the operator decides where builds cache"},
-	{"build.pull", Dropped, LevelInfo, "base images are always looked up"},
+	{"build.pull", Dropped, LevelInfo, "base images are always resolved"},
 	{"build.tags", Dropped, LevelInfo, "the image is named by its digest"},
 	{"build.labels", Dropped, LevelNote, "labels are not put into the image"},
 	{"build.provenance", Dropped, LevelInfo, "the operator decides what is attested"},
@@ -54,19 +53,19 @@ var serviceRows = []row{
 	{"command", Converted, "", "The container's args. `$` is escaped so that Kubernetes expands nothing in it but declared secrets."},
 	{"entrypoint", Converted, "", "The container's command. An empty one needs a command beside it, or an image whose own is known."},
 	{"environment", Converted, "", "The container's env, escaped as command is. A variable without a value is taken from the variables of interpolation, else left out with a note. A declared secret becomes a secretKeyRef, and a text with one refers to it as $(NAME)."},
-	{"env_file", Converted, "", "Read below the repository and merged below environment, as compose does."},
+	{"env_file", Converted, "", "Read from the repository and merged below environment, as compose does."},
 	{"env_file.path", Converted, "", "A file of the repository."},
 	{"env_file.required", Converted, "", "With false the file may be missing."},
-	{"env_file.format", Converted, "", "raw takes values as they stand."},
+	{"env_file.format", Converted, "", "raw takes values literally."},
 	{"working_dir", Converted, "", "The container's workingDir."},
-	{"user", Approximated, "", "Numbers, and root and nobody: runAsUser and runAsGroup. For other names what the image says itself holds, with a note unless that is the same: its /etc/passwd is not read."},
+	{"user", Approximated, "", "Numbers, and root and nobody: runAsUser and runAsGroup. With other names the image's own USER applies, with a note unless it is the same: the image's /etc/passwd is not read."},
 	{"group_add", Converted, "", "Numbers become supplementalGroups; names other than root and nobody are refused: the image's /etc/group is not read."},
 	{"tty", Converted, "", "The container's tty."},
 	{"stdin_open", Converted, "", "The container's stdin."},
 	{"init", Approximated, LevelInfo, "the pod's pause container is process 1 and reaps what is left; the program gets its signals from the node itself"},
 	{"platform", Converted, "", "A nodeSelector for operating system and architecture."},
-	{"pull_policy", Approximated, "", "always is imagePullPolicy Always, unless the image is named by its digest. With all others the image is pulled when the node has not got it."},
-	{"pull_refresh_after", Dropped, LevelInfo, "images are pulled when the node has not got them"},
+	{"pull_policy", Approximated, "", "always is imagePullPolicy Always, unless the image is named by its digest. With all others the image is pulled when the node does not have it."},
+	{"pull_refresh_after", Dropped, LevelInfo, "images are pulled when the node does not have them"},
 	{"profiles", Converted, "", "Services of other profiles are left out."},
 	{"extends", Converted, "", "Resolved when loading; the file must be in the repository."},
 	{"extends.file", Converted, "", "A file of the repository."},
@@ -74,7 +73,7 @@ var serviceRows = []row{
 	{"attach", Dropped, LevelInfo, "all logs are kept"},
 	{"develop", Dropped, LevelInfo, "a stack runs one commit; it is not synchronized with an editor"},
 	{"labels", Approximated, LevelInfo, "labels become annotations below compose.conductor.digitalservic.es: nothing acts on them"},
-	{"label_file", Converted, "", "Read below the repository and merged below labels."},
+	{"label_file", Converted, "", "Read from the repository and merged below labels."},
 	{"annotations", Approximated, LevelInfo, "annotations are put below compose.conductor.digitalservic.es: nothing acts on them"},
 	{"logging", Dropped, LevelInfo, "logs are collected by the cluster"},
 	{"log_driver", Dropped, LevelInfo, "logs are collected by the cluster"},
@@ -83,7 +82,7 @@ var serviceRows = []row{
 	{"stop_signal", Dropped, LevelNote, "the container is stopped with the signal that its image names, else SIGTERM"},
 	{"pre_start", Converted, "", "Init containers, in their order, with the volumes of the service. Fields of their containers are as those of services. Each runs before every pod, also without per_replica, with a note where that makes a difference."},
 	{"pre_start.per_replica", Converted, "", "Each pod runs its own anyway."},
-	{"post_start", Approximated, "", "The container's postStart: one command for all, joined in a shell if there are several. It may run beside the start of the program, and if it fails the container is started again."},
+	{"post_start", Approximated, "", "The container's postStart: one command for all, joined in a shell if there are several. It may run while the program starts, and if it fails the container is restarted."},
 	{"post_start.command", Converted, "", "The command; with a secret, working_dir or environment in a shell."},
 	{"post_start.user", Dropped, "", "The container's own user runs it, with a note where that is another."},
 	{"post_start.privileged", Refused, LevelRefused, "a stack's pods may not be privileged"},
@@ -95,27 +94,27 @@ var serviceRows = []row{
 	{"pre_stop.privileged", Refused, LevelRefused, "a stack's pods may not be privileged"},
 	{"pre_stop.working_dir", Converted, "", "The shell changes to it."},
 	{"pre_stop.environment", Converted, "", "Set for the command alone."},
-	{"provider", Refused, LevelRefused, "a service that something else than a container provides cannot run in the stack"},
+	{"provider", Refused, LevelRefused, "a service that is not a container cannot run in the stack"},
 	{"models", Refused, LevelRefused, "models cannot run in the stack"},
-	{"use_api_socket", Refused, LevelRefused, "there is no container engine to talk to"},
+	{"use_api_socket", Refused, LevelRefused, "pods have no access to a container engine"},
 	{"runtime", Refused, LevelRefused, "the operator chooses the runtime"},
 	{"isolation", Refused, LevelRefused, "this is a setting for Windows containers"},
 	{"credential_spec", Refused, LevelRefused, "this is a setting for Windows containers"},
 
 	// Order and health
-	{"depends_on", Converted, "", "Conductor starts a service when what it depends on is there."},
+	{"depends_on", Converted, "", "Conductor starts a service when its dependencies are ready."},
 	{"depends_on.condition", Converted, "", "service_started, service_healthy (ready) and service_completed_successfully (the service becomes a Job)."},
-	{"depends_on.required", Converted, "", "An optional dependency that fails holds nothing up."},
+	{"depends_on.required", Converted, "", "An optional dependency that fails does not block others."},
 	{"depends_on.restart", Dropped, LevelInfo, "a service is not restarted with what it depends on"},
-	{"healthcheck", Converted, "", "A readinessProbe, and a startupProbe that looks every second (or start_interval) until the first success. Never a livenessProbe: compose restarts nothing that is unhealthy. What the file leaves open is the image's own HEALTHCHECK, where the image's configuration is known."},
-	{"healthcheck.test", Converted, "", "CMD is run as it stands, CMD-SHELL by the SHELL of the image, else /bin/sh -c; with NONE there is no probe. A secret in it is put in by a shell in the container, in CMD as well."},
+	{"healthcheck", Converted, "", "A readinessProbe, and a startupProbe that runs every second (or start_interval) until the first success. Never a livenessProbe: compose does not restart unhealthy containers. What the file leaves out comes from the image's own HEALTHCHECK, where the image's configuration is known."},
+	{"healthcheck.test", Converted, "", "CMD is run as written, CMD-SHELL by the SHELL of the image, else /bin/sh -c; with NONE no probe is made. A shell in the container inserts secrets, in CMD as well."},
 	{"healthcheck.interval", Converted, "", "periodSeconds of the readinessProbe, rounded up to seconds; 30 when not set."},
 	{"healthcheck.timeout", Converted, "", "timeoutSeconds, rounded up to seconds; 30 when not set."},
 	{"healthcheck.retries", Converted, "", "failureThreshold of the readinessProbe; 3 when not set."},
 	{"healthcheck.start_period", Converted, "", "Not needed: until the first success no failure counts, however long it takes."},
 	{"healthcheck.start_interval", Converted, "", "periodSeconds of the startupProbe, rounded up to seconds; 1 when not set."},
-	{"healthcheck.disable", Converted, "", "There is no probe."},
-	{"restart", Approximated, "", "Services run until the stack is taken down: always and unless-stopped. With on-failure or no a container that ends is started again, too, unless others wait for its completion: such a service is a Job, with as many retries as on-failure allows."},
+	{"healthcheck.disable", Converted, "", "No probe is made."},
+	{"restart", Approximated, "", "Services run until the stack is taken down: always and unless-stopped. With on-failure or no, a container that exits is restarted, too, unless others wait for its completion: such a service is a Job, with as many retries as on-failure allows."},
 	{"scale", Converted, "", "The number of pods."},
 
 	// Network
@@ -127,7 +126,7 @@ var serviceRows = []row{
 	{"ports.app_protocol", Converted, "", "appProtocol."},
 	{"ports.mode", Dropped, "", "Ports are never published on nodes."},
 	{"ports.host_ip", Dropped, LevelInfo, "ports are never published on nodes"},
-	{"expose", Converted, "", "As ports; ranges too. Ports that are named nowhere can be reached as well."},
+	{"expose", Converted, "", "As ports; ranges too. Ports that are not listed can be reached as well."},
 	{"links", Converted, "", "The alias is a name for every service of the stack."},
 	{"external_links", Refused, LevelRefused, "there is nothing outside the stack to link to"},
 	{"container_name", Converted, "", "One more name that resolves to the service."},
@@ -144,7 +143,7 @@ var serviceRows = []row{
 	{"networks.gw_priority", Dropped, LevelInfo, "a pod has one network"},
 	{"networks.interface_name", Dropped, LevelNote, "a pod's interface is eth0"},
 	{"networks.priority", Dropped, LevelInfo, "a pod has one network"},
-	{"network_mode", Approximated, "", "bridge changes nothing. With service:NAME and container:NAME the container runs in that service's pod: they start together and are ready together, whatever depends_on says between them. none is a NetworkPolicy that allows nothing. host is refused unless the operator allows hostNetwork."},
+	{"network_mode", Approximated, "", "bridge changes nothing. With service:NAME and container:NAME the container runs in that service's pod: they start together and are ready together, whatever depends_on declares between them. none is a NetworkPolicy that allows nothing. host is refused unless the operator allows hostNetwork."},
 	{"net", Refused, LevelRefused, "this is a field of Compose 1: use network_mode"},
 	{"mac_address", Dropped, LevelNote, "pods get their addresses from the cluster"},
 	{"extra_hosts", Converted, "", "hostAliases. host-gateway is dropped with a note: the node is out of reach."},
@@ -165,7 +164,7 @@ var serviceRows = []row{
 	{"volumes.bind.recursive", Dropped, LevelInfo, "a copy has no mounts below it"},
 	{"volumes.bind.selinux", Dropped, LevelInfo, "the node decides about SELinux labels"},
 	{"volumes.volume", Converted, "", "See the fields below."},
-	{"volumes.volume.labels", Dropped, LevelInfo, "an anonymous volume is no object of its own"},
+	{"volumes.volume.labels", Dropped, LevelInfo, "an anonymous volume has no object of its own"},
 	{"volumes.volume.nocopy", Converted, "", "With it the volume starts empty."},
 	{"volumes.volume.subpath", Converted, "", "The mount's subPath."},
 	{"volumes.tmpfs", Converted, "", "See the fields below."},
@@ -176,13 +175,13 @@ var serviceRows = []row{
 	{"volume_driver", Refused, LevelRefused, "the cluster's storage class decides how volumes are made"},
 	{"tmpfs", Converted, "", "An emptyDir in memory, with a sizeLimit when size= is given; it counts against the memory limit. Other options are dropped with a note, since everyone may write to it."},
 	{"shm_size", Converted, "", "An emptyDir in memory at /dev/shm."},
-	{"configs", Converted, "", "A file at its target, from a ConfigMap; readable for all unless mode says otherwise."},
+	{"configs", Converted, "", "A file at its target, from a ConfigMap; readable by all unless mode is set."},
 	{"configs.source", Converted, "", "The config at the top level."},
 	{"configs.target", Converted, "", "The file's path."},
 	{"configs.mode", Converted, "", "The file's mode."},
 	{"configs.uid", Dropped, LevelNote, "the file belongs to root"},
 	{"configs.gid", Dropped, LevelNote, "the file belongs to root"},
-	{"secrets", Converted, "", "A file at /run/secrets/NAME or its target, from the stack's Secret if the secret is declared. What is in the repository is no secret any more: it is a ConfigMap."},
+	{"secrets", Converted, "", "A file at /run/secrets/NAME or its target, from the stack's Secret if the secret is declared. A file of the repository is not secret any more: it becomes a ConfigMap."},
 	{"secrets.source", Converted, "", "The secret at the top level."},
 	{"secrets.target", Converted, "", "The file's path."},
 	{"secrets.mode", Converted, "", "The file's mode."},
@@ -196,7 +195,7 @@ var serviceRows = []row{
 	{"deploy", Converted, "", "See the fields below."},
 	{"deploy.mode", Converted, "", "replicated. With global there is one pod, and a note; other modes are refused."},
 	{"deploy.replicas", Converted, "", "The number of pods."},
-	{"deploy.labels", Dropped, LevelInfo, "there is no Swarm service to label"},
+	{"deploy.labels", Dropped, LevelInfo, "a stack has no Swarm services to label"},
 	{"deploy.update_config", Dropped, LevelInfo, "a stack is not updated"},
 	{"deploy.rollback_config", Dropped, LevelInfo, "a stack is not updated"},
 	{"deploy.restart_policy", Approximated, "", "As restart, which wins; max_attempts are a Job's retries."},
@@ -233,7 +232,7 @@ var serviceRows = []row{
 	{"memswap_limit", Dropped, LevelInfo, "pods have no swap"},
 	{"mem_swappiness", Dropped, LevelInfo, "pods have no swap"},
 	{"oom_kill_disable", Dropped, LevelNote, "a container above its memory limit is killed"},
-	{"oom_score_adj", Dropped, LevelNote, "the node decides whom it kills when memory is short"},
+	{"oom_score_adj", Dropped, LevelNote, "the node decides which process it kills when memory is short"},
 	{"pids_limit", Dropped, LevelNote, "the node limits processes, not the service"},
 	{"blkio_config", Dropped, LevelNote, "pods have no limits on block devices"},
 	{"ulimits", Dropped, "", "Pods have the node's limits; a note names each one."},
@@ -255,9 +254,9 @@ var serviceRows = []row{
 	{"cgroup_parent", Refused, LevelRefused, "the node decides which control group a pod is in"},
 }
 
-// rowOf is the row that holds for a path: its own or the nearest above.
+// rowOf is the row that applies to a path: its own or the nearest above.
 func rowOf(rows map[string]row, path string) (row, bool) {
-	// A pre_start hook is a container like that of a service, and its fields are looked at as such.
+	// The container of a pre_start hook is converted, and its fields checked, like that of a service.
 	if _, own := rows[path]; strings.HasPrefix(path, "pre_start.") && !own {
 		return row{outcome: Dropped}, true
 	}
@@ -286,7 +285,7 @@ var (
 	topTable     = index(topRows)
 )
 
-// ends says that the fields below r's need no look.
+// ends reports whether r covers all fields below it.
 func (r row) ends() bool { return r.outcome == Dropped || r.outcome == Refused }
 
 // fieldName is a field's name in YAML; empty for what is not in the file. Inline fields are part of the struct around them.
@@ -303,13 +302,13 @@ func fieldName(f reflect.StructField) (name string, inline bool) {
 	return tag, false
 }
 
-// yamlField is what fieldName says of a field.
+// yamlField is the result of fieldName.
 type yamlField struct {
 	name   string
 	inline bool
 }
 
-// namesOf keeps what was asked of fieldName: reading tags takes longer than all that a conversion does with them.
+// namesOf caches results of fieldName: reading tags takes longer than a conversion's use of them.
 var namesOf sync.Map
 
 // fieldNames are those of a struct's fields, in their order.
@@ -326,7 +325,7 @@ func fieldNames(t reflect.Type) []yamlField {
 }
 
 // setFields calls visit for every field of the struct v that is set, with its path in the table and in the file, and goes
-// below where visit says so.
+// below where visit returns true.
 func setFields(v reflect.Value, table string, file []string, visit func(table string, file []string) bool) {
 	for i, n := range fieldNames(v.Type()) {
 		if n.inline {

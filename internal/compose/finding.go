@@ -7,16 +7,16 @@ import (
 	"strings"
 )
 
-// Level says how much a finding matters to a reader.
+// Level is the severity of a finding.
 type Level string
 
 // The levels.
 const (
-	// LevelInfo: nothing is lost that a test could see.
+	// LevelInfo is for differences that a test cannot observe.
 	LevelInfo Level = "info"
-	// LevelNote: something behaves otherwise than under compose.
+	// LevelNote is for behavior that differs from compose.
 	LevelNote Level = "note"
-	// LevelRefused: the project cannot be converted.
+	// LevelRefused is for what prevents the conversion.
 	LevelRefused Level = "refused"
 )
 
@@ -31,7 +31,7 @@ const (
 	Refused      Outcome = "refused"
 )
 
-// Finding is one thing to know about a conversion.
+// Finding is one result of a conversion that its user should know.
 type Finding struct {
 	// File is relative to the directory that was loaded; Line is 0 where it is not known.
 	File  string `json:"file"`
@@ -76,11 +76,11 @@ func (e *Errors) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// Bounds of what is reported. What a reader needs is in the first of them.
+// Bounds of what is reported.
 const (
 	// maxFindings is how many findings of each level are kept.
 	maxFindings = 1000
-	// maxReason is how long a finding's sentence may be, in bytes; texts of the file are part of some.
+	// maxReason is the size of a finding's reason, in bytes; some quote texts of the file.
 	maxReason = 2000
 )
 
@@ -91,8 +91,7 @@ type findings struct {
 	kept, more map[Level]int
 }
 
-// isFull reports whether no finding of a level is kept any more, and then counts one. Who is about to search the place of a finding asks
-// before.
+// isFull reports whether no more findings of a level are kept, and then counts one. Callers ask before they search the place of a finding.
 func (f *findings) isFull(l Level) bool {
 	if f.kept[l] < maxFindings {
 		return false
@@ -115,7 +114,7 @@ func (f *findings) add(x Finding) {
 	f.kept[x.Level]++
 }
 
-// since takes back the findings from a point on.
+// since removes and returns the findings from index n on.
 func (f *findings) since(n int) []Finding {
 	taken := slices.Clone(f.list[n:])
 	for _, x := range taken {
@@ -129,7 +128,7 @@ func (f *findings) since(n int) []Finding {
 // refused is how many refusals there were.
 func (f *findings) refused() int { return f.kept[LevelRefused] + f.more[LevelRefused] }
 
-// all are the findings, sorted, and how many there are besides.
+// all are the findings, sorted, with the number of those not kept.
 func (f *findings) all() []Finding {
 	out := slices.Clone(f.list)
 	for _, l := range []Level{LevelInfo, LevelNote, LevelRefused} {

@@ -11,7 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// preStart makes init containers of pre_start. They see the volumes of the service.
+// preStart converts pre_start to init containers, which mount the volumes of the service.
 func (u *unit) preStart() {
 	for i, h := range u.s.PreStart {
 		s, own := hookOf(u.s, h)
@@ -64,7 +64,7 @@ func (u *unit) lifecycleHooks() {
 	}
 }
 
-// hooks makes one command of all: Kubernetes takes one for each event.
+// hooks joins all hooks into one command: Kubernetes runs one for each event.
 func (u *unit) hooks(field string, hooks []types.ServiceHook) *corev1.LifecycleHandler {
 	var scripts []string
 	plain := []string(nil)
@@ -109,12 +109,13 @@ func (u *unit) script(field string, h types.ServiceHook, argv []string) string {
 
 func (u *unit) checkHook(field string, h types.ServiceHook) {
 	if h.User != "" && h.User != u.s.User {
-		u.say(LevelNote, Dropped, field, "", "it runs as the container's own user, not as %s", h.User)
+		u.report(LevelNote, Dropped, field, "", "it runs as the container's own user, not as %s", h.User)
 	}
 }
 
-// keepNew drops the findings since a point that say of a hook what was said of its service, and names the field of the others.
-func (u *unit) keepNew(since int) {
+// dropRepeated drops findings, from index since on, that repeat for a hook what was reported for its service. The others get the hook's
+// field.
+func (u *unit) dropRepeated(since int) {
 	if u.hook == "" {
 		return
 	}

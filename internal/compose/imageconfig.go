@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// imageFile is the part of an image's configuration file that a conversion asks for. Docker and OCI spell it alike, but that OCI's
-// has no health check and no SHELL: builders that keep to it drop both.
+// imageFile is the part of an image's configuration file that a conversion needs. Docker's and OCI's are the same, but OCI's has neither
+// health check nor SHELL, and builders that follow it drop both.
 // https://github.com/opencontainers/image-spec/blob/main/config.md
 // https://github.com/moby/docker-image-spec/blob/main/spec.md
 type imageFile struct {
@@ -44,7 +44,7 @@ func ParseImageConfig(data []byte) (ImageConfig, error) {
 	return c, nil
 }
 
-// isTest reports whether this is a health check as Dockerfiles make them. What is none is nothing that the file's author could mend.
+// isTest reports whether test is valid for a Dockerfile's HEALTHCHECK. Others are ignored: the compose file's author cannot fix them.
 func isTest(test []string) bool {
 	switch {
 	case len(test) == 0:

@@ -30,22 +30,22 @@ const defaultName = "stack"
 // searches for cycles.
 const maxWays = 100_000
 
-// LoadOptions says what to load.
+// LoadOptions selects what to load.
 type LoadOptions struct {
 	// Files are merged in this order, as `docker compose -f a -f b` does; none means DefaultFile. They are relative to
 	// the directory that is loaded; other paths in them are relative to the first file's directory.
 	Files []string
-	// Profiles are switched on; none means those of COMPOSE_PROFILES.
+	// Profiles are enabled; none means those of COMPOSE_PROFILES.
 	Profiles []string
-	// Env holds variables for interpolation; it wins over EnvFiles.
+	// Env holds variables for interpolation; it overrides EnvFiles.
 	Env map[string]string
 	// EnvFiles are files of variables for interpolation, as of --env-file; none means .env where there is one.
 	EnvFiles []string
-	// Secrets are the names of variables whose values no one here knows. They win over Env and EnvFiles. Where such a
+	// Secrets are the names of variables whose values are not known here. They override Env and EnvFiles. Where such a
 	// variable is used, the converted stack refers to the Secret of Options.SecretName.
 	Secrets []string
-	// Absent are files whose content is not below the directory: what is there in their place has their size and mode alone. Paths
-	// are relative to the directory, with slashes. Load and Convert need the content of some; see AbsentError.
+	// Absent are files whose content is missing: placeholders have their size and mode. Paths are relative to the directory, with slashes.
+	// Load and Convert need the content of some; see AbsentError.
 	Absent map[string]bool
 }
 
@@ -59,12 +59,12 @@ type Project struct {
 	absent map[string]bool
 	// secrets are the names of LoadOptions.Secrets.
 	secrets []string
-	// builders maps the images that services build to the first that does.
+	// builders maps the images that services build to the first service that builds each.
 	builders map[string]string
 }
 
-// Load reads a project below dir. Its error is an *Errors when the files are at fault, and an *AbsentError when it needs files of
-// LoadOptions.Absent.
+// Load reads a project below dir. The error is an *Errors if the files are at fault, and an *AbsentError if files of LoadOptions.Absent are
+// needed.
 func Load(dir string, o LoadOptions) (*Project, error) {
 	setUp()
 	abs, err := filepath.Abs(dir)
@@ -97,7 +97,7 @@ func Load(dir string, o LoadOptions) (*Project, error) {
 	}
 	project, err := parse(paths, base, env, profiles)
 	if err != nil {
-		r.blame(err)
+		r.refuseError(err)
 		return nil, r.err()
 	}
 	if names := ignored(project); len(names) > 0 {
@@ -123,7 +123,7 @@ func Load(dir string, o LoadOptions) (*Project, error) {
 	return p, nil
 }
 
-// noteGaps tells of what is left open in what active services are made of, those among it that they extend.
+// noteGaps reports the gaps in active services and in the services that they extend.
 func (p *Project) noteGaps(gaps []gap) {
 	if len(gaps) == 0 {
 		return
@@ -146,7 +146,7 @@ func (p *Project) noteGaps(gaps []gap) {
 	}
 }
 
-// environment is what variables are interpolated with. The process's own environment has no part in it.
+// environment are the variables for interpolation. The process's own environment is not used.
 func (r *reader) environment(base string, o LoadOptions) map[string]string {
 	var files []string
 	for _, f := range o.EnvFiles {
@@ -166,16 +166,16 @@ func (r *reader) environment(base string, o LoadOptions) map[string]string {
 	return merged(values, known)
 }
 
-// setUp turns off the global logger of compose-go's choice, since what it would warn of, a conversion says in its findings, and
-// teaches it a format that it knows by name only.
+// setUp silences the global logger that compose-go uses, since findings cover its warnings, and registers the env file format "raw", which
+// compose-go leaves to its users.
 var setUp = sync.OnceFunc(func() {
 	logrus.SetOutput(io.Discard)
 	dotenv.RegisterFormat("raw", rawEnvFile)
 })
 
-// parse has compose-go merge, interpolate and check the files, but read nothing besides.
+// parse has compose-go merge, interpolate and check the files, but not read env_file and label_file.
 func parse(paths []string, base string, env map[string]string, profiles []string) (p *types.Project, err error) {
-	// compose-go walks untyped trees of what users wrote; a slip of it must not end the process.
+	// compose-go walks untyped trees of user input; a panic in it must not end the process.
 	defer func() {
 		if v := recover(); v != nil {
 			p, err = nil, fmt.Errorf("the compose files cannot be understood: %v", v)
@@ -241,7 +241,7 @@ func overDependent(model map[string]any) string {
 	return worst
 }
 
-// resolve reads env_file and label_file, after a look at where they lead, and checks where builds take their files from.
+// resolve reads env_file and label_file, after it has checked that they are in the repository, and checks build contexts.
 func (p *Project) resolve(r *reader) error {
 	for _, name := range p.compose.ServiceNames() {
 		s := p.compose.Services[name]
@@ -288,14 +288,14 @@ func (p *Project) resolve(r *reader) error {
 		project, err = project.WithServicesLabelsResolved(false)
 	}
 	if err != nil {
-		r.blame(err)
+		r.refuseError(err)
 		return r.err()
 	}
 	p.compose = project
 	return nil
 }
 
-// readsMore reports whether services take variables or labels from further files.
+// readsMore reports whether services read variables or labels from files.
 func (p *Project) readsMore() bool {
 	for _, s := range p.compose.Services {
 		if len(s.EnvFiles)+len(s.LabelFiles)+len(s.PreStart) > 0 {
@@ -349,8 +349,8 @@ func lineOf(message string) int {
 	return 0
 }
 
-// blame turns an error of compose-go into a finding at the place that its text names.
-func (r *reader) blame(err error) {
+// refuseError turns an error of compose-go into a finding at the place that its text names.
+func (r *reader) refuseError(err error) {
 	text := strings.ReplaceAll(err.Error(), r.dir+string(filepath.Separator), "")
 	text = strings.ReplaceAll(text, r.dir, ".")
 	for _, s := range r.sources.files {
@@ -420,13 +420,13 @@ func (p *Project) Builds() []Build {
 	return out
 }
 
-// Image is the image that an active service names; false when there is no such service or it names none.
-func (p *Project) Image(service string) (string, bool) {
+// Image is the image that an active service names; ok is false if there is none.
+func (p *Project) Image(service string) (image string, ok bool) {
 	s, ok := p.compose.Services[service]
 	return s.Image, ok && s.Image != ""
 }
 
-// Builder is the active service whose build makes an image that another one names: docker compose finds it among those that it has built.
+// Builder is the active service that builds an image that another service names, as docker compose would find it locally.
 func (p *Project) Builder(image string) (service string, ok bool) {
 	service, ok = p.builders[strings.TrimSuffix(image, ":latest")]
 	return service, ok

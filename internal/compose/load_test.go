@@ -194,7 +194,7 @@ func TestProjectName(t *testing.T) {
 	}
 }
 
-// TestErrorsHaveAPlace lists mistakes and where they are said to be.
+// TestErrorsHaveAPlace lists mistakes and where they are reported.
 func TestErrorsHaveAPlace(t *testing.T) {
 	cases := map[string]struct{ file, want string }{
 		"no file":           {"", DefaultFile + ": refused: docker-compose.qa.yml is not in the repository"},

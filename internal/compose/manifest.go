@@ -18,11 +18,11 @@ import (
 const (
 	// defaultWait is how long an init container waits before it fails and the kubelet starts it again.
 	defaultWait = 30 * time.Minute
-	// optionalWait is how long a dependency with `required: false` may hold others up.
+	// optionalWait is how long a dependency with `required: false` may delay others.
 	optionalWait = 5 * time.Minute
-	// defaultNamespace is kubectl's, too.
+	// defaultNamespace is kubectl's default.
 	defaultNamespace = "default"
-	// annotationWave orders what Argo CD applies: a wave begins when the one before is healthy.
+	// annotationWave orders what Argo CD applies: a wave begins when the previous one is healthy.
 	// https://argo-cd.readthedocs.io/en/stable/user-guide/sync-waves/
 	annotationWave = "argocd.argoproj.io/sync-wave"
 )
@@ -37,9 +37,9 @@ type ManifestOptions struct {
 	Strict bool
 }
 
-// Manifest converts a project for a cluster that has no Conductor: who depends on others waits for them in init containers. Without
-// a namespace the objects have none either, unless some wait for Jobs: the right to look at one is given to an account of one
-// namespace, and that is then kubectl's default. Its error is an *Errors that holds all findings.
+// Manifest converts a project for a cluster without Conductor: init containers wait for dependencies. Without a namespace the objects do
+// not have one, unless some wait for Jobs: the right to read a Job is granted to an account in a namespace, which is then kubectl's
+// default. The error is an *Errors with all findings.
 func Manifest(p *Project, o Options, m ManifestOptions) (*Stack, error) {
 	o.Strict = false
 	stack, err := Convert(p, o)
@@ -52,8 +52,8 @@ func Manifest(p *Project, o Options, m ManifestOptions) (*Stack, error) {
 	}
 	r.addReaders()
 	r.addWaves()
-	r.notBuilt(o.Images)
-	r.needSecrets()
+	r.noteMissingImages(o.Images)
+	r.noteMissingSecrets()
 	if o.Namespace == "" && len(r.readers) > 0 {
 		for _, object := range stack.Objects() {
 			object.SetNamespace(defaultNamespace)
@@ -79,7 +79,7 @@ func forbidNotes(findings []Finding) {
 	}
 }
 
-// orderer writes the order of start into the objects themselves.
+// orderer adds the order of start to the objects.
 type orderer struct {
 	p         *Project
 	o         ManifestOptions
@@ -91,7 +91,7 @@ type orderer struct {
 	names map[string]bool
 	// ready maps pods to the Service that has the addresses of the ready ones.
 	ready map[string]string
-	// readers are the accounts that may look at a Job.
+	// readers are the accounts that may get a Job, by Job.
 	readers map[string][]string
 	// waves are the numbers of Argo CD's waves by pod; 0 is the first.
 	waves map[string]int
@@ -142,8 +142,8 @@ func templateOf(workload client.Object) *corev1.PodTemplateSpec {
 	return nil
 }
 
-// addWaves numbers workloads so that each comes after what it waits for. A claim comes with the first pod that mounts it: Argo CD
-// does not call a claim healthy before some pod does, where volumes are made late.
+// addWaves numbers workloads so that each comes after its dependencies. A claim comes with the first pod that mounts it: where volumes are
+// bound late, a claim is not healthy to Argo CD before a pod mounts it.
 func (r *orderer) addWaves() {
 	claims := map[string]int{}
 	for i := range r.stack.Services {
@@ -177,8 +177,8 @@ func setWave(object client.Object, wave int) {
 	}
 }
 
-// notBuilt says which images someone has to make.
-func (r *orderer) notBuilt(given map[string]string) {
+// noteMissingImages notes the images that the user has to build.
+func (r *orderer) noteMissingImages(given map[string]string) {
 	for _, b := range r.p.Builds() {
 		if given[b.Service] != "" {
 			continue
@@ -188,12 +188,12 @@ func (r *orderer) notBuilt(given map[string]string) {
 		if i >= 0 {
 			image = r.stack.Services[i].Image
 		}
-		r.say(LevelNote, b.Service, "build", "", "the image %s is not made here: build and push it, or name another with --image %s=REFERENCE", image, b.Service)
+		r.report(LevelNote, b.Service, "build", "", "the image %s is not built here: build and push it, or name another with --image %s=REFERENCE", image, b.Service)
 	}
 }
 
-// needSecrets says which Secrets someone has to make, and with which keys.
-func (r *orderer) needSecrets() {
+// noteMissingSecrets reports the Secrets that the user has to create, with their keys.
+func (r *orderer) noteMissingSecrets() {
 	keys := map[string][]string{}
 	need := func(name, key string) {
 		if !slices.Contains(keys[name], key) {
@@ -224,26 +224,26 @@ func (r *orderer) needSecrets() {
 		slices.Sort(keys[name])
 		r.stack.Findings = append(r.stack.Findings, Finding{
 			File: r.p.sources.find("").file, Level: LevelInfo, Outcome: Approximated, Field: "secrets",
-			Reason: fmt.Sprintf("the pods need a Secret %s with the keys %s: make it before they start", name, strings.Join(keys[name], ", ")),
+			Reason: fmt.Sprintf("the pods need a Secret %s with the keys %s: create it before they start", name, strings.Join(keys[name], ", ")),
 		})
 	}
 }
 
-// say makes a finding about something that is approximated.
-func (r *orderer) say(level Level, service, field, hint, format string, args ...any) {
+// report adds a finding about something that is approximated.
+func (r *orderer) report(level Level, service, field, hint, format string, args ...any) {
 	at := r.p.sources.find(hint, append([]string{"services", service}, strings.Split(field, ".")...)...)
 	r.stack.Findings = append(r.stack.Findings, Finding{
 		File: at.file, Line: at.line, Level: level, Service: service, Field: field, Outcome: Approximated, Reason: fmt.Sprintf(format, args...),
 	})
 }
 
-// isJob reports whether a service runs to its end.
+// isJob reports whether a service runs to completion.
 func isJob(s *Service) bool {
 	_, ok := s.Workload.(*batchv1.Job)
 	return ok
 }
 
-// hasProbe reports whether something asks a service whether it is well.
+// hasProbe reports whether a container of a service has a startup or readiness probe.
 func hasProbe(s *Service) bool {
 	t := templateOf(s.Workload)
 	return t != nil && slices.ContainsFunc(t.Spec.Containers, func(c corev1.Container) bool { return c.ReadinessProbe != nil || c.StartupProbe != nil })

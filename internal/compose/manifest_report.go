@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// Report says what became of every field that the files set: the findings, and a row of the table for each field that has none.
+// Report lists what became of every field in the files: the findings, and a row of the table for each field without one.
 func (p *Project) Report(findings []Finding) []Finding {
 	r := &reporter{p: p, seen: map[string]bool{}, out: slices.Clone(findings)}
 	for _, f := range findings {

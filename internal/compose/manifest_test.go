@@ -152,8 +152,8 @@ func TestObjectsDecodeStrictly(t *testing.T) {
 	}
 }
 
-// TestTokensAreForOneJob follows every token to the Jobs that it may look at: those that the pod's own init containers wait for,
-// and no container but those has one.
+// TestTokensAreForOneJob checks that a token may get only the Jobs that the pod's init containers wait for, and that other containers do
+// not have one.
 func TestTokensAreForOneJob(t *testing.T) {
 	_, stack, err := manifestOf(t, "order")
 	if err != nil {

@@ -14,15 +14,15 @@ import (
 )
 
 const (
-	// readySuffix ends the name of the Service that has the addresses of ready pods only.
+	// readySuffix ends the name of the Service that resolves to ready pods only.
 	readySuffix = "-ready"
-	// tokenVolume has what a pod needs to ask the API server, where client libraries look for it.
+	// tokenVolume holds the credentials for the API server, at the path that client libraries expect.
 	// https://kubernetes.io/docs/tasks/run-application/access-api-from-pod/
 	tokenVolume = "conductor-wait-token"
 	tokenDir    = "/var/run/secrets/kubernetes.io/serviceaccount"
 	// tokenSeconds is how long a token is valid; the kubelet renews it before.
 	tokenSeconds = 3600
-	// waitUser is a user that no image's files belong to.
+	// waitUser is a user that does not own files of any image.
 	waitUser = 65532
 )
 
@@ -37,7 +37,7 @@ func (r *orderer) addWaits(s *Service) {
 	var waits []corev1.Container
 	for _, d := range s.DependsOn {
 		dep := r.services[d.Service]
-		// compose does not wait for a service without containers either.
+		// Like compose, do not wait for a service without containers.
 		if dep == nil || podName(dep) == pod || r.hosts[podName(dep)] == nil || r.hosts[podName(dep)].Replicas == 0 {
 			continue
 		}
@@ -53,35 +53,35 @@ func (r *orderer) addWaits(s *Service) {
 			wait.Name = cut("wait", hash(wait.Name))
 		}
 		if isJob(dep) {
-			r.mayLook(host, dep, &wait)
+			r.allowJobRead(host, dep, &wait)
 		}
 		waits = append(waits, wait)
 	}
 	spec.InitContainers = append(waits, spec.InitContainers...)
 	if len(waits) > 0 {
-		r.letAsk(s, host)
+		r.allowLookups(s, host)
 	}
 }
 
-// letAsk lets a pod that policies keep apart ask what it waits for: the cluster's DNS, and the API server about Jobs. No one here
-// knows the server's address, so its usual ports are open.
-func (r *orderer) letAsk(s, host *Service) {
+// allowLookups opens what an isolated pod needs to wait: the cluster's DNS, and the API server for Jobs. The server's address is not known
+// here, so its usual ports are opened.
+func (r *orderer) allowLookups(s, host *Service) {
 	t := templateOf(host.Workload)
 	asksServer := t.Spec.ServiceAccountName != ""
 	if t.Labels[LabelNetworks] == "" || t.Labels[LabelNetworks] != "none" && !asksServer {
 		return
 	}
 	rules := []networkingv1.NetworkPolicyEgressRule{dnsRule()}
-	text := "its pod may ask the cluster's DNS, for what it waits for"
+	text := "its pod may query the cluster's DNS, for what it waits for"
 	if asksServer {
 		server := networkingv1.NetworkPolicyEgressRule{}
 		for _, port := range []int32{443, 6443} {
 			server.Ports = append(server.Ports, networkingv1.NetworkPolicyPort{Protocol: new(corev1.ProtocolTCP), Port: new(intstr.FromInt32(port))})
 		}
 		rules = append(rules, server)
-		text = "its pod may reach TCP ports 443 and 6443 anywhere, since the API server knows whether the Job has completed that it waits for"
+		text = "its pod may reach TCP ports 443 and 6443 anywhere, to ask the API server whether the Job that it waits for has completed"
 	}
-	r.say(LevelNote, s.Name, "depends_on", "", "the file keeps it apart, but %s", text)
+	r.report(LevelNote, s.Name, "depends_on", "", "the compose file isolates it, but %s", text)
 	r.stack.Shared = append(r.stack.Shared, &networkingv1.NetworkPolicy{
 		TypeMeta:   typeMeta(networkingv1.SchemeGroupVersion.String(), "NetworkPolicy"),
 		ObjectMeta: metav1.ObjectMeta{Name: "wait-" + host.Workload.GetName(), Namespace: r.namespace},
@@ -92,8 +92,8 @@ func (r *orderer) letAsk(s, host *Service) {
 	})
 }
 
-// container waits for one dependency, that is for its pod. Names are looked up rather than ports tried: not every service has a
-// port, nor a TCP one, and what listens early is not yet healthy.
+// container waits for the pod of one dependency. It resolves a name and does not probe a port: not every service has a TCP port, and one
+// that listens may not be healthy yet.
 func (r *orderer) container(s, dep *Service, d Dependency) corev1.Container {
 	args := []string{"wait"}
 	name := "wait-" + podName(dep)
@@ -113,33 +113,33 @@ func (r *orderer) container(s, dep *Service, d Dependency) corev1.Container {
 	if !d.Required {
 		timeout = min(timeout, optionalWait)
 		args = append(args, "--optional")
-		r.say(LevelNote, s.Name, "depends_on", d.Service, "%s is not required: after %s this goes on without it", d.Service, timeout)
+		r.report(LevelNote, s.Name, "depends_on", d.Service, "%s is optional: after %s this starts without it", d.Service, timeout)
 	}
 	if d.Condition == ConditionStarted && hasProbe(dep) {
-		r.say(LevelInfo, s.Name, "depends_on", d.Service, "%s is waited for until it is healthy, and not only until it has started", d.Service)
+		r.report(LevelInfo, s.Name, "depends_on", d.Service, "this waits until %s is healthy, not only until it has started", d.Service)
 	}
 	return corev1.Container{
-		Name: cutName(name), Image: r.o.WaitImage, ImagePullPolicy: corev1.PullIfNotPresent, Args: append(args, "--timeout="+timeout.String()),
+		Name: fitLabel(name), Image: r.o.WaitImage, ImagePullPolicy: corev1.PullIfNotPresent, Args: append(args, "--timeout="+timeout.String()),
 		Resources: smallResources(), SecurityContext: restricted(),
 		TerminationMessagePolicy: corev1.TerminationMessageFallbackToLogsOnError,
 	}
 }
 
-// cutName is a name that fits a label: as it stands, or cut and with a hash.
-func cutName(name string) string {
+// fitLabel is name, truncated and with a hash if it is too long for a label.
+func fitLabel(name string) string {
 	if len(name) <= maxLabel {
 		return name
 	}
 	return cut(name, hash(name))
 }
 
-// readyService is the name that resolves when a service's pods are ready. The service's own name resolves before.
+// readyService is the name that resolves once a service's pods are ready. The service's own name resolves earlier.
 func (r *orderer) readyService(dep *Service) string {
 	pod := podName(dep)
 	if name, ok := r.ready[pod]; ok {
 		return name
 	}
-	name := cutName(pod + readySuffix)
+	name := fitLabel(pod + readySuffix)
 	for n := 2; r.names[name]; n++ {
 		name = cut(pod+readySuffix, strconv.Itoa(n))
 	}
@@ -153,8 +153,8 @@ func (r *orderer) readyService(dep *Service) string {
 	return name
 }
 
-// mayLook gives an init container, and no other container of the pod, a token that may get one Job.
-func (r *orderer) mayLook(host, dep *Service, wait *corev1.Container) {
+// allowJobRead gives an init container, and no other container of the pod, a token that may get one Job.
+func (r *orderer) allowJobRead(host, dep *Service, wait *corev1.Container) {
 	spec := &templateOf(host.Workload).Spec
 	account, job := host.Workload.GetName(), dep.Workload.GetName()
 	if !slices.Contains(r.readers[job], account) {
@@ -178,7 +178,7 @@ func (r *orderer) mayLook(host, dep *Service, wait *corev1.Container) {
 	}}})
 }
 
-// addReaders makes the accounts that look at Jobs, and a role for each Job.
+// addReaders adds the accounts that may get Jobs, and a role for each Job.
 func (r *orderer) addReaders() {
 	namespace := cmp.Or(r.namespace, defaultNamespace)
 	accounts := map[string]bool{}

@@ -16,13 +16,13 @@ import (
 // Keys that the conversion puts on objects.
 const (
 	labelName = "app.kubernetes.io/name"
-	// labelAlias + alias selects the pods of a name that several services share.
+	// labelAlias + alias selects the pods of a name shared by several services.
 	labelAlias = "alias.conductor.digitalservic.es/"
 	// labelVolume + claim marks pods that must run where a claim is mounted.
 	labelVolume = "volume.conductor.digitalservic.es/"
 	// annotationLabel + key holds a compose label.
 	annotationLabel = "compose.conductor.digitalservic.es/"
-	// annotationDependsOn says in words what a service is started after.
+	// annotationDependsOn describes what a service is started after.
 	annotationDependsOn = "conductor.digitalservic.es/depends-on"
 )
 
@@ -58,7 +58,7 @@ func objectName(prefix, raw string) string {
 	return cut(prefix+s, hash(raw))
 }
 
-// cut is as much of s as has room in a label, and an end.
+// cut truncates s so that it fits into a label with end appended.
 func cut(s, end string) string {
 	return strings.TrimLeft(cutTo(s, maxLabel-len(end)-1)+"-"+end, "-")
 }
@@ -87,8 +87,8 @@ func (c *converter) labels(service string) map[string]string {
 	return l
 }
 
-// ownPrefix begins the names of what Conductor makes in each stack: its agent, its tests, its policies (internal/jobs). A service of such
-// a name would take the agent's place, and tests would send it their token.
+// ownPrefix begins the names of Conductor's own objects in each stack: its agent, tests and policies (internal/jobs). A service with such a
+// name would replace the agent, and tests would send it their token.
 const ownPrefix = "conductor-"
 
 // refuseOwn refuses a name, written dns in the stack, that Conductor has reserved, and reports whether it did.
@@ -104,10 +104,10 @@ func (c *converter) refuseOwn(service, field, name, dns string) bool {
 	return true
 }
 
-// surveyNames collects the further names of a service, and looks at its own.
+// surveyNames collects the additional names of a service, and checks its own.
 func (c *converter) surveyNames(s types.ServiceConfig) {
 	if c.reserved[c.names[s.Name]] {
-		c.refuse(s.Name, "", "", "the name %q is that of another service's published ports: use another", s.Name)
+		c.refuse(s.Name, "", "", "the name %q is taken by another service's published ports: use another", s.Name)
 	}
 	c.refuseOwn(s.Name, "", s.Name, c.names[s.Name])
 	if strings.ToLower(s.Name) != c.names[s.Name] {
@@ -155,7 +155,7 @@ func (c *converter) alias(service, name, field string) {
 		return
 	}
 	if c.reserved[low] {
-		c.refuse(service, field, name, "the name %q is that of another service's published ports: use another", name)
+		c.refuse(service, field, name, "the name %q is taken by another service's published ports: use another", name)
 		return
 	}
 	if len(validation.IsDNS1035Label(low)) > 0 {
@@ -163,15 +163,15 @@ func (c *converter) alias(service, name, field string) {
 		to := dnsName(name)
 		switch {
 		case by == "" && field == "container_name" && strings.Contains(name, "."):
-			c.say(LevelInfo, Dropped, service, field, name, "no Kubernetes Service can have the name %q", name)
+			c.report(LevelInfo, Dropped, service, field, name, "no Kubernetes Service can have the name %q", name)
 			return
 		case by == "" && field == "container_name":
-			// Most have a name like this one for no reason. Mounted files and suites may use it all the same.
-			c.say(LevelInfo, Approximated, service, field, name, "no Kubernetes Service can have the name %q: where it is the host of an address it is written %s", name, c.names[service])
+			// Such names are seldom used, but mounted files and suites may use them.
+			c.report(LevelInfo, Approximated, service, field, name, "no Kubernetes Service can have the name %q: where it is the host of an address it is written %s", name, c.names[service])
 			c.addRename(name, c.names[service])
 			return
 		case by == "" && (strings.Contains(name, ".") || c.reserved[to]):
-			c.say(LevelNote, Dropped, service, field, name, "no Kubernetes Service can have the name %q", name)
+			c.report(LevelNote, Dropped, service, field, name, "no Kubernetes Service can have the name %q", name)
 			return
 		case strings.Contains(name, ".") || c.reserved[to]:
 			c.refuse(service, field, name, "the service %s uses the name %q, which no Kubernetes Service can have", by, name)

@@ -22,7 +22,7 @@ type port struct {
 	app      string
 }
 
-// openPort is what makes a port another.
+// openPort identifies a port.
 type openPort struct {
 	number   int32
 	protocol corev1.Protocol
@@ -37,7 +37,7 @@ type publication struct {
 // publishedSuffix ends the name of the Service that has the published numbers.
 const publishedSuffix = "-published"
 
-// ports collects what the file says about a container's ports.
+// ports collects the ports of a container from the file and the image.
 func (u *unit) ports() {
 	for _, p := range u.s.Ports {
 		u.addPort(port{number: int32(p.Target), protocol: protocol(p.Protocol), name: p.Name, app: p.AppProtocol}, "ports", p.Published)
@@ -56,7 +56,7 @@ func (u *unit) ports() {
 	}
 }
 
-// expose adds the ports of expose, which are ranges as they were written.
+// expose adds the ports of expose, which compose-go leaves as ranges.
 func (u *unit) expose() {
 	for _, e := range u.s.Expose {
 		numbers, proto, _ := strings.Cut(e, "/")
@@ -90,7 +90,7 @@ func (u *unit) listPorts() {
 	}
 }
 
-// publish notes a port that the file publishes under another number.
+// publish adds a port that the file publishes under another number.
 func (u *unit) publish(p types.ServicePortConfig) {
 	n, err := strconv.ParseUint(p.Published, 10, 16)
 	if err != nil || n == 0 || uint32(n) == p.Target {
@@ -100,11 +100,11 @@ func (u *unit) publish(p types.ServicePortConfig) {
 	if pub.protocol == "" || !u.addPublished(pub, p.Published) {
 		return
 	}
-	u.say(LevelInfo, Approximated, "ports", p.Published, "port %s is not published on a node: in the stack it is %s:%d, and %s:%s",
+	u.report(LevelInfo, Approximated, "ports", p.Published, "port %s is not published on a node: in the stack it is %s:%d, and %s:%s",
 		p.Published, u.name, p.Target, u.name+publishedSuffix, p.Published)
 }
 
-// addPublished takes up a published number, once, and reports whether it is new.
+// addPublished adds a published number, once, and reports whether it is new.
 func (u *unit) addPublished(p publication, hint string) bool {
 	switch {
 	case slices.Contains(u.published, p):
@@ -157,7 +157,7 @@ func (u *unit) refuseOverfull(field, hint string) {
 	}
 }
 
-// protocol is empty for one that Kubernetes does not have.
+// protocol is empty for one that Kubernetes does not support.
 func protocol(s string) corev1.Protocol {
 	switch p := corev1.Protocol(strings.ToUpper(s)); p {
 	case "":
@@ -168,8 +168,8 @@ func protocol(s string) corev1.Protocol {
 	return ""
 }
 
-// headless is the Service that a name resolves to. It leads to the pods themselves, so that every port can be reached, as
-// under compose, and to those that are not ready, too: compose hides no container, and what waits for health waits elsewhere.
+// headless is the Service that a name resolves to. It resolves to the pods' addresses, so that every port can be reached, as under compose,
+// and includes pods that are not ready: compose does not hide them, and dependents wait for health elsewhere.
 func (c *converter) headless(name, service string, selector map[string]string, open []port) *corev1.Service {
 	s := &corev1.Service{TypeMeta: typeMeta("v1", "Service"), ObjectMeta: c.meta(name, service)}
 	s.Spec = corev1.ServiceSpec{ClusterIP: corev1.ClusterIPNone, PublishNotReadyAddresses: true, Selector: selector}

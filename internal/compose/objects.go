@@ -11,7 +11,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 )
 
-// Bounds of what a stack is made of. The API server keeps all of it, and takes no request of more than 1.5 MiB:
+// Bounds of a stack's objects. The API server keeps all of them, and refuses requests of more than 1.5 MiB:
 // https://etcd.io/docs/v3.5/dev-guide/limit/
 const (
 	maxObjects = 1000
@@ -20,8 +20,8 @@ const (
 	maxStack  = 8 << 20
 )
 
-// hasRoom says, before any object is made, whether services and their further names alone are too many.
-func (c *converter) hasRoom() bool {
+// fitsInStack reports, before any object is made, whether services and their additional names are within the bound.
+func (c *converter) fitsInStack() bool {
 	pods := 0
 	for _, name := range c.compose.ServiceNames() {
 		if c.podOf(name) == name {
@@ -31,9 +31,9 @@ func (c *converter) hasRoom() bool {
 	return c.checkCount(map[string]int{"Deployments and Jobs": pods, "Services": pods + len(c.aliases)})
 }
 
-// refuseStack refuses what all services are together.
+// refuseStack refuses the stack as a whole.
 func (c *converter) refuseStack(format string, args ...any) {
-	c.sayAt(c.sources.find("", "services"), LevelRefused, Refused, "", "services", format, args...)
+	c.reportAt(c.sources.find("", "services"), LevelRefused, Refused, "", "services", format, args...)
 }
 
 // checkCount refuses a stack with too many objects, by kind.
@@ -51,7 +51,7 @@ func (c *converter) checkCount(kinds map[string]int) bool {
 	return false
 }
 
-// checkObjects refuses a stack that is too much for the API server.
+// checkObjects refuses a stack that is too large for the API server.
 func (c *converter) checkObjects(s *Stack) {
 	kinds, sum := map[string]int{}, 0
 	objects := s.Objects()

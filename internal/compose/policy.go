@@ -16,7 +16,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/names"
 )
 
-// LabelNetworks marks pods whose egress is what the policies of the stack's own networks allow.
+// LabelNetworks marks pods whose egress is limited by the policies of the compose file's networks.
 const LabelNetworks = v1alpha1.LabelNetworks
 
 // labelNetwork + network marks the pods on a network.
@@ -33,7 +33,7 @@ func (c *converter) networksOf(service string) []string {
 	return slices.Sorted(maps.Keys(out))
 }
 
-// fenced reports whether a service's own networks let it reach less than all of the stack and all that the stack reaches.
+// fenced reports whether a service's networks let it reach less than the rest of the stack does.
 func (c *converter) fenced(service string) bool {
 	if mode := c.compose.Services[service].NetworkMode; mode != "" {
 		return mode == "none"
@@ -67,8 +67,8 @@ func networkLabel(network string) string {
 	return labelNetwork + name
 }
 
-// networks puts the pod on its networks, and says whom it reaches if that is not everyone. The rules are on egress: a rule on
-// ingress would refuse the first connections of new pods, until every node has learnt of their addresses.
+// networks labels the pod with its networks and adds a policy if it is isolated. The rules are on egress: ingress rules would refuse the
+// first connections of new pods, until every node knows their addresses.
 func (u *unit) networks() {
 	name := u.s.Name
 	if u.s.NetworkMode == "none" {
@@ -151,7 +151,7 @@ func (c *converter) surveyNetworks() {
 	c.apart = slices.ContainsFunc(names, c.fenced)
 }
 
-// networkMode refuses networks that no pod can have.
+// networkMode converts network_mode and refuses modes that a pod cannot have.
 func (u *unit) networkMode() {
 	switch mode := u.s.NetworkMode; {
 	case mode == "", mode == "bridge", mode == "default":
@@ -160,12 +160,12 @@ func (u *unit) networkMode() {
 			u.pod.HostNetwork, u.pod.DNSPolicy = true, corev1.DNSClusterFirstWithHostNet
 		}
 	case mode == "none":
-		u.note("network_mode", "", "the pod reaches nobody and nobody reaches it, if the cluster enforces network policies")
+		u.note("network_mode", "", "the pod has neither ingress nor egress, if the cluster enforces network policies")
 	case strings.HasPrefix(mode, types.ServicePrefix), strings.HasPrefix(mode, types.ContainerPrefix):
 		if u.c.hosts[u.s.Name] == "" {
-			u.refuse("network_mode", "", "%s is no service of the stack that has a network", mode)
+			u.refuse("network_mode", "", "%s does not name a service of the stack that has a network", mode)
 		}
 	default:
-		u.refuse("network_mode", "", "%s is no network that a pod can have", mode)
+		u.refuse("network_mode", "", "%s is not a network that a pod can have", mode)
 	}
 }

@@ -8,10 +8,10 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// maxPorts is how many ports a service has. A Service of Kubernetes with many more is refused by the API server.
+// maxPorts is how many ports a service may have. The API server refuses a Service with many more.
 const maxPorts = 250
 
-// portRange reads a port or a range of ports, FIRST-LAST, and is false for what is none.
+// portRange parses a port or a range of ports, FIRST-LAST.
 func portRange(s string) (first, last int, ok bool) {
 	from, to, isRange := strings.Cut(s, "-")
 	if !isRange {
@@ -22,7 +22,7 @@ func portRange(s string) (first, last int, ok bool) {
 	return first, last, err1 == nil && err2 == nil && first >= 1 && first <= last && last <= 65535
 }
 
-// countPorts is how many ports an item of ports or expose in the short form means: [[IP:]PUBLISHED:]PORTS[/PROTOCOL].
+// countPorts is the number of ports in an item of ports or expose in the short form: [[IP:]PUBLISHED:]PORTS[/PROTOCOL].
 func countPorts(s string) int {
 	s, _, _ = strings.Cut(s, "/")
 	if first, last, ok := portRange(s[strings.LastIndexByte(s, ':')+1:]); ok {

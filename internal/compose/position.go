@@ -17,7 +17,7 @@ type source struct {
 	name, path string
 	// base is what the file's relative extends and includes start from.
 	base string
-	// docs are the top-level mappings of its YAML documents, of which there are so many.
+	// docs are the top-level mappings of its YAML documents, documents the number of all.
 	docs      []*yaml.Node
 	documents int
 	// env is what the file's variables are looked up in.
@@ -26,7 +26,7 @@ type source struct {
 	included, extended bool
 }
 
-// sources are the files of a project, from the weakest to the strongest, and answer where something was written.
+// sources are the files of a project, from lowest to highest precedence, and locate what was written in them.
 type sources struct {
 	dir   string
 	files []*source
@@ -38,7 +38,7 @@ type place struct {
 	line int
 	// text is the scalar as written; empty for mappings and lists.
 	text string
-	// whole says that all of the path was found, and not only what it lies in.
+	// whole is set when all of the path was found, not only a parent of it.
 	whole bool
 }
 
@@ -50,8 +50,8 @@ func (s *source) at(n *yaml.Node) place {
 	return p
 }
 
-// find looks for a path from the top, such as volumes, data, driver. It returns the place of the longest part of the path
-// that was written down; below services it follows extends. With a hint it points at the first item of a list that has it.
+// find returns the place of a path from the top, such as volumes, data, driver, or of the longest part of it that was written. Below
+// services it follows extends. With a hint the place is the first item of a list that contains it.
 func (s *sources) find(hint string, path ...string) place {
 	best, depth := place{}, -1
 	for i := len(s.files) - 1; i >= 0; i-- {
@@ -79,8 +79,8 @@ func (s *sources) main() *source {
 	return s.files[0]
 }
 
-// findIn returns the place and how many elements of the path it covers; -1 when there is none. Services in seen were
-// looked into: a file can extend in a circle.
+// findIn returns the place and how many elements of the path it covers; -1 if there is none. Services in seen are skipped: extends can be
+// cyclic.
 func (s *sources) findIn(f *source, hint string, path []string, seen map[string]bool) (place, int) {
 	best, depth := place{}, -1
 	for i := len(f.docs) - 1; i >= 0; i-- {
@@ -124,7 +124,7 @@ func (s *sources) findExtended(f *source, doc *yaml.Node, hint string, path []st
 	return s.findIn(from, hint, append([]string{"services", name}, path[2:]...), seen)
 }
 
-// users maps what services are made of, by file and name, to the first of the services that it is part of.
+// users maps services and those that they extend, by file and name, to the first of the given services that is based on them.
 func (s *sources) users(services []string) map[string]string {
 	out := map[string]string{}
 	var visit func(f *source, name, user string)
@@ -219,7 +219,7 @@ func child(n *yaml.Node, key string) *yaml.Node {
 	return v
 }
 
-// entry finds a key and its value. Mappings in seen were looked into: merges can multiply without end.
+// entry finds a key and its value. Mappings in seen are skipped: merges can multiply without end.
 func entry(n *yaml.Node, key string, seen map[*yaml.Node]bool) (k, v *yaml.Node) {
 	if n = target(n); n == nil || n.Kind != yaml.MappingNode || seen[n] {
 		return nil, nil

@@ -19,9 +19,9 @@ const (
 	defaultRetries  = 3
 )
 
-// health turns a health check into probes. The startup probe looks often, so that what waits for the service starts
-// without delay, and gives up never: compose restarts nothing for being unhealthy, and Kubernetes would. After the first
-// success the readiness probe looks as often as the file says.
+// health converts a health check to probes. The startup probe runs often, so that dependents start without delay, and never gives up:
+// unlike Kubernetes, compose does not restart unhealthy containers. After the first success the readiness probe runs at the file's
+// interval.
 func (u *unit) health() {
 	h := u.healthcheck()
 	if h == nil || h.Disable {
@@ -71,8 +71,8 @@ func (u *unit) testArgv(test []string) []string {
 	return nil
 }
 
-// shellTest runs a text in the image's SHELL, as Docker does. Compose puts a variable's value into the text before a shell reads it, and so
-// does this: a first shell puts the text together, a second one reads it.
+// shellTest runs a text in the image's SHELL, as Docker does. Compose interpolates variables before a shell reads the text. For secrets a
+// first shell does that here, and runs the second one with the result.
 func (u *unit) shellTest(text string) []string {
 	shell := u.c.o.ImageConfigs[u.image].Shell
 	if len(shell) == 0 {
@@ -90,7 +90,7 @@ func (u *unit) shellTest(text string) []string {
 	return []string{"/bin/sh", "-c", script + " " + u.quoted(pieces)}
 }
 
-// healthcheck is the service's, with what it leaves to the image taken from there.
+// healthcheck is the service's health check, completed from the image's.
 func (u *unit) healthcheck() *types.HealthCheckConfig {
 	return u.c.healthcheck(u.s, u.image)
 }
@@ -114,7 +114,7 @@ func (c *converter) healthcheck(s types.ServiceConfig, image string) *types.Heal
 	return &out
 }
 
-// hasHealth reports whether anything tells when a service, with what shares its pod, is healthy.
+// hasHealth reports whether a container in a service's pod has a health check.
 func (c *converter) hasHealth(service string) bool {
 	return slices.ContainsFunc(c.members(service), func(name string) bool {
 		s := c.services[name]
@@ -123,7 +123,7 @@ func (c *converter) hasHealth(service string) bool {
 	})
 }
 
-// pending reports whether the image of a service, or of what shares its pod, may still say something.
+// pending reports whether the configuration of an image in a service's pod is not known yet.
 func (c *converter) pending(service string) bool {
 	return slices.ContainsFunc(c.members(service), func(name string) bool {
 		return slices.Contains(c.o.ImagesPending, name)

@@ -17,7 +17,7 @@ import (
 )
 
 // reader reads the compose files of a project before compose-go does. compose-go opens whatever include and extends name;
-// reader refuses what leads out of the directory, and keeps the YAML for finding places.
+// reader refuses paths out of the directory, and keeps the YAML to locate findings.
 type reader struct {
 	// dir is absolute and free of symbolic links.
 	dir      string
@@ -25,10 +25,10 @@ type reader struct {
 	findings findings
 	gaps     []gap
 	seen     map[string]bool
-	// data is what was read, by path, and size how much that is.
+	// data holds the files that were read, by path, size their bytes.
 	data map[string][]byte
 	size int
-	// isFull is set when there were more files than are read.
+	// isFull is set when the number of files exceeded the bound.
 	isFull bool
 	bill   bill
 	absences
@@ -54,7 +54,7 @@ func (r *reader) refuse(at place, service, field, format string, args ...any) {
 	})
 }
 
-// file reads one compose file and those that it names. From is where it was named.
+// file reads a compose file and the files that it names. From is where it is named.
 func (r *reader) file(path string, sc scope, from place, field string) {
 	key := fmt.Sprint(path, "\x00", sc.base, "\x00", sc.extended)
 	if r.seen[key] || r.bill.refused {
@@ -178,7 +178,7 @@ func (r *reader) extensions(s *source, doc *yaml.Node, sc scope) {
 	}
 }
 
-// remote matches what compose-go or Docker Compose take for a resource elsewhere.
+// remote matches what compose-go or Docker Compose treat as a remote resource.
 var remote = regexp.MustCompile(`^([a-z][a-z0-9+.-]*://|git@|oci:|github\.com/)`)
 
 // local makes the path in n absolute, or refuses it.
@@ -221,7 +221,7 @@ func (r *reader) dotenv(paths []string, lookup map[string]string, from place, fi
 
 var errOutside = errors.New("leads out of the repository")
 
-// inside reports whether an absolute path stays below the directory, also when its symbolic links are followed.
+// inside returns an error if an absolute path leads out of the directory, by name or through symbolic links.
 func (r *reader) inside(path string) error {
 	return insideOf(r.dir, path)
 }
@@ -230,7 +230,7 @@ func insideOf(dir, path string) error {
 	if !below(dir, path) {
 		return errOutside
 	}
-	// What does not exist cannot lead anywhere, but what it would lie in can.
+	// A path that does not exist cannot lead anywhere, but its parents can.
 	for p := path; below(dir, p) && p != dir; p = filepath.Dir(p) {
 		real, err := filepath.EvalSymlinks(p)
 		if errors.Is(err, fs.ErrNotExist) {
@@ -261,7 +261,7 @@ func (r *reader) rel(path string) string {
 	return "the file"
 }
 
-// show is a path outside as it was written, so that nothing of this machine is shown.
+// show is a path outside as it was written, so that no path of the machine is shown.
 func (r *reader) show(path string, from place) string {
 	if from.text != "" {
 		return from.text
@@ -269,17 +269,17 @@ func (r *reader) show(path string, from place) string {
 	return r.rel(path)
 }
 
-// variable matches an escaped $, and variables that stand without a default.
+// variable matches an escaped $, and variables without a default.
 var variable = regexp.MustCompile(`\$\$|\$\{([A-Za-z_]\w*)\}|\$([A-Za-z_]\w*)`)
 
-// gap is something that a service's text leaves open and nothing fills.
+// gap is a variable or build argument that is not set.
 type gap struct {
 	Finding
 	// arg is the build argument that has no value; empty for a variable in a text.
 	arg string
 }
 
-// unset notes what variables nothing sets. Which of them matter is known when the project is loaded.
+// unset collects variables that are not set. Which of them matter is known once the project is loaded.
 func (r *reader) unset(s *source, n *yaml.Node, path []string, env map[string]string, seen map[*yaml.Node]bool) {
 	if seen[n] {
 		return
@@ -326,7 +326,7 @@ func hasManyVariables(text string) bool {
 	return false
 }
 
-// unsetArgs looks for build arguments that take their value from variables: compose leaves out those that nothing sets.
+// unsetArgs collects build arguments that take their value from variables that are not set: compose leaves them out.
 func (r *reader) unsetArgs(s *source, args *yaml.Node, path []string, env map[string]string) {
 	if args == nil {
 		return
@@ -337,7 +337,7 @@ func (r *reader) unsetArgs(s *source, args *yaml.Node, path []string, env map[st
 			isName = i%2 == 0 && isNull(target(args.Content[i+1]))
 		}
 		if isName {
-			r.gap(s, n, path, env, n.Value, n.Value, "%s has no value here and is not among the variables for interpolation: it is left out")
+			r.gap(s, n, path, env, n.Value, n.Value, "%s has no value here, and no variable of that name is set: it is left out")
 		}
 	}
 }

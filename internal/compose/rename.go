@@ -9,10 +9,10 @@ import (
 	"strings"
 )
 
-// renames map names that no Kubernetes Service can have to those that the services have instead.
+// renames maps names that no Kubernetes Service can have to the names used instead.
 type renames map[string]string
 
-// addRename has texts of the stack that use a name as a host use another.
+// addRename replaces a host name in the texts of the stack.
 func (c *converter) addRename(from, to string) {
 	if _, ok := c.renames[from]; ok {
 		return
@@ -23,11 +23,11 @@ func (c *converter) addRename(from, to string) {
 	c.renames[from] = to
 }
 
-// host is where a text has a word that could be the name of a host.
+// host is a word in a text that could be a host name.
 type host struct {
 	from, to int
-	// isAddress means that what is around it makes it the host of an address for certain, isRenamed that it is taken for one when it is
-	// the name of a service.
+	// isAddress is set when its context proves that it is the host of an address, isRenamed when it counts as one if it is the name of a
+	// service.
 	isAddress, isRenamed bool
 }
 
@@ -59,7 +59,7 @@ func isNameByte(b byte) bool {
 
 const spaces = " \t\n\f\r"
 
-// roles says what a word is by what comes before and after it: HOST:PORT, scheme://HOST, user@HOST, or nginx's "server HOST;".
+// roles classifies a word by the text before and after it: HOST:PORT, scheme://HOST, user@HOST, or nginx's "server HOST;".
 func roles(before, after string) (isAddress, isRenamed bool) {
 	ends := func(chars string) bool { return before == "" || strings.IndexByte(chars, before[len(before)-1]) >= 0 }
 	begins := func(chars string) bool { return after == "" || strings.IndexByte(chars, after[0]) >= 0 }
@@ -84,8 +84,8 @@ func isServer(before, after string) bool {
 	return len(strings.TrimRight(before, spaces)) < len(before) && (!isNameByte(last) || last == '-' || last == '.')
 }
 
-// apply changes names where a text uses them as the host of an address, and nowhere else. Used are those that it has changed.
-func (rs renames) apply(text string, used map[string]bool) string {
+// replaceHosts replaces names where a text uses them as the host of an address, and adds them to used.
+func (rs renames) replaceHosts(text string, used map[string]bool) string {
 	var b strings.Builder
 	done := 0
 	for h := range hostsIn(text) {
@@ -108,8 +108,8 @@ func (rs renames) apply(text string, used map[string]bool) string {
 // hostLike matches the names of variables whose whole value is a host.
 var hostLike = regexp.MustCompile(`(?i)host|addr|server|endpoint|broker|upstream|url`)
 
-// in is a text with names that can be resolved; say gets each that was another. The text is the value of a variable, or of none.
-func (rs renames) in(text, variable string, say func(from, to string)) string {
+// rewrite replaces names in a text and reports each. Variable is the one whose value the text is, or empty.
+func (rs renames) rewrite(text, variable string, report func(from, to string)) string {
 	if len(rs) == 0 {
 		return text
 	}
@@ -118,42 +118,42 @@ func (rs renames) in(text, variable string, say func(from, to string)) string {
 		used[text] = true
 		text = to
 	} else {
-		text = rs.apply(text, used)
+		text = rs.replaceHosts(text, used)
 	}
 	for _, from := range slices.Sorted(maps.Keys(used)) {
-		say(from, rs[from])
+		report(from, rs[from])
 	}
 	return text
 }
 
-// renamed is a text of a service with names that can be resolved.
+// renamed replaces names in a text of a service, with a note.
 func (u *unit) renamed(field, text string) string {
 	top, key, _ := strings.Cut(field, ".")
 	variable := ""
 	if top == "environment" {
 		variable = key
 	}
-	return u.c.renames.in(text, variable, func(from, to string) {
+	return u.c.renames.rewrite(text, variable, func(from, to string) {
 		u.note(top, key, "no Kubernetes Service can have the name %q: it is written %s here", from, to)
 	})
 }
 
-// Renamed is what a test is given, its command or the value of a variable of its own, with names that can be resolved, as those of services
-// are. The sentences say which names were others.
+// Renamed replaces names in a text of a test, its command or the value of a variable, as in those of services. It also returns a note for
+// each name.
 func (s *Stack) Renamed(text, variable string) (string, []string) {
 	var notes []string
-	text = s.renames.in(text, variable, func(from, to string) {
+	text = s.renames.rewrite(text, variable, func(from, to string) {
 		notes = append(notes, fmt.Sprintf("no Kubernetes Service can have the name %q: it is written %s", from, to))
 	})
 	return text, notes
 }
 
-// renamedFile is the content of a mounted file with names that can be resolved.
+// renamedFile replaces names in the content of a mounted file, with a note.
 func (c *converter) renamedFile(name string, data []byte) []byte {
 	if len(c.renames) == 0 || strings.ContainsRune(string(data), 0) {
 		return data
 	}
-	return []byte(c.renames.in(string(data), "", func(from, to string) {
+	return []byte(c.renames.rewrite(string(data), "", func(from, to string) {
 		c.add(Finding{File: name, Level: LevelNote, Outcome: Approximated,
 			Reason: "no Kubernetes Service can have the name \"" + from + "\": it is written " + to + " in the copy of this file"})
 	}))

@@ -8,13 +8,13 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 )
 
-// What a container asks for when the file does not say. Small, so that a stack fits where compose would fit it.
+// Requests of a container without reservations in the file. They are small so that a stack fits wherever compose would fit it.
 var (
 	defaultCPU    = resource.MustParse("10m")
 	defaultMemory = resource.MustParse("32Mi")
 )
 
-// totals is what all pods of a stack ask for.
+// totals are the requests of all pods of a stack.
 type totals struct {
 	cpu, memory resource.Quantity
 	pods        int64
@@ -110,7 +110,7 @@ func (u *unit) checkCeiling(name corev1.ResourceName, field string, q resource.Q
 	}
 }
 
-// checkTotals finds a stack that cannot fit before anything of it is built.
+// checkTotals refuses a stack above the operator's ceilings before anything is built.
 func (c *converter) checkTotals() {
 	for name, sum := range map[corev1.ResourceName]resource.Quantity{corev1.ResourceCPU: c.totals.cpu, corev1.ResourceMemory: c.totals.memory} {
 		if most := c.ceiling(name); most != nil && sum.Cmp(*most) > 0 {

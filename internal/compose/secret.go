@@ -11,8 +11,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// A declared secret has no value here. What interpolation puts in its place is its name between two characters for private
-// use, which no one writes; the converter makes a reference of it where Kubernetes can resolve one.
+// The value of a declared secret is not known here. Interpolation inserts its name between two private-use characters, which files do not
+// contain; the converter turns it into a reference where Kubernetes can resolve one.
 const (
 	secretBegin = "\ue000"
 	secretEnd   = "\ue001"
@@ -20,7 +20,7 @@ const (
 
 func secretMark(name string) string { return secretBegin + name + secretEnd }
 
-// marks are the variables that represent declared secrets.
+// marks are the variables for declared secrets.
 func marks(names []string) map[string]string {
 	out := map[string]string{}
 	for _, n := range names {
@@ -29,10 +29,10 @@ func marks(names []string) map[string]string {
 	return out
 }
 
-// piece is a part of a text: as it stands, or the name of a secret.
+// piece is a part of a text: literal text, or the name of a secret.
 type piece struct{ text, secret string }
 
-// pieces takes a text apart. Marks that do not belong to a declared secret are text.
+// pieces splits a text. Marks that do not belong to a declared secret are text.
 func (p *Project) pieces(s string) []piece {
 	var out []piece
 	for s != "" {
@@ -61,7 +61,7 @@ func readable(s string) string {
 // unmarked also finds the marks as %q writes them.
 var unmarked = strings.NewReplacer(secretBegin, "${", secretEnd, "}", `\ue000`, "${", `\ue001`, "}")
 
-// declared is the name of a secret as it was declared; GitHub's names do not tell capitals, and files have dashes and dots.
+// declared is the declared spelling of a secret's name: GitHub's names are not case-sensitive, and files use dashes and dots.
 func (p *Project) declared(name string) (string, bool) {
 	i := slices.IndexFunc(p.secrets, func(s string) bool { return strings.EqualFold(underscores.Replace(s), underscores.Replace(name)) })
 	if i < 0 {
@@ -70,8 +70,7 @@ func (p *Project) declared(name string) (string, bool) {
 	return p.secrets[i], true
 }
 
-// UnusedSecrets are the declared secrets that no service and no secret of the files uses, those of services that no profile switches on
-// among them.
+// UnusedSecrets are the declared secrets that no service uses, enabled by a profile or not, and no secret of the files.
 func (p *Project) UnusedSecrets() []string {
 	if len(p.secrets) == 0 {
 		return nil
@@ -93,7 +92,7 @@ func (p *Project) UnusedSecrets() []string {
 	}
 	for _, s := range p.compose.AllServices() {
 		for name, value := range s.Environment {
-			used[name] = used[name] || value == nil // It is taken from the variables once a profile switches the service on.
+			used[name] = used[name] || value == nil // Its value comes from the variables once a profile enables the service.
 		}
 	}
 	return slices.DeleteFunc(slices.Clone(p.secrets), func(name string) bool { return used[name] })
@@ -161,8 +160,8 @@ func (u *unit) allExpanded(field string, in []string) []string {
 	return out
 }
 
-// run is a command for a place where Kubernetes expands nothing: probes and hooks. With a secret in it, a shell puts in the
-// value as the command starts; the value is never read as shell.
+// run is a command for a place where Kubernetes does not expand variables: probes and hooks. With a secret in it, a shell inserts the
+// value when the command starts; the value is never interpreted by the shell.
 func (u *unit) run(field string, argv []string) []string {
 	var plain, words []string
 	secret := false
@@ -196,14 +195,14 @@ func (u *unit) quoted(pieces []piece) string {
 // quote keeps a shell from reading anything in s.
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
 
-// secretVariables puts the secrets that texts refer to before the variables that use them, as Kubernetes wants it.
+// secretVariables puts secrets before the variables that refer to them, as Kubernetes requires.
 func (u *unit) secretVariables() {
 	var env []corev1.EnvVar
 	for _, name := range slices.Sorted(maps.Keys(u.variables)) {
 		secret := u.variables[name]
 		env = append(env, corev1.EnvVar{Name: name, ValueFrom: u.c.secretSource(secret)})
 		if v, ok := u.s.Environment[name]; !ok || v == nil || *v != secretMark(secret) {
-			u.say(LevelInfo, Approximated, "environment", name, "the container has the variable %s besides, so that its value can be put in where the file uses the secret %s", name, secret)
+			u.report(LevelInfo, Approximated, "environment", name, "the container also gets the variable %s, so that the value of the secret %s can be inserted where the file uses it", name, secret)
 		}
 	}
 	for _, e := range u.container.Env {
@@ -220,7 +219,7 @@ var secretFields = []string{
 	"pre_start.environment", "pre_start.command", "pre_start.entrypoint", "post_start.command", "post_start.environment", "pre_stop.command", "pre_stop.environment",
 }
 
-// checkSecrets refuses secrets where Kubernetes has no way to put in a value that only the container may know.
+// checkSecrets refuses secrets where Kubernetes cannot insert a value that only the container may know.
 func (c *converter) checkSecrets(s types.ServiceConfig) {
 	if len(c.secrets) == 0 {
 		return
@@ -233,14 +232,14 @@ func (c *converter) checkSecrets(s types.ServiceConfig) {
 		secret := pieces[slices.IndexFunc(pieces, func(p piece) bool { return p.secret != "" })].secret
 		reason := "only commands, variables and health checks can have one"
 		if strings.HasPrefix(table, "build.") {
-			reason = "what a build is given stays in the image's history"
+			reason = "build inputs stay in the image's history"
 		}
 		at := c.sources.find("", append([]string{"services", s.Name}, file...)...)
-		c.sayAt(at, LevelRefused, Refused, s.Name, strings.Join(file, "."), "the secret %s cannot be used here: %s", secret, reason)
+		c.reportAt(at, LevelRefused, Refused, s.Name, strings.Join(file, "."), "the secret %s cannot be used here: %s", secret, reason)
 	})
 }
 
-// checkTopSecrets does the same for what stands beside the services.
+// checkTopSecrets does the same for the other top-level elements.
 func (c *converter) checkTopSecrets(p *types.Project) {
 	if len(c.secrets) == 0 {
 		return
@@ -255,8 +254,8 @@ func (c *converter) checkTopSecrets(p *types.Project) {
 	for name, v := range map[string]any{"networks": p.Networks, "volumes": p.Volumes, "configs": configs, "secrets": secrets} {
 		walkTexts(reflect.ValueOf(v), name, []string{name}, func(_ string, file []string, text string) {
 			if hasSecret(c.pieces(text)) {
-				c.sayAt(c.sources.find("", file...), LevelRefused, Refused, "", strings.Join(file, "."),
-					"no secret can be used here: mount it as a file, or use it in a variable")
+				c.reportAt(c.sources.find("", file...), LevelRefused, Refused, "", strings.Join(file, "."),
+					"a secret cannot be used here: mount it as a file, or use it in a variable")
 			}
 		})
 	}

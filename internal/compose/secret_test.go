@@ -79,7 +79,7 @@ func TestSecretInAShellProbe(t *testing.T) {
 	}
 }
 
-// kubelet expands $(NAME) in the order in which the variables stand. https://pkg.go.dev/k8s.io/api/core/v1#EnvVar
+// kubelet expands $(NAME) in the order of the variables. https://pkg.go.dev/k8s.io/api/core/v1#EnvVar
 func kubelet(env []corev1.EnvVar, secrets map[string]string) (map[string]string, func(string) string) {
 	known := map[string]string{}
 	expand := func(s string) string {

@@ -9,14 +9,14 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// seedScript copies what the image has at $0 into the volume at $1, with owners and modes, if the volume is new.
+// seedScript copies the image's files at $0 to the volume at $1, with owners and modes, if the volume is new.
 const seedScript = `if [ -d "$0" ]; then case "$(ls -A "$1")" in ''|lost+found) cp -a "$0/." "$1/";; esac; fi`
 
 // seedDir is where a volume is mounted while it is filled.
 const seedDir = "/conductor-seed"
 
-// seed fills a new volume as Docker does, by a container of the service's own image. It needs a shell and cp, so it is done
-// only where something says that the image has them.
+// seed fills a new volume as Docker does, with an init container of the service's image. It needs a shell and cp, so it is done only if the
+// image is known to have a shell.
 func (u *unit) seed(target string) {
 	if u.hook != "" {
 		return
@@ -25,8 +25,8 @@ func (u *unit) seed(target string) {
 		if u.c.pending(u.s.Name) {
 			return
 		}
-		u.say(LevelInfo, Approximated, "volumes", target,
-			"the volume starts empty: nothing shows that the image has a shell to copy its files at %s with (x-conductor: {seed: true} says so)", target)
+		u.report(LevelInfo, Approximated, "volumes", target,
+			"the volume starts empty: nothing shows that the image has a shell to copy its files at %s. If it has one, set x-conductor: {seed: true}", target)
 		return
 	}
 	mount := u.container.VolumeMounts[len(u.container.VolumeMounts)-1]
@@ -42,7 +42,7 @@ func (u *unit) seed(target string) {
 	u.inits = append(u.inits, c)
 }
 
-// hasShell reports whether the image has a shell, as far as the file and the image's configuration show.
+// hasShell reports whether the image has a shell, judging by the file and the image's configuration.
 func (u *unit) hasShell() bool {
 	if e, _, _ := extensionOf(u.s); e.seed != nil {
 		return *e.seed

@@ -21,7 +21,7 @@ import (
 // defaultGrace is Docker's time between SIGTERM and SIGKILL.
 const defaultGrace = 10
 
-// jobRetries is how often a Job is tried again when the file sets no bound: Kubernetes' own default.
+// jobRetries is how often a Job is retried if the file does not limit it: Kubernetes' default.
 const jobRetries = 6
 
 // maxReplicas is far above what a stack for tests has.
@@ -35,11 +35,11 @@ type unit struct {
 	out       Service
 	pod       corev1.PodSpec
 	container corev1.Container
-	// containers are those of the services that share the pod, inits what runs before.
+	// containers are those of the services that share the pod, inits the init containers.
 	containers, inits []corev1.Container
 	// image is the reference that the container runs.
 	image string
-	// hook is the field of a container that is not the service's own; empty for that.
+	// hook is the field that a hook's container is converted from; empty for the service's own container.
 	hook string
 	// variables maps variables of the container to the secrets that they hold.
 	variables map[string]string
@@ -47,14 +47,14 @@ type unit struct {
 	labels map[string]string
 	open   []port
 	isOpen map[openPort]bool
-	// isOverfull is set when there were more.
+	// isOverfull is set when the number of ports exceeded the bound.
 	isOverfull bool
 	// published are the ports that the file publishes under another number.
 	published []publication
 	// claims are the volumes that outlive a pod.
 	claims   []string
 	hasClaim map[string]bool
-	// mounted are the paths at which the container has something, and volumes the places of the pod's volumes by name.
+	// mounted are the container's mount paths, volumes the indexes of the pod's volumes by name.
 	mounted map[string]bool
 	volumes map[string]int
 	// brought are the paths of the source artifact that the pod mounts.
@@ -64,8 +64,8 @@ type unit struct {
 	kept []string
 }
 
-func (u *unit) say(level Level, outcome Outcome, field, hint, format string, args ...any) {
-	u.c.say(level, outcome, u.s.Name, field, hint, format, args...)
+func (u *unit) report(level Level, outcome Outcome, field, hint, format string, args ...any) {
+	u.c.report(level, outcome, u.s.Name, field, hint, format, args...)
 }
 
 func (u *unit) refuse(field, hint, format string, args ...any) {
@@ -76,7 +76,7 @@ func (u *unit) note(field, hint, format string, args ...any) {
 	u.c.note(u.s.Name, field, hint, format, args...)
 }
 
-// service converts one service, with what shares its pod.
+// service converts one service and those that share its pod.
 func (c *converter) service(s types.ServiceConfig) Service {
 	u := c.unit(s, c.names[s.Name])
 	u.out = Service{Name: s.Name, Object: u.name, OneShot: c.oneShot[s.Name], Replicas: int32(min(max(s.GetScale(), 0), maxReplicas))}
@@ -111,7 +111,7 @@ func (c *converter) unit(s types.ServiceConfig, name string) *unit {
 	return u
 }
 
-// fill converts what the file says about one container.
+// fill converts the settings of one container.
 func (u *unit) fill(name string) {
 	since := len(u.c.findings.list)
 	u.c.checkService(u.s)
@@ -133,7 +133,7 @@ func (u *unit) fill(name string) {
 	u.lifecycle()
 	u.lifecycleHooks()
 	u.secretVariables()
-	u.keepNew(since)
+	u.dropRepeated(since)
 }
 
 // pullPolicy is Always where the file asks for it and the image is not named by its digest.
@@ -145,7 +145,7 @@ func (u *unit) pullPolicy() corev1.PullPolicy {
 		}
 	case "", types.PullPolicyMissing, types.PullPolicyBuild:
 	default:
-		u.say(LevelInfo, Approximated, "pull_policy", "", "%s: the image is pulled when the node has not got it", policy)
+		u.report(LevelInfo, Approximated, "pull_policy", "", "%s: the image is pulled when the node does not have it", policy)
 	}
 	return corev1.PullIfNotPresent
 }
@@ -162,7 +162,7 @@ func (u *unit) lifecycle() {
 		u.platform(strings.Split(u.s.Platform, "/"))
 	}
 	if u.s.Init != nil && *u.s.Init && !u.pod.HostPID {
-		// The pause container is process 1 then: it reaps what is left, and the program gets its signals as under an init.
+		// The pause container is process 1 then: it reaps zombies, and the program gets its signals as under an init.
 		u.pod.ShareProcessNamespace = new(true)
 	}
 	if n := u.s.GetScale(); n < 0 || n > maxReplicas {
@@ -179,7 +179,7 @@ func (u *unit) lifecycle() {
 	}
 }
 
-// architectures are the names that Docker knows besides Go's, which Kubernetes uses.
+// architectures maps Docker's additional names to Go's, which Kubernetes uses.
 var architectures = map[string]string{"x86_64": "amd64", "x86-64": "amd64", "aarch64": "arm64", "i386": "386", "armhf": "arm", "armel": "arm"}
 
 // platform is OS, OS/ARCH, OS/ARCH/VARIANT or ARCH.
@@ -194,7 +194,7 @@ func (u *unit) platform(parts []string) {
 		arch = name
 	}
 	if os != "linux" || len(validation.IsValidLabelValue(arch)) > 0 {
-		u.refuse("platform", "", "stacks run on Linux, on architectures such as linux/amd64; %s is none", u.s.Platform)
+		u.refuse("platform", "", "%s is not supported: stacks run on Linux, on architectures such as linux/amd64", u.s.Platform)
 		return
 	}
 	u.pod.NodeSelector = map[string]string{corev1.LabelOSStable: os}
@@ -214,12 +214,12 @@ func (u *unit) dependencies() []Dependency {
 		d := edges[name]
 		if _, active := u.c.compose.Services[name]; !active {
 			if d.Required {
-				u.refuse("depends_on", name, "%s is not among the services of these profiles", name)
+				u.refuse("depends_on", name, "%s is not enabled by these profiles", name)
 			}
 			continue
 		}
 		if d.Condition == ConditionHealthy && !u.c.hasHealth(name) && !u.c.pending(name) {
-			u.note("depends_on", name, "%s has no healthcheck in the file, and its image names none as far as is known: it counts as healthy when it runs", name)
+			u.note("depends_on", name, "%s has no healthcheck in the file, and none is known from its image: it counts as healthy once it runs", name)
 		}
 		out = append(out, Dependency{Service: name, Condition: d.Condition, Required: d.Required})
 	}
@@ -251,9 +251,9 @@ func (u *unit) template() corev1.PodTemplateSpec {
 func (u *unit) deployment(meta metav1.ObjectMeta) *appsv1.Deployment {
 	switch policy, _, field := u.restart(); policy {
 	case types.RestartPolicyNo:
-		u.note(field, "", "the container is started again when it ends: only services that others wait for with service_completed_successfully run once")
+		u.note(field, "", "the container is restarted when it exits: only services that others wait for with service_completed_successfully run once")
 	case types.RestartPolicyOnFailure:
-		u.note(field, "", "the container is started again also when it ends without an error")
+		u.note(field, "", "the container is restarted even when it exits without an error")
 	}
 	d := &appsv1.Deployment{TypeMeta: typeMeta("apps/v1", "Deployment"), ObjectMeta: meta}
 	d.Spec = appsv1.DeploymentSpec{
@@ -275,7 +275,7 @@ func (u *unit) job(meta metav1.ObjectMeta) *batchv1.Job {
 		retries = attempts
 	case policy == types.RestartPolicyOnFailure:
 		retries = jobRetries
-		u.note(field, "", "on-failure without a number: it is tried again %d times", jobRetries)
+		u.note(field, "", "on-failure without a number: it is retried %d times", jobRetries)
 	case policy == types.RestartPolicyAlways || policy == types.RestartPolicyUnlessStopped:
 		u.note(field, "", "others wait for this service to complete: it runs once")
 	}
@@ -287,7 +287,7 @@ func (u *unit) job(meta metav1.ObjectMeta) *batchv1.Job {
 	return j
 }
 
-// restart is the policy, the number of retries (-1 for no bound) and the field that says so. The field restart wins over
+// restart is the policy, the number of retries (-1 for no limit) and the field that sets them. The field restart overrides
 // deploy.restart_policy.
 func (u *unit) restart() (policy string, attempts int32, field string) {
 	if u.s.Restart != "" {
@@ -321,7 +321,7 @@ func (u *unit) restart() (policy string, attempts int32, field string) {
 	return policy, attempts, field
 }
 
-// annotations keep the file's labels where no controller looks for them, and say what the service is started after.
+// annotations keep the file's labels, under keys that no controller reads, and describe what the service is started after.
 func (u *unit) annotations() map[string]string {
 	out := map[string]string{}
 	for _, m := range []map[string]string{u.s.Annotations, u.s.Labels} {

@@ -9,10 +9,10 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// surveyShared finds the services that use another's network: their containers run in the other's pod.
+// surveyShared finds the services that use another's network: their containers run in its pod.
 func (c *converter) surveyShared() {
 	for _, name := range c.compose.ServiceNames() {
-		host := c.hostOf(name, map[string]bool{})
+		host := c.networkHost(name, map[string]bool{})
 		if host == "" || host == name {
 			continue
 		}
@@ -22,30 +22,30 @@ func (c *converter) surveyShared() {
 	for guest, host := range c.hosts {
 		for _, s := range []string{guest, host} {
 			if c.oneShot[s] {
-				c.refuse(guest, "network_mode", "", "%s runs to its end, and the containers of one pod end together: it cannot share a network", s)
+				c.refuse(guest, "network_mode", "", "%s runs to completion, and the containers of one pod end together: it cannot share a network", s)
 			}
 		}
 	}
 }
 
-// hostOf is the service whose network a service has; itself if that is its own, empty if there is no such service.
-func (c *converter) hostOf(name string, seen map[string]bool) string {
+// networkHost is the service whose network a service uses: itself if it has its own, empty if the service does not exist.
+func (c *converter) networkHost(name string, seen map[string]bool) string {
 	s, ok := c.compose.Services[name]
 	if !ok || seen[name] {
 		return ""
 	}
 	seen[name] = true
 	if to, ok := strings.CutPrefix(s.NetworkMode, types.ServicePrefix); ok {
-		return c.hostOf(to, seen)
+		return c.networkHost(to, seen)
 	}
 	if to, ok := strings.CutPrefix(s.NetworkMode, types.ContainerPrefix); ok {
-		return c.hostOf(c.byContainerName(to), seen)
+		return c.networkHost(c.serviceByContainerName(to), seen)
 	}
 	return name
 }
 
-// byContainerName is the service that has a container_name; empty for none.
-func (c *converter) byContainerName(name string) string {
+// serviceByContainerName is the service with a container_name, or empty.
+func (c *converter) serviceByContainerName(name string) string {
 	for _, s := range c.compose.ServiceNames() {
 		if c.compose.Services[s].ContainerName == name {
 			return s
@@ -67,14 +67,14 @@ func (c *converter) members(service string) []string {
 	return append([]string{service}, c.guests[service]...)
 }
 
-// edges are what the containers of a pod depend on, by pod. What a guest waits for that itself waits for the pod is left out:
-// the containers of a pod start together.
+// edges are the dependencies of a pod's containers, by pod. A guest's dependency that itself waits for the pod is left out: the containers
+// of a pod start together.
 func (c *converter) edges(service string) map[string]types.ServiceDependency {
 	out := map[string]types.ServiceDependency{}
 	for _, member := range c.members(service) {
 		for name, d := range c.compose.Services[member].DependsOn {
 			to := c.podOf(name)
-			if to == service || member != service && c.needers(service)[to] {
+			if to == service || member != service && c.dependantsOf(service)[to] {
 				continue
 			}
 			if have, ok := out[to]; ok && rank(have.Condition) >= rank(d.Condition) {
@@ -87,13 +87,13 @@ func (c *converter) edges(service string) map[string]types.ServiceDependency {
 	return out
 }
 
-// rank orders conditions by how much they ask.
+// rank orders conditions by strictness.
 func rank(condition string) int {
 	return slices.Index([]string{ConditionStarted, ConditionHealthy, ConditionCompleted}, condition)
 }
 
-// needers are the pods that start after another, by what the file says of the services themselves, and that one itself.
-func (c *converter) needers(service string) map[string]bool {
+// dependantsOf are a pod and those that start after it, by the services' own depends_on.
+func (c *converter) dependantsOf(service string) map[string]bool {
 	if found, ok := c.after[service]; ok {
 		return found
 	}
@@ -122,7 +122,7 @@ func (c *converter) needers(service string) map[string]bool {
 // guest converts the container of a service that shares a pod.
 func (c *converter) guest(name string, host *unit) *unit {
 	s := c.services[name]
-	c.checkGuest(s, host.s.Name)
+	c.noteSharedPod(s, host.s.Name)
 	s.Hostname, s.DNS, s.DNSSearch, s.DNSOpts = "", nil, nil, nil
 	g := c.unit(s, c.names[name])
 	g.out = Service{Name: name, Object: g.name, Replicas: host.out.Replicas}
@@ -165,7 +165,7 @@ func (u *unit) join(g *unit) {
 	}
 }
 
-// adopt gives the pod the volumes that a container of another unit mounts, and what else belongs to pods.
+// adopt adds the volumes and pod-level settings of another unit to the pod.
 func (u *unit) adopt(g *unit) {
 	names := map[string]string{}
 	for _, v := range g.pod.Volumes {
@@ -189,7 +189,7 @@ func (u *unit) adopt(g *unit) {
 	u.pod.HostAliases = union(u.pod.HostAliases, g.pod.HostAliases, func(h corev1.HostAlias) string { return h.IP + " " + strings.Join(h.Hostnames, " ") })
 }
 
-// union is a with what of b it does not have, by key.
+// union is a, and the elements of b whose key is not in it.
 func union[T any, K comparable](a, b []T, key func(T) K) []T {
 	if len(b) == 0 {
 		return a
@@ -222,8 +222,8 @@ func without(m, other map[string]string) map[string]string {
 	return out
 }
 
-// checkGuest says what does not hold for a container in another's pod.
-func (c *converter) checkGuest(s types.ServiceConfig, host string) {
+// noteSharedPod notes the settings that do not apply to a container in another service's pod.
+func (c *converter) noteSharedPod(s types.ServiceConfig, host string) {
 	c.note(s.Name, "network_mode", "", "the container runs in the pod of %s: they start together and are ready together", host)
 	if s.GetScale() != 1 {
 		c.note(s.Name, "scale", "", "there are as many containers as %s has pods", host)
@@ -232,7 +232,7 @@ func (c *converter) checkGuest(s types.ServiceConfig, host string) {
 		"hostname": s.Hostname != "", "dns": len(s.DNS) > 0, "dns_search": len(s.DNSSearch) > 0, "dns_opt": len(s.DNSOpts) > 0,
 	} {
 		if set {
-			c.say(LevelNote, Dropped, s.Name, field, "", "the pod has what %s says", host)
+			c.report(LevelNote, Dropped, s.Name, field, "", "the pod uses the setting of %s", host)
 		}
 	}
 }

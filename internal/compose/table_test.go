@@ -14,7 +14,7 @@ import (
 // notWritten are fields of compose-go's types that no file can have.
 var notWritten = []string{"name"}
 
-// fieldsOf lists the paths of all fields below a type, down to where a row says that nothing below needs a look.
+// fieldsOf lists the paths of all fields below a type, down to where a row covers everything below.
 func fieldsOf(t reflect.Type, path string, rows map[string]row, seen []reflect.Type, out map[string]bool) {
 	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice || t.Kind() == reflect.Map {
 		t = t.Elem()
@@ -153,7 +153,7 @@ func setField(v reflect.Value, path []string) bool {
 
 const referencePage = "../../docs/compose.md"
 
-// TestReferencePage proves that the reference page says what the table says.
+// TestReferencePage compares the reference page with the table.
 func TestReferencePage(t *testing.T) {
 	got := page()
 	if *update {

@@ -1,6 +1,6 @@
 package compose
 
-// topRows is the table for what stands beside the services.
+// topRows is the table for all top-level elements.
 var topRows = []row{
 	{"name", Converted, "", "The project's name, for interpolation and the names of images, unless COMPOSE_PROJECT_NAME among the variables gives one; no object is named by it."},
 	{"services", Converted, "", "See the table of services."},
@@ -9,22 +9,22 @@ var topRows = []row{
 	{"include", Converted, "", "Resolved when loading; the files must be in the repository."},
 
 	{"networks", Approximated, "", "All services of a stack share the cluster's network. Where the file keeps services apart, policies on egress do: a name resolves, and its pod is reached from the networks that it is on. They need a cluster that enforces network policies. Test pods reach all services and are reached by all."},
-	{"networks.name", Dropped, LevelInfo, "a network is no object of its own"},
+	{"networks.name", Dropped, LevelInfo, "a network has no object of its own"},
 	{"networks.driver", Approximated, "", "bridge and overlay change nothing; host and others are dropped with a note."},
 	{"networks.driver_opts", Dropped, LevelInfo, "the cluster's network has no such options"},
 	{"networks.ipam", Dropped, LevelNote, "pods get their addresses from the cluster"},
 	{"networks.external", Approximated, LevelNote, "nothing outside the stack is on this network"},
 	{"networks.internal", Converted, "", "Services on internal networks only reach each other and the cluster's DNS, and nothing beyond the stack."},
 	{"networks.attachable", Dropped, LevelInfo, "test pods are on every network"},
-	{"networks.labels", Dropped, LevelInfo, "a network is no object of its own"},
+	{"networks.labels", Dropped, LevelInfo, "a network has no object of its own"},
 	{"networks.enable_ipv4", Dropped, LevelInfo, "the cluster decides about address families"},
 	{"networks.enable_ipv6", Dropped, LevelInfo, "the cluster decides about address families"},
 
-	{"volumes", Converted, "", "One PersistentVolumeClaim each: ReadWriteOnce, the default storage class, 1Gi or what x-conductor: {size: 5Gi} says. It begins with what the image has at the target, as under Docker, where something shows that the image has a shell: an init container copies it. Else it starts empty, with a note."},
+	{"volumes", Converted, "", "One PersistentVolumeClaim each: ReadWriteOnce, the default storage class, 1Gi unless x-conductor: {size: 5Gi} sets another size. As under Docker, it starts with the files that the image has at the target, if something shows that the image has a shell: an init container copies them. Otherwise it starts empty, with a note."},
 	{"volumes.name", Dropped, LevelInfo, "claims are named by the key"},
 	{"volumes.driver", Converted, "", "local. Others are refused: the cluster's storage class decides how volumes are made."},
 	{"volumes.driver_opts", Refused, LevelRefused, "a volume with driver options is a mount of the host or of another machine: use a plain volume, a file of the repository or tmpfs"},
-	{"volumes.external", Approximated, LevelNote, "there is no such volume in a new stack: it starts empty"},
+	{"volumes.external", Approximated, LevelNote, "a new stack does not have this volume: it starts empty"},
 	{"volumes.labels", Dropped, LevelInfo, "labels of volumes are dropped"},
 
 	{"configs", Converted, "", "A ConfigMap."},
@@ -38,11 +38,11 @@ var topRows = []row{
 	{"configs.driver_opts", Refused, LevelRefused, "drivers are Swarm's"},
 	{"configs.template_driver", Refused, LevelRefused, "drivers are Swarm's"},
 
-	{"secrets", Converted, "", "A declared secret is mounted from the stack's Secret. What is in the repository is no secret any more: a ConfigMap, with a note."},
+	{"secrets", Converted, "", "A declared secret is mounted from the stack's Secret. A file of the repository is not secret any more: it becomes a ConfigMap, with a note."},
 	{"secrets.name", Dropped, LevelInfo, "objects are named by the key"},
-	{"secrets.file", Approximated, "", "A declared secret of the secret's name, where there is one: the file is not read then. Else a file of the repository, which is no secret: it is mounted from a ConfigMap, with a note."},
-	{"secrets.content", Approximated, "", "What is written in the file is no secret: it is mounted from a ConfigMap, with a note."},
-	{"secrets.environment", Converted, "", "The declared secret of this name. Else a variable of interpolation, which is no secret: it is mounted from a ConfigMap, with a note. Else it is refused."},
+	{"secrets.file", Approximated, "", "A declared secret of the secret's name, where there is one: the file is not read then. Otherwise a file of the repository, which is not secret: it is mounted from a ConfigMap, with a note."},
+	{"secrets.content", Approximated, "", "A value in the compose file is not secret: it is mounted from a ConfigMap, with a note."},
+	{"secrets.environment", Converted, "", "The declared secret of this name. Otherwise a variable of interpolation, which is not secret: it is mounted from a ConfigMap, with a note. If neither exists it is refused."},
 	{"secrets.external", Converted, "", "The declared secret of this name; capitals, dashes and dots do not matter. Others are refused, whatever is in the namespace."},
 	{"secrets.labels", Dropped, LevelInfo, "labels of secrets are dropped"},
 	{"secrets.driver", Refused, LevelRefused, "drivers are Swarm's"},

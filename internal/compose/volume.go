@@ -18,10 +18,10 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 )
 
-// claimSize is what a named volume asks for: little, since a stack's data is made by its tests.
+// claimSize is the request of a named volume. It is small, since tests create a stack's data.
 var claimSize = resource.MustParse("1Gi")
 
-// maxMounts is how many mounts a service has, with those that it takes from others.
+// maxMounts is how many mounts a service may have, including those of volumes_from.
 const maxMounts = 250
 
 // mountKind is what a mount of the file becomes.
@@ -48,7 +48,7 @@ type mount struct {
 	kind mountKind
 	// claim is the claim's name, rel the path in the repository.
 	claim, rel string
-	// level, outcome and reason are the finding to make; none without a level.
+	// level, outcome and reason are the finding to add, if level is set.
 	level   Level
 	outcome Outcome
 	reason  string
@@ -59,8 +59,8 @@ func (m mount) because(kind mountKind, level Level, outcome Outcome, reason stri
 	return m
 }
 
-// sort decides what becomes of a mount.
-func (c *converter) sort(s types.ServiceConfig, v types.ServiceVolumeConfig) mount {
+// classify decides what a mount is converted to.
+func (c *converter) classify(s types.ServiceConfig, v types.ServiceVolumeConfig) mount {
 	m := mount{ServiceVolumeConfig: v}
 	switch v.Type {
 	case types.VolumeTypeVolume:
@@ -77,17 +77,17 @@ func (c *converter) sort(s types.ServiceConfig, v types.ServiceVolumeConfig) mou
 		m.kind = mountTmpfs
 		return m
 	case types.VolumeTypeBind:
-		return c.sortBind(s, m)
+		return c.classifyBind(s, m)
 	}
 	return m.because(mountRefused, LevelRefused, Refused, "volumes of type "+v.Type+" cannot be converted")
 }
 
-// hostClock are files that people mount to have the host's time zone.
+// hostClock are files that are mounted to get the host's time zone.
 var hostClock = []string{"/etc/localtime", "/etc/timezone", "/usr/share/zoneinfo"}
 
-func (c *converter) sortBind(s types.ServiceConfig, m mount) mount {
+func (c *converter) classifyBind(s types.ServiceConfig, m mount) mount {
 	if strings.HasSuffix(m.Source, "/docker.sock") || strings.HasSuffix(m.Source, "/podman.sock") {
-		return c.sortHost(m, AllowEngine, "the container engine's socket is the whole node: a stack's pods may not mount it")
+		return c.classifyHost(m, AllowEngine, "the container engine's socket is the whole node: a stack's pods may not mount it")
 	}
 	if slices.Contains(hostClock, m.Source) {
 		return m.because(mountNone, LevelNote, Dropped, "the node's clock settings are not mounted: set the variable TZ")
@@ -97,7 +97,7 @@ func (c *converter) sortBind(s types.ServiceConfig, m mount) mount {
 		if below(c.dir, m.Source) {
 			return m.because(mountRefused, LevelRefused, Refused, "the source "+b.outside.Error())
 		}
-		return c.sortHost(m, AllowHostPaths, "the source lies outside the repository, and a stack's pods may not mount paths of the node")
+		return c.classifyHost(m, AllowHostPaths, "the source lies outside the repository, and a stack's pods may not mount paths of the node")
 	}
 	m.rel = b.rel
 	st, err := b.st, b.err
@@ -119,7 +119,7 @@ func (c *converter) sortBind(s types.ServiceConfig, m mount) mount {
 	return m
 }
 
-// bind is what is at the source of a mount.
+// bind is the file or directory at the source of a mount.
 type bind struct {
 	// outside explains why it is not in the repository.
 	outside error
@@ -129,7 +129,7 @@ type bind struct {
 	err error
 }
 
-// bindOf looks at the source of a mount, once.
+// bindOf inspects the source of a mount, once.
 func (c *converter) bindOf(source string) bind {
 	if b, ok := c.binds[source]; ok {
 		return b
@@ -144,7 +144,7 @@ func (c *converter) bindOf(source string) bind {
 	return b
 }
 
-// withVolumes is a service with the volumes that it takes from others (volumes_from). Services in path are being looked at.
+// withVolumes is a service including the volumes of volumes_from. Path are the services being resolved.
 func (c *converter) withVolumes(name string, path ...string) types.ServiceConfig {
 	if s, ok := c.services[name]; ok {
 		return s
@@ -154,14 +154,14 @@ func (c *converter) withVolumes(name string, path ...string) types.ServiceConfig
 	s.Volumes = slices.Clone(s.Volumes)
 	for i, v := range s.Volumes {
 		if v.Type == types.VolumeTypeVolume && v.Source == "" && c.lends(name) {
-			// Others have this volume, too: it needs a name.
+			// Other services mount this volume, too: it needs a name.
 			s.Volumes[i].Source = name + "-" + strings.Trim(v.Target, "/")
 		}
 	}
 	for _, from := range s.VolumesFrom {
 		donor, mode := c.donor(from)
 		if _, ok := c.compose.Services[donor]; !ok || slices.Contains(path, donor) {
-			c.refuse(name, "volumes_from", from, "%s is no service of the stack that volumes can be taken from", from)
+			c.refuse(name, "volumes_from", from, "%s does not name a service of the stack to take volumes from", from)
 			continue
 		}
 		taken := slices.Clone(c.withVolumes(donor, path...).Volumes)
@@ -182,13 +182,13 @@ func (c *converter) withVolumes(name string, path ...string) types.ServiceConfig
 func (c *converter) donor(from string) (service, mode string) {
 	if container, ok := strings.CutPrefix(from, types.ContainerPrefix); ok {
 		container, mode, _ = strings.Cut(container, ":")
-		return c.byContainerName(container), mode
+		return c.serviceByContainerName(container), mode
 	}
 	service, mode, _ = strings.Cut(from, ":")
 	return service, mode
 }
 
-// lends reports whether another service takes this one's volumes.
+// lends reports whether another service mounts this one's volumes.
 func (c *converter) lends(name string) bool {
 	if c.donors == nil {
 		c.donors = map[string]bool{}
@@ -202,20 +202,20 @@ func (c *converter) lends(name string) bool {
 	return c.donors[name]
 }
 
-// sortHost is a mount of the node's own files.
-func (c *converter) sortHost(m mount, a Allowance, reason string) mount {
+// classifyHost is a mount of the node's own files.
+func (c *converter) classifyHost(m mount, a Allowance, reason string) mount {
 	if c.allowed(a) {
 		m.kind = mountHost
 		return m
 	}
-	return m.because(mountRefused, LevelRefused, Refused, reason+c.may(a))
+	return m.because(mountRefused, LevelRefused, Refused, reason+c.allowHint(a))
 }
 
 // claimsOf are the claims that a service mounts, each once.
 func (c *converter) claimsOf(s types.ServiceConfig) []string {
 	out := map[string]bool{}
 	for _, v := range s.Volumes {
-		if m := c.sort(s, v); m.kind == mountClaim {
+		if m := c.classify(s, v); m.kind == mountClaim {
 			out[m.claim] = true
 		}
 	}
@@ -226,7 +226,7 @@ func (c *converter) claimsOf(s types.ServiceConfig) []string {
 func (u *unit) mounts() {
 	var all []mount
 	for _, v := range u.s.Volumes {
-		m := u.c.sort(u.s, v)
+		m := u.c.classify(u.s, v)
 		if m.kind == mountNone && m.Type == types.VolumeTypeBind {
 			u.kept = append(u.kept, m.Target)
 		}
@@ -255,7 +255,7 @@ func (u *unit) mount(m mount) {
 		m = m.because(mountNone, LevelInfo, Approximated, "the image's own files stay at "+m.Target)
 	}
 	if m.level != "" {
-		u.say(m.level, m.outcome, "volumes", m.Target, "%s", m.reason)
+		u.report(m.level, m.outcome, "volumes", m.Target, "%s", m.reason)
 	}
 	vm := corev1.VolumeMount{MountPath: m.Target, ReadOnly: m.ReadOnly}
 	switch m.kind {
@@ -348,9 +348,9 @@ func (u *unit) tmpfsSize(target, options string) int64 {
 		case isSize && err == nil:
 			size = n
 		case isSize:
-			u.say(LevelNote, Dropped, "tmpfs", target, "the option %s is dropped: a number of bytes can be a limit", o)
+			u.report(LevelNote, Dropped, "tmpfs", target, "the option %s is dropped: the size must be a number of bytes", o)
 		case o != "" && o != "rw":
-			u.say(LevelNote, Dropped, "tmpfs", target, "the option %s is dropped: everyone may write to it", o)
+			u.report(LevelNote, Dropped, "tmpfs", target, "the option %s is dropped: everyone may write to it", o)
 		}
 	}
 	return size

@@ -82,7 +82,7 @@ func TestYAMLOfGoldens(t *testing.T) {
 		}
 		p, err := Load(filepath.Dir(file), load)
 		if err != nil {
-			continue // Refused, as its golden files say.
+			continue // Its golden files expect the refusal.
 		}
 		for _, o := range newConverter(p, Options{}).convert().Objects() {
 			f, err := objectFields(o)
