@@ -34,20 +34,19 @@ func (c *changes) now() (int64, <-chan struct{}) {
 	return c.version, c.next
 }
 
-// until waits until done returns true, the wait is over or the context ends. It calls done once at the start and after each change, and
-// returns its last result.
-func (c *changes) until(ctx context.Context, wait time.Duration, done func(version int64) bool) bool {
+// until waits until done returns true, the wait is over or the context ends. It calls done once at the start and after each change.
+func (c *changes) until(ctx context.Context, wait time.Duration, done func(version int64) bool) {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	for {
 		version, next := c.now()
 		if done(version) {
-			return true
+			return
 		}
 		select {
 		case <-next:
 		case <-ctx.Done():
-			return false
+			return
 		}
 	}
 }

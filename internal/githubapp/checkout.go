@@ -102,7 +102,7 @@ func (a *archiveReader) read(r io.Reader) error {
 	if err != nil {
 		return fmt.Errorf("read the archive: %w", err)
 	}
-	files := tar.NewReader(&bounded{r: unzipped, left: a.maxBytes})
+	files := tar.NewReader(source.Bounded(unzipped, a.maxBytes, errTooMuch))
 	for {
 		h, err := files.Next()
 		if errors.Is(err, io.EOF) {
@@ -193,24 +193,5 @@ func (r *remembering) Read(p []byte) (int, error) {
 	if err != nil && !errors.Is(err, io.EOF) {
 		r.err = err
 	}
-	return n, err
-}
-
-// bounded fails after its limit; io.LimitReader would only report the end of the input.
-type bounded struct {
-	r    io.Reader
-	left int64
-}
-
-// Read implements io.Reader.
-func (b *bounded) Read(p []byte) (int, error) {
-	if b.left <= 0 {
-		return 0, errTooMuch
-	}
-	if int64(len(p)) > b.left {
-		p = p[:b.left]
-	}
-	n, err := b.r.Read(p)
-	b.left -= int64(n)
 	return n, err
 }

@@ -3,9 +3,7 @@
 package result
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
@@ -114,16 +112,4 @@ func where(a evidence.Attempt, shards int) string {
 		return ""
 	}
 	return fmt.Sprintf("Shard %d: ", a.Shard)
-}
-
-// Slowest returns the n slowest cases, slowest first, without skipped ones.
-func Slowest(s evidence.Suite, n int) []evidence.Case {
-	var all []evidence.Case
-	for _, c := range s.Cases {
-		if c.Seconds > 0 && c.Status != evidence.Skipped {
-			all = append(all, c)
-		}
-	}
-	slices.SortStableFunc(all, func(a, b evidence.Case) int { return cmp.Compare(b.Seconds, a.Seconds) })
-	return all[:min(max(n, 0), len(all))]
 }

@@ -229,18 +229,3 @@ func TestNoTimes(t *testing.T) {
 		t.Errorf("from %v to %v", s.StartedAt, s.FinishedAt)
 	}
 }
-
-func TestSlowest(t *testing.T) {
-	s := evidence.Suite{Cases: []evidence.Case{
-		{Name: "a", Seconds: 1}, {Name: "b", Seconds: 3}, {Name: "c", Seconds: 2}, {Name: "d", Seconds: 3}, {Name: "e"}, {Name: "f", Seconds: 9, Status: evidence.Skipped},
-	}}
-	for n, want := range map[int]string{-1: "", 0: "", 1: "b", 3: "bdc", 9: "bdca"} {
-		got := ""
-		for _, c := range Slowest(s, n) {
-			got += c.Name
-		}
-		if got != want {
-			t.Errorf("the %d slowest are %q, want %q", n, got, want)
-		}
-	}
-}

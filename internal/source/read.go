@@ -105,7 +105,7 @@ func (c *cursor) open(number int) error {
 	if err != nil {
 		return fmt.Errorf("read layer %d: %w", number, err)
 	}
-	c.plain = &bounded{r: unzipped, left: MaxLayer + 1, over: invalid("layer %d has more than %d bytes", number, MaxLayer)}
+	c.plain = Bounded(unzipped, MaxLayer+1, invalid("layer %d has more than %d bytes", number, MaxLayer))
 	c.tar = tar.NewReader(c.plain)
 	return nil
 }

@@ -109,7 +109,7 @@ func (x *Index) Write(w io.Writer) error {
 
 // ReadIndex reads an index and keeps the files that keep selects; nil selects all. It reads and checks the whole index.
 func ReadIndex(r io.Reader, keep func(File) bool) (*Index, error) {
-	in := json.NewDecoder(&bounded{r: r, left: maxIndex, over: invalid("the index has more than %d bytes", maxIndex)})
+	in := json.NewDecoder(Bounded(r, maxIndex, invalid("the index has more than %d bytes", maxIndex)))
 	x := &Index{}
 	if err := expect(in, json.Delim('{')); err != nil {
 		return nil, err
@@ -207,7 +207,11 @@ func expect(in *json.Decoder, want json.Delim) error {
 	return nil
 }
 
-// bounded fails with over after its limit; io.LimitReader would only report the end of the input.
+// Bounded returns a reader that fails with over after limit bytes; io.LimitReader would only report the end of the input.
+func Bounded(r io.Reader, limit int64, over error) io.Reader {
+	return &bounded{r: r, left: limit, over: over}
+}
+
 type bounded struct {
 	r    io.Reader
 	left int64

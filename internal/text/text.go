@@ -3,6 +3,8 @@ package text
 
 import (
 	"fmt"
+	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -47,4 +49,16 @@ func Plural(n int, thing string) string {
 		return "1 " + thing
 	}
 	return fmt.Sprintf("%d %ss", n, thing)
+}
+
+// Duration formats a duration without its zero parts: 30m, not 30m0s.
+func Duration(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
 }

@@ -3,6 +3,7 @@ package text
 import (
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 )
 
@@ -51,6 +52,16 @@ func TestPlural(t *testing.T) {
 	for n, want := range map[int]string{0: "0 images", 1: "1 image", 2: "2 images"} {
 		if got := Plural(n, "image"); got != want {
 			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+func TestDuration(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		30 * time.Minute: "30m", 10 * time.Second: "10s", 2 * time.Hour: "2h", 90 * time.Second: "1m30s", 20 * time.Minute: "20m", 500 * time.Millisecond: "500ms",
+	} {
+		if got := Duration(d); got != want {
+			t.Errorf("%v: %q, want %q", d, got, want)
 		}
 	}
 }

@@ -224,13 +224,3 @@ func TestUsage(t *testing.T) {
 		t.Errorf("usage %+v where nothing is counted", u)
 	}
 }
-
-func TestWords(t *testing.T) {
-	for d, want := range map[time.Duration]string{
-		30 * time.Minute: "30m", 10 * time.Second: "10s", 2 * time.Hour: "2h", 90 * time.Second: "1m30s", 20 * time.Minute: "20m", 500 * time.Millisecond: "500ms",
-	} {
-		if got := formatDuration(d); got != want {
-			t.Errorf("%v: %q, want %q", d, got, want)
-		}
-	}
-}

@@ -21,6 +21,7 @@ import (
 
 	"github.com/w3evolutionsllc/conductor/internal/agent"
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
+	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
 // Exit codes of the wrapper itself. All others come from the test: 128+n if signal n ended it and, as in a shell, 127 if its program
@@ -109,7 +110,7 @@ func (w *wrapper) test(attempt *evidence.Attempt) (code int, stopped bool) {
 	}
 	code = attempt.ExitCode
 	if end.timedOut {
-		w.logf("the test reached its time limit of %s and was terminated", formatDuration(w.timeout))
+		w.logf("the test reached its time limit of %s and was terminated", text.Duration(w.timeout))
 		if code == 0 {
 			code = exitTimedOut
 		}
@@ -168,7 +169,7 @@ func (w *wrapper) askToStart(ctx context.Context) error {
 		case errors.Is(err, agent.ErrRefused):
 			return err
 		case err != nil && time.Since(heard) >= w.wait:
-			return fmt.Errorf("the stack's agent did not answer for %s: %w", formatDuration(w.wait), err)
+			return fmt.Errorf("the stack's agent did not answer for %s: %w", text.Duration(w.wait), err)
 		case err == nil:
 			heard, pause = time.Now(), firstPause
 			if heard.Sub(asked) > time.Second {
