@@ -65,7 +65,7 @@ func (b *bench) evidence(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("%d MiB: %w", mib, err)
 		}
-		say("%d MiB of log: reported after %s, recorded after %s, leader %.0f MiB, agent %.0f MiB", mib, one.reported, one.recorded, one.peak, one.agent)
+		logf("%d MiB of log: reported after %s, recorded after %s, leader %.0f MiB, agent %.0f MiB", mib, one.reported, one.recorded, one.peak, one.agent)
 		all = append(all, one)
 	}
 	b.printEvidence(all)

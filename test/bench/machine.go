@@ -54,7 +54,7 @@ func (b *bench) settle(ctx context.Context) float64 {
 		if l < calm || time.Now().After(deadline) {
 			return l
 		}
-		say("the load average is %.2f; waiting for less than %d", l, calm)
+		logf("the load average is %.2f; waiting for less than %d", l, calm)
 		select {
 		case <-ctx.Done():
 			return l

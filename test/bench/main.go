@@ -127,8 +127,8 @@ func measure(ctx context.Context, o options, out io.Writer) error {
 
 func (b *bench) printf(format string, args ...any) { fmt.Fprintf(b.out, format, args...) }
 
-// say prints progress to standard error; it is not part of the result.
-func say(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
+// logf prints progress to standard error; it is not part of the result.
+func logf(format string, args ...any) { fmt.Fprintf(os.Stderr, format+"\n", args...) }
 
 // poll calls done until it returns true or the timeout expires, with a pause after each call.
 func poll(ctx context.Context, timeout time.Duration, what string, done func(context.Context) (bool, error)) error {

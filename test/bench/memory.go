@@ -13,7 +13,7 @@ func (b *bench) memory(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		say("one run, to have its like")
+		logf("one run, to have its like")
 		if _, err := o.conductorRun(ctx, ""); err != nil {
 			return err
 		}

@@ -46,7 +46,7 @@ func (b *bench) overhead(ctx context.Context) error {
 		contenders = append(contenders, contender{"bare, overlapping", o.bareRun(true)})
 	}
 	// The first run fills caches for the others: images on the node, connections, compiled admission policies.
-	say("a run of each that does not count")
+	logf("a run of each that does not count")
 	for _, c := range contenders {
 		if _, err := c.run(ctx, "warm"); err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
@@ -61,7 +61,7 @@ func (b *bench) overhead(ctx context.Context) error {
 				return fmt.Errorf("pair %d, %s: %w", i+1, contenders[k].name, err)
 			}
 			samples[k] = append(samples[k], s)
-			say("pair %d of %d: %s took %.2f s", i+1, b.pairs, contenders[k].name, s.ends["report"])
+			logf("pair %d of %d: %s took %.2f s", i+1, b.pairs, contenders[k].name, s.ends["report"])
 		}
 	}
 	idle, err := b.idle(ctx, pids)

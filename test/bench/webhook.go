@@ -220,7 +220,7 @@ func (b *bench) burst(ctx context.Context, w way, at, n int, into *burst) error 
 			return err
 		}
 	}
-	say("%d deliveries by %s, %d at once: %.1f s", n, w.name, at, time.Since(began).Seconds())
+	logf("%d deliveries by %s, %d at once: %.1f s", n, w.name, at, time.Since(began).Seconds())
 	return b.drain(ctx, guids)
 }
 

@@ -66,7 +66,7 @@ func (b *bench) wrapped(ctx context.Context) error {
 				into[kind] = append(into[kind], t...)
 			}
 		}
-		say("small tests: %d of %d", i, b.pairs)
+		logf("small tests: %d of %d", i, b.pairs)
 	}
 	b.printWrapped(with, without)
 	return nil

@@ -148,8 +148,8 @@ func TestUpTwiceChangesNothing(t *testing.T) {
 	must(t, one, "check")
 }
 
-// TestUpRepairs ends one daemon after another. Status and check must say so,
-// and up must mend it.
+// TestUpRepairs kills one daemon after another. Status and check must report
+// it, and up must repair it.
 func TestUpRepairs(t *testing.T) {
 	must(t, one, "up")
 	c := find(t, one)

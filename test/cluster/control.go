@@ -63,7 +63,7 @@ func (c *cluster) startControlPlane(ctx context.Context, ready built) error {
 	return node.Start(c.group, c.plan, ready.binaries, node.KubeRouter)
 }
 
-// awaitAPIServer waits until the API server says that it is ready.
+// awaitAPIServer waits until the API server reports that it is ready.
 func (c *cluster) awaitAPIServer(ctx context.Context) error {
 	client, err := tlsClient(c.plan)
 	if err != nil {
@@ -166,7 +166,7 @@ func (c *cluster) client() (*kubernetes.Clientset, error) {
 // stop is an error that waiting longer does not mend.
 type stop struct{ error }
 
-// poll tries until it succeeds, and says what it waited for when it does not.
+// poll retries until it succeeds; its error names what it waited for.
 func (c *cluster) poll(ctx context.Context, limit, every time.Duration, what string, try func() error) error {
 	deadline := time.Now().Add(limit)
 	for {

@@ -12,8 +12,8 @@ import (
 	"github.com/w3evolutionsllc/conductor/test/cluster/internal/plan"
 )
 
-// down ends the cluster. It works on whatever is left of one, and says so
-// when there is none.
+// down stops the cluster. It also cleans up after an incomplete one, and
+// reports if there is none.
 func (p *program) down(ctx context.Context, _ []string) error {
 	began := time.Now()
 	unlock, err := p.lock()

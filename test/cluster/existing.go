@@ -16,8 +16,8 @@ import (
 )
 
 // With CLUSTER=existing the cluster is the user's own. Nothing is installed,
-// made or ended; it is looked at, and checked like ours. The registry and the
-// addresses that tests need come from the environment.
+// created or stopped; it is only inspected and checked like ours. The registry
+// and the addresses that tests need come from the environment.
 
 // existingSettings are what `env` hands on; tests cannot do without the first.
 var existingSettings = []string{

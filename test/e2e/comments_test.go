@@ -14,8 +14,8 @@ import (
 	githubtest "github.com/w3evolutionsllc/conductor/test/github"
 )
 
-// say comments on an issue as a user and returns the comment's id.
-func (r *repo) say(login string, issue int, body string) int64 {
+// commentAs comments on an issue as a user and returns the comment's id.
+func (r *repo) commentAs(login string, issue int, body string) int64 {
 	r.t.Helper()
 	id, err := here.GitHub.Comment(r.Name, login, issue, body)
 	if err != nil {
@@ -45,12 +45,12 @@ func (r *repo) answer(issue int, comment int64) string {
 func TestCommentStartsRun(t *testing.T) {
 	t.Parallel()
 	r := idle(t)
-	asked := r.say(r.User.Login, r.Issue, "Shall we?\n\n/conductor test\n")
+	asked := r.commentAs(r.User.Login, r.Issue, "Shall we?\n\n/conductor test\n")
 	run := r.finished(1)
 	if run.Spec.SHA != r.git("rev-parse", "HEAD") || run.Spec.Trigger.Kind != v1alpha1.TriggerComment || run.Spec.Trigger.Comment != asked || run.Status.Issue != r.Issue {
 		t.Errorf("the comment started %+v for issue %d", run.Spec, run.Status.Issue)
 	}
-	says(t, "comment", r.comment(run), "no .conductor.yaml")
+	contains(t, "comment", r.comment(run), "no .conductor.yaml")
 	heard := slices.ContainsFunc(r.comments(r.Issue), func(c githubtest.Comment) bool {
 		return c.ID == asked && slices.Contains(c.Reactions, "rocket by "+here.App.Bot)
 	})
@@ -65,7 +65,7 @@ func TestCommentStartsRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.say(r.User.Login, pull, "/conductor test")
+	r.commentAs(r.User.Login, pull, "/conductor test")
 	run = r.finished(2)
 	if run.Spec.SHA != r.git("rev-parse", "feature") || run.Status.Issue != pull {
 		t.Errorf("the pull request's run is of %s for #%d, want its head %s for #%d", run.Spec.SHA, run.Status.Issue, r.git("rev-parse", "feature"), pull)
@@ -95,14 +95,14 @@ func TestCommentsAreAnswered(t *testing.T) {
 		{"nothing to cancel", r.User.Login, "/conductor cancel", []string{"No run of this issue is under way"}, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			answer := r.answer(r.Issue, r.say(c.login, r.Issue, c.body))
-			says(t, "answer", answer, c.want...)
+			answer := r.answer(r.Issue, r.commentAs(c.login, r.Issue, c.body))
+			contains(t, "answer", answer, c.want...)
 			if n := len(strings.Split(answer, "\n")); c.lines > 0 && n != c.lines {
 				t.Errorf("%d lines, want %d: %s", n, c.lines, answer)
 			}
 		})
 	}
-	r.say(r.User.Login, r.Issue, "Type `/conductor test` to run it:\n\n> /conductor test\n\n```\n/conductor test\n```\n")
+	r.commentAs(r.User.Login, r.Issue, "Type `/conductor test` to run it:\n\n> /conductor test\n\n```\n/conductor test\n```\n")
 	r.answered("issue_comment", 6)
 	if runs := r.runs(); len(runs) != 0 {
 		t.Errorf("%d runs were started, the first by %+v", len(runs), runs[0].Spec.Trigger)
@@ -133,7 +133,7 @@ func TestCancel(t *testing.T) {
 			r := small(t, c.files)
 			r.push(tag, fmt.Sprintf("Run the tests for #%d", r.Issue))
 			r.await(1, "under way and told", func(run *v1alpha1.Run) bool { return c.reach(run) && run.Status.Issue == r.Issue })
-			r.say(r.User.Login, r.Issue, "/conductor cancel")
+			r.commentAs(r.User.Login, r.Issue, "/conductor cancel")
 			run := r.finished(1)
 			if run.Status.Outcome != v1alpha1.OutcomeCanceled {
 				t.Errorf("outcome %s: %s", run.Status.Outcome, run.Status.Message)
@@ -141,7 +141,7 @@ func TestCancel(t *testing.T) {
 			if check := r.check(run, "smoke"); check.Conclusion != "cancelled" {
 				t.Errorf("check run %s %s: %s", check.Status, check.Conclusion, check.Title)
 			}
-			says(t, "comment", r.comment(run), "⏹️ Integration tests canceled", "Canceled by "+r.User.Login)
+			contains(t, "comment", r.comment(run), "⏹️ Integration tests canceled", "Canceled by "+r.User.Login)
 			r.gone(run)
 		})
 	}

@@ -408,7 +408,7 @@ func reportsFinalizer(t *testing.T, r *repo) {
 		return apimeta.FindStatusCondition(run.Status.Conditions, v1alpha1.ConditionStackKept)
 	}
 	run := r.until("stuck", func(run *v1alpha1.Run) bool { c := kept(run); return c != nil && c.Reason == v1alpha1.ReasonStuck })
-	says(t, "condition", kept(run).Message, "the namespace "+run.Status.Namespace+" is stuck in Terminating", holder, "remove the finalizers")
+	contains(t, "condition", kept(run).Message, "the namespace "+run.Status.Namespace+" is stuck in Terminating", holder, "remove the finalizers")
 	release(run.Status.Namespace)
 	r.gone(run)
 }
@@ -447,7 +447,7 @@ func reportsDegraded(t *testing.T, r *repo) {
 	if c.Reason != v1alpha1.ReasonDegraded {
 		t.Errorf("the reason is %s", c.Reason)
 	}
-	says(t, "condition", c.Message, "The service web is not up any more: it crashed", "exit code 9", "the disk is broken")
+	contains(t, "condition", c.Message, "The service web is not up any more: it crashed", "exit code 9", "the disk is broken")
 	eventually(t, patience, func() error {
 		comment := plain(r.comment(run))
 		if n := strings.Count(comment, "The stack has degraded"); n != 1 || !strings.Contains(comment, "The service web is not up any more") {

@@ -64,9 +64,9 @@ func (r *repo) explains(run *v1alpha1.Run, c badInput) {
 		if check.Status != "completed" || check.Conclusion != c.conclusion {
 			r.t.Errorf("check run %s is %s %s, want %s", check.Name, check.Status, check.Conclusion, c.conclusion)
 		}
-		says(r.t, "check run", strings.ReplaceAll(check.Title+"\n"+check.Summary+"\n"+check.Text, `\`, ""), c.want...)
+		contains(r.t, "check run", strings.ReplaceAll(check.Title+"\n"+check.Summary+"\n"+check.Text, `\`, ""), c.want...)
 	}
-	says(r.t, "comment", strings.ReplaceAll(r.comment(run), `\`, ""), c.want...)
+	contains(r.t, "comment", strings.ReplaceAll(r.comment(run), `\`, ""), c.want...)
 }
 
 const webService = "services:\n  web:\n    image: busybox:1.36\n    command: sleep 300\n    stop_grace_period: 1s\n"
@@ -171,7 +171,7 @@ var badContainers = []badInput{
 func TestUnknownSuite(t *testing.T) {
 	t.Parallel()
 	r := small(t, nil)
-	r.say(r.User.Login, r.Issue, "/conductor test smok")
+	r.commentAs(r.User.Login, r.Issue, "/conductor test smok")
 	run := r.finished(1)
 	want := `The suite "smok" does not exist. .conductor.yaml has smoke`
 	if run.Status.Outcome != v1alpha1.OutcomeError || run.Status.Message != want {
@@ -202,5 +202,5 @@ tests:
 	if c := r.check(run, "broken"); c.Conclusion != "failure" || !strings.Contains(c.Text, "broken in e2e") || !strings.Contains(c.Title, "exit code 7") {
 		t.Errorf("check run of broken: %+v", c)
 	}
-	says(t, "comment", r.comment(run), "❌ Integration tests failed: `broken`", "/conductor test broken")
+	contains(t, "comment", r.comment(run), "❌ Integration tests failed: `broken`", "/conductor test broken")
 }

@@ -57,7 +57,7 @@ func TestKeepForever(t *testing.T) {
 	if run.Status.Keep != "forever" || run.Status.ExpiresAt != nil {
 		t.Errorf("kept for %q until %v", run.Status.Keep, run.Status.ExpiresAt)
 	}
-	says(t, "comment", r.comment(run), "The stack is kept until someone deletes it")
+	contains(t, "comment", r.comment(run), "The stack is kept until someone deletes it")
 
 	noteCleaned(run)
 	if err := here.Client.Delete(t.Context(), run); err != nil {

@@ -48,15 +48,15 @@ func mainJobTold(t *testing.T, r *repo, run *v1alpha1.Run) {
 	if check.Status != "completed" || check.Conclusion != "success" || check.SHA != run.Spec.SHA || check.Name != "conductor / integration" {
 		t.Errorf("check run %+v", check)
 	}
-	says(t, "check run", check.Text, "redis answers by its name", "an order is kept and confirmed by mail", "was confirmed to customer-")
+	contains(t, "check run", check.Text, "redis answers by its name", "an order is kept and confirmed by mail", "was confirmed to customer-")
 	comment := r.comment(run)
-	says(t, "comment", comment, "✅ Integration tests passed", "`integration`", "was confirmed to customer-", run.Status.Namespace,
+	contains(t, "comment", comment, "✅ Integration tests passed", "`integration`", "was confirmed to customer-", run.Status.Namespace,
 		"The stack is kept until "+run.Status.ExpiresAt.UTC().Format("2006-01-02 15:04"))
 	if n := len(r.comments(r.Issue)); n != 1 {
 		t.Errorf("%d comments on the issue, want one that is kept up to date", n)
 	}
 	for _, i := range run.Status.Images {
-		says(t, "comment", comment, i.Repository+"@"+i.Digest[:19])
+		contains(t, "comment", comment, i.Repository+"@"+i.Digest[:19])
 	}
 }
 
@@ -160,7 +160,7 @@ func mainJobKept(t *testing.T, run *v1alpha1.Run) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	says(t, "the test pod's log", logs, "was confirmed to customer-", "yarn run")
+	contains(t, "the test pod's log", logs, "was confirmed to customer-", "yarn run")
 	if left := time.Until(run.Status.ExpiresAt.Time); left < 23*time.Hour || left > 24*time.Hour {
 		t.Errorf("the stack expires in %s, want the 24 h of the operator's default", left)
 	}
@@ -179,7 +179,7 @@ func mainJobCommands(t *testing.T, run *v1alpha1.Run) {
 		{"validate " + lab.Example("shop"), []string{"valid: 2 images to build, 1 suite"}},
 		{"plan " + lab.Example("shop"), []string{"backend: context backend", "integration: image tests", "kind: Namespace", "kind: NetworkPolicy", "kind: Deployment", "kind: PersistentVolumeClaim", "--dockerfile=Dockerfile.test", "conductor-test-integration"}},
 	} {
-		says(t, "conductor "+c.args, conductor(t, 0, strings.Fields(c.args)...), c.want...)
+		contains(t, "conductor "+c.args, conductor(t, 0, strings.Fields(c.args)...), c.want...)
 	}
 }
 

@@ -68,7 +68,7 @@ func publicAddress(t *testing.T) {
 	if url != "https://"+rule.Host {
 		t.Errorf("the run says %q for the host %s", url, rule.Host)
 	}
-	says(t, "comment", r.comment(run), url)
+	contains(t, "comment", r.comment(run), url)
 }
 
 // keepCeiling requests a stack forever, which the operator does not allow.

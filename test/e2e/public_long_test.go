@@ -41,7 +41,7 @@ func TestPublicAddresses(t *testing.T) {
 			if web.URL == "" || web.URLProblem != "" {
 				t.Fatalf("web is reached at %q: %s", web.URL, web.URLProblem)
 			}
-			says(t, "comment", r.comment(run), "[`"+web.URL+"`]("+web.URL+")")
+			contains(t, "comment", r.comment(run), "[`"+web.URL+"`]("+web.URL+")")
 			eventually(t, 20*time.Second, func() error { return served(t, web.URL, "hello from web") })
 			if err := tc.taken(t, run.Status.Namespace); err != nil {
 				t.Error(err)

@@ -346,8 +346,8 @@ func one[T any](t *testing.T, what string, all []T) T {
 	return all[0]
 }
 
-// says checks that a text for people contains everything expected.
-func says(t *testing.T, where, text string, want ...string) {
+// contains checks that a text for people contains everything expected.
+func contains(t *testing.T, where, text string, want ...string) {
 	t.Helper()
 	for _, w := range want {
 		if !strings.Contains(text, w) {

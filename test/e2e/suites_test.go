@@ -56,8 +56,8 @@ func TestSuitesThatPass(t *testing.T) {
 		if check.Conclusion != "success" {
 			t.Errorf("the check run is %s", check.Conclusion)
 		}
-		says(t, "check run", check.Title+check.Text, "1 flaky", "cart › is there")
-		says(t, "comment", r.comment(run), "✅ ", "1 flaky", "cart › is there")
+		contains(t, "check run", check.Title+check.Text, "1 flaky", "cart › is there")
+		contains(t, "comment", r.comment(run), "✅ ", "1 flaky", "cart › is there")
 		if c := caseOf(t, kept.suite(t, "flaky"), "cart › is there"); !c.Flaky || c.Status != evidence.Passed {
 			t.Errorf("the record has %+v", c)
 		}
@@ -71,7 +71,7 @@ func TestSuitesThatPass(t *testing.T) {
 			if c := caseOf(t, kept.suite(t, "sharded"), fmt.Sprint("part › of shard ", shard)); c.Shard != shard {
 				t.Errorf("shard %d ran %+v", c.Shard, c)
 			}
-			says(t, "log of a shard", kept.text(t, fmt.Sprintf("logs/test-sharded-%d-1.log.gz", shard)), fmt.Sprintf("this is %d of 2", shard))
+			contains(t, "log of a shard", kept.text(t, fmt.Sprintf("logs/test-sharded-%d-1.log.gz", shard)), fmt.Sprintf("this is %d of 2", shard))
 			kept.layer(t, fmt.Sprintf("junit/sharded-%d-1.tar.gz", shard))
 		}
 	})
@@ -79,7 +79,7 @@ func TestSuitesThatPass(t *testing.T) {
 		if s := suiteOf(t, run, "sut"); s.Totals == nil || s.Totals.Passed != 1 {
 			t.Errorf("totals %+v, want one that passed", s.Totals)
 		}
-		says(t, "log", kept.text(t, "logs/test-sut-0-1.log.gz"), "the sut service is 1000:1000 in /work")
+		contains(t, "log", kept.text(t, "logs/test-sut-0-1.log.gz"), "the sut service is 1000:1000 in /work")
 		if files := kept.files(t, "artifacts/sut-0-1.tar.gz"); !maps.Equal(files, map[string]int64{"shots/first.png": 8}) {
 			t.Errorf("artifacts %v", files)
 		}
@@ -99,7 +99,7 @@ func largeArtifacts(t *testing.T, kept *keptRecord) {
 			t.Error(err)
 		}
 	})
-	says(t, "log", kept.text(t, "logs/test-large-0-1.log.gz"), "the sum is "+hex.EncodeToString(sum.Sum(nil)))
+	contains(t, "log", kept.text(t, "logs/test-large-0-1.log.gz"), "the sum is "+hex.EncodeToString(sum.Sum(nil)))
 	kept.forget(t, l.Digest)
 }
 
@@ -134,8 +134,8 @@ func TestSuitesThatFail(t *testing.T) {
 			if check.Conclusion != c.conclusion {
 				t.Errorf("the check run is %s, want %s", check.Conclusion, c.conclusion)
 			}
-			says(t, "check run", plain(check.Title+"\n"+check.Summary+"\n"+check.Text), c.want...)
-			says(t, "comment", plain(r.comment(run)), c.want...)
+			contains(t, "check run", plain(check.Title+"\n"+check.Summary+"\n"+check.Text), c.want...)
+			contains(t, "comment", plain(r.comment(run)), c.want...)
 			caseOf(t, kept.suite(t, c.suite), c.passed)
 			if c.artifact == "" {
 				return
@@ -172,8 +172,8 @@ func madeUp(t *testing.T, r *repo, run *v1alpha1.Run, kept *keptRecord) {
 		t.Errorf("the annotation is\n%+v, want\n%+v", a, want)
 	}
 	place := "spec/cart.sh:" + line
-	says(t, "check run", plain(check.Title+check.Text), "1 of 2 tests failed", name, place, message)
-	says(t, "comment", plain(r.comment(run)), name, place, message, "/blob/"+run.Spec.SHA+"/spec/cart.sh#L"+line)
+	contains(t, "check run", plain(check.Title+check.Text), "1 of 2 tests failed", name, place, message)
+	contains(t, "comment", plain(r.comment(run)), name, place, message, "/blob/"+run.Spec.SHA+"/spec/cart.sh#L"+line)
 	c := caseOf(t, kept.suite(t, "failing"), "cart › "+name)
 	if c.Status != evidence.Failed || c.Message != message || c.File != "spec/cart.sh" || fmt.Sprint(c.Line) != line {
 		t.Errorf("the record has %+v", c)

@@ -81,7 +81,7 @@ func TestTagNamesTheIssue(t *testing.T) {
 			if run.Status.Issue != r.Issue {
 				t.Errorf("issue %d (%s), want %d", run.Status.Issue, run.Status.IssueSource, r.Issue)
 			}
-			says(t, "comment", r.comment(run), "no .conductor.yaml")
+			contains(t, "comment", r.comment(run), "no .conductor.yaml")
 		})
 	}
 	t.Run("nowhere", func(t *testing.T) {
@@ -92,7 +92,7 @@ func TestTagNamesTheIssue(t *testing.T) {
 		if run.Status.Issue != 0 || len(r.comments(r.Issue)) != 0 {
 			t.Errorf("issue %d (%s), want none: %+v", run.Status.Issue, run.Status.IssueSource, r.comments(r.Issue))
 		}
-		says(t, "check run", r.check(run, "").Summary, "no .conductor.yaml")
+		contains(t, "check run", r.check(run, "").Summary, "no .conductor.yaml")
 	})
 }
 

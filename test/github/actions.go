@@ -43,7 +43,7 @@ func actionRoutes() []*route {
 	}
 }
 
-// definition is what a workflow file says, as far as it is acted on.
+// definition is the part of a workflow file that the server acts on.
 type definition struct {
 	Name    string         `yaml:"name"`
 	RunName string         `yaml:"run-name"`
@@ -142,7 +142,7 @@ func (s *Server) workflow(r *repository, w *workflow) object {
 	}
 }
 
-// dispatch starts a workflow run. The workflow's own file at the ref says which inputs there are.
+// dispatch starts a workflow run. The workflow file at the ref defines the inputs.
 func dispatch(c *call, w *workflow) answer {
 	var ask struct {
 		Ref              string         `json:"ref"`

@@ -177,7 +177,7 @@ func (c *call) narrow(i *installation, names []string, ids []int64) ([]*reposito
 	return repos, !slices.ContainsFunc(repos, missing)
 }
 
-// newSecret is a token in GitHub's form: a prefix that tells its kind and 36 letters and digits.
+// newSecret is a token in GitHub's form: a prefix for its kind and 36 letters and digits.
 func newSecret(prefix string) string {
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 	random := make([]byte, 36)

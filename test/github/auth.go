@@ -29,7 +29,7 @@ func (p principal) actor() *account {
 	return p.user
 }
 
-// key tells principals apart for rate limits and entity tags.
+// key identifies a principal for rate limits and entity tags.
 func (p principal) key() string {
 	switch {
 	case p.installation != nil:

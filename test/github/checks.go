@@ -118,7 +118,7 @@ func (f *checkFields) refuse() *answer {
 	return &a
 }
 
-// refuseAnnotation says what is wrong with the first annotation that GitHub would not take; "" when all are good.
+// refuseAnnotation explains what is wrong with the first annotation that GitHub would refuse; "" if all are valid.
 func refuseAnnotation(all []Annotation) string {
 	for _, a := range all {
 		switch columns := a.StartColumn != nil || a.EndColumn != nil; {
@@ -260,7 +260,7 @@ func rerequestRun(c *call, k *checkRun) answer {
 	return created(object{})
 }
 
-// rerequest asks the App to run a check again: the run is queued anew and its App told.
+// rerequest requests another run of a check: the check run is queued again and its App notified.
 func (s *Server) rerequest(k *checkRun, actor *account) {
 	k.status, k.conclusion, k.completed = "queued", "", time.Time{}
 	s.emitCheck(k, "rerequested", actor, nil)

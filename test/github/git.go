@@ -181,7 +181,7 @@ type commit struct {
 
 const commitFormat = "--format=%H%x00%T%x00%P%x00%an%x00%ae%x00%aI%x00%cn%x00%ce%x00%cI%x00%B%x1e"
 
-// commits runs git log with arguments that say which.
+// commits runs git log with arguments that select commits.
 func (r *repository) commits(args ...string) ([]commit, error) {
 	out, err := r.git(append([]string{"log", "--no-decorate", commitFormat}, args...)...)
 	if err != nil {

@@ -215,7 +215,7 @@ done <"$GIT_DIR/protected"
 exit 0
 `
 
-// writeProtections tells git which branches are protected. Without any there is no hook, since git runs it per ref.
+// writeProtections writes the protected branches for git's hook. Without any it removes the hook, since git runs it per ref.
 func (r *repository) writeProtections() error {
 	hook := filepath.Join(r.dir, "hooks", "update")
 	if len(r.protections) == 0 {

@@ -48,7 +48,7 @@ type Delivery struct {
 	Repository   int64     `json:"repository,omitempty"`
 	Redelivery   bool      `json:"redelivery"`
 	At           time.Time `json:"at"`
-	// Done says that the attempt is over; Status and StatusCode, which is 0 without an answer, are its outcome.
+	// Done means that the attempt is over; Status and StatusCode, which is 0 without a response, are its outcome.
 	Done       bool          `json:"done"`
 	Status     string        `json:"status"`
 	StatusCode int           `json:"statusCode"`
@@ -198,7 +198,7 @@ func sign(algorithm func() hash.Hash, secret string, body []byte) string {
 	return hex.EncodeToString(mac.Sum(nil))
 }
 
-// send makes the attempt and writes down its outcome. There is no second attempt: GitHub makes none.
+// send makes the attempt and records its outcome. It does not retry, like GitHub.
 func (s *Server) send(target string, d *Delivery, lost bool) {
 	started := time.Now()
 	status, code, response, header := "failed to connect to host", 0, "", http.Header(nil)

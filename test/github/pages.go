@@ -24,7 +24,7 @@ type pageData struct {
 
 type pagePart struct{ Title, Line, Text string }
 
-// servePage shows a page as plain text in HTML. It says false when there is none at the address.
+// servePage shows a page as plain text in HTML. It returns false if the address has none.
 func (s *Server) servePage(w http.ResponseWriter, r *http.Request) bool {
 	parts := pagePath.FindStringSubmatch(r.URL.Path)
 	if parts == nil || r.Method != http.MethodGet {

@@ -31,7 +31,7 @@ func (p Permissions) String() string {
 	return strings.Join(parts, ",")
 }
 
-// access says who may call an operation. The permissions of each are those of GitHub's documentation:
+// access is who may call an operation. The permissions of each are those of GitHub's documentation:
 // https://docs.github.com/rest/authentication/permissions-required-for-github-apps
 type access struct {
 	who  caller

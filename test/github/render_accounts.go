@@ -95,7 +95,7 @@ func (s *Server) installation(i *installation) object {
 	}
 }
 
-// association is what GitHub says of an author: how near they stand to the repository.
+// association is an author's relation to the repository.
 func (s *Server) association(r *repository, a *account) string {
 	switch {
 	case a == nil || a.kind == "Bot":

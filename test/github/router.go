@@ -24,7 +24,7 @@ type route struct {
 func (r *route) name() string { return r.method + " " + r.template }
 
 // router finds operations. It is not the validator's own router, because GitHub's paths hold parameters that contain
-// slashes (a file's path, a ref), which the description does not say.
+// slashes (a file's path, a ref), which the description does not express.
 type router struct {
 	routes []*route
 }

@@ -40,7 +40,7 @@ func (w *world) try(t *testing.T, r rule) {
 	}
 }
 
-// frozen is a clock that stands still, for tests of the very second.
+// frozen is a stopped clock, for tests that depend on the exact second.
 func frozen() func() time.Time {
 	now := time.Now()
 	return func() time.Time { return now }

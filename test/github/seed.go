@@ -139,7 +139,7 @@ func (s *Server) CreateTeam(org, name string, members []string, repositories map
 	return nil
 }
 
-// RepositoryOptions say how a repository begins.
+// RepositoryOptions configure a new repository.
 type RepositoryOptions struct {
 	// Public repositories can be read by anybody. The default is private, so that missing permissions show.
 	Public bool `json:"public,omitempty"`

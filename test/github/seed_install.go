@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// InstallOptions say what an account grants an App.
+// InstallOptions are what an account grants an App.
 type InstallOptions struct {
 	// Repositories are names without owner; empty means all.
 	Repositories []string `json:"repositories,omitempty"`
@@ -202,7 +202,7 @@ func (s *Server) LoseDeliveries(app int64, n int) error {
 	return s.setHook(app, func(h *hook) { h.lose = n })
 }
 
-// DropEvents makes the next n events of an App vanish: there is no delivery, not even in the log.
+// DropEvents drops the next n events of an App: they are not delivered and not in the log.
 func (s *Server) DropEvents(app int64, n int) error {
 	return s.setHook(app, func(h *hook) { h.drop = n })
 }

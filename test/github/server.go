@@ -182,7 +182,7 @@ func (s *Server) Advance(d time.Duration) {
 	s.offset += d
 }
 
-// serve tells the four faces of the server apart: administration, git, archives and pages, and the REST API.
+// serve dispatches to the four parts of the server: administration, git, archives and pages, and the REST API.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	path := r.URL.Path
 	switch {

@@ -85,7 +85,7 @@ func (s *Server) rerequestSuite(k *checkSuite, actor *account) {
 	s.emitCheckEvent(k, "check_suite", "rerequested", actor, object{"check_suite": s.webhookSuite(k)})
 }
 
-// emitCheck tells the App that owns a check run; check events go to no other App.
+// emitCheck notifies the App that owns a check run; check events go to no other App.
 func (s *Server) emitCheck(k *checkRun, action string, actor *account, extra object) {
 	payload := object{"check_run": s.webhookCheckRun(k)}
 	maps.Copy(payload, extra)

@@ -14,7 +14,7 @@ type Violation struct {
 	Kind string `json:"kind"`
 	// Subject is the request or the event, such as "POST /repos/acme/shop/check-runs".
 	Subject string `json:"subject"`
-	// Detail says what is wrong and where.
+	// Detail is what is wrong and where.
 	Detail string `json:"detail"`
 }
 

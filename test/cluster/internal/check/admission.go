@@ -64,7 +64,7 @@ func (c *checker) podSecurity(ctx context.Context) error {
 	return refused(err, "violates PodSecurity")
 }
 
-// absentImage waits until a pod says that its image cannot be had.
+// absentImage waits until a pod reports that its image cannot be pulled.
 func (c *checker) absentImage(ctx context.Context) error {
 	pod := c.pod("absent", "true")
 	pod.Spec.Containers[0].Image = c.Absent
@@ -85,7 +85,7 @@ func (c *checker) absentImage(ctx context.Context) error {
 	})
 }
 
-// describe says in a line how far a pod has come.
+// describe is the state of a pod in one line.
 func describe(p *corev1.Pod) string {
 	text := fmt.Sprintf("pod %s is %s", p.Name, p.Status.Phase)
 	for _, s := range p.Status.ContainerStatuses {

@@ -27,7 +27,7 @@ type Options struct {
 	Limit      time.Duration
 }
 
-// every is how often a condition is looked at.
+// every is the time between two checks of a condition.
 const every = 50 * time.Millisecond
 
 // label marks the namespaces of this package.
@@ -159,7 +159,7 @@ func poll(ctx context.Context, try func() error) error {
 	}
 }
 
-// refused is nil when err is an API server's refusal that says text.
+// refused returns nil if err is an API server's refusal that contains text.
 func refused(err error, text string) error {
 	switch {
 	case err == nil:

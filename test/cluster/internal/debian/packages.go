@@ -34,7 +34,7 @@ var needs = map[string]string{
 	"/bin/mount":               "mount",
 }
 
-// Install installs the packages whose programs are missing, and says so.
+// Install installs the packages whose programs are missing, and logs it.
 func Install(ctx context.Context, out io.Writer) error {
 	missing := map[string]bool{}
 	for file, name := range needs {
@@ -103,7 +103,7 @@ func update(ctx context.Context) error {
 	defer unlock()
 	lists, err := os.Stat("/var/lib/apt/lists/partial")
 	if err == nil && time.Since(lists.ModTime()) < time.Minute {
-		return nil // somebody has just done it
+		return nil // another process has just done it
 	}
 	return apt(ctx, "/", "update")
 }

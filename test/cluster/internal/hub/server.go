@@ -34,8 +34,8 @@ type Tokens struct {
 	Now    func() time.Time // time.Now when nil
 }
 
-// ServeHTTP answers 401 for wrong credentials, and otherwise a token, if only
-// an empty one: the registry says what is missing in it.
+// ServeHTTP responds with 401 for wrong credentials, and otherwise with a
+// token, possibly an empty one: the registry then reports what it lacks.
 func (s *Tokens) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := r.ParseForm(); err != nil {
 		refuse(w, http.StatusBadRequest, "invalid_request")

@@ -165,8 +165,8 @@ func TestMissingLibraryIsFound(t *testing.T) {
 	}
 }
 
-// TestRecipes checks what can be told without making an image: each names
-// layers that there are, and no two the same name.
+// TestRecipes checks the recipes without making an image: each uses existing
+// layers, and names are unique.
 func TestRecipes(t *testing.T) {
 	layers, images := recipes(parts.Binaries{})
 	var known, names []string

@@ -13,8 +13,8 @@ const path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 // whose own may hold more.
 var roots = layer{Name: "roots", Debs: []string{"ca-certificates"}, Drop: []string{"usr/sbin", "etc"}, Roots: true}
 
-// recipes are the layers, and the images made of them. Configurations are
-// those of the images whose names they have, as far as tests can tell.
+// recipes are the layers, and the images made of them. Their configurations
+// match the images of the same names, as far as tests depend on it.
 func recipes(b parts.Binaries) ([]layer, []recipe) {
 	layers := []layer{
 		roots, shell, libraries, bash,
@@ -50,7 +50,7 @@ func recipes(b parts.Binaries) ([]layer, []recipe) {
 
 // shell is a small system around busybox: what the Alpine flavours of images
 // are to their users. (Not the static busybox: its shell runs its own applets
-// whatever the PATH says.)
+// regardless of PATH.)
 var shell = layer{
 	Name: "shell", Debs: []string{"busybox", "libc6", "libgcc-s1"}, Applets: true,
 	Drop: []string{"usr/share", "etc", "usr/lib/x86_64-linux-gnu/gconv", "usr/lib/x86_64-linux-gnu/audit"},

@@ -6,8 +6,8 @@ import (
 	"github.com/w3evolutionsllc/conductor/test/cluster/image"
 )
 
-// databaseRecipes are databases, and further names of what the mirror has. Which version a name represents is no secret: it is
-// Debian's, whatever the tag says.
+// databaseRecipes are databases, and further names of images that the mirror has. The version is always Debian's, regardless of
+// the tag.
 func databaseRecipes() ([]layer, []recipe) {
 	layers := []layer{shell, libraries, bash, redis, databaseLibraries, postgres, mariadb}
 	older := redisImage

@@ -22,9 +22,9 @@ const namespaces = "/run/netns" // where ip-netns(8) keeps names
 // inside is the name of the namespace's end of the link to the host.
 const inside = "eth0"
 
-// MakeNetwork makes the cluster's network namespace and the one link that
-// joins it to the host. There is no default route in it, so what a pod sends
-// to an address outside the cluster goes nowhere, and fails at once.
+// MakeNetwork makes the cluster's network namespace and the only link between
+// it and the host. It has no default route, so connections of a pod to an
+// address outside the cluster fail at once.
 func MakeNetwork(ctx context.Context, p plan.Plan) error {
 	if err := makeNamespace(ctx, p.NetNS); err != nil {
 		return err

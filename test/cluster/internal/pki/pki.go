@@ -25,7 +25,7 @@ type Pair struct {
 	Key         []byte
 }
 
-// Subject says what a certificate is for. A name in Hosts that is an address
+// Subject is the subject of a certificate. A name in Hosts that is an address
 // becomes an address in the certificate.
 type Subject struct {
 	CommonName string

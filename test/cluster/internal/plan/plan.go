@@ -1,7 +1,6 @@
-// Package plan says what one test cluster is called, which addresses it has
-// and where its files lie. It is computed from the cluster's name and index
-// alone, so two clusters never meet: neither in a name, nor in an address, nor
-// in a directory.
+// Package plan computes the names, addresses and directories of a test
+// cluster from its name and index, so that two clusters never share any of
+// them.
 package plan
 
 import (

@@ -49,7 +49,7 @@ func hierarchies() ([]string, error) {
 	return found, nil
 }
 
-// tracking is the hierarchy whose membership says who belongs to the group.
+// tracking is the hierarchy whose membership defines the group.
 func tracking() (string, error) {
 	all, err := hierarchies()
 	if err != nil {
@@ -108,8 +108,8 @@ func inheritCPUs(dir string) error {
 	return nil
 }
 
-// delegate enables in each directory's children what the directory itself may
-// control. What the kernel refuses is missed by the kubelet, which says so.
+// delegate enables in each directory's children the controllers that the
+// directory itself has. If the kernel refuses one, the kubelet reports it.
 func delegate(dirs ...string) {
 	for _, dir := range dirs {
 		names, _ := os.ReadFile(filepath.Join(dir, "cgroup.controllers"))

@@ -1,5 +1,5 @@
 // Package main is CoreDNS with the plugins that a cluster's own names need.
-// There is no forwarder on purpose: names outside the cluster do not resolve.
+// It deliberately has no forwarder: names outside the cluster do not resolve.
 package main
 
 import (
