@@ -2,6 +2,7 @@ package trigger
 
 import (
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -213,8 +214,20 @@ func TestHelpIsTheGrammar(t *testing.T) {
 	}
 }
 
-// TestEveryCallIsOne keeps types that no verb builds out of the grammar.
-func TestEveryCallIsOne(t *testing.T) {
+func TestTheGrammarIsDocumented(t *testing.T) {
+	page, err := os.ReadFile("../../docs/commands.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range Grammar() {
+		if !strings.Contains(string(page), "| `"+v.Usage()+"` |") {
+			t.Errorf("docs/commands.md lacks %s", v.Usage())
+		}
+	}
+}
+
+// TestEveryVerbBuildsItsOwnType also fails for a type that is not built by a verb.
+func TestEveryVerbBuildsItsOwnType(t *testing.T) {
 	seen := map[string]bool{}
 	for _, v := range Grammar() {
 		c := v.build(input{})

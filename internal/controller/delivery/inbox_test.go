@@ -56,7 +56,7 @@ func (i Inbox) get(t *testing.T) *v1alpha1.Delivery {
 func TestADeliveryThatFailedIsActedOnAgainWhenItIsRedelivered(t *testing.T) {
 	inbox := newInbox(t, interceptor.Funcs{})
 	gh := &gitHub{commits: map[string]error{"a1": failure.Terminalf(v1alpha1.ReasonRefused, nil, "The GitHub App lacks a permission")}, asked: map[string]int{}}
-	runs, now := &door{github: gh, started: map[string]int{}}, start
+	runs, now := &starter{github: gh, started: map[string]int{}}, start
 	r := &Reconciler{
 		Client: inbox.Client, GitHub: gh, Runs: runs, Rules: trigger.Rules{Tags: []string{"qa/*"}}, Log: inbox.Log,
 		Now: func() time.Time { return now },

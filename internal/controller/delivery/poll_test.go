@@ -64,21 +64,21 @@ func (g *gitHub) Commit(_ context.Context, _ int64, _ v1alpha1.Repository, objec
 	return object, g.commits[object]
 }
 
-// door keeps the Runs that are started by their refs.
-type door struct {
+// starter counts the Runs that are started, by their refs.
+type starter struct {
 	Runs
 	github  *gitHub
 	started map[string]int
 }
 
-func (d *door) List(context.Context, int64) ([]v1alpha1.Run, error) { return nil, nil }
+func (*starter) List(context.Context, int64) ([]v1alpha1.Run, error) { return nil, nil }
 
-func (d *door) Start(ctx context.Context, req runs.Request) (*v1alpha1.Run, error) {
-	sha, err := d.github.Commit(ctx, req.InstallationID, req.Repository, req.Object)
+func (s *starter) Start(ctx context.Context, req runs.Request) (*v1alpha1.Run, error) {
+	sha, err := s.github.Commit(ctx, req.InstallationID, req.Repository, req.Object)
 	if err != nil {
 		return nil, err
 	}
-	d.started[req.Ref]++
+	s.started[req.Ref]++
 	run := &v1alpha1.Run{Spec: v1alpha1.RunSpec{Ref: req.Ref, SHA: sha}}
 	run.Name = req.Name
 	return run, nil
@@ -87,7 +87,7 @@ func (d *door) Start(ctx context.Context, req runs.Request) (*v1alpha1.Run, erro
 type polling struct {
 	*Poller
 	github *gitHub
-	runs   *door
+	runs   *starter
 	log    *bytes.Buffer
 	now    time.Time
 }
@@ -103,7 +103,7 @@ func newPolling(t *testing.T) *polling {
 		github: &gitHub{tags: map[string]string{}, commits: map[string]error{}, asked: map[string]int{}},
 		log:    &bytes.Buffer{}, now: start,
 	}
-	p.runs = &door{github: p.github, started: map[string]int{}}
+	p.runs = &starter{github: p.github, started: map[string]int{}}
 	c := fake.NewClientBuilder().WithScheme(scheme).Build()
 	log := slog.New(slog.NewTextHandler(p.log, nil))
 	r := &Reconciler{
@@ -235,7 +235,7 @@ func TestAPolledRunHasATraceOfItsOwn(t *testing.T) {
 }
 
 // refusing refuses every Run.
-type refusing struct{ *door }
+type refusing struct{ *starter }
 
 func (refusing) Start(context.Context, runs.Request) (*v1alpha1.Run, error) {
 	return nil, &authority.Refusal{Reason: "Not today"}

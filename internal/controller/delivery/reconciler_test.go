@@ -233,7 +233,7 @@ func TestARetryRepeatsNoEffect(t *testing.T) {
 				t.Fatalf("%v, %v, %+v, decisions %q", err, res, d.Status, w.decisions)
 			}
 			clear(w.hub.fails)
-			// Until the retry the canceled run ends, and somebody asks for another one.
+			// Until the retry the canceled run ends, and another one is asked for.
 			w.clock = w.clock.Add(time.Minute)
 			if w.get("mine").Spec.Cancel != nil {
 				w.end("mine")
