@@ -21,7 +21,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
 )
 
-// Options are what a Client needs. Key is required.
+// Options configure a Client. Key is required.
 type Options struct {
 	// Key returns the secret from which the tokens of every Run are derived. All replicas need the same one.
 	Key func() ([]byte, error)
@@ -34,7 +34,7 @@ type Options struct {
 // Client is Conductor's side of the protocol, for the agents of all stacks. It is safe for concurrent use.
 type Client struct{ o Options }
 
-// New makes a Client.
+// New creates a Client.
 func New(o Options) *Client {
 	if o.Port == 0 {
 		o.Port = evidence.AgentPort

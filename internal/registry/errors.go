@@ -55,13 +55,14 @@ func (r *Registry) explain(err error, e operation, host string) error {
 	}
 	switch code := status(err); {
 	case code == http.StatusNotFound && e.thing != "":
-		return failure.Terminalf(e.missing, err, "Conductor cannot %s: the registry %s does not have it", e.act, host)
+		return failure.Terminalf(e.missing, err, "Conductor cannot %s: the registry %s does not have it. Check the name", e.act, host)
 	case code == http.StatusUnauthorized || code == http.StatusForbidden:
-		or := ""
+		or, check := "", "The operator should check the credential"
 		if e.thing != "" {
-			or = " or " + e.thing + " does not exist"
+			or, check = " or "+e.thing+" does not exist", "Check the name and the operator's credential"
 		}
-		return failure.Terminalf(e.denied, err, "Conductor cannot %s: the registry %s denied access%s (requested %s)", e.act, host, or, r.describeCredential(host, e.files))
+		return failure.Terminalf(e.denied, err, "Conductor cannot %s: the registry %s denied access%s (requested %s). %s",
+			e.act, host, or, r.describeCredential(host, e.files), check)
 	case code == http.StatusTooManyRequests:
 		return failure.Waitingf(v1alpha1.ReasonUnavailable, time.Minute, "Rate limit of the registry %s reached; retrying in a minute", host)
 	case code == http.StatusRequestEntityTooLarge:
