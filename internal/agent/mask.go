@@ -140,7 +140,7 @@ const (
 	// maxLine is the length at which a line is split, in bytes. A credential at that point is masked only if each half has the shape of
 	// one.
 	maxLine = 64 << 10
-	// maxKey is the length, in bytes, at which text after the beginning of a private key is no longer masked if no end was found.
+	// maxKey is how much text after the beginning of a private key is masked if its end does not follow, in bytes.
 	maxKey = 32 << 10
 )
 

@@ -65,8 +65,8 @@ func (l *leftOut) sentence(kind, why string) string {
 	return fmt.Sprintf("%d files of the %s were left out because %s; the first is %s.", l.count, kind, why, l.first)
 }
 
-// keep stores a tar. A complete one replaces an earlier one. An incomplete one is stored, with a problem that names the cause, only if
-// there is no other. JUnit files are masked; artifacts are not, because they are binary.
+// keep stores a tar. A complete one replaces an earlier one. An incomplete one is stored only if none exists yet, with a problem that
+// names the cause. JUnit files are masked; artifacts are not, because they are binary.
 func (s *store) keep(key evidence.AttemptKey, kind, root string, limit int64, m *masks, body io.Reader) error {
 	if err := s.open(key, kind); err != nil {
 		return err

@@ -1,5 +1,5 @@
-// Package junit reads the JUnit XML of test tools. Since there is no standard, it accepts what all dialects have in common and reports
-// what it cannot read as a sentence. It is pure. Its memory grows with neither the texts nor the number of cases in a file.
+// Package junit reads the JUnit XML of test tools. The format is not standardized, so it accepts what all dialects have in common and
+// reports what it cannot read as a sentence. It is pure. Its memory grows with neither the texts nor the number of cases in a file.
 package junit
 
 import (

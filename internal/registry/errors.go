@@ -73,7 +73,7 @@ func (r *Registry) explain(err error, e operation, host string) error {
 	return failure.Transientf(v1alpha1.ReasonUnavailable, err, "The registry %s did not answer", host)
 }
 
-// status returns the HTTP status of an error; 0 if there was no response.
+// status returns the HTTP status of an error; 0 if the registry did not respond.
 func status(err error) int {
 	var answer *errcode.ErrorResponse
 	switch {

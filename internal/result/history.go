@@ -68,8 +68,8 @@ func isBad(ending string) bool { return evidence.Status(ending).Bad() }
 
 func hasPassed(ending string) bool { return ending == flaky || ending == string(evidence.Passed) }
 
-// Compare sets the changes since the previous run in the history that has cases. Without such a run, or if the suite itself has no
-// cases, there is no comparison.
+// Compare sets the changes since the previous run in the history that has cases. It sets nothing without such a run, or if the suite
+// itself has no cases.
 func Compare(s *evidence.Suite, h *evidence.History, run string) {
 	s.Compared = nil
 	before := previous(h, run)

@@ -119,8 +119,8 @@ func (c *courier) try(ctx context.Context, send func(ctx context.Context, progre
 	}
 }
 
-// upload sends an archive and returns the files in it. It adds a problem to the attempt for everything that failed. It sends nothing if
-// there are no files.
+// upload sends an archive and returns the files in it. It adds a problem to the attempt for everything that failed. Without files it
+// sends nothing.
 func (c *courier) upload(ctx context.Context, attempt *evidence.Attempt, what string, a archive, put func(context.Context, evidence.AttemptKey, io.Reader) error) []evidence.File {
 	if len(a.names) == 0 {
 		return nil

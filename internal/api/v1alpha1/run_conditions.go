@@ -79,7 +79,7 @@ const (
 	ReasonQuotaExceeded = "QuotaExceeded"
 	// ReasonDiskFull: a node's disk or Conductor's own is full.
 	ReasonDiskFull = "DiskFull"
-	// ReasonDegraded: a service of a kept stack is no longer ready.
+	// ReasonDegraded: a service of a kept stack was ready and has become unready.
 	ReasonDegraded = "Degraded"
 	// ReasonProcessEnded: Conductor's process repeatedly exited while it worked on the Run.
 	ReasonProcessEnded = "ProcessEnded"

@@ -539,7 +539,7 @@ func (s SourceStatus) Pinned() string { return s.Reference + "@" + s.Digest }
 
 // ReportStatus is what was last posted to GitHub, and where.
 type ReportStatus struct {
-	// CommentID is the issue comment that is kept up to date; 0 if there is no issue.
+	// CommentID is the issue comment that is kept up to date; 0 without an issue.
 	// +optional
 	CommentID int64 `json:"commentID,omitempty"`
 	// CheckRuns are the ids of the check runs by external id; 0 means that the check run is about to be created.
