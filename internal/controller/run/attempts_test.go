@@ -177,7 +177,7 @@ func TestAnAttemptIsObserved(t *testing.T) {
 			outcome: v1alpha1.OutcomeError, reason: v1alpha1.ReasonCrashed, message: "could not be started: run: no such file"},
 
 		{name: "its pod ended and the agent does not know it", pod: exited(1, "Error", time.Minute), after: 2 * time.Minute,
-			outcome: v1alpha1.OutcomeError, reason: v1alpha1.ReasonCrashed, message: "were lost: it ended with exit code 1", code: new(int32(1))},
+			outcome: v1alpha1.OutcomeError, reason: v1alpha1.ReasonCrashed, message: "was lost: it ended with exit code 1", code: new(int32(1))},
 		{name: "its pod ended and the agent is silent, just now", agent: silent, pod: exited(1, "Error", time.Minute),
 			after: time.Minute + settleTimeout - time.Second, requeue: 500 * time.Millisecond},
 		{name: "its pod ended and the agent stays silent", agent: silent, pod: exited(1, "Error", time.Minute), after: time.Minute + settleTimeout,
@@ -186,12 +186,12 @@ func TestAnAttemptIsObserved(t *testing.T) {
 			outcome: v1alpha1.OutcomeError, reason: v1alpha1.ReasonOutOfMemory, message: "ran out of memory", code: new(int32(137))},
 		{name: "its pod is gone with its node", agent: silent, pod: func(p *corev1.Pod) { p.Status.Phase, p.Status.Reason = corev1.PodFailed, "NodeLost" },
 			after:   time.Minute,
-			outcome: v1alpha1.OutcomeError, reason: v1alpha1.ReasonNodeLost, message: "node-1 stopped answering"},
+			outcome: v1alpha1.OutcomeError, reason: v1alpha1.ReasonNodeLost, message: "node-1 became unreachable"},
 
 		{name: "its image is not there yet", pod: waits("ErrImagePull", "manifest unknown"), after: 10 * time.Second, requeue: 10 * time.Second,
 			doing: "cannot start yet: the image"},
 		{name: "its image is not there", pod: waits("ErrImagePull", "manifest unknown"), after: time.Minute, failure: failure.Terminal,
-			because: v1alpha1.ReasonImageUnavailable, want: "The tests of e2e cannot start"},
+			because: v1alpha1.ReasonImageUnavailable, want: "Suite e2e cannot start"},
 		{name: "it runs", pod: running, seen: seen(func(a *evidence.AttemptState) { a.Ended, a.Attempt = false, nil }), after: limit - time.Second,
 			requeue: time.Second, doing: "Running e2e"},
 		{name: "it cannot be ended", pod: running, seen: seen(func(a *evidence.AttemptState) { a.Ended, a.Attempt = false, nil }), after: limit,
@@ -299,7 +299,7 @@ func TestAnAttemptWithoutAPodIsExplained(t *testing.T) {
 		want    string
 	}{
 		{name: "it was released a moment ago", after: 4 * time.Second, deleted: true},
-		{name: "its Job was deleted", after: 5 * time.Second, deleted: true, because: v1alpha1.ReasonDeleted, want: "suite e2e was deleted"},
+		{name: "its Job was deleted", after: 5 * time.Second, deleted: true, because: v1alpha1.ReasonDeleted, want: "its Job was deleted"},
 		{name: "its Job failed", after: 5 * time.Second, job: func(j *batchv1.Job) {
 			j.Status.Conditions = []batchv1.JobCondition{{Type: batchv1.JobFailed, Status: corev1.ConditionTrue, Reason: batchv1.JobReasonDeadlineExceeded, Message: "too long"}}
 		}, because: v1alpha1.ReasonTimeout, want: "cannot run: it timed out: too long"},
@@ -307,7 +307,7 @@ func TestAnAttemptWithoutAPodIsExplained(t *testing.T) {
 		{name: "its pod is refused", after: 2 * time.Minute, event: [2]string{"FailedCreate", refused}, because: v1alpha1.ReasonQuotaExceeded,
 			want: "stacks.pods (9)"},
 		{name: "nothing explains it", after: 10*time.Minute - time.Second},
-		{name: "nothing explains it until its time is up", after: 10 * time.Minute, because: v1alpha1.ReasonTimeout, want: "suite e2e"},
+		{name: "nothing explains it until its time is up", after: 10 * time.Minute, because: v1alpha1.ReasonTimeout, want: "Suite e2e"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			w, st := newAttempt(t, true)

@@ -192,10 +192,10 @@ func TestABuildWithoutAPodIsExplained(t *testing.T) {
 	}{
 		{name: "it was started a moment ago", after: noPodGrace - time.Second, deleted: true},
 		{name: "nothing is wrong", after: time.Hour},
-		{name: "its Job was deleted", after: noPodGrace, deleted: true, reason: v1alpha1.ReasonBuildFailed, want: "of web was deleted"},
+		{name: "its Job was deleted", after: noPodGrace, deleted: true, reason: v1alpha1.ReasonBuildFailed, want: "was deleted"},
 		{name: "its Job failed", after: noPodGrace, job: func(j *batchv1.Job) {
 			j.Status.Conditions = []batchv1.JobCondition{{Type: batchv1.JobFailed, Status: corev1.ConditionTrue, Reason: batchv1.JobReasonDeadlineExceeded, Message: "too long"}}
-		}, reason: v1alpha1.ReasonTimeout, want: "The build of web failed: it timed out: too long"},
+		}, reason: v1alpha1.ReasonTimeout, want: "web could not be built: it timed out: too long"},
 		{name: "its pod is refused, just now", after: 10 * time.Second, event: "pods is forbidden: no room"},
 		{name: "its pod is refused", after: 20 * time.Second, event: "pods is forbidden: no room", reason: v1alpha1.ReasonRefused,
 			want: "The build of web cannot start: its pod was refused: no room"},

@@ -140,7 +140,7 @@ func TestAServiceThatIsNotUpAnyMoreIsExplained(t *testing.T) {
 		{name: "its image is gone", pods: []podChange{waits("ErrImagePull", "manifest unknown")}, want: "manifest unknown", log: true},
 		{name: "it was evicted", pods: []podChange{func(p *corev1.Pod) {
 			p.Status.Phase, p.Status.Reason, p.Status.Message = corev1.PodFailed, "Evicted", "The node was low on resource: memory. "
-		}}, want: "short of memory", log: true},
+		}}, want: "low on memory", log: true},
 		{name: "its probe fails", pods: []podChange{running}, event: [2]string{"Unhealthy", "connection refused"}, want: "connection refused", log: true},
 		{name: "nothing explains it", pods: []podChange{running}, want: "its pod is not ready", log: true},
 		{name: "its Deployment was deleted", want: "it was deleted"},

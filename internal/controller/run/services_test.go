@@ -69,7 +69,7 @@ func TestServicesStartInTheOrderOfTheirDependencies(t *testing.T) {
 		web     string // what web waits for
 	}{
 		{nil, "Deployment cache, Deployment db", "db Starting, cache Starting, migrate Waiting, web Waiting",
-			"Waits for cache (started), migrate (completed_successfully)"},
+			"Waiting for cache (started), migrate (completed_successfully)"},
 		{[]*corev1.Pod{w.podOf("db", "db-1", running), w.podOf("cache", "cache-1", running)}, "",
 			"db Starting, cache Starting, migrate Waiting, web Waiting", "migrate (completed_successfully)"},
 		{[]*corev1.Pod{w.podOf("db", "db-1", ready), w.podOf("cache", "cache-1", ready)}, "Job migrate",
@@ -467,7 +467,7 @@ func TestAServiceThatIsLateIsExplained(t *testing.T) {
 		log   bool
 	}{
 		{"a probe that fails", v1alpha1.ServiceStarting, running, [2]string{"Unhealthy", "connection refused"},
-			"Its health check does not pass: connection refused", true},
+			"Its health check fails: connection refused", true},
 		{"a volume that is not mounted", v1alpha1.ServiceStarting, waits("ContainerCreating", ""), [2]string{"FailedMount", "no such secret"},
 			"cannot be mounted: no such secret", false},
 		{"the kubelet reports nothing", v1alpha1.ServiceStarting, running, [2]string{"Pulled", "done"}, "Starting\n", true},
