@@ -3,7 +3,7 @@ package names
 
 import "strings"
 
-// Slug returns s in lower case. It replaces characters that a DNS label cannot contain with single dashes and removes dashes at both
+// Slug returns s in lower case. It replaces characters that a DNS label cannot contain with dashes and removes dashes at both
 // ends. The result may be empty, start with a digit or be too long for a label.
 func Slug(s string) string {
 	var b strings.Builder

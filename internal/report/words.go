@@ -9,6 +9,7 @@ import (
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/stage"
+	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
 // causes are added to a headline when the stage's own words do not name the reason.
@@ -233,12 +234,5 @@ func brief(d time.Duration) string {
 	if d < time.Second {
 		return "<1s"
 	}
-	s := d.Round(time.Second).String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
+	return text.Duration(d.Round(time.Second))
 }

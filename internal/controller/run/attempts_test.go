@@ -98,7 +98,7 @@ func TestASuitesResultDoesNotHaveTheContainersTimes(t *testing.T) {
 	st := &v1alpha1.SuiteStatus{Name: "api", Shards: 1, Attempts: []v1alpha1.AttemptStatus{{
 		Number: 1, StartedAt: &metav1.MicroTime{Time: noon}, FinishedAt: &metav1.MicroTime{Time: noon.Add(time.Minute)},
 	}}}
-	kept, _ := r.gather(t.Context(), &v1alpha1.Run{}, st, agent)
+	kept, _ := r.gather(t.Context(), st, agent)
 	full := kept.Suite
 	if full.FinishedAt == nil || !full.FinishedAt.Equal(noon.Add(time.Minute)) {
 		t.Errorf("the suite ended at %v", full.FinishedAt)

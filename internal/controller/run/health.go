@@ -80,7 +80,7 @@ func (r *Reconciler) reportCrashes(ctx context.Context, s *state) error {
 				st.State = v1alpha1.ServiceStarting
 			}
 			if sentence := capitalize(f.String()); !strings.HasPrefix(st.Message, sentence) {
-				st.Message = withLog(sentence, r.stackTail(ctx, s.run, p, 20, 1500))
+				st.Message = withLog(sentence, r.stackTail(ctx, s.run, p, 1500))
 			}
 		}
 	}
@@ -153,15 +153,15 @@ func (r *Reconciler) explainUnhealthy(ctx context.Context, s *state, name string
 	for _, p := range pods {
 		for _, f := range []*diagnose.Finding{diagnose.Crashing(p, about), r.explainBlocked(ctx, s, p, about), diagnose.Ended(p, about)} {
 			if f != nil {
-				return withLog(f.About(who), r.stackTail(ctx, s.run, p, 20, 1000)), nil
+				return withLog(f.About(who), r.stackTail(ctx, s.run, p, 1000)), nil
 			}
 		}
 	}
 	p := pods[len(pods)-1]
 	if f := diagnose.Unready(p, r.listEvents(ctx, p.Namespace, "Pod", p.Name)); f != nil {
-		return withLog(f.About(who), r.stackTail(ctx, s.run, p, 20, 1000)), nil
+		return withLog(f.About(who), r.stackTail(ctx, s.run, p, 1000)), nil
 	}
-	return withLog(who+": its pod is not ready", r.stackTail(ctx, s.run, p, 20, 1000)), nil
+	return withLog(who+": its pod is not ready", r.stackTail(ctx, s.run, p, 1000)), nil
 }
 
 // explainNoPods is a service without a pod: that is wrong unless none is wanted.

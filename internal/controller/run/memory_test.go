@@ -123,7 +123,7 @@ func TestResultsOfAllRunsShareABudget(t *testing.T) {
 		group := make(chan error)
 		for i := range 8 {
 			go func() {
-				kept, err := r.gather(t.Context(), runOf(fmt.Sprint(i)), suiteOf(8, 3), agent)
+				kept, err := r.gather(t.Context(), suiteOf(8, 3), agent)
 				r.results.put(types.UID(fmt.Sprint(i)), kept, false)
 				if n := len(kept.Suite.Cases); n != 8000 || kept.Suite.Totals.Failed != 8000 {
 					err = fmt.Errorf("%d cases, %+v", n, kept.Suite.Totals)
@@ -158,7 +158,7 @@ func TestHostileResultsShareABudget(t *testing.T) {
 	}}
 	grown := most(func() {
 		for i := range 8 {
-			kept, err := r.gather(t.Context(), runOf(fmt.Sprint(i)), suiteOf(1, 2), agent)
+			kept, err := r.gather(t.Context(), suiteOf(1, 2), agent)
 			if err != nil {
 				t.Error(err)
 			}
@@ -180,7 +180,7 @@ func TestRecordedResultsMakeRoom(t *testing.T) {
 	r := newReconciler(4 << 20)
 	agent := &witness{cases: 80, one: failing}
 	gather := func(uid string) evidence.Suite {
-		kept, err := r.gather(t.Context(), runOf(uid), suiteOf(1, 1), agent)
+		kept, err := r.gather(t.Context(), suiteOf(1, 1), agent)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -225,7 +225,7 @@ func (l *library) OpenResult(context.Context, v1alpha1.RecordStatus) (io.ReadClo
 // A Run whose stack is gone has its results from its record, and those that are hostile take nothing.
 func TestResultsFromTheRecord(t *testing.T) {
 	first := newReconciler(64 << 20)
-	kept, err := first.gather(t.Context(), runOf("1"), suiteOf(2, 2), &witness{cases: 200, one: failing})
+	kept, err := first.gather(t.Context(), suiteOf(2, 2), &witness{cases: 200, one: failing})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -271,7 +271,7 @@ func TestResultsFromTheRecord(t *testing.T) {
 func TestCasesThatAreTooMany(t *testing.T) {
 	r := newReconciler(64 << 20)
 	agent := &witness{cases: 10, one: failing, fails: map[evidence.AttemptKey]error{{Suite: "e2e", Shard: 0, Number: 1}: evidence.ErrTooLarge}}
-	kept, err := r.gather(t.Context(), runOf("1"), suiteOf(3, 1), agent)
+	kept, err := r.gather(t.Context(), suiteOf(3, 1), agent)
 	if err != nil || len(kept.Suite.Cases) != 30 || !slices.Contains(result.Problems(kept.Suite), "The test cases were not read to their end: "+evidence.ErrTooLarge.Error()) {
 		t.Errorf("%d cases, %q: %v", len(kept.Suite.Cases), result.Problems(kept.Suite), err)
 	}
@@ -283,16 +283,16 @@ func TestSuitesAreReadInTurns(t *testing.T) {
 		r := newReconciler(64 << 20)
 		turns, all := make(chan struct{}), make(chan error, readers)
 		slow := &witness{cases: 1, one: func(key evidence.AttemptKey, i int) evidence.Case { <-turns; return failing(key, i) }}
-		for i := range readers {
+		for range readers {
 			go func() {
-				_, err := r.gather(t.Context(), runOf(fmt.Sprint(i)), suiteOf(4, 1), slow)
+				_, err := r.gather(t.Context(), suiteOf(4, 1), slow)
 				all <- err
 			}()
 		}
 		synctest.Wait()
 		quick := make(chan error, 1)
 		go func() {
-			_, err := r.gather(t.Context(), runOf("quick"), suiteOf(1, 1), &witness{cases: 1, one: failing})
+			_, err := r.gather(t.Context(), suiteOf(1, 1), &witness{cases: 1, one: failing})
 			quick <- err
 		}()
 		synctest.Wait()
@@ -337,7 +337,7 @@ func (m *mute) Cases(ctx context.Context, key evidence.AttemptKey, each func(evi
 func TestPatienceWithAnAgent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
-		kept, err := newReconciler(64<<20).gather(t.Context(), runOf("1"), suiteOf(1, 1), &mute{})
+		kept, err := newReconciler(64<<20).gather(t.Context(), suiteOf(1, 1), &mute{})
 		if err == nil || err.Error() != "the stack's agent sent no test case for 1m0s" || len(kept.Suite.Cases) != 5 {
 			t.Errorf("%d cases: %v", len(kept.Suite.Cases), err)
 		}
@@ -352,7 +352,7 @@ func TestCasesThatBreakOff(t *testing.T) {
 	r := newReconciler(64 << 20)
 	broken := io.ErrUnexpectedEOF
 	agent := &witness{cases: 10, one: failing, fails: map[evidence.AttemptKey]error{{Suite: "e2e", Shard: 1, Number: 1}: broken, {Suite: "e2e", Shard: 0, Number: 1}: evidence.ErrAbsent}}
-	kept, err := r.gather(t.Context(), runOf("1"), suiteOf(2, 1), agent)
+	kept, err := r.gather(t.Context(), suiteOf(2, 1), agent)
 	if err == nil || len(kept.Suite.Cases) != 20 || kept.Suite.Totals.Failed != 20 {
 		t.Errorf("%d cases: %v", len(kept.Suite.Cases), err)
 	}

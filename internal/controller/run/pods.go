@@ -102,11 +102,12 @@ func timeLeft(start *metav1.MicroTime, d time.Duration, now time.Time) time.Dura
 
 // stackTail is the end of the log of a stack's pod, as its agent masked it. Without an agent it is the kubelet's, with everything masked that
 // looks like a token.
-func (r *Reconciler) stackTail(ctx context.Context, run *v1alpha1.Run, pod *corev1.Pod, lines, bytes int64) string {
+func (r *Reconciler) stackTail(ctx context.Context, run *v1alpha1.Run, pod *corev1.Pod, bytes int64) string {
+	const lines = 20
 	short, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	if agent, err := r.findAgent(short, run); err == nil {
-		end, err := agent.Tail(short, pod.Name, pod.Spec.Containers[0].Name, int(lines))
+		end, err := agent.Tail(short, pod.Name, pod.Spec.Containers[0].Name, lines)
 		if err == nil && strings.TrimSpace(end) != "" {
 			return text.Tail(redact.Token(end), int(bytes))
 		}

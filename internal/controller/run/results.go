@@ -133,7 +133,7 @@ func (s *sources) suite(ctx context.Context, st *v1alpha1.SuiteStatus) (evidence
 		s.agent, s.err = s.r.findAgent(ctx, s.run)
 	}
 	if s.agent != nil {
-		kept, err := s.r.gather(ctx, s.run, st, s.agent)
+		kept, err := s.r.gather(ctx, st, s.agent)
 		if err == nil {
 			s.r.compare(ctx, s.run, &kept)
 			s.r.results.put(s.run.UID, kept, isReported(s.run) || s.run.Status.Record != nil)
@@ -219,7 +219,7 @@ const (
 
 // gather asks the agent what the attempts of a suite left behind, and makes the suite's result of it, one case at a time. It gives what
 // there is even with an error. The caller keeps the result or gives its memory back.
-func (r *Reconciler) gather(ctx context.Context, run *v1alpha1.Run, st *v1alpha1.SuiteStatus, agent Agent) (result.Kept, error) {
+func (r *Reconciler) gather(ctx context.Context, st *v1alpha1.SuiteStatus, agent Agent) (result.Kept, error) {
 	ctx, cancel := context.WithTimeout(ctx, gatherTime)
 	defer cancel()
 	done, err := r.results.read(ctx)

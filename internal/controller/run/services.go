@@ -213,7 +213,7 @@ func (r *Reconciler) failService(ctx context.Context, s *state, name string, st 
 	who := "The service " + name + " cannot start"
 	if pod != nil {
 		who = "The service " + name + " did not come up"
-		st.Message = withLog(st.Message, r.stackTail(ctx, s.run, pod, 20, 1500))
+		st.Message = withLog(st.Message, r.stackTail(ctx, s.run, pod, 1500))
 	}
 	return f.Failure(who)
 }
@@ -337,7 +337,7 @@ func (r *Reconciler) explainNotReady(ctx context.Context, s *state, pods map[str
 			st.Message = strings.TrimPrefix(st.Message+". "+capitalize(f.String()), "Starting. ")
 		}
 		if stackns.HasStarted(p) {
-			st.Message = withLog(st.Message, r.stackTail(ctx, s.run, p, 20, 1500))
+			st.Message = withLog(st.Message, r.stackTail(ctx, s.run, p, 1500))
 		}
 	}
 }

@@ -242,7 +242,7 @@ func (r *Reconciler) closeSuite(ctx context.Context, s *state, t plan.Suite, st 
 
 // readResults reads what the attempts of a suite showed. What cannot be read is noted with the suite.
 func (r *Reconciler) readResults(ctx context.Context, run *v1alpha1.Run, name string, agent Agent) taken {
-	kept, err := r.gather(ctx, run, suiteStatus(&run.Status, name), agent)
+	kept, err := r.gather(ctx, suiteStatus(&run.Status, name), agent)
 	if err != nil {
 		r.Log.Warn("the test cases of a suite could not be read", "run", run.Name, "suite", name, "error", err)
 	}
