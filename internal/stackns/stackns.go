@@ -46,7 +46,7 @@ type Namespaces struct {
 	// Client writes. What decides is read with Kube, from the API server itself and not from a cache.
 	Client client.Client
 	Kube   kubernetes.Interface
-	// Conductor is Conductor's own namespace, which tells its namespaces from those of another Conductor in the cluster.
+	// Conductor is Conductor's own namespace. Another Conductor in the cluster has another one.
 	Conductor string
 }
 

@@ -16,7 +16,7 @@ import (
 
 const (
 	// maxDialect is the share of comment lines that may hold a word of the dialect; of messages none may.
-	maxDialect = 0.12
+	maxDialect = 0.003
 	// sampleSeed draws the comments and messages that -v prints for a reader. Another seed draws others.
 	sampleSeed, sampleSize = 9, 20
 )
@@ -24,8 +24,8 @@ const (
 // dialect matches words that native readers parse twice and never grep for. Each has a plain equivalent in the field.
 var dialect = regexp.MustCompile(`(?i)\b(told|tells?|telling|says?|said|saying|stands?|stood|nobody|somebody|whoever|looks? at|looked at|let go|lets go|may pass|shall|is no|are no|was no|were no)\b`)
 
-// idiom is plain English that dialect would match.
-var idiom = regexp.MustCompile(`(?i)\bthere (is|are|was|were) no\b|\b(is|are|was|were) no (longer|more)\b`)
+// idiom is plain English that dialect would match, and the user nobody.
+var idiom = regexp.MustCompile(`(?i)\bthere (is|are|was|were) no\b|\b(is|are|was|were) no (longer|more)\b|\bstand-ins?\b|root and nobody\b|"nobody"`)
 
 // phrase is a line of a comment, or a string that people may read.
 type phrase struct{ place, text string }
@@ -50,7 +50,7 @@ func TestPlainWords(t *testing.T) {
 	}
 	bad = matching(messages)
 	t.Logf("%d of %d messages hold a word of the dialect", len(bad), len(messages))
-	if float64(len(bad)) > maxDialect*float64(len(messages)) {
+	if len(bad) > 0 {
 		t.Errorf("messages hold one of %s:\n%s", dialect, list(bad))
 	}
 	t.Logf("seed %d draws these comments:\n%s\nand these messages:\n%s", sampleSeed, list(sample(comments)), list(sample(messages)))

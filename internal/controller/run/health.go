@@ -107,7 +107,7 @@ func (r *Reconciler) markDegraded(s *state, wrong string, sure bool) {
 	case sure || c != nil && c.Status == metav1.ConditionUnknown && s.now.Sub(c.LastTransitionTime.Time) >= healthInterval/2:
 		s.set(v1alpha1.ConditionStackHealthy, metav1.ConditionFalse, v1alpha1.ReasonDegraded, wrong)
 	default:
-		s.set(v1alpha1.ConditionStackHealthy, metav1.ConditionUnknown, v1alpha1.ReasonPending, "A service is not up; it is looked at once more")
+		s.set(v1alpha1.ConditionStackHealthy, metav1.ConditionUnknown, v1alpha1.ReasonPending, "A service is not up; it is checked again in a minute")
 	}
 }
 
