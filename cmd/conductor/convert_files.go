@@ -68,7 +68,7 @@ func replace(dir string, old []string, files []compose.File) error {
 	}
 	for _, name := range old {
 		if err := os.Remove(filepath.Join(dir, filepath.FromSlash(name))); err != nil {
-			return fmt.Errorf("remove a file that is no longer needed: %w", err)
+			return fmt.Errorf("remove an obsolete file: %w", err)
 		}
 	}
 	return nil

@@ -323,7 +323,7 @@ func leftovers(labels map[string]string) error {
 	return nil
 }
 
-// eventually retries until there is no error.
+// eventually retries until try succeeds.
 func eventually(t *testing.T, timeout time.Duration, try func() error) {
 	t.Helper()
 	for end := time.Now().Add(timeout); ; time.Sleep(100 * time.Millisecond) {
