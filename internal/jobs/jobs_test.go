@@ -110,8 +110,8 @@ func objects(t *testing.T) map[string][]client.Object {
 			Agent(sourced, AgentInput{Image: own, Source: true, Credential: true, Insecure: true})...),
 		"stack": append([]client.Object{Namespace(run, false), RoleBinding(run, "conductor", "conductor-system")}, must[[]client.Object](t)(Limits(run))...),
 		"network": append(
-			append([]client.Object{must[client.Object](t)(Fence(run, []string{"203.0.113.0/24:443", "0.0.0.0/0", "169.254.7.0/24"}))}, Wall(open, []string{"ingress-nginx"})...),
-			Wall(run, []string{"ingress-nginx"})...),
+			append([]client.Object{must[client.Object](t)(EgressPolicy(run, []string{"203.0.113.0/24:443", "0.0.0.0/0", "169.254.7.0/24"}))}, IngressPolicies(open, []string{"ingress-nginx"})...),
+			IngressPolicies(run, []string{"ingress-nginx"})...),
 		"public": {Ingress(public, "nginx"), Ingress(public, ""), HTTPRoute(public, "gateways/public"), HTTPRoute(public, "local")},
 	}
 }

@@ -18,13 +18,13 @@ import (
 // linkLocal contains the metadata services of clouds, 169.254.169.254. A range of the operator opens it only by naming it.
 var linkLocal = netip.MustParsePrefix("169.254.0.0/16")
 
-// Fence restricts a stack's egress: its pods reach each other, the cluster's DNS and the operator's list. Everything else is denied: nodes,
+// EgressPolicy restricts a stack's egress: its pods reach each other, the cluster's DNS and the operator's list. Everything else is denied: nodes,
 // the API server, Conductor, other stacks. It is applied before the first pod. Egress is CIDR or CIDR:port, as in the settings.
 //
 // It deliberately does not restrict ingress. A network policy controller learns the address of a new pod some time after its containers
 // start (0.2 s to seconds). Until then an ingress rule refuses connections from a pod that the rule allows, and a one-shot container that
 // connects at once fails, which it does not under compose. See Wall.
-func Fence(run *v1alpha1.Run, egress []string) (*networkingv1.NetworkPolicy, error) {
+func EgressPolicy(run *v1alpha1.Run, egress []string) (*networkingv1.NetworkPolicy, error) {
 	beyond, err := Egress(egress)
 	if err != nil {
 		return nil, err
@@ -49,10 +49,10 @@ func Egress(list []string) ([]networkingv1.NetworkPolicyEgressRule, error) {
 	return rules, nil
 }
 
-// Wall restricts a stack's ingress to its own pods, Conductor (only the agent's port), and pods of the operator's ingress namespaces (only
+// IngressPolicies restricts a stack's ingress to its own pods, Conductor (only the agent's port), and pods of the operator's ingress namespaces (only
 // services with a public address). It is applied once the tests have ended and no new pod is expected; until then the Fence of each stack
 // isolates them.
-func Wall(run *v1alpha1.Run, ingressNamespaces []string) []client.Object {
+func IngressPolicies(run *v1alpha1.Run, ingressNamespaces []string) []client.Object {
 	p := policy(run, "conductor-ingress", networkingv1.PolicyTypeIngress)
 	port := intstr.FromInt32(evidence.AgentPort)
 	p.Spec.Ingress = []networkingv1.NetworkPolicyIngressRule{{From: samePods()}, {

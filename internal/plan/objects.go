@@ -19,9 +19,9 @@ func (p *Plan) Bindings() []client.Object {
 	return []client.Object{jobs.RoleBinding(p.run, p.settings.ServiceAccount, p.settings.Namespace), jobs.AgentBinding(p.run)}
 }
 
-// Fences are the quota, limits and network policy that must exist before the first pod.
-func (p *Plan) Fences() ([]client.Object, error) {
-	policy, err := jobs.Fence(p.run, p.settings.Stacks.Egress)
+// Guardrails are the quota, limits and network policy that must exist before the first pod.
+func (p *Plan) Guardrails() ([]client.Object, error) {
+	policy, err := jobs.EgressPolicy(p.run, p.settings.Stacks.Egress)
 	if err != nil {
 		return nil, failure.Terminalf(v1alpha1.ReasonInvalidConfig, err, "The operator's egress list (stacks.egress) is not valid")
 	}
@@ -126,11 +126,11 @@ func (p *Plan) Objects(names Names) ([]client.Object, error) {
 		}
 		out = append(out, job)
 	}
-	fences, err := p.Fences()
+	guardrails, err := p.Guardrails()
 	if err != nil {
 		return nil, err
 	}
-	out = slices.Concat(append(out, p.Namespace()), p.Bindings(), fences, p.Agent())
+	out = slices.Concat(append(out, p.Namespace()), p.Bindings(), guardrails, p.Agent())
 	status := p.run.DeepCopy()
 	for _, a := range p.Addresses() {
 		if a.Object != nil {
@@ -153,5 +153,5 @@ func (p *Plan) Objects(names Names) ([]client.Object, error) {
 			out = append(out, p.TestJob(s, shard, 1, image, argv))
 		}
 	}
-	return append(out, jobs.Wall(status, p.settings.Stacks.IngressNamespaces)...), nil
+	return append(out, jobs.IngressPolicies(status, p.settings.Stacks.IngressNamespaces)...), nil
 }

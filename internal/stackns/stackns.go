@@ -122,8 +122,8 @@ func (n Namespaces) CreateSecret(ctx context.Context, secret *corev1.Secret) err
 	return nil
 }
 
-// Fence applies network policies to a namespace that may be on its way out, where they are not needed.
-func (n Namespaces) Fence(ctx context.Context, policies []client.Object) error {
+// ApplyPolicies applies network policies to a namespace that may be on its way out, where they are not needed.
+func (n Namespaces) ApplyPolicies(ctx context.Context, policies []client.Object) error {
 	err := n.Apply(ctx, policies)
 	if apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause) {
 		return nil

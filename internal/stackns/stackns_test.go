@@ -177,7 +177,7 @@ func TestOnlyOwnNamespacesAreListed(t *testing.T) {
 }
 
 func TestFencesOfANamespaceThatGoesAreNotMissed(t *testing.T) {
-	policy := jobs.Wall(&v1alpha1.Run{ObjectMeta: metav1.ObjectMeta{Name: "r", UID: "u1"}}, nil)
+	policy := jobs.IngressPolicies(&v1alpha1.Run{ObjectMeta: metav1.ObjectMeta{Name: "r", UID: "u1"}}, nil)
 	terminating := apierrors.NewForbidden(corev1.Resource("networkpolicies"), "wall", errors.New("it is being terminated"))
 	terminating.ErrStatus.Details.Causes = []metav1.StatusCause{{Type: corev1.NamespaceTerminatingCause}}
 	for _, c := range []struct {
@@ -196,7 +196,7 @@ func TestFencesOfANamespaceThatGoesAreNotMissed(t *testing.T) {
 					return c.err
 				},
 			}).Build()
-			if err := n.Fence(t.Context(), policy); (err == nil) != c.ok {
+			if err := n.ApplyPolicies(t.Context(), policy); (err == nil) != c.ok {
 				t.Errorf("error %v", err)
 			}
 		})

@@ -176,7 +176,7 @@ func (b *bare) replan() (*plan.Plan, error) {
 
 // stack creates the namespace and starts the services in the order of their dependencies.
 func (b *bare) stack(ctx context.Context) error {
-	fences, err := b.plan.Fences()
+	fences, err := b.plan.Guardrails()
 	if err != nil {
 		return err
 	}

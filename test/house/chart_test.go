@@ -407,7 +407,7 @@ func TestBuildsAreFencedInAsStacksAre(t *testing.T) {
 		t.Fatal(err)
 	}
 	egress = parsed.Stacks.Egress
-	stack, err := jobs.Fence(&v1alpha1.Run{}, egress)
+	stack, err := jobs.EgressPolicy(&v1alpha1.Run{}, egress)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,7 +13,7 @@ const (
 	pure    layer = "pure"
 	plan    layer = "plan"
 	adapter layer = "adapter"
-	door    layer = "door"
+	service layer = "service"
 	driver  layer = "driver"
 	main    layer = "main"
 )
@@ -25,9 +25,9 @@ var below = map[layer][]layer{
 	pure:    {words},
 	plan:    {words, pure},
 	adapter: {words},
-	door:    {words, pure, plan},
-	driver:  {words, pure, plan, door},
-	main:    {words, pure, plan, adapter, door, driver},
+	service: {words, pure, plan},
+	driver:  {words, pure, plan, service},
+	main:    {words, pure, plan, adapter, service, driver},
 }
 
 // layers maps the first directories of a package to its layer. The linter's rules are generated from it.
@@ -62,8 +62,8 @@ var layers = map[string]layer{
 	"internal/registry":  adapter,
 	"internal/agent":     adapter,
 
-	"internal/runs":    door,
-	"internal/stackns": door,
+	"internal/runs":    service,
+	"internal/stackns": service,
 
 	"internal/webhook":             driver,
 	"internal/controller/delivery": driver,

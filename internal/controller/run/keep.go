@@ -92,7 +92,7 @@ func (r *Reconciler) restrictIngress(ctx context.Context, s *state) error {
 	if s.status().Namespace == "" || s.run.Spec.Cancel != nil {
 		return nil
 	}
-	return r.namespaces().Fence(ctx, jobs.Wall(s.run, r.Settings.Stacks.IngressNamespaces))
+	return r.namespaces().ApplyPolicies(ctx, jobs.IngressPolicies(s.run, r.Settings.Stacks.IngressNamespaces))
 }
 
 // markKept notes how long the stack stays.

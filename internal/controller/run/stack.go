@@ -80,13 +80,13 @@ func (r *Reconciler) ensureNamespace(ctx context.Context, s *state) error {
 	return nil
 }
 
-// fillNamespace applies the fences first: they have to be there before the first pod.
+// fillNamespace applies the guardrails first: they have to exist before the first pod.
 func (r *Reconciler) fillNamespace(ctx context.Context, s *state) error {
-	fences, err := s.plan.Fences()
+	guardrails, err := s.plan.Guardrails()
 	if err != nil {
 		return err
 	}
-	if err := r.namespaces().Apply(ctx, fences); err != nil {
+	if err := r.namespaces().Apply(ctx, guardrails); err != nil {
 		return err
 	}
 	if err := r.createSecrets(ctx, s); err != nil {
