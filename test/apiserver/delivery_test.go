@@ -218,6 +218,43 @@ func TestACancelCommandEndsTheRunsOfItsIssue(t *testing.T) {
 	}
 }
 
+// Commands of one comment are acted on in order, in one reply and one reaction, also after a process that ended between them.
+func TestTheCommandsOfAComment(t *testing.T) {
+	w := newWorld(t)
+	w.github.permissions["ada"] = "write"
+	w.github.head = v1alpha1.Head{Ref: "refs/heads/main", SHA: strings.Repeat("e", 40)}
+	halts[3].hold(w)
+	first := w.process()
+	older := w.until(w.start(), "a run of the issue tests", func(r *v1alpha1.Run) bool { return r.Status.Issue == issueNumber && halts[3].reached(r) })
+	first.kill(t)
+	killed := w.process(effects(2))
+	d := w.deliver("several", commented(2, "ada", "/conductor cancel --reason 'start afresh'\n/conductor dance\n/conductor test smoke\n"))
+	w.eventually("the process ends between two effects", func() bool { return !killed.power.lives() })
+	killed.kill(t)
+	w.process()
+	d = w.processed(d, v1alpha1.DeliveryStarted)
+	older = w.until(older, "the older run is canceled", over)
+	if older.Status.Outcome != v1alpha1.OutcomeCanceled || older.Spec.Cancel.Reason != "start afresh" {
+		t.Errorf("the older run: %s, %+v", older.Status.Outcome, older.Spec.Cancel)
+	}
+	all := w.runs()
+	if len(all) != 2 || all[1].Name != d.Status.Run || all[1].Spec.Cancel != nil || !slices.Equal(all[1].Spec.Suites, []string{"smoke"}) {
+		t.Errorf("runs %+v", all)
+	}
+	if v1alpha1.TraceOf(&all[len(all)-1]) != "several" {
+		t.Errorf("trace %q", v1alpha1.TraceOf(&all[len(all)-1]))
+	}
+	var replies []string
+	for _, c := range w.github.commentsOn(issueNumber) {
+		if strings.Contains(c, "dance") {
+			replies = append(replies, c)
+		}
+	}
+	if len(replies) != 1 || w.github.reactions["2:rocket"] != 1 || w.github.reactions["2:+1"] != 0 {
+		t.Errorf("replies %q, reactions %v", replies, w.github.reactions)
+	}
+}
+
 // A process may die between the creation of the Run and the update of the Delivery's status.
 func TestADeliveryWhoseProcessDiesIsActedOnOnce(t *testing.T) {
 	w := newWorld(t)

@@ -1,6 +1,6 @@
 package v1alpha1
 
-// Conditions of a Run, one for each stage, in the order of the stages. A condition is Unknown while its stage is in progress, True when
+// Conditions of a Run: one for each stage, and StackHealthy. A condition is Unknown while its stage is in progress, True when
 // the stage is done and False when it failed. Its message is a sentence for people who read the issue.
 const (
 	// ConditionCheckedOut: the repository's files were read at the Run's SHA and are valid.
