@@ -13,6 +13,7 @@ import (
 	"github.com/compose-spec/compose-go/v2/consts"
 	"github.com/compose-spec/compose-go/v2/dotenv"
 	"github.com/compose-spec/compose-go/v2/loader"
+	"github.com/compose-spec/compose-go/v2/template"
 )
 
 // rawEnvFile reads files with format: raw, whose values are literal. compose-go leaves the format to its users; Docker Compose uses that of
@@ -41,9 +42,18 @@ func rawEnvFile(file io.Reader, _ string, vars map[string]string, lookup func(ke
 	return lines.Err()
 }
 
-// projectName is the name set by variables, which overrides the files'.
-func projectName(env map[string]string) string {
-	return loader.NormalizeProjectName(env[consts.ComposeProjectName])
+// projectName is the name set by variables, else by the last main file that has one. compose-go would parse all files once more for it.
+func (s *sources) projectName(env map[string]string) string {
+	name := ""
+	for _, f := range s.files {
+		for _, doc := range f.docs {
+			if n := scalar(child(doc, "name")); n != "" && !f.included && !f.extended {
+				name = n
+			}
+		}
+	}
+	name, _ = template.Substitute(name, lookupIn(env)) // compose-go reports the error.
+	return cmp.Or(loader.NormalizeProjectName(env[consts.ComposeProjectName]), loader.NormalizeProjectName(name), defaultName)
 }
 
 // FilesOf are the compose files that COMPOSE_FILE among the variables names, which docker compose takes when it is given none:

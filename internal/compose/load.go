@@ -95,7 +95,7 @@ func Load(dir string, o LoadOptions) (*Project, error) {
 	if len(profiles) == 0 && env["COMPOSE_PROFILES"] != "" {
 		profiles = strings.Split(env["COMPOSE_PROFILES"], ",")
 	}
-	project, err := parse(paths, base, env, profiles)
+	project, err := parse(r.sources.projectName(env), paths, base, env, profiles)
 	if err != nil {
 		r.refuseError(err)
 		return nil, r.err()
@@ -174,7 +174,7 @@ var setUp = sync.OnceFunc(func() {
 })
 
 // parse has compose-go merge, interpolate and check the files, but not read env_file and label_file.
-func parse(paths []string, base string, env map[string]string, profiles []string) (p *types.Project, err error) {
+func parse(name string, paths []string, base string, env map[string]string, profiles []string) (p *types.Project, err error) {
 	// compose-go walks untyped trees of user input; a panic in it must not end the process.
 	defer func() {
 		if v := recover(); v != nil {
@@ -189,11 +189,7 @@ func parse(paths []string, base string, env map[string]string, profiles []string
 		o.SkipResolveEnvironment = true
 		o.SkipResolveLabels = true
 		o.Profiles = profiles
-		if name := projectName(env); name != "" {
-			o.SetProjectName(name, true)
-		} else {
-			o.SetProjectName(defaultName, false)
-		}
+		o.SetProjectName(name, true)
 	}}
 	model, err := loader.LoadModelWithContext(context.Background(), details, options...)
 	if err != nil {
@@ -203,10 +199,7 @@ func parse(paths []string, base string, env map[string]string, profiles []string
 		return nil, fmt.Errorf("services.%s.depends_on: there are more than %d ways along depends_on from one service to others. "+
 			"Name only the services that each one needs itself", service, maxWays)
 	}
-	o := loader.ToOptions(&details, options)
-	name, _ := model["name"].(string)
-	o.SetProjectName(name, true)
-	return loader.ModelToProject(model, o, details)
+	return loader.ModelToProject(model, loader.ToOptions(&details, options), details)
 }
 
 // overDependent returns the service with the most ways along depends_on to others if the project has more than maxWays, else "".

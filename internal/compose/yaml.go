@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 
 	"go.yaml.in/yaml/v4"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -87,7 +88,7 @@ func yamlNode(v any) *yaml.Node {
 		return n
 	case string:
 		n := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: v}
-		if needsQuotes.MatchString(v) {
+		if needsQuotes(v) {
 			n.Style = yaml.DoubleQuotedStyle
 		}
 		return n
@@ -98,12 +99,17 @@ func yamlNode(v any) *yaml.Node {
 	}
 }
 
-// needsQuotes matches texts that are not read back if the library chooses their style.
-var needsQuotes = regexp.MustCompile(strings.Join([]string{
-	`^\n*[ \t]`, // The library writes a block whose indent no reader finds.
-	// Control characters, and line breaks that readers replace.
-	`[^\n\t -~\x{a0}-\x{2027}\x{202a}-\x{d7ff}\x{e000}-\x{fefe}\x{ff00}-\x{fffd}\x{10000}-\x{10ffff}]`,
-	// Booleans, numbers and times of YAML 1.1, and some texts that resemble them.
-	`^(?i:y|n|yes|no|on|off)$`,
-	`^[-+.]*[0-9][0-9a-fA-FxXoOtTzZ.,:_+ -]*$`,
-}, "|"))
+// oldNumber matches numbers and times of YAML 1.1, and some texts that resemble them.
+var oldNumber = regexp.MustCompile(`^[-+.]*[0-9][0-9a-fA-FxXoOtTzZ.,:_+ -]*$`)
+
+// needsQuotes reports whether a text is not read back if the library chooses its style.
+func needsQuotes(s string) bool {
+	switch strings.ToLower(s) {
+	case "y", "n", "yes", "no", "on", "off": // Booleans of YAML 1.1.
+		return true
+	}
+	// The library writes lines that begin with white space as a block whose indent no reader finds.
+	first := strings.TrimLeft(s, "\n")
+	return strings.HasPrefix(first, " ") || strings.HasPrefix(first, "\t") || oldNumber.MatchString(s) ||
+		strings.ContainsFunc(s, func(r rune) bool { return r != '\n' && r != '\t' && !unicode.IsPrint(r) })
+}
