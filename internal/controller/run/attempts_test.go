@@ -184,6 +184,8 @@ func TestAnAttemptIsObserved(t *testing.T) {
 			outcome: v1alpha1.OutcomeFailed, message: "exit code 1", code: new(int32(1)), problem: "agent did not answer"},
 		{name: "its pod ran out of memory and the agent stays silent", agent: silent, pod: exited(137, "OOMKilled", time.Minute), after: 2 * time.Minute,
 			outcome: v1alpha1.OutcomeError, reason: v1alpha1.ReasonOutOfMemory, message: "ran out of memory", code: new(int32(137))},
+		{name: "its wrapper ended after the kernel had killed the test", agent: silent, pod: exited(1, "OOMKilled", time.Minute), after: 2 * time.Minute,
+			outcome: v1alpha1.OutcomeError, reason: v1alpha1.ReasonOutOfMemory, message: "ran out of memory", code: new(int32(1))},
 		{name: "its pod is gone with its node", agent: silent, pod: func(p *corev1.Pod) { p.Status.Phase, p.Status.Reason = corev1.PodFailed, "NodeLost" },
 			after:   time.Minute,
 			outcome: v1alpha1.OutcomeError, reason: v1alpha1.ReasonNodeLost, message: "node-1 became unreachable"},
@@ -287,6 +289,13 @@ func TestATestThatWasEndedFromOutsideIsSettled(t *testing.T) {
 	}
 }
 
+// timedOut is a Job that reached its deadline.
+func timedOut(j *batchv1.Job) {
+	j.Status.Conditions = []batchv1.JobCondition{{
+		Type: batchv1.JobFailed, Status: corev1.ConditionTrue, Reason: batchv1.JobReasonDeadlineExceeded, Message: "too long",
+	}}
+}
+
 func TestAnAttemptWithoutAPodIsExplained(t *testing.T) {
 	const refused = `pods "e2e" is forbidden: exceeded quota: stack, requested: pods=1, used: pods=9, limited: pods=9`
 	for _, tc := range []struct {
@@ -300,9 +309,7 @@ func TestAnAttemptWithoutAPodIsExplained(t *testing.T) {
 	}{
 		{name: "it was released a moment ago", after: 4 * time.Second, deleted: true},
 		{name: "its Job was deleted", after: 5 * time.Second, deleted: true, because: v1alpha1.ReasonDeleted, want: "its Job was deleted"},
-		{name: "its Job failed", after: 5 * time.Second, job: func(j *batchv1.Job) {
-			j.Status.Conditions = []batchv1.JobCondition{{Type: batchv1.JobFailed, Status: corev1.ConditionTrue, Reason: batchv1.JobReasonDeadlineExceeded, Message: "too long"}}
-		}, because: v1alpha1.ReasonTimeout, want: "cannot run: it timed out: too long"},
+		{name: "its Job failed", after: 5 * time.Second, job: timedOut, because: v1alpha1.ReasonTimeout, want: "cannot run: it timed out: too long"},
 		{name: "its pod is refused, just now", after: time.Minute, event: [2]string{"FailedCreate", refused}},
 		{name: "its pod is refused", after: 2 * time.Minute, event: [2]string{"FailedCreate", refused}, because: v1alpha1.ReasonQuotaExceeded,
 			want: "stacks.pods (9)"},

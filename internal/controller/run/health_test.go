@@ -146,7 +146,9 @@ func TestAServiceThatIsNotUpAnyMoreIsExplained(t *testing.T) {
 		{name: "its Deployment was deleted", want: "it was deleted"},
 		{name: "it was scaled down", set: func(d *appsv1.Deployment) { d.Spec.Replicas = new(int32(0)) }},
 		{name: "its pod is refused", set: func(d *appsv1.Deployment) {
-			d.Status.Conditions = []appsv1.DeploymentCondition{{Type: appsv1.DeploymentReplicaFailure, Status: corev1.ConditionTrue, Message: "pods is forbidden: no room"}}
+			d.Status.Conditions = []appsv1.DeploymentCondition{{
+				Type: appsv1.DeploymentReplicaFailure, Status: corev1.ConditionTrue, Message: "pods is forbidden: no room",
+			}}
 		}, want: "its pod was refused: no room"},
 		{name: "it has no pod", set: func(*appsv1.Deployment) {}, want: "it has no pod"},
 	} {

@@ -301,7 +301,9 @@ func TestAServiceWithoutAPodIsExplained(t *testing.T) {
 	const refused = `pods "db-1" is forbidden: exceeded quota: stack, requested: pods=1, used: pods=9, limited: pods=9`
 	failing := func(w *rig) runtime.Object {
 		return &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: "db", Namespace: jobs.StackName(w.run)}, Status: appsv1.DeploymentStatus{
-			Conditions: []appsv1.DeploymentCondition{{Type: appsv1.DeploymentReplicaFailure, Status: corev1.ConditionTrue, Message: refused, LastTransitionTime: metav1.NewTime(noon)}},
+			Conditions: []appsv1.DeploymentCondition{{
+				Type: appsv1.DeploymentReplicaFailure, Status: corev1.ConditionTrue, Message: refused, LastTransitionTime: metav1.NewTime(noon),
+			}},
 		}}
 	}
 	for _, tc := range []struct {
@@ -469,7 +471,7 @@ func TestAServiceThatIsLateIsExplained(t *testing.T) {
 		{"a probe that fails", v1alpha1.ServiceStarting, running, [2]string{"Unhealthy", "connection refused"},
 			"Its health check fails: connection refused", true},
 		{"a volume that is not mounted", v1alpha1.ServiceStarting, waits("ContainerCreating", ""), [2]string{"FailedMount", "no such secret"},
-			"cannot be mounted: no such secret", false},
+			"A volume of it cannot be mounted: no such secret", false},
 		{"the kubelet reports nothing", v1alpha1.ServiceStarting, running, [2]string{"Pulled", "done"}, "Starting\n", true},
 		{"one that waits for others", v1alpha1.ServiceWaiting, running, [2]string{"Unhealthy", "connection refused"}, "Starting", false},
 		{"one that is ready", v1alpha1.ServiceStarting, ready, [2]string{"Unhealthy", "connection refused"}, "Starting", false},
@@ -480,7 +482,7 @@ func TestAServiceThatIsLateIsExplained(t *testing.T) {
 			w.add(w.eventOf(tc.event[0], tc.event[1]))
 			w.explainNotReady(t.Context(), w.state(), map[string][]*corev1.Pod{"db": {w.podOf("db", "db-1", tc.pod)}})
 			got := serviceStatus(&w.run.Status, "db").Message
-			if wantText(t, got, tc.want); strings.Contains(got, "fake logs") != tc.log {
+			if !strings.HasPrefix(got, tc.want) || strings.Contains(got, "fake logs") != tc.log {
 				t.Errorf("%q", got)
 			}
 		})
