@@ -42,6 +42,8 @@ type rig struct {
 	agent  *puppet
 	shelf  *rigRegistry
 	github *tokenMaker
+	// planner is for the tests of planning; the other stages have plan.
+	planner *planServer
 
 	mu      sync.Mutex
 	applied []string
@@ -71,6 +73,8 @@ func newRig(t *testing.T, files map[string]string, change ...func(*settings.Sett
 	w.cluster = newCluster(t, interceptor.Funcs{Create: w.create, Patch: w.patch}, w.run)
 	w.Settings = set
 	w.Registry, w.GitHub, w.Agents, w.Live = w.shelf, w.github, w.agent, w.Client
+	w.planner = &planServer{answer: func(in plan.Input) plan.Answer { return plan.Answered(plan.Make(in)) }}
+	w.Planner = w.planner
 	w.Now = func() time.Time { return w.now }
 	w.open()
 	t.Cleanup(w.close)
@@ -117,12 +121,12 @@ func (w *rig) reconcile(stage func(context.Context, *state) error) (*state, erro
 	for range 100 {
 		s := w.state()
 		err := stage(w.t.Context(), s)
-		switch {
-		case errors.Is(err, errRunning):
-			<-w.stacks.wake
-		case !errors.Is(err, errOtherRuns):
-			w.steps.stored(w.run.UID, w.now)
+		w.steps.stored(w.run.UID, w.now)
+		if !errors.Is(err, errRunning) && !errors.Is(err, errOtherRuns) {
 			return s, err
+		}
+		if s.requeueAfter(failure.Of(err).After); s.requeue >= runningPause {
+			<-w.stacks.wake
 		}
 	}
 	w.t.Fatal("a step of the Run does not end")
@@ -446,7 +450,9 @@ type rigRegistry struct {
 	*sourceShelf
 	fails   map[string]error
 	records []v1alpha1.RecordStatus
+	// layers are the names of what a record has, result is its result.json, and notes are its annotations.
 	layers  []string
+	result  string
 	notes   map[string]string
 	linked  []string
 	history map[string]*evidence.History
@@ -474,6 +480,13 @@ func (s *rigRegistry) PushRecord(_ context.Context, _ v1alpha1.Repository, run s
 	}
 	for _, l := range slices.Concat(files, top) {
 		s.layers = append(s.layers, l.Name)
+		if l.Name == evidence.ResultName {
+			var text strings.Builder
+			if err := l.Write(&text); err != nil {
+				return v1alpha1.RecordStatus{}, err
+			}
+			s.result = text.String()
+		}
 	}
 	kept := v1alpha1.RecordStatus{Reference: "registry.example/records/acme/shop:" + run, Digest: someDigest}
 	s.records, s.notes = append(s.records, kept), notes
