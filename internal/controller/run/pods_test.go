@@ -1,21 +1,24 @@
 package run
 
 import (
+	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	kubetesting "k8s.io/client-go/testing"
+	"k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/compose"
-	"github.com/w3evolutionsllc/conductor/internal/jobs"
-	"k8s.io/client-go/tools/cache"
-
+	"github.com/w3evolutionsllc/conductor/internal/diagnose"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
+	"github.com/w3evolutionsllc/conductor/internal/jobs"
 )
 
 func waiting(reason, message string) *corev1.Pod {
@@ -126,6 +129,86 @@ func TestThePodsOfAStackAreAlwaysInTheSameOrder(t *testing.T) {
 		}
 		if order != "abcdef" {
 			t.Fatalf("order %s", order)
+		}
+	}
+}
+
+// The end of a log is the agent's, masked; else the kubelet's, or what it kept of it. None of them has a token.
+func TestTheEndOfALogIsFound(t *testing.T) {
+	token := "ghp_" + strings.Repeat("a", 36)
+	lastWords := func(p *corev1.Pod) {
+		crashed(1, 1)(p)
+		p.Status.ContainerStatuses[0].LastTerminationState.Terminated.Message = "before: " + token
+	}
+	for _, tc := range []struct {
+		name  string
+		agent string // "" for none
+		noPod bool   // the agent is gone
+		log   string
+		err   error
+		pod   podChange
+		want  string
+	}{
+		{name: "the agent has it", agent: "panic: " + token + "\n", pod: running, want: "panic: ***\n"},
+		{name: "the agent has nothing", agent: "\n", log: "kubelet: " + token, pod: running, want: "kubelet: ***"},
+		{name: "the agent is gone", noPod: true, log: "kubelet", pod: running, want: "kubelet"},
+		{name: "the log cannot be read", err: errors.New("node lost"), pod: exited(1, "Error", 0), want: "last words"},
+		{name: "it printed nothing", log: "", pod: lastWords, want: "before: ***"},
+		{name: "nothing is known", err: errors.New("node lost"), pod: running, want: ""},
+		{name: "a long one", agent: strings.Repeat("x", 2000) + "end", pod: running, want: "xend"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w := newRig(t, nil)
+			w.begin()
+			if !tc.noPod {
+				w.setPods(w.agentUp())
+			}
+			w.agent.tail = tc.agent
+			w.kube.PrependReactor("get", "pods", func(a kubetesting.Action) (bool, runtime.Object, error) {
+				return a.GetSubresource() == "log", &runtime.Unknown{Raw: []byte(tc.log)}, tc.err
+			})
+			got := w.stackTail(t.Context(), w.run, w.podOf("db", "db-1", tc.pod), 20, 1500)
+			if !strings.HasSuffix(got, tc.want) || tc.want == "" && got != "" || len(got) > 1600 || strings.Contains(got, token) {
+				t.Errorf("%q, want %q", got, tc.want)
+			}
+			if logged := strings.Contains(w.log.String(), "cannot be read"); logged != (tc.err != nil) {
+				t.Errorf("log: %s", w.log)
+			}
+		})
+	}
+}
+
+// A status that hides why an image is not pulled is completed by the pod's events; they decide nothing, so that an error is only logged.
+func TestEventsCompleteWhatAStatusHides(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		err  error
+		want string
+	}{{"events are there", nil, "no basic auth credentials"}, {"events cannot be read", errors.New("etcd is away"), "does not report why"}} {
+		w := newRig(t, nil)
+		w.begin()
+		w.add(w.eventOf("Failed", `Failed to pull image "postgres:17": no basic auth credentials`))
+		if tc.err != nil {
+			w.refuse("list", "events", tc.err)
+		}
+		w.now = noon.Add(time.Minute)
+		s := w.state()
+		pod := w.podOf("db", "db-1", waits("ImagePullBackOff", `Back-off pulling image "postgres:17"`))
+		f := w.explainBlocked(t.Context(), s, pod, w.subject(s, diagnose.Service, "db"))
+		if f == nil {
+			t.Fatalf("%s: nothing is wrong", tc.name)
+		}
+		wantText(t, f.Sentence, tc.want)
+		if logged := strings.Contains(w.log.String(), "events of an object"); logged != (tc.err != nil) {
+			t.Errorf("%s: log: %s", tc.name, w.log)
+		}
+	}
+}
+
+func TestSentencesBeginWithACapital(t *testing.T) {
+	for in, want := range map[string]string{"": "", "it crashed": "It crashed", "It": "It", "ähnlich": "ähnlich"} {
+		if got := capitalize(in); got != want {
+			t.Errorf("%q: %q", in, got)
 		}
 	}
 }
