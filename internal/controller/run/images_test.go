@@ -367,3 +367,74 @@ func TestNoMoreImagesThanThereIsRoomFor(t *testing.T) {
 		t.Errorf("notes: %q", b.run.Status.Notes)
 	}
 }
+
+// The stage is open until the plan knows every image; what a registry answers is noted before it is used.
+func TestTheImagesOfTheStackAreResolved(t *testing.T) {
+	const services = "services: {db: {image: 'postgres:17'}, cache: {image: 'redis:7'}}\n"
+	files := map[string]string{"docker-compose.qa.yml": services}
+	w := newRig(t, files)
+	w.shelf.tags["postgres:17"], w.shelf.tags["redis:7"] = someDigest, someDigest
+	w.makePlan(files, plan.Images{})
+	for i, step := range []struct {
+		known   []string // of the plan
+		doing   string
+		status  metav1.ConditionStatus
+		noted   int
+		requeue time.Duration
+	}{
+		{nil, "Resolving the images of cache, db", metav1.ConditionUnknown, 0, 0},
+		{nil, "Resolving the images of cache, db", metav1.ConditionUnknown, 2, 10 * time.Millisecond},
+		{[]string{"db"}, "Resolving the images of cache", metav1.ConditionUnknown, 2, 0},
+		{[]string{"cache", "db"}, "2 images resolved", metav1.ConditionTrue, 2, 0},
+		{nil, "2 images resolved", metav1.ConditionTrue, 2, 0}, // A process that begins anew.
+	} {
+		w.makePlan(files, plan.Images{Known: step.known})
+		s := w.state()
+		if err := w.reconcileImages(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+		c := condition(s, v1alpha1.ConditionImagesResolved)
+		if c.Message != step.doing || c.Status != step.status || len(s.status().StackImages) != step.noted || s.requeue != step.requeue {
+			t.Errorf("reconcile %d: %s: %q, noted %+v, requeue after %s", i, c.Status, c.Message, s.status().StackImages, s.requeue)
+		}
+		if i == 0 {
+			<-w.stacks.wake
+			<-w.stacks.wake
+		}
+	}
+}
+
+func TestAStackWithoutImagesHasNothingToResolve(t *testing.T) {
+	w := newRig(t, nil)
+	w.plan.Plan = &plan.Plan{}
+	s := w.state()
+	if err := w.reconcileImages(t.Context(), s); err != nil || condition(s, v1alpha1.ConditionImagesResolved).Reason != v1alpha1.ReasonNothingToDo {
+		t.Errorf("%v, %+v", err, condition(s, v1alpha1.ConditionImagesResolved))
+	}
+	if s.plan = nil; w.reconcileImages(t.Context(), s) != nil {
+		t.Error("the stage does not wait for the plan")
+	}
+}
+
+// A suite that runs a service's image waits for it like the services do; an image with ports of its own has its Service applied once more.
+func TestWhatAnImageIsUsedForIsNamed(t *testing.T) {
+	p := &loaded{Plan: &plan.Plan{
+		Services: []plan.Service{{Pending: []string{"web", "sidecar"}}, {Pending: []string{"web"}}},
+		Suites:   []plan.Suite{{Pending: true}, {}},
+	}}
+	p.Suites[0].Test.Service = "sut"
+	if got := pendingImages(p); !slices.Equal(got, []string{"sidecar", "sut", "web"}) {
+		t.Errorf("pending %v", got)
+	}
+	images := &stackImages{Images: plan.Images{
+		References: map[string]string{"web": "w", "side": "s"}, Configs: map[string]compose.ImageConfig{"s": {ExposedPorts: []string{"80/tcp"}}},
+	}}
+	for _, tc := range []struct {
+		shares []string
+		want   bool
+	}{{nil, false}, {[]string{"side"}, true}} {
+		if got := images.exposes(&plan.Service{Service: compose.Service{Name: "web", Shares: tc.shares}}); got != tc.want {
+			t.Errorf("with %v: %t", tc.shares, got)
+		}
+	}
+}
