@@ -3,6 +3,7 @@ package run
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/failure"
 )
 
 // checkPage is the check runs of a commit, by their external ids.
@@ -77,6 +79,71 @@ func TestNoCheckRunIsForgottenWhenItsIDIsNotStored(t *testing.T) {
 	for _, id := range []string{"shop-1", "shop-1/e2e"} {
 		if c := page.checks[id]; c.Conclusion != "success" {
 			t.Errorf("check run %s: status %q, conclusion %q", id, c.Status, c.Conclusion)
+		}
+	}
+}
+
+// The stage reads what the reporter has written: it is done, or has failed for good, when that is final.
+func TestTheStageEndsWithTheLastReport(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		report *v1alpha1.ReportStatus
+		status metav1.ConditionStatus
+		want   string
+	}{
+		{"nothing is posted", nil, metav1.ConditionUnknown, "Posting"},
+		{"the last report is not posted", &v1alpha1.ReportStatus{Message: "rate limit"}, metav1.ConditionUnknown, "Posting"},
+		{"it is posted", &v1alpha1.ReportStatus{Final: true}, metav1.ConditionTrue, "on GitHub"},
+		{"it was given up", &v1alpha1.ReportStatus{Final: true, Message: "the App was removed"}, metav1.ConditionFalse, "the App was removed"},
+	} {
+		s := newState()
+		if err := (&Reconciler{}).reconcileReport(t.Context(), s); err != nil || condition(s, v1alpha1.ConditionReported).Type != "" {
+			t.Errorf("%s: before the outcome is known: %v, %+v", tc.name, err, condition(s, v1alpha1.ConditionReported))
+		}
+		s.finish(v1alpha1.OutcomePassed, v1alpha1.ReasonDone, "All tests passed")
+		s.status().Report = tc.report
+		for range 2 {
+			if err := (&Reconciler{}).reconcileReport(t.Context(), s); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if c := condition(s, v1alpha1.ConditionReported); c.Status != tc.status || !strings.Contains(c.Message, tc.want) {
+			t.Errorf("%s: %+v", tc.name, c)
+		}
+	}
+}
+
+// A report that only a person can make possible is tried at intervals until the outcome is known, and one that fails otherwise for a day.
+func TestAReportIsGivenUpInTheEnd(t *testing.T) {
+	terminal := failure.Terminalf(v1alpha1.ReasonRefused, nil, "The App was removed")
+	transient := failure.Transientf(v1alpha1.ReasonUnavailable, nil, "GitHub did not answer")
+	for _, tc := range []struct {
+		name    string
+		err     *failure.Error
+		over    time.Duration // since the outcome is known; less than 0 before that
+		final   bool
+		requeue time.Duration
+		fails   bool
+	}{
+		{"a run under way", terminal, -1, false, time.Minute, false},
+		{"a run under way, and GitHub is away", transient, -1, false, 0, true},
+		{"a rate limit", failure.Waitingf(v1alpha1.ReasonPending, 7*time.Second, "rate limit"), 0, false, 7 * time.Second, false},
+		{"the outcome", terminal, 0, true, 0, false},
+		{"the outcome, and GitHub is away", transient, reportDeadline, false, 0, true},
+		{"the outcome, and GitHub was away for a day", transient, reportDeadline + time.Second, true, 0, false},
+	} {
+		run := &v1alpha1.Run{Status: v1alpha1.RunStatus{Report: &v1alpha1.ReportStatus{}}}
+		if tc.over >= 0 {
+			run.Status.FinishedAt = new(metav1.NewMicroTime(noon.Add(-tc.over)))
+		}
+		r := &Reporter{Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return noon }}
+		r.giveUp(run, tc.err, "digest")
+		if run.Status.Report.Final != tc.final || (run.Status.Report.Digest == "digest") != tc.final {
+			t.Errorf("%s: %+v", tc.name, run.Status.Report)
+		}
+		next, err := r.next(run, tc.err)
+		if next.RequeueAfter != tc.requeue || (err != nil) != tc.fails {
+			t.Errorf("%s: next %+v, %v", tc.name, next, err)
 		}
 	}
 }
