@@ -61,9 +61,9 @@ func TestPublicAddressesAreChecked(t *testing.T) {
 		{name: "no address", gateway: "infra/gw", noURL: true, problem: before},
 		{name: "served", gateway: "infra/gw", routes: routes{conditions: accepted("True", "Accepted")}, asked: 1},
 		{name: "refused", gateway: "infra/gw", routes: routes{conditions: accepted("False", "NotAllowedByListeners")}, asked: 1,
-			problem: "infra/gw does not take it (NotAllowedByListeners): the listener's words"},
+			problem: "infra/gw rejected it (NotAllowedByListeners): the listener's words"},
 		{name: "not served yet", gateway: "infra/gw", after: 29 * time.Second, asked: 1, requeue: addressPace},
-		{name: "not served", gateway: "infra/gw", after: 30 * time.Second, asked: 1, problem: "nothing serves the HTTPRoute web"},
+		{name: "not served", gateway: "infra/gw", after: 30 * time.Second, asked: 1, problem: "the HTTPRoute web is not served"},
 		{name: "no Gateway API", gateway: "infra/gw", routes: routes{err: &meta.NoKindMatchError{}}, asked: 1, problem: before},
 		{name: "no answer", gateway: "infra/gw", routes: routes{err: errors.New("etcd is away")}, asked: 1, problem: before, loggedAs: "etcd is away"},
 	} {

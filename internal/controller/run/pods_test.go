@@ -167,7 +167,7 @@ func TestTheEndOfALogIsFound(t *testing.T) {
 			w.kube.PrependReactor("get", "pods", func(a kubetesting.Action) (bool, runtime.Object, error) {
 				return a.GetSubresource() == "log", &runtime.Unknown{Raw: []byte(tc.log)}, tc.err
 			})
-			got := w.stackTail(t.Context(), w.run, w.podOf("db", "db-1", tc.pod), 20, 1500)
+			got := w.stackTail(t.Context(), w.run, w.podOf("db", "db-1", tc.pod), 1500)
 			if !strings.HasSuffix(got, tc.want) || tc.want == "" && got != "" || len(got) > 1600 || strings.Contains(got, token) {
 				t.Errorf("%q, want %q", got, tc.want)
 			}

@@ -471,7 +471,7 @@ func TestAServiceThatIsLateIsExplained(t *testing.T) {
 		{"a probe that fails", v1alpha1.ServiceStarting, running, [2]string{"Unhealthy", "connection refused"},
 			"Its health check fails: connection refused", true},
 		{"a volume that is not mounted", v1alpha1.ServiceStarting, waits("ContainerCreating", ""), [2]string{"FailedMount", "no such secret"},
-			"A volume of it cannot be mounted: no such secret", false},
+			"One of its volumes cannot be mounted: no such secret", false},
 		{"the kubelet reports nothing", v1alpha1.ServiceStarting, running, [2]string{"Pulled", "done"}, "Starting\n", true},
 		{"one that waits for others", v1alpha1.ServiceWaiting, running, [2]string{"Unhealthy", "connection refused"}, "Starting", false},
 		{"one that is ready", v1alpha1.ServiceStarting, ready, [2]string{"Unhealthy", "connection refused"}, "Starting", false},
