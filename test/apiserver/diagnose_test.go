@@ -122,7 +122,7 @@ func TestWhatKeepsAServiceFromComingUpIsSaid(t *testing.T) {
 		{"it runs out of memory", loops(3, 137, "OOMKilled", ""), "", 0, v1alpha1.ReasonOutOfMemory, []string{"redis", "ran out of memory", "deploy.resources.limits.memory"}},
 		{"it ends", loops(3, 0, "Completed", ""), "", 0, v1alpha1.ReasonCrashed, []string{"exit code 0", "service_completed_successfully"}},
 		{"no such command", loops(3, 128, "StartError", "exec: serve: executable file not found"), "", 0, v1alpha1.ReasonCrashed, []string{"could not be started", "executable file not found"}},
-		{"no room", unschedulable(noRoom), "Insufficient memory", 3 * time.Minute, v1alpha1.ReasonUnschedulable, []string{"redis", "1 Insufficient memory", "It asks for"}},
+		{"no room", unschedulable(noRoom), "Insufficient memory", 3 * time.Minute, v1alpha1.ReasonUnschedulable, []string{"redis", "1 Insufficient memory", "It requests"}},
 		{"no volume", unschedulable("0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims."), "unbound", 3 * time.Minute,
 			v1alpha1.ReasonUnschedulable, []string{"unbound immediate PersistentVolumeClaims", "storage class"}},
 		{"no secret", fate{waiting: "CreateContainerConfigError", message: `secret "stack-secrets" not found`}, "stack-secrets", 30 * time.Second,

@@ -67,7 +67,7 @@ func TestARegistryOfAnImageThatStaysAway(t *testing.T) {
 			run := w.waitsForPull(w.start(), tc.condition)
 			w.later(diagnose.PullGrace, run)
 			run = w.until(run, "the run ends", reported)
-			w.ended(run, v1alpha1.OutcomeError, tc.condition, v1alpha1.ReasonImageUnavailable, "cannot start: the image", "no route to host", "for 6m0s: run it again")
+			w.ended(run, v1alpha1.OutcomeError, tc.condition, v1alpha1.ReasonImageUnavailable, "cannot start: the image", "no route to host", "for 6m0s. Run it again")
 		})
 	}
 }
