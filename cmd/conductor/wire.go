@@ -21,6 +21,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/controller/delivery"
 	"github.com/w3evolutionsllc/conductor/internal/controller/run"
 	"github.com/w3evolutionsllc/conductor/internal/githubapp"
+	"github.com/w3evolutionsllc/conductor/internal/observe"
 	"github.com/w3evolutionsllc/conductor/internal/redact"
 	"github.com/w3evolutionsllc/conductor/internal/registry"
 	"github.com/w3evolutionsllc/conductor/internal/runs"
@@ -71,10 +72,11 @@ func wire(mgr manager.Manager, set settings.Settings, f serveFlags, lock *leaseL
 	if err := clearCheckouts(f.dir); err != nil {
 		return err
 	}
+	observer := observe.All{observe.Log{Logger: log}, run.Events{Recorder: mgr.GetEventRecorder("conductor")}}
 	runner := &run.Reconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Kube: kube, GitHub: gh, Registry: images, Settings: set, Dir: f.dir, Log: log,
 		Planner: planner{child.Runner{Limits: child.DefaultLimits}, log}, Unclean: lock.tookOver,
-		Observers: []run.Observer{run.Events{Recorder: mgr.GetEventRecorder("conductor")}},
+		Observer: observer,
 		// The App's key is the only secret that every replica has and no stack. Tokens derived from it do not reveal it.
 		Agents: agents{agent.New(agent.Options{Key: func() ([]byte, error) { return os.ReadFile(set.GitHub.PrivateKeyFile) }})},
 	}
@@ -83,7 +85,7 @@ func wire(mgr manager.Manager, set settings.Settings, f serveFlags, lock *leaseL
 		return err
 	}
 	rules := trigger.Rules{Tags: set.Triggers.Tags}
-	if err := wireDeliveries(mgr, set, gh, rules, log); err != nil {
+	if err := wireDeliveries(mgr, set, gh, rules, observer, log); err != nil {
 		return err
 	}
 	return wireHTTP(mgr, set, f, rules, log)
@@ -96,13 +98,13 @@ type agents struct{ *agent.Client }
 func (a agents) At(r *v1alpha1.Run, address string) run.Agent { return a.Client.At(r, address) }
 
 // wireDeliveries sets up the controllers that process deliveries, poll for missed ones and prune old ones.
-func wireDeliveries(mgr manager.Manager, set settings.Settings, gh *githubapp.Client, rules trigger.Rules, log *slog.Logger) error {
+func wireDeliveries(mgr manager.Manager, set settings.Settings, gh *githubapp.Client, rules trigger.Rules, observer observe.Observer, log *slog.Logger) error {
 	if err := runs.Index(context.Background(), mgr.GetFieldIndexer()); err != nil {
 		return err
 	}
 	service := &runs.Service{Client: mgr.GetClient(), Indexed: true, Namespace: set.Namespace, GitHub: gh, Ceilings: set.Ceilings, Logger: log}
 	acts := &delivery.Reconciler{
-		Client: mgr.GetClient(), GitHub: gh, Runs: service, Rules: rules, Observer: delivery.DecisionLog{Log: log}, Log: log,
+		Client: mgr.GetClient(), GitHub: gh, Runs: service, Rules: rules, Observer: observer, Log: log,
 	}
 	poll := &delivery.Poller{
 		Reconciler: acts, Live: mgr.GetAPIReader(), Namespace: set.Namespace,

@@ -43,6 +43,7 @@ var layers = map[string]layer{
 	"internal/text":       words,
 	"internal/names":      words,
 	"internal/stage":      words,
+	"internal/observe":    words,
 
 	"internal/trigger":   pure,
 	"internal/authority": pure,

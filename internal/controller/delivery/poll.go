@@ -19,6 +19,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/authority"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
+	"github.com/w3evolutionsllc/conductor/internal/observe"
 	"github.com/w3evolutionsllc/conductor/internal/runs"
 	"github.com/w3evolutionsllc/conductor/internal/trigger"
 )
@@ -160,7 +161,7 @@ func (p *Poller) start(ctx context.Context, installation int64, repo v1alpha1.Re
 		By: by, Name: pollRunName(repo, ref, was), Repository: repo, InstallationID: installation, Ref: ref, Object: was.Object,
 		Trigger: v1alpha1.Trigger{Kind: v1alpha1.TriggerPoll, Delivery: trace, ReceivedAt: &at},
 	})
-	decision := Decision{Trace: trace, Repository: repo, Actor: by.Actor, Action: authority.StartByTag}
+	decision := observe.Decision{Trace: trace, Repository: repo, Actor: by.Actor, Action: string(authority.StartByTag)}
 	if refusal, ok := errors.AsType[*authority.Refusal](err); ok {
 		decision.Trust, decision.Reason = refusal.Trust, refusal.Reason
 		p.Reconciler.observe(decision)

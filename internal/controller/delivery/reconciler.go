@@ -17,6 +17,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/authority"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 	"github.com/w3evolutionsllc/conductor/internal/faults"
+	"github.com/w3evolutionsllc/conductor/internal/observe"
 	"github.com/w3evolutionsllc/conductor/internal/runs"
 	"github.com/w3evolutionsllc/conductor/internal/trigger"
 )
@@ -38,7 +39,7 @@ type Reconciler struct {
 	Runs   Runs
 	Rules  trigger.Rules
 	// Observer gets every decision that was acted on; nil means none.
-	Observer Observer
+	Observer observe.Observer
 	Log      *slog.Logger
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
@@ -163,8 +164,8 @@ func (r *Reconciler) decided(d *v1alpha1.Delivery, by v1alpha1.Actor, action aut
 	if isRefused {
 		reason = refusal.Reason
 	}
-	res.decision = &Decision{
-		Trace: d.Spec.GUID, Repository: d.Spec.Event.Repository, Actor: by, Action: action, Trust: res.trust, Allowed: !isRefused, Reason: reason,
+	res.decision = &observe.Decision{
+		Trace: d.Spec.GUID, Repository: d.Spec.Event.Repository, Actor: by, Action: string(action), Trust: res.trust, Allowed: !isRefused, Reason: reason,
 	}
 	return res, nil
 }
@@ -191,6 +192,12 @@ func receivedAt(d *v1alpha1.Delivery) *metav1.MicroTime {
 	}
 	m := metav1.NewMicroTime(at)
 	return &m
+}
+
+func (r *Reconciler) observe(d observe.Decision) {
+	if r.Observer != nil {
+		r.Observer.Decided(d)
+	}
 }
 
 func (r *Reconciler) now() time.Time {

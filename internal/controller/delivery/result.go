@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/observe"
 	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
@@ -22,7 +23,7 @@ type result struct {
 	// trust is the trust of the code, if known.
 	trust v1alpha1.TrustLevel
 	// decision is what the authority decided; nil if it was not asked.
-	decision *Decision
+	decision *observe.Decision
 }
 
 // byWeight orders outcomes: that of a Delivery is the first one that any of its commands has.

@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/observe"
 	"github.com/w3evolutionsllc/conductor/internal/runs"
 	"github.com/w3evolutionsllc/conductor/internal/trigger"
 )
@@ -90,9 +91,11 @@ type world struct {
 	decisions []string
 }
 
-func (w *world) Decided(d Decision) {
+func (w *world) Decided(d observe.Decision) {
 	w.decisions = append(w.decisions, fmt.Sprintf("%s: %s in %s may %s of %q: %t: %s", d.Trace, d.Actor.Login, d.Repository.FullName(), d.Action, d.Trust, d.Allowed, d.Reason))
 }
+
+func (w *world) Changed(string, *v1alpha1.Run, []observe.Transition) {}
 
 func newWorld(t *testing.T, funcs interceptor.Funcs) *world {
 	t.Helper()

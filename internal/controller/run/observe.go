@@ -7,51 +7,34 @@ import (
 	"k8s.io/client-go/tools/events"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/observe"
 	"github.com/w3evolutionsllc/conductor/internal/stage"
 	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
-// Transition is a change of a Run that the API server has: a condition that became True or False, or the outcome.
-type Transition struct {
-	// Condition is empty for the outcome.
-	Condition string
-	Status    metav1.ConditionStatus
-	// Reason and Message are the condition's; of the outcome, the outcome itself and the Run's message.
-	Reason, Message string
-}
-
-// Observer is given every transition of every Run, once as a rule: a process that ends in between is silent about the last ones.
-type Observer interface {
-	Observe(run *v1alpha1.Run, changes []Transition)
-}
-
-// notifyObservers gives the observers what changed between two statuses.
-func (r *Reconciler) notifyObservers(before, run *v1alpha1.Run) {
-	if len(r.Observers) == 0 {
+// notifyObserver gives the observer what changed between two statuses.
+func (r *Reconciler) notifyObserver(before, run *v1alpha1.Run) {
+	if r.Observer == nil {
 		return
 	}
-	changes := transitions(&before.Status, &run.Status)
-	if len(changes) == 0 {
-		return
-	}
-	for _, o := range r.Observers {
-		o.Observe(run, changes)
+	if changes := transitions(&before.Status, &run.Status); len(changes) > 0 {
+		r.Observer.Changed(v1alpha1.TraceOf(run), run, changes)
 	}
 }
 
 // transitions are what changed, in the order of the stages.
-func transitions(before, now *v1alpha1.RunStatus) []Transition {
-	var all []Transition
+func transitions(before, now *v1alpha1.RunStatus) []observe.Transition {
+	var all []observe.Transition
 	for _, st := range stage.Table {
 		c := meta.FindStatusCondition(now.Conditions, st.Condition)
 		was := meta.FindStatusCondition(before.Conditions, st.Condition)
 		if c == nil || c.Status == metav1.ConditionUnknown || was != nil && was.Status == c.Status {
 			continue
 		}
-		all = append(all, Transition{Condition: c.Type, Status: c.Status, Reason: c.Reason, Message: c.Message})
+		all = append(all, observe.Transition{Condition: c.Type, Status: c.Status, Reason: c.Reason, Message: c.Message})
 	}
 	if before.Outcome == "" && now.Outcome != "" {
-		all = append(all, Transition{Reason: string(now.Outcome), Message: now.Message})
+		all = append(all, observe.Transition{Reason: string(now.Outcome), Message: now.Message})
 	}
 	return all
 }
@@ -69,8 +52,11 @@ var outcomes = map[v1alpha1.Outcome]string{
 	v1alpha1.OutcomePassed: "Passed", v1alpha1.OutcomeFailed: "Failed", v1alpha1.OutcomeError: "Error", v1alpha1.OutcomeCanceled: "Canceled",
 }
 
-// Observe implements Observer.
-func (e Events) Observe(run *v1alpha1.Run, changes []Transition) {
+// Decided implements observe.Observer: a decision has no object whose Event it could be.
+func (e Events) Decided(observe.Decision) {}
+
+// Changed implements observe.Observer.
+func (e Events) Changed(_ string, run *v1alpha1.Run, changes []observe.Transition) {
 	for _, c := range changes {
 		kind, reason, action := corev1.EventTypeNormal, c.Condition, "Finish"
 		st := stage.Of(c.Condition)

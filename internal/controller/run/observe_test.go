@@ -9,6 +9,7 @@ import (
 	"k8s.io/client-go/tools/events"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/observe"
 )
 
 func TestTransitionsAreWhatChangedForGood(t *testing.T) {
@@ -21,17 +22,17 @@ func TestTransitionsAreWhatChangedForGood(t *testing.T) {
 	s.fail(v1alpha1.ConditionImagesBuilt, v1alpha1.ReasonBuildFailed, "web could not be built")
 	s.finish(v1alpha1.OutcomeError, v1alpha1.ReasonSkipped, "web could not be built")
 	const why = "web could not be built"
-	var want []Transition
+	var want []observe.Transition
 	for _, st := range stages {
 		switch {
 		case st.Always || st.Condition == v1alpha1.ConditionCheckedOut: // Not ended by the failure, or ended before.
 		case st.Condition == v1alpha1.ConditionImagesBuilt:
-			want = append(want, Transition{Condition: st.Condition, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonBuildFailed, Message: why})
+			want = append(want, observe.Transition{Condition: st.Condition, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonBuildFailed, Message: why})
 		default:
-			want = append(want, Transition{Condition: st.Condition, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonSkipped, Message: "Not finished: " + why})
+			want = append(want, observe.Transition{Condition: st.Condition, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonSkipped, Message: "Not finished: " + why})
 		}
 	}
-	want = append(want, Transition{Reason: "error", Message: why})
+	want = append(want, observe.Transition{Reason: "error", Message: why})
 	if diff := cmp.Diff(want, transitions(before, s.status())); diff != "" {
 		t.Error(diff)
 	}
@@ -47,7 +48,7 @@ func TestEventsAreWorthReading(t *testing.T) {
 	step := func(change func()) []string {
 		before := s.status().DeepCopy()
 		change()
-		e.Observe(s.run, transitions(before, s.status()))
+		e.Changed("guid-1", s.run, transitions(before, s.status()))
 		var got []string
 		for len(recorder.Events) > 0 {
 			got = append(got, <-recorder.Events)

@@ -19,6 +19,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/compact"
 	"github.com/w3evolutionsllc/conductor/internal/faults"
+	"github.com/w3evolutionsllc/conductor/internal/observe"
 	"github.com/w3evolutionsllc/conductor/internal/settings"
 	"github.com/w3evolutionsllc/conductor/internal/stage"
 )
@@ -66,8 +67,8 @@ type Reconciler struct {
 	Dir string
 	// Unclean reports whether the leader before this process ended without stopping; nil means that it did not.
 	Unclean func() bool
-	// Observers are given what changes of Runs.
-	Observers []Observer
+	// Observer is given the transitions of Runs; nil means none.
+	Observer observe.Observer
 	// Log is the operators' log.
 	Log *slog.Logger
 	// Now is the clock; nil means time.Now.
@@ -125,7 +126,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	r.guard.confirm(run.UID)
 	r.steps.stored(run.UID, s.now)
-	r.notifyObservers(before, s.run)
+	r.notifyObserver(before, s.run)
 	if err != nil {
 		r.Log.Warn("a stage will be tried again", "run", run.Name, "error", err)
 		return ctrl.Result{}, err

@@ -13,13 +13,16 @@ import (
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
+	"github.com/w3evolutionsllc/conductor/internal/observe"
 	"github.com/w3evolutionsllc/conductor/internal/stage"
 )
 
 // watcher keeps what changed of Runs.
-type watcher struct{ changes []Transition }
+type watcher struct{ changes []observe.Transition }
 
-func (w *watcher) Observe(_ *v1alpha1.Run, changes []Transition) {
+func (w *watcher) Decided(observe.Decision) {}
+
+func (w *watcher) Changed(_ string, _ *v1alpha1.Run, changes []observe.Transition) {
 	w.changes = append(w.changes, changes...)
 }
 
@@ -28,7 +31,7 @@ func (w *watcher) Observe(_ *v1alpha1.Run, changes []Transition) {
 func TestARunIsReconciledOnceItIsHeld(t *testing.T) {
 	w := newRig(t, nil)
 	seen, calls := &watcher{}, 0
-	w.Observers = []Observer{seen}
+	w.Observer = seen
 	onlyStages(t, stageRunner{*stage.Of(v1alpha1.ConditionCheckedOut), func(_ *Reconciler, _ context.Context, s *state) error {
 		if calls++; calls == 1 {
 			return failure.Waitingf(v1alpha1.ReasonPending, time.Second, "Reading the files")
