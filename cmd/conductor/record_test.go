@@ -139,7 +139,7 @@ func TestRecordCommandFindsARecord(t *testing.T) {
 	}
 }
 
-func TestRecordCommandSaysWhatIsWrong(t *testing.T) {
+func TestRecordCommandExplainsErrors(t *testing.T) {
 	host, status := kept(t)
 	pending := &v1alpha1.Run{ObjectMeta: metav1.ObjectMeta{Name: "shop-1", Namespace: "conductor"}}
 	failed := pending.DeepCopy()

@@ -24,8 +24,8 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// TestWaitSaysWhatItWaitsFor lets a dependency come after 25 seconds of a clock that does not wait.
-func TestWaitSaysWhatItWaitsFor(t *testing.T) {
+// TestWaitReportsWhatItWaitsFor lets a dependency come after 25 seconds of a clock that does not wait.
+func TestWaitReportsWhatItWaitsFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
 		start := time.Now()

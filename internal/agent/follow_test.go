@@ -292,7 +292,7 @@ func TestTheEndOfARunThatBrokeOffIsFetched(t *testing.T) {
 	}
 }
 
-func TestARotatedLogSaysSo(t *testing.T) {
+func TestARotatedLogHasANote(t *testing.T) {
 	k := newKubelet()
 	k.breakAfter = 1
 	k.print(0, "old")
@@ -383,7 +383,7 @@ func TestALongLogKeepsHeadAndTail(t *testing.T) {
 	}
 }
 
-func TestASnapshotStandsStill(t *testing.T) {
+func TestASnapshotDoesNotChange(t *testing.T) {
 	l, err := openLog(t.TempDir(), evidence.LogFile{}, 1<<20, masksOf(t, nil), &compressor{}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)

@@ -254,7 +254,7 @@ func TestAnAttemptFromLeaveToEnd(t *testing.T) {
 	}
 }
 
-func TestARestartedAgentKnowsWhatItSaid(t *testing.T) {
+func TestARestartedAgentKnowsWhatItReported(t *testing.T) {
 	w := newWorld(t)
 	w.start()
 	ctx := t.Context()
@@ -277,7 +277,7 @@ func TestARestartedAgentKnowsWhatItSaid(t *testing.T) {
 	}
 }
 
-func TestWhatWasSaidFirstStands(t *testing.T) {
+func TestTheFirstReportWins(t *testing.T) {
 	w := newWorld(t)
 	w.start()
 	ctx := t.Context()

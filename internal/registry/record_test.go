@@ -327,8 +327,8 @@ func TestFewLayersAreOnTheirWay(t *testing.T) {
 	}
 }
 
-// TestAPushThatStandsStillEnds has a registry that takes a connection and then nothing.
-func TestAPushThatStandsStillEnds(t *testing.T) {
+// TestAStalledPushEnds has a registry that takes a connection and then nothing.
+func TestAStalledPushEnds(t *testing.T) {
 	s := newServer(t)
 	r := open(t, Options{Host: s.host(), Insecure: true})
 	r.stallTimeout = 100 * time.Millisecond

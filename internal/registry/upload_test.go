@@ -221,7 +221,7 @@ func TestUploadThatBreaks(t *testing.T) {
 }
 
 // The registry's answers name the place to go on by a path or by an address, with a query of its own that has to come back.
-func TestUploadGoesWhereTheRegistrySays(t *testing.T) {
+func TestUploadGoesToTheRegistrysLocation(t *testing.T) {
 	for _, prefix := range []string{"", "http://HOST"} {
 		s := newServer(t)
 		var states atomic.Int32

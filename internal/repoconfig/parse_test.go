@@ -276,7 +276,7 @@ func unknown(n int) []string {
 	return out
 }
 
-func TestErrorsAreAllTold(t *testing.T) {
+func TestErrorsAreAllReported(t *testing.T) {
 	_, err := Parse("f", []byte("version: 2\ntests: {a: {command: x, timeout: 5}}\nstack: {ports: 1}\nkeep: never\n"))
 	var all *Errors
 	if !errors.As(err, &all) {

@@ -245,7 +245,7 @@ var cases = map[string]*v1alpha1.Run{
 	}),
 }
 
-func TestCommentAndChecksAreAsTheGoldenFilesSay(t *testing.T) {
+func TestCommentAndChecksAreAsInTheGoldenFiles(t *testing.T) {
 	for name, run := range cases {
 		t.Run(name, func(t *testing.T) {
 			var b strings.Builder

@@ -140,7 +140,7 @@ func many(n int, filler string) evidence.Suite {
 	return s
 }
 
-func TestFiveThousandFailuresFitAndTheNewOneIsTold(t *testing.T) {
+func TestFiveThousandFailuresFitAndTheNewOneIsNamed(t *testing.T) {
 	const n = 5000
 	for _, filler := range []string{"x", "`@", "é", "\U0001F600", "</details>\n"} {
 		run, suites := failed(), []evidence.Suite{many(n, filler)}
@@ -257,7 +257,7 @@ func TestTheSlowestAreFiveInOrder(t *testing.T) {
 	}
 }
 
-func TestProblemsOfAttemptsAreSaidOnceAndBounded(t *testing.T) {
+func TestProblemsOfAttemptsAreListedOnceAndBounded(t *testing.T) {
 	var s evidence.Suite
 	for i := range 30 {
 		s.Attempts = append(s.Attempts, evidence.Attempt{Problems: []string{"again", fmt.Sprint(i)}})
@@ -333,7 +333,7 @@ func TestAResultWithoutCasesLeavesTheStatus(t *testing.T) {
 	}
 }
 
-func TestATableSaysHowManyRowsAreLeftOut(t *testing.T) {
+func TestATableCountsTheRowsThatAreLeftOut(t *testing.T) {
 	for rows, want := range map[int]string{1: "", 2: "", 3: "and 1 more row", 5: "and 3 more rows"} {
 		d := document{size: size{rows: 2}}
 		d.table([]string{"A"}, slices.Repeat([][]string{{"x"}}, rows))
@@ -344,7 +344,7 @@ func TestATableSaysHowManyRowsAreLeftOut(t *testing.T) {
 	}
 }
 
-func TestNoMoreCasesAreToldThanTheSizeAllows(t *testing.T) {
+func TestNoMoreCasesAreReportedThanTheSizeAllows(t *testing.T) {
 	run := failed()
 	for cases, want := range map[int][2]int{1: {1, 0}, 2: {1, 1}, 3: {2, 1}, 4: {2, 2}, 9: {3, 5}} {
 		unit := many(5, "x")

@@ -294,7 +294,7 @@ func TestALogKeepsItsEnd(t *testing.T) {
 	}
 }
 
-func TestDigestFollowsWhatIsTold(t *testing.T) {
+func TestDigestFollowsWhatIsReported(t *testing.T) {
 	seen := map[string]string{}
 	for name, run := range cases {
 		d := Digest(run, nil)

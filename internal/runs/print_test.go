@@ -55,7 +55,7 @@ func printed() []v1alpha1.Run {
 	return []v1alpha1.Run{*canceling, *testing, *passed, *forever}
 }
 
-func TestPrintedIsAsTheGoldenFileSays(t *testing.T) {
+func TestPrintedIsAsInTheGoldenFile(t *testing.T) {
 	var b bytes.Buffer
 	list := printed()
 	if err := Table(&b, list, now); err != nil {
@@ -98,7 +98,7 @@ func (f *full) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func TestAPrintThatFailsSaysSo(t *testing.T) {
+func TestAPrintThatFailsReturnsTheError(t *testing.T) {
 	list := printed()
 	var whole bytes.Buffer
 	if err := Describe(&whole, &list[2], now); err != nil {

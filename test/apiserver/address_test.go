@@ -11,7 +11,7 @@ import (
 )
 
 // An API server without the Gateway API rejects the HTTPRoute that the operator requested. The tests run anyway.
-func TestAnAddressThatCannotBeMadeIsToldOf(t *testing.T) {
+func TestAnAddressThatCannotBeMadeIsReported(t *testing.T) {
 	w := newWorld(t)
 	w.set.Stacks.Host, w.set.Stacks.Gateway = "{service}-{run}.qa.example.com", "gateways/public"
 	w.github.files = maps.Clone(shop)

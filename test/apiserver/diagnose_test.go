@@ -108,7 +108,7 @@ func (w *world) looking(run *v1alpha1.Run, what string, ok func(*v1alpha1.Run) b
 
 const noRoom = "0/1 nodes are available: 1 Insufficient memory. preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod."
 
-func TestWhatKeepsAServiceFromComingUpIsSaid(t *testing.T) {
+func TestWhatKeepsAServiceFromComingUpIsReported(t *testing.T) {
 	for _, tc := range []struct {
 		name string
 		fate fate
@@ -171,7 +171,7 @@ func TestACrashThatMayPassIsWaitedFor(t *testing.T) {
 }
 
 // A service without a health check counts as up while it runs, so it may crash repeatedly during the tests.
-func TestACrashLoopDuringTheTestsIsToldAtOnceAndEndsNothing(t *testing.T) {
+func TestACrashLoopDuringTheTestsIsReportedAtOnceAndEndsNothing(t *testing.T) {
 	w := newWorld(t)
 	w.node.set("test", running)
 	w.process()
@@ -191,7 +191,7 @@ func TestACrashLoopDuringTheTestsIsToldAtOnceAndEndsNothing(t *testing.T) {
 	}
 }
 
-func TestAHealthCheckThatNeverPassesIsToldInTheKubeletsWords(t *testing.T) {
+func TestAHealthCheckThatNeverPassesIsReportedInTheKubeletsWords(t *testing.T) {
 	w := newWorld(t)
 	w.node.set("service/redis", running)
 	w.process()
@@ -210,7 +210,7 @@ func TestAHealthCheckThatNeverPassesIsToldInTheKubeletsWords(t *testing.T) {
 	w.ended(run, v1alpha1.OutcomeError, v1alpha1.ConditionStackReady, v1alpha1.ReasonUnhealthy, "redis", "Readiness probe failed: Could not connect to Redis", "stack.ready.timeout")
 }
 
-func TestWhatEndsABuildIsSaid(t *testing.T) {
+func TestWhatEndsABuildIsReported(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
 		fate  fate
@@ -260,7 +260,7 @@ func healthy(run *v1alpha1.Run, status metav1.ConditionStatus) bool {
 }
 
 // A kept stack that degrades is reported once, after two checks found it degraded, and so is its recovery.
-func TestAKeptStackThatDegradesIsSaidToOnce(t *testing.T) {
+func TestAKeptStackThatDegradesIsReportedOnce(t *testing.T) {
 	w := newWorld(t)
 	w.process()
 	run := w.until(w.start(), "the run passes and its stack is healthy", func(r *v1alpha1.Run) bool { return kept(r) && healthy(r, metav1.ConditionTrue) })
@@ -307,7 +307,7 @@ func TestAStackThatExpiresIsNotDegraded(t *testing.T) {
 }
 
 // A namespace stuck in Terminating is reported with its own conditions.
-func TestANamespaceThatIsStuckSaysWhy(t *testing.T) {
+func TestANamespaceThatIsStuckHasTheCause(t *testing.T) {
 	w := newWorld(t)
 	w.keeping("1h")
 	w.process()

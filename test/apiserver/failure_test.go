@@ -102,7 +102,7 @@ func TestWhatOnlyAPersonCanMendEndsTheRunAtOnce(t *testing.T) {
 	w.nothingLeft(run)
 }
 
-func TestABadRepositoryIsToldWhereItIsBad(t *testing.T) {
+func TestABadRepositoryGetsTheLineOfItsMistake(t *testing.T) {
 	for _, tc := range []struct {
 		name, file, text, condition, why string
 		words                            []string
@@ -178,7 +178,7 @@ func (w *world) messages(run *v1alpha1.Run) string {
 	return strings.Join(all, "\n")
 }
 
-func TestAHealthGateThatDoesNotOpenSaysWhichServiceAndWhy(t *testing.T) {
+func TestAHealthGateThatDoesNotOpenNamesTheServiceAndTheCause(t *testing.T) {
 	w := newWorld(t)
 	w.node.set("service/backend", running)
 	w.process()
@@ -234,7 +234,7 @@ func TestARunThatTakesTooLongIsEndedWhereverItIs(t *testing.T) {
 }
 
 // A status that the custom resource does not allow is refused on every attempt.
-func TestARunWhoseStatusIsRefusedEndsAndSaysSo(t *testing.T) {
+func TestARunWhoseStatusIsRefusedEndsWithTheCause(t *testing.T) {
 	w := newWorld(t)
 	w.process(func(p *power) { p.before = tooManySuites })
 	run := w.until(w.start(), "the run is reported and nothing is left", over)

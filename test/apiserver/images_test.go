@@ -123,7 +123,7 @@ func message(run *v1alpha1.Run, service string) string {
 }
 
 // An image that cannot be looked up is used as it is, and the run reports that.
-func TestAnImageThatCannotBeReadIsTold(t *testing.T) {
+func TestAnImageThatCannotBeReadIsReported(t *testing.T) {
 	w := newWorld(t)
 	w.github.files = checked
 	w.shelf.configure(webImage, healthcheck)
@@ -142,7 +142,7 @@ func TestAnImageThatCannotBeReadIsTold(t *testing.T) {
 }
 
 // Builds and services of other images proceed while one registry does not respond.
-func TestASilentRegistryHoldsUpNobodyElse(t *testing.T) {
+func TestASilentRegistryDelaysNoOtherRun(t *testing.T) {
 	w := newWorld(t)
 	w.github.files = checked
 	w.github.failAlways("ImageConfig busybox:1", failure.Transientf(v1alpha1.ReasonUnavailable, nil, "The registry docker.io did not answer"))

@@ -91,7 +91,7 @@ func (w *world) deleteStack(run *v1alpha1.Run) {
 	w.eventually("the namespace goes", func() bool { return w.gone(&corev1.Namespace{}, "", ns.Name) })
 }
 
-func TestSomebodyElseMayDeleteAKeptStack(t *testing.T) {
+func TestAKeptStackMayBeDeletedFromOutside(t *testing.T) {
 	w := newWorld(t)
 	p := w.process()
 	run := w.until(w.start(), "the run passes", kept)
@@ -104,7 +104,7 @@ func TestSomebodyElseMayDeleteAKeptStack(t *testing.T) {
 }
 
 // A Run whose stack is deleted while it runs ends soon and reports why.
-func TestAStackThatSomebodyDeletesWhileItIsNeededEndsTheRun(t *testing.T) {
+func TestAStackThatIsDeletedWhileItIsNeededEndsTheRun(t *testing.T) {
 	for _, h := range halts[1:] {
 		t.Run(h.name, func(t *testing.T) {
 			t.Parallel()

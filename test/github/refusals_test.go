@@ -44,7 +44,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-func TestNobodyHasSixtyRequests(t *testing.T) {
+func TestStrangersHaveSixtyRequests(t *testing.T) {
 	w := newWorld(t, githubtest.Options{})
 	for range 60 {
 		w.try(t, rule{method: "GET", path: "/meta", status: 200})

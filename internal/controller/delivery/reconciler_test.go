@@ -135,7 +135,7 @@ func TestOutcomes(t *testing.T) {
 	}
 }
 
-func TestARunHasWhatTheCommandSays(t *testing.T) {
+func TestARunHasWhatTheCommandAsksFor(t *testing.T) {
 	w := newWorld(t, interceptor.Funcs{})
 	w.run("mine")
 	d := w.process(w.deliver(comments(5, "ada", "/conductor cancel --reason 'wrong branch'", "/conductor test api --suite e2e")))

@@ -44,7 +44,7 @@ func (a archivist) Blob(_ context.Context, path string) (io.ReadCloser, int64, s
 }
 
 // What cannot be read is noted in the result, but for what was never there; and the rest of the record is made.
-func TestTheResultSaysWhatIsMissing(t *testing.T) {
+func TestTheResultListsWhatIsMissing(t *testing.T) {
 	key := evidence.AttemptKey{Suite: "e2e", Shard: 0, Number: 1}
 	other := evidence.AttemptKey{Suite: "e2e", Shard: 0, Number: 2}
 	run := runOf("1")

@@ -334,7 +334,7 @@ func TestASilentRegistryIsNotWaitedForTwice(t *testing.T) {
 }
 
 // A lookup that ends with its run proves nothing about the registry.
-func TestAnEndedRunAccusesNobody(t *testing.T) {
+func TestAnEndedRunAccusesNoService(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, "services: {a: {image: 'redis:7'}}")
 		b.server.slow = time.Hour

@@ -20,7 +20,7 @@ import (
 )
 
 // The look that finds the outcome may be at an old state of the Run. What it decides is not yet true, so it ends nothing.
-func TestNothingIsEndedBeforeTheOutcomeStands(t *testing.T) {
+func TestNothingIsEndedBeforeTheOutcomeIsStored(t *testing.T) {
 	run := &v1alpha1.Run{ObjectMeta: metav1.ObjectMeta{Name: "shop-1", UID: "1"}}
 	run.Status.Outcome, run.Status.FinishedAt = v1alpha1.OutcomeError, &metav1.MicroTime{Time: noon}
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: jobs.StackName(run), Labels: jobs.Labels(run, jobs.StageStack)}}

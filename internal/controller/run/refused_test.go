@@ -49,7 +49,7 @@ func manySuites(s *state) {
 	}
 }
 
-func TestAStatusThatIsRefusedEndsTheRunAndSaysSo(t *testing.T) {
+func TestAStatusThatIsRefusedEndsTheRunWithTheCause(t *testing.T) {
 	run := &v1alpha1.Run{ObjectMeta: metav1.ObjectMeta{Name: "shop-1", Namespace: "conductor", UID: "1", Finalizers: []string{v1alpha1.Finalizer}}}
 	run.Spec.Ceilings.Keep = metav1.Duration{Duration: time.Hour}
 	c := newCluster(t, strict, run, namespace("conductor-builds"), stackOf(run))

@@ -172,7 +172,7 @@ func TestALaterReportHasTheTextsOfTheRecord(t *testing.T) {
 	}
 }
 
-func TestALaterReportSaysThatTheRecordIsGone(t *testing.T) {
+func TestALaterReportNotesThatTheRecordIsGone(t *testing.T) {
 	said, err := reportOf(t, &recordShelf{err: failure.Terminalf(v1alpha1.ReasonNotFound, nil, "There is no such record")})
 	if err != nil || !strings.Contains(said.comment, "The record could not be read again") || !strings.Contains(said.comment, "1 of 2 tests failed") {
 		t.Errorf("%v\n%s", err, said.comment)

@@ -60,7 +60,7 @@ func TestTokensRefuseWrongCredentials(t *testing.T) {
 	}
 }
 
-func TestTokenSaysWhatIsAllowed(t *testing.T) {
+func TestTokenHasItsPermissions(t *testing.T) {
 	now := time.Unix(1_800_000_000, 0)
 	hub := start(t, now)
 	scopes := url.Values{"service": {Service}, "scope": {"repository:conductor/a:pull,push repository:library/b:pull"}}
