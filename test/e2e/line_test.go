@@ -34,13 +34,13 @@ func TestMainJob(t *testing.T) {
 	built := watchBuilds(t, r)
 	run := r.test()
 
-	t.Run("people read the result", func(t *testing.T) { mainJobTold(t, r, run) })
+	t.Run("people read the result", func(t *testing.T) { mainJobReported(t, r, run) })
 	t.Run("the executor built what runs", func(t *testing.T) { mainJobBuilt(t, run, built()) })
 	t.Run("the stack stays", func(t *testing.T) { mainJobKept(t, run) })
 	t.Run("the command line knows it", func(t *testing.T) { mainJobCommands(t, run) })
 }
 
-func mainJobTold(t *testing.T, r *repo, run *v1alpha1.Run) {
+func mainJobReported(t *testing.T, r *repo, run *v1alpha1.Run) {
 	if run.Status.Outcome != v1alpha1.OutcomePassed || run.Status.Issue != r.Issue {
 		t.Fatalf("outcome %q for issue %d, want passed for %d: %s", run.Status.Outcome, run.Status.Issue, r.Issue, run.Status.Message)
 	}

@@ -100,12 +100,12 @@ func newAgent(t testing.TB) *stackAgent {
 	})
 	mux.HandleFunc("PUT"+at+"junit", func(w http.ResponseWriter, r *http.Request) { a.take(t, w, r.Body, &a.junit) })
 	mux.HandleFunc("PUT"+at+"artifacts", func(w http.ResponseWriter, r *http.Request) { a.take(t, w, r.Body, &a.artifact) })
-	mux.HandleFunc("POST"+at+"end", func(_ http.ResponseWriter, r *http.Request) { a.told(t, r.Body, &a.ended) })
+	mux.HandleFunc("POST"+at+"end", func(_ http.ResponseWriter, r *http.Request) { a.receive(t, r.Body, &a.ended) })
 	mux.HandleFunc("POST"+at+"complete", func(_ http.ResponseWriter, r *http.Request) {
 		if a.atComplete != nil {
 			a.atComplete()
 		}
-		a.told(t, r.Body, &a.complete)
+		a.receive(t, r.Body, &a.complete)
 	})
 	a.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "Bearer "+token {
@@ -149,7 +149,7 @@ func (a *stackAgent) take(t testing.TB, w http.ResponseWriter, body io.Reader, i
 	*into = files
 }
 
-func (a *stackAgent) told(t testing.TB, body io.Reader, into **evidence.Attempt) {
+func (a *stackAgent) receive(t testing.TB, body io.Reader, into **evidence.Attempt) {
 	var attempt evidence.Attempt
 	if err := json.NewDecoder(body).Decode(&attempt); err != nil {
 		t.Errorf("read the attempt: %v", err)
