@@ -331,6 +331,25 @@ func (s Settings) check() error {
 	if s.Registry.Type != RegistryOCI {
 		bad("registry.type %q is not supported: use oci", s.Registry.Type)
 	}
+	if err := checkRegistries(s.Stacks.Registries); err != nil {
+		errs = append(errs, err)
+	}
+	if s.Memory.ResultBytes() < minResults {
+		bad("memory.results %q must be a Kubernetes quantity of at least 1Mi", s.Memory.Results)
+	}
+	for _, t := range s.Triggers.Tags {
+		if _, err := path.Match(t, ""); err != nil || t == "" {
+			bad("triggers.tags: %q is not a valid pattern", t)
+		}
+	}
+	s.checkDurations(bad)
+	s.checkQuantities(bad)
+	s.checkRoom(bad)
+	s.Stacks.check(bad)
+	return errors.Join(errs...)
+}
+
+func (s Settings) checkDurations(bad func(format string, args ...any)) {
 	for key, d := range map[string]metav1.Duration{
 		"runTimeout": s.RunTimeout, "builds.timeout": s.Builds.Timeout, "keep.default": s.Keep.Default, "keep.max": s.Keep.Max,
 		"triggers.pollInterval": s.Triggers.PollInterval, "retention.age": s.Retention.Age,
@@ -343,12 +362,12 @@ func (s Settings) check() error {
 	if lease := s.LeaderElection.LeaseDuration.Duration; lease < shortestLease {
 		bad("leaderElection.leaseDuration (%s) must be at least %s", lease, shortestLease)
 	}
-	if err := checkRegistries(s.Stacks.Registries); err != nil {
-		errs = append(errs, err)
-	}
 	if s.Keep.Default.Duration > s.Keep.Max.Duration {
 		bad("keep.default (%s) must not be longer than keep.max (%s)", s.Keep.Default.Duration, s.Keep.Max.Duration)
 	}
+}
+
+func (s Settings) checkQuantities(bad func(format string, args ...any)) {
 	for key, q := range map[string]string{
 		"builds.cpu": s.Builds.CPU, "builds.memory": s.Builds.Memory, "builds.memoryLimit": s.Builds.MemoryLimit,
 		"stacks.cpu": s.Stacks.CPU, "stacks.memory": s.Stacks.Memory, "stacks.files": s.Stacks.Files,
@@ -357,17 +376,6 @@ func (s Settings) check() error {
 			bad("%s %q must be a Kubernetes quantity, such as 500m or 2Gi", key, q)
 		}
 	}
-	if s.Memory.ResultBytes() < minResults {
-		bad("memory.results %q must be a Kubernetes quantity of at least 1Mi", s.Memory.Results)
-	}
-	for _, t := range s.Triggers.Tags {
-		if _, err := path.Match(t, ""); err != nil || t == "" {
-			bad("triggers.tags: %q is not a valid pattern", t)
-		}
-	}
-	s.checkRoom(bad)
-	s.Stacks.check(bad)
-	return errors.Join(errs...)
 }
 
 // checkRoom validates where files are stored.
