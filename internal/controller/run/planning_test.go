@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -74,12 +75,12 @@ type planBench struct {
 	t      *testing.T
 	server *planServer
 	run    *v1alpha1.Run
-	woken  int
+	woken  atomic.Int32
 }
 
 func newPlanBench(t *testing.T, atOnce int) *planBench {
 	b := &planBench{t: t, server: &planServer{}, run: testRun("r", "u")}
-	b.planning = newPlanning(&sessions{}, b.server, t.TempDir(), atOnce, func(*v1alpha1.Run) { b.woken++ })
+	b.planning = newPlanning(&sessions{}, b.server, t.TempDir(), atOnce, func(*v1alpha1.Run) { b.woken.Add(1) })
 	b.begin(b.run)
 	return b
 }
@@ -123,8 +124,8 @@ func TestAPlanIsMadeOncePerInput(t *testing.T) {
 				t.Errorf("%v: the newest plan is that of %s", known, got)
 			}
 		}
-		if b.server.count() != 2 || b.woken != 2 {
-			t.Errorf("%d plans were made, and the run was woken %d times", b.server.count(), b.woken)
+		if b.server.count() != 2 || b.woken.Load() != 2 {
+			t.Errorf("%d plans were made, and the run was woken %d times", b.server.count(), b.woken.Load())
 		}
 	})
 }
@@ -239,13 +240,13 @@ func TestAPlannerThatFailsIsGivenTime(t *testing.T) {
 		b := newPlanBench(t, 1)
 		b.server.err = errors.New("killed")
 		for n := range 3 {
-			if _, err := b.ask(); err != nil || b.woken != n || b.lastFailure(b.run.UID) == nil {
-				t.Fatalf("attempt %d: %v, woken %d times, failed %v", n, err, b.woken, b.lastFailure(b.run.UID))
+			if _, err := b.ask(); err != nil || int(b.woken.Load()) != n || b.lastFailure(b.run.UID) == nil {
+				t.Fatalf("attempt %d: %v, woken %d times, failed %v", n, err, b.woken.Load(), b.lastFailure(b.run.UID))
 			}
 			time.Sleep(retryPause << n)
 			synctest.Wait()
-			if _, err := b.ask(); err == nil || b.woken != n+1 {
-				t.Errorf("after attempt %d: %v, woken %d times", n, err, b.woken)
+			if _, err := b.ask(); err == nil || int(b.woken.Load()) != n+1 {
+				t.Errorf("after attempt %d: %v, woken %d times", n, err, b.woken.Load())
 			}
 		}
 		b.server.err = nil
@@ -264,8 +265,8 @@ func TestADroppedRunIsPlannedNoMore(t *testing.T) {
 		}
 		b.forget(b.run.UID)
 		synctest.Wait()
-		if b.server.running != 0 || b.woken != 0 || b.has(b.run.UID) || b.position() != 0 {
-			t.Errorf("%d children, woken %d times, there %t, %d awaited", b.server.running, b.woken, b.has(b.run.UID), b.position())
+		if b.server.running != 0 || b.woken.Load() != 0 || b.has(b.run.UID) || b.position() != 0 {
+			t.Errorf("%d children, woken %d times, there %t, %d awaited", b.server.running, b.woken.Load(), b.has(b.run.UID), b.position())
 		}
 	})
 }
