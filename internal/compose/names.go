@@ -70,19 +70,11 @@ func hash(s string) string {
 	return hex.EncodeToString(sum[:])[:8]
 }
 
-// labelValue is a service's name as the value of a label.
-func (c *converter) labelValue(service string) string {
-	if len(validation.IsValidLabelValue(service)) == 0 {
-		return service
-	}
-	return c.names[service]
-}
-
 // labels are those of every object, and those of a service's.
 func (c *converter) labels(service string) map[string]string {
 	l := merged(nil, c.o.Labels)
 	if service != "" {
-		l[labelName], l[v1alpha1.LabelService] = c.names[service], c.labelValue(service)
+		l[labelName], l[v1alpha1.LabelService] = c.names[service], names.LabelValue(service)
 	}
 	return l
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
+	"github.com/w3evolutionsllc/conductor/internal/names"
 )
 
 // AgentName is the name of the ServiceAccount, the Service and the Deployment of a stack's agent, and of the ClusterRole bound to it.
@@ -39,7 +40,7 @@ var agentRequests = corev1.ResourceList{corev1.ResourceCPU: resource.MustParse("
 const agentData = "/data"
 
 // AgentSecretName is the name of the Secret with the agent's tokens. Every Run has its own, since Conductor must not update Secrets.
-func AgentSecretName(run *v1alpha1.Run) string { return "agent-" + digest(string(run.UID))[:10] }
+func AgentSecretName(run *v1alpha1.Run) string { return "agent-" + names.Digest(string(run.UID))[:10] }
 
 // AgentURL is the agent's address for wrappers.
 func AgentURL(run *v1alpha1.Run) string {
@@ -55,7 +56,9 @@ func AgentSecret(run *v1alpha1.Run, tokens evidence.AgentTokens) *corev1.Secret 
 
 // SourceSecretName is the name of the Secret with which the agent reads the source artifact. Every Run has its own, since Conductor must
 // not update Secrets.
-func SourceSecretName(run *v1alpha1.Run) string { return "source-" + digest(string(run.UID))[:10] }
+func SourceSecretName(run *v1alpha1.Run) string {
+	return "source-" + names.Digest(string(run.UID))[:10]
+}
 
 // SourceSecret holds the credential with which the agent reads the source artifact: a Docker config.json. Its type keeps it from being used
 // as a pull Secret.

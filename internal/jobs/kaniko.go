@@ -17,6 +17,7 @@ import (
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
+	"github.com/w3evolutionsllc/conductor/internal/names"
 )
 
 // Keys of the Secret that BuildSecret returns.
@@ -77,7 +78,7 @@ func Kaniko(in KanikoInput) (*batchv1.Job, error) {
 		return nil, err
 	}
 	labels := Labels(in.Run, StageBuild)
-	labels[v1alpha1.LabelImage] = LabelValue(in.Image)
+	labels[v1alpha1.LabelImage] = names.LabelValue(in.Image)
 	pod := podSpec(in.Timeout, corev1.Container{
 		Name:                     "kaniko",
 		Image:                    in.Executor,

@@ -4,20 +4,12 @@
 package jobs
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"strconv"
-	"strings"
-
-	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
 	"github.com/w3evolutionsllc/conductor/internal/names"
 )
-
-// maxLabel is the longest DNS label (RFC 1123), and also the longest value of a Kubernetes label.
-const maxLabel = 63
 
 // Values of v1alpha1.LabelStage.
 const (
@@ -28,36 +20,36 @@ const (
 )
 
 // StackName is the name of the namespace that holds a Run's stack.
-func StackName(run *v1alpha1.Run) string { return fit("stack-" + run.Name) }
+func StackName(run *v1alpha1.Run) string { return names.Label("stack-" + run.Name) }
 
 // BuildName is the name of the Job that builds an image of a Run. All builds share a namespace, so the name always ends in a
 // hash of both: run a-b with image c differs from run a with image b-c.
 func BuildName(run *v1alpha1.Run, image string) string {
-	return hashed(run.Name+"-"+image, run.Name, image)
+	return names.Hashed(run.Name+"-"+image, run.Name, image)
 }
 
 // BuildTag is the tag of a pushed build. It only keeps the registry from garbage-collecting the digest; images are referenced by digest.
 func BuildTag(run *v1alpha1.Run) string {
-	return run.Spec.SHA[:min(len(run.Spec.SHA), 12)] + "-" + fit(run.Name)
+	return run.Spec.SHA[:min(len(run.Spec.SHA), 12)] + "-" + names.Label(run.Name)
 }
 
 // BuildSecretName is the name of the Secret with the git and registry credentials of a Run's builds.
-func BuildSecretName(run *v1alpha1.Run) string { return hashed(run.Name+"-build", run.Name) }
+func BuildSecretName(run *v1alpha1.Run) string { return names.Hashed(run.Name+"-build", run.Name) }
 
 // TestName is the name of the Job of one attempt, in the stack's namespace. The prefix distinguishes it from the Jobs of compose
 // services, and a hash distinguishes the second attempt of suite a from the first attempt of a suite called a-2.
 func TestName(key evidence.AttemptKey, shards int) string {
 	name := "conductor-test-" + key.Suite
 	if shards <= 1 && key.Number <= 1 {
-		return fit(name)
+		return names.Label(name)
 	}
 	shard, number := strconv.Itoa(key.Shard), strconv.Itoa(key.Number)
-	return hashed(name+"-"+shard+"-"+number, key.Suite, shard, number)
+	return names.Hashed(name+"-"+shard+"-"+number, key.Suite, shard, number)
 }
 
 // PullSecretName is the name of the Secret with which a stack's images are pulled. Every Run has its own, since Conductor must not
 // update Secrets.
-func PullSecretName(run *v1alpha1.Run) string { return "pull-" + digest(string(run.UID))[:10] }
+func PullSecretName(run *v1alpha1.Run) string { return "pull-" + names.Digest(string(run.UID))[:10] }
 
 // Labels are the labels of all objects of a Run in one of its stages.
 func Labels(run *v1alpha1.Run, stage string) map[string]string {
@@ -70,40 +62,8 @@ func owner(run *v1alpha1.Run) map[string]string {
 	return map[string]string{
 		v1alpha1.LabelManaged:    v1alpha1.ManagedValue,
 		v1alpha1.LabelConductor:  run.Namespace,
-		v1alpha1.LabelRun:        LabelValue(run.Name),
+		v1alpha1.LabelRun:        names.LabelValue(run.Name),
 		v1alpha1.LabelRunUID:     string(run.UID),
 		v1alpha1.LabelRepository: decimal(run.Spec.Repository.ID),
 	}
-}
-
-// LabelValue returns a name as the value of a label: the name itself if it is valid, else a shortened form with a hash.
-func LabelValue(name string) string {
-	if len(validation.IsValidLabelValue(name)) == 0 {
-		return name
-	}
-	return fit(name)
-}
-
-// fit makes a DNS label of s: s itself if it is one, else as much of it as possible and a hash of the whole.
-func fit(s string) string {
-	if len(s) <= maxLabel && names.Slug(s) == s && s != "" {
-		return s
-	}
-	return hashed(s, s)
-}
-
-// hashed makes a DNS label of as much of s as fits and a hash of the parts.
-func hashed(s string, parts ...string) string {
-	const hash = 10
-	s = names.Slug(s)
-	s = strings.TrimRight(s[:min(len(s), maxLabel-hash-1)], "-")
-	if s == "" {
-		s = "x"
-	}
-	return s + "-" + digest(parts...)[:hash]
-}
-
-func digest(parts ...string) string {
-	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
-	return hex.EncodeToString(sum[:])
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
+	"github.com/w3evolutionsllc/conductor/internal/names"
 )
 
 // randomName is made of few different parts, so that names nearly collide.
@@ -48,7 +49,7 @@ func TestNamesAreLabelsAndNeverShared(t *testing.T) {
 		claim("test", TestName(evidence.AttemptKey{Suite: b, Number: 1}, 1), b)
 		claim("test", TestName(evidence.AttemptKey{Suite: b, Shard: 1, Number: 2}, 3), b+"\x00second")
 		claim("public", Public{Run: run, Service: b, Object: b, Port: 1}.meta().Name, b)
-		if v := LabelValue(a); len(validation.IsValidLabelValue(v)) > 0 {
+		if v := names.LabelValue(a); len(validation.IsValidLabelValue(v)) > 0 {
 			t.Fatalf("label value of %q is %q", a, v)
 		}
 	}
@@ -62,8 +63,8 @@ func TestPlainNamesStayReadable(t *testing.T) {
 	for got, want := range map[string]string{
 		StackName(run): "stack-acme-shop-0123456789",
 		TestName(evidence.AttemptKey{Suite: "e2e", Number: 1}, 1): "conductor-test-e2e",
-		BuildTag(run):              "4f3c2b1a0987-acme-shop-0123456789",
-		LabelValue("My_Service.1"): "My_Service.1",
+		BuildTag(run):                    "4f3c2b1a0987-acme-shop-0123456789",
+		names.LabelValue("My_Service.1"): "My_Service.1",
 	} {
 		if got != want {
 			t.Errorf("got %q, want %q", got, want)
@@ -85,7 +86,7 @@ func TestHostnamesHoldLabelsOnly(t *testing.T) {
 					t.Errorf("%q: %v", h, errs)
 				}
 				for _, l := range strings.Split(h, ".") {
-					if len(l) > maxLabel {
+					if len(l) > 63 {
 						t.Errorf("%q has a label of %d", h, len(l))
 					}
 				}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
+	"github.com/w3evolutionsllc/conductor/internal/names"
 	"github.com/w3evolutionsllc/conductor/internal/settings"
 )
 
@@ -62,7 +63,7 @@ func IngressPolicies(run *v1alpha1.Run, ingressNamespaces []string) []client.Obj
 	var public []string
 	for _, s := range run.Status.Services {
 		if s.URL != "" {
-			public = append(public, LabelValue(s.Name))
+			public = append(public, names.LabelValue(s.Name))
 		}
 	}
 	if len(public) == 0 || len(ingressNamespaces) == 0 {

@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/names"
 )
 
 // Public is a service of a stack with a public address.
@@ -26,7 +27,7 @@ func (p Public) Hostname() string {
 	fill := strings.NewReplacer("{service}", p.Service, "{run}", p.Run.Name)
 	for i, l := range labels {
 		if filled := fill.Replace(l); filled != l {
-			labels[i] = fit(filled)
+			labels[i] = names.Label(filled)
 		}
 	}
 	return strings.Join(labels, ".")
@@ -79,7 +80,7 @@ func HTTPRoute(p Public, gateway string) *unstructured.Unstructured {
 
 // meta names the object after the Service and the port, since a service may publish several ports.
 func (p Public) meta() metav1.ObjectMeta {
-	m := inStack(p.Run, fit(p.Object+"-"+decimal(int64(p.Port))))
-	m.Labels[v1alpha1.LabelService] = LabelValue(p.Service)
+	m := inStack(p.Run, names.Label(p.Object+"-"+decimal(int64(p.Port))))
+	m.Labels[v1alpha1.LabelService] = names.LabelValue(p.Service)
 	return m
 }

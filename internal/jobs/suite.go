@@ -12,6 +12,7 @@ import (
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
+	"github.com/w3evolutionsllc/conductor/internal/names"
 )
 
 // Where the wrapper and its token are mounted in a test's container, both read-only.
@@ -58,7 +59,7 @@ type TestInput struct {
 // container runs the wrapper, which waits for the stack, runs the test as a child process and uploads its files.
 func Test(in TestInput) *batchv1.Job {
 	labels := Labels(in.Run, StageTest)
-	labels[v1alpha1.LabelSuite] = LabelValue(in.Key.Suite)
+	labels[v1alpha1.LabelSuite] = names.LabelValue(in.Key.Suite)
 	labels[v1alpha1.LabelShard] = strconv.Itoa(in.Key.Shard)
 	labels[v1alpha1.LabelAttempt] = strconv.Itoa(in.Key.Number)
 	// The wrapper enforces the timeout; the pod's own deadline is a fallback for a wrapper that fails to.

@@ -16,7 +16,7 @@ import (
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/compact"
-	"github.com/w3evolutionsllc/conductor/internal/jobs"
+	"github.com/w3evolutionsllc/conductor/internal/names"
 )
 
 // Logs reads the logs of pods.
@@ -40,7 +40,7 @@ func (s *Service) Log(ctx context.Context, run, what, name string) (io.ReadClose
 		return nil, err
 	}
 	if s.Logs != nil && of.namespace != "" {
-		stream, err := s.Logs.Open(ctx, of.namespace, map[string]string{v1alpha1.LabelRunUID: string(r.UID), of.label: jobs.LabelValue(name)})
+		stream, err := s.Logs.Open(ctx, of.namespace, map[string]string{v1alpha1.LabelRunUID: string(r.UID), of.label: names.LabelValue(name)})
 		if err == nil || of.kept[name] == "" && !(errors.Is(err, ErrNoLog) && compact.IsFolded(&r.Status)) {
 			return stream, err
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/diagnose"
 	"github.com/w3evolutionsllc/conductor/internal/jobs"
+	"github.com/w3evolutionsllc/conductor/internal/names"
 	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
@@ -63,7 +64,7 @@ func (r *Reconciler) checkAddresses(ctx context.Context, s *state) {
 	}
 	for i := range s.status().Services {
 		if st := &s.status().Services[i]; hasAddress(*st) {
-			st.URLProblem = problems[jobs.LabelValue(st.Name)]
+			st.URLProblem = problems[names.LabelValue(st.Name)]
 		}
 	}
 }

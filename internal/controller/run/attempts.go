@@ -17,6 +17,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 	"github.com/w3evolutionsllc/conductor/internal/jobs"
+	"github.com/w3evolutionsllc/conductor/internal/names"
 	"github.com/w3evolutionsllc/conductor/internal/plan"
 	"github.com/w3evolutionsllc/conductor/internal/text"
 )
@@ -89,7 +90,7 @@ func keyOf(suite string, a v1alpha1.AttemptStatus) evidence.AttemptKey {
 // attemptPod is the pod of an attempt; nil when there is none.
 func attemptPod(pods []*corev1.Pod, suite string, a v1alpha1.AttemptStatus) *corev1.Pod {
 	for _, p := range pods {
-		if p.Labels[v1alpha1.LabelSuite] == jobs.LabelValue(suite) && p.Labels[v1alpha1.LabelShard] == strconv.Itoa(int(a.Shard)) &&
+		if p.Labels[v1alpha1.LabelSuite] == names.LabelValue(suite) && p.Labels[v1alpha1.LabelShard] == strconv.Itoa(int(a.Shard)) &&
 			p.Labels[v1alpha1.LabelAttempt] == strconv.Itoa(int(a.Number)) {
 			return p
 		}

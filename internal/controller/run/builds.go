@@ -19,6 +19,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/diagnose"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 	"github.com/w3evolutionsllc/conductor/internal/jobs"
+	"github.com/w3evolutionsllc/conductor/internal/names"
 	"github.com/w3evolutionsllc/conductor/internal/plan"
 	"github.com/w3evolutionsllc/conductor/internal/text"
 )
@@ -45,7 +46,7 @@ func (r *Reconciler) reconcileBuilds(ctx context.Context, s *state) error {
 		if img.Digest != "" {
 			continue
 		}
-		yet, err := r.observeBuild(ctx, s, img, pods[jobs.LabelValue(b.Name)])
+		yet, err := r.observeBuild(ctx, s, img, pods[names.LabelValue(b.Name)])
 		if err != nil {
 			return err
 		}

@@ -21,7 +21,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/compose"
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
-	"github.com/w3evolutionsllc/conductor/internal/jobs"
+	"github.com/w3evolutionsllc/conductor/internal/names"
 	"github.com/w3evolutionsllc/conductor/internal/plan"
 	"github.com/w3evolutionsllc/conductor/internal/redact"
 	"github.com/w3evolutionsllc/conductor/internal/text"
@@ -124,7 +124,7 @@ func (c *collector) head(ctx context.Context, missing []error) ([]evidence.Layer
 		out.Notes = append(out.Notes, fmt.Sprintf("Not in this record: %s", text.Plural(more, "more file")))
 	}
 	for i := range out.Services {
-		if u, ok := c.usage[jobs.LabelValue(out.Services[i].Name)]; ok {
+		if u, ok := c.usage[names.LabelValue(out.Services[i].Name)]; ok {
 			out.Services[i].Usage = &u
 		}
 	}
@@ -199,7 +199,7 @@ func (c *collector) logName(l evidence.LogFile) string {
 }
 
 // labelled reports whether a label's value is that of a name.
-func labelled(name, value string) bool { return jobs.LabelValue(name) == value }
+func labelled(name, value string) bool { return names.LabelValue(name) == value }
 
 // known is a blob of the agent's that does not change any more.
 func (c *collector) known(ctx context.Context, name, mediaType, path string) (evidence.Layer, error) {
@@ -271,7 +271,7 @@ func (c *counter) Write(p []byte) (int, error) {
 // openBuildLog opens the log of a build's pod.
 func (c *collector) openBuildLog(ctx context.Context, image string) (io.ReadCloser, error) {
 	pods := c.r.Kube.CoreV1().Pods(c.r.Settings.Builds.Namespace)
-	list, err := pods.List(ctx, metav1.ListOptions{LabelSelector: v1alpha1.LabelRunUID + "=" + string(c.run.UID) + "," + v1alpha1.LabelImage + "=" + jobs.LabelValue(image)})
+	list, err := pods.List(ctx, metav1.ListOptions{LabelSelector: v1alpha1.LabelRunUID + "=" + string(c.run.UID) + "," + v1alpha1.LabelImage + "=" + names.LabelValue(image)})
 	if err != nil {
 		return nil, err
 	}

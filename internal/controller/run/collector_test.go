@@ -17,7 +17,7 @@ import (
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
-	"github.com/w3evolutionsllc/conductor/internal/jobs"
+	"github.com/w3evolutionsllc/conductor/internal/names"
 )
 
 // archivist is an agent with blobs by their paths; those that are missing are absent.
@@ -50,7 +50,7 @@ func TestTheResultListsWhatIsMissing(t *testing.T) {
 	run := runOf("1")
 	run.Status.Suites = []v1alpha1.SuiteStatus{{Name: "e2e"}}
 	run.Status.Images = []v1alpha1.ImageStatus{{Name: "web", Job: "build-web"}, {Name: "api", Job: "build-api"}}
-	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p", Namespace: "builds", Labels: map[string]string{v1alpha1.LabelRunUID: "1", v1alpha1.LabelImage: jobs.LabelValue("web")}}}
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "p", Namespace: "builds", Labels: map[string]string{v1alpha1.LabelRunUID: "1", v1alpha1.LabelImage: names.LabelValue("web")}}}
 	r := opened(&Reconciler{Kube: fake.NewClientset(pod), Log: slog.New(slog.DiscardHandler), Dir: t.TempDir()})
 	r.Settings.Builds.Namespace = "builds"
 	c := newCollector(r, run, archivist{

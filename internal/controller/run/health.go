@@ -43,12 +43,12 @@ func (r *Reconciler) checkHealth(ctx context.Context, s *state) error {
 		if !wasReady(st) {
 			continue
 		}
-		wrong, err := r.explainUnhealthy(ctx, s, st.Name, pods[st.Name])
+		wrong, err := r.explainUnhealthy(ctx, s, st.Name, pods.of(st.Name))
 		if err != nil {
 			return err
 		}
 		if wrong != "" {
-			r.markDegraded(s, wrong, slices.ContainsFunc(pods[st.Name], isCrashLooping))
+			r.markDegraded(s, wrong, slices.ContainsFunc(pods.of(st.Name), isCrashLooping))
 			return nil
 		}
 	}
@@ -71,7 +71,7 @@ func (r *Reconciler) reportCrashes(ctx context.Context, s *state) error {
 			continue
 		}
 		about := r.subject(s, diagnose.Service, st.Name)
-		for _, p := range pods[st.Name] {
+		for _, p := range pods.of(st.Name) {
 			f := diagnose.Crashing(p, about)
 			if f == nil {
 				continue
@@ -126,7 +126,7 @@ func (r *Reconciler) markHealthy(s *state) {
 }
 
 // keptPods are the pods of a kept stack by service, as the API server's cache has them.
-func (r *Reconciler) keptPods(ctx context.Context, namespace string) (map[string][]*corev1.Pod, error) {
+func (r *Reconciler) keptPods(ctx context.Context, namespace string) (servicePods, error) {
 	list, err := r.Kube.CoreV1().Pods(namespace).List(ctx, metav1.ListOptions{
 		ResourceVersion: "0", LabelSelector: labels.Set{v1alpha1.LabelStage: jobs.StageStack}.String(),
 	})

@@ -108,7 +108,7 @@ func (r *Reporter) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result
 		return ctrl.Result{}, fmt.Errorf("read again what run %s showed: %w", run.Name, known.err)
 	}
 	whole, results := known.restore(run), known.suites
-	digest := report.Digest(run, names(results))
+	digest := report.Digest(run, resultNames(results))
 	if rep := run.Status.Report; rep != nil && rep.Digest == digest {
 		return ctrl.Result{}, nil
 	}
@@ -264,7 +264,7 @@ func (r *Reporter) shown(run *v1alpha1.Run) (shown, time.Duration) {
 	return got.value.(shown), 0
 }
 
-// endedSuites are the suites whose results there should be, and names those of results that are there.
+// endedSuites are the suites whose results there should be, and resultNames those of results that are there.
 func endedSuites(run *v1alpha1.Run) []string {
 	var ended []string
 	for _, st := range run.Status.Suites {
@@ -275,7 +275,7 @@ func endedSuites(run *v1alpha1.Run) []string {
 	return ended
 }
 
-func names(results []evidence.Suite) []string {
+func resultNames(results []evidence.Suite) []string {
 	list := make([]string, 0, len(results))
 	for _, s := range results {
 		list = append(list, s.Name)

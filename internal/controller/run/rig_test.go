@@ -27,6 +27,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 	"github.com/w3evolutionsllc/conductor/internal/jobs"
+	"github.com/w3evolutionsllc/conductor/internal/names"
 	"github.com/w3evolutionsllc/conductor/internal/plan"
 	"github.com/w3evolutionsllc/conductor/internal/settings"
 )
@@ -266,7 +267,7 @@ type podChange func(*corev1.Pod)
 // podOf is a pod of a service that was scheduled at noon.
 func (w *rig) podOf(service, name string, changes ...podChange) *corev1.Pod {
 	labels := jobs.Labels(w.run, jobs.StageStack)
-	labels[v1alpha1.LabelService] = jobs.LabelValue(service)
+	labels[v1alpha1.LabelService] = names.LabelValue(service)
 	return w.podWith(name, labels, service, changes)
 }
 
@@ -288,7 +289,7 @@ func (w *rig) podWith(name string, labels map[string]string, container string, c
 // testPod is the pod of an attempt.
 func (w *rig) testPod(suite string, shard, number int, changes ...podChange) *corev1.Pod {
 	labels := jobs.Labels(w.run, jobs.StageTest)
-	labels[v1alpha1.LabelSuite], labels[v1alpha1.LabelShard], labels[v1alpha1.LabelAttempt] = jobs.LabelValue(suite), strconv.Itoa(shard), strconv.Itoa(number)
+	labels[v1alpha1.LabelSuite], labels[v1alpha1.LabelShard], labels[v1alpha1.LabelAttempt] = names.LabelValue(suite), strconv.Itoa(shard), strconv.Itoa(number)
 	return w.podWith(fmt.Sprintf("test-%s-%d-%d", suite, shard, number), labels, "test", changes)
 }
 

@@ -33,7 +33,7 @@ const (
 )
 
 // reconcileServices starts what may start and notes the state of every service.
-func (r *Reconciler) reconcileServices(ctx context.Context, s *state, pods map[string][]*corev1.Pod) error {
+func (r *Reconciler) reconcileServices(ctx context.Context, s *state, pods servicePods) error {
 	var start []client.Object
 	for i := range s.plan.Services {
 		svc := &s.plan.Services[i]
@@ -49,13 +49,13 @@ func (r *Reconciler) reconcileServices(ctx context.Context, s *state, pods map[s
 			}
 			st.State, st.Message = v1alpha1.ServiceStarting, "Starting"
 			s.requeueAfter(noPodGrace)
-		} else if len(pods[svc.Name]) == 0 && st.State == v1alpha1.ServiceStarting {
+		} else if len(pods.of(svc.Name)) == 0 && st.State == v1alpha1.ServiceStarting {
 			if err := r.explainMissingPod(ctx, s, svc, st); err != nil {
 				return err
 			}
 		}
 		if st.State != v1alpha1.ServiceCompleted {
-			if err := r.observeService(ctx, s, svc, st, pods[svc.Name]); err != nil {
+			if err := r.observeService(ctx, s, svc, st, pods.of(svc.Name)); err != nil {
 				return err
 			}
 		}
@@ -67,7 +67,7 @@ func (r *Reconciler) reconcileServices(ctx context.Context, s *state, pods map[s
 }
 
 // explainWait returns what keeps a service from being started; "" when nothing does.
-func (r *Reconciler) explainWait(s *state, svc *plan.Service, pods map[string][]*corev1.Pod) string {
+func (r *Reconciler) explainWait(s *state, svc *plan.Service, pods servicePods) string {
 	var waits []string
 	for _, name := range podServices(svc) {
 		if b := s.plan.BuildOf(name); b != "" && imageStatus(s.status(), b).Digest == "" {
@@ -82,7 +82,7 @@ func (r *Reconciler) explainWait(s *state, svc *plan.Service, pods map[string][]
 			continue
 		}
 		dep := serviceStatus(s.status(), d.Service)
-		if !isMet(d.Condition, dep.State, slices.ContainsFunc(pods[d.Service], stackns.HasStarted)) && (d.Required || dep.State != v1alpha1.ServiceFailed) {
+		if !isMet(d.Condition, dep.State, slices.ContainsFunc(pods.of(d.Service), stackns.HasStarted)) && (d.Required || dep.State != v1alpha1.ServiceFailed) {
 			waits = append(waits, d.Service+" ("+strings.TrimPrefix(d.Condition, "service_")+")")
 		}
 	}
@@ -220,9 +220,9 @@ func (r *Reconciler) failService(ctx context.Context, s *state, name string, st 
 
 // failOnCrashLoop ends the Run when a service crashes or loses its pods again and again. As long as another service is on its way, a
 // crash may be for want of that.
-func (r *Reconciler) failOnCrashLoop(ctx context.Context, s *state, pods map[string][]*corev1.Pod) error {
+func (r *Reconciler) failOnCrashLoop(ctx context.Context, s *state, pods servicePods) error {
 	limit := crashLimit
-	if slices.ContainsFunc(s.plan.Services, func(svc plan.Service) bool { return r.mayComeUp(s, &svc, pods[svc.Name]) }) {
+	if slices.ContainsFunc(s.plan.Services, func(svc plan.Service) bool { return r.mayComeUp(s, &svc, pods.of(svc.Name)) }) {
 		limit = crashPatience
 	}
 	for _, svc := range s.plan.Services {
@@ -231,7 +231,7 @@ func (r *Reconciler) failOnCrashLoop(ctx context.Context, s *state, pods map[str
 			continue
 		}
 		about, lost := r.subject(s, diagnose.Service, svc.Name), 0
-		for _, p := range pods[svc.Name] {
+		for _, p := range pods.of(svc.Name) {
 			if f := diagnose.Crashing(p, about); f != nil && !isReady(p) && diagnose.Crashes(p) >= limit {
 				return r.failService(ctx, s, svc.Name, st, p, *f)
 			}
@@ -287,7 +287,7 @@ func (r *Reconciler) waitSentence(s *state, p *corev1.Pod, svc *plan.Service) st
 }
 
 // passGate ends the stage when every service is up, or when its time is up with the services that are not.
-func (r *Reconciler) passGate(ctx context.Context, s *state, pods map[string][]*corev1.Pod) error {
+func (r *Reconciler) passGate(ctx context.Context, s *state, pods servicePods) error {
 	not := r.notReady(s)
 	if len(not) == 0 {
 		s.done(v1alpha1.ConditionStackReady, v1alpha1.ReasonDone, text.Plural(len(s.plan.Services), "service")+" up")
@@ -323,16 +323,16 @@ func (r *Reconciler) notReady(s *state) []string {
 }
 
 // explainNotReady adds the kubelet's reasons and the ends of the logs to services that did not come up in time.
-func (r *Reconciler) explainNotReady(ctx context.Context, s *state, pods map[string][]*corev1.Pod) {
+func (r *Reconciler) explainNotReady(ctx context.Context, s *state, pods servicePods) {
 	ctx, cancel := context.WithTimeout(ctx, diagnosisTime)
 	defer cancel()
 	for _, svc := range s.plan.Services {
 		st := serviceStatus(s.status(), svc.Name)
-		i := slices.IndexFunc(pods[svc.Name], func(p *corev1.Pod) bool { return !isReady(p) })
+		i := slices.IndexFunc(pods.of(svc.Name), func(p *corev1.Pod) bool { return !isReady(p) })
 		if st.State != v1alpha1.ServiceStarting || i < 0 {
 			continue
 		}
-		p := pods[svc.Name][i]
+		p := pods.of(svc.Name)[i]
 		if f := diagnose.Unready(p, r.listEvents(ctx, p.Namespace, "Pod", p.Name)); f != nil {
 			st.Message = strings.TrimPrefix(st.Message+". "+capitalize(f.String()), "Starting. ")
 		}

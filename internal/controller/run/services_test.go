@@ -488,3 +488,23 @@ func TestAServiceThatIsLateIsExplained(t *testing.T) {
 		})
 	}
 }
+
+// A service's name may be one that no label can hold: its pods carry a short form of it, and are its pods all the same.
+func TestPodsOfAServiceWhoseNameIsNotALabelAreFound(t *testing.T) {
+	for _, name := range []string{"_db", strings.Repeat("long-name-", 7) + "db"} {
+		w := newRig(t, map[string]string{"docker-compose.qa.yml": "services: {" + name + ": {image: 'postgres:17'}}\n"})
+		w.begin()
+		svc := w.service(name)
+		p := w.podOf(name, "db-1", ready)
+		p.Labels[v1alpha1.LabelService] = svc.Workload.GetLabels()[v1alpha1.LabelService]
+		w.setPods(p)
+		for range 2 {
+			if err := w.reconcileServices(t.Context(), w.state(), w.podsByService()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := states(w.run)[name]; got != v1alpha1.ServiceReady {
+			t.Errorf("%.20s, whose pods carry the label %s: %s", name, p.Labels[v1alpha1.LabelService], got)
+		}
+	}
+}

@@ -18,6 +18,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 	"github.com/w3evolutionsllc/conductor/internal/jobs"
+	"github.com/w3evolutionsllc/conductor/internal/names"
 )
 
 // stackPods watches the pods of the stacks that are under way, each namespace by itself: Conductor may read pods only in
@@ -40,7 +41,7 @@ func newStackPods(l *sessions, kube kubernetes.Interface) *stackPods {
 }
 
 // pods are the pods of a Run's stack by service, the oldest first; test pods are under the empty name.
-func (s *stackPods) pods(ctx context.Context, run *v1alpha1.Run) (map[string][]*corev1.Pod, error) {
+func (s *stackPods) pods(ctx context.Context, run *v1alpha1.Run) (servicePods, error) {
 	w, err := s.watch(ctx, run)
 	if err != nil {
 		return nil, err
@@ -54,9 +55,15 @@ func (s *stackPods) pods(ctx context.Context, run *v1alpha1.Run) (map[string][]*
 	return byService(all), nil
 }
 
+// servicePods are pods by the label of their service.
+type servicePods map[string][]*corev1.Pod
+
+// of returns the pods of a service, whose name need not be the value of a label.
+func (p servicePods) of(service string) []*corev1.Pod { return p[names.LabelValue(service)] }
+
 // byService groups pods by their service, the oldest first.
-func byService(pods []*corev1.Pod) map[string][]*corev1.Pod {
-	by := map[string][]*corev1.Pod{}
+func byService(pods []*corev1.Pod) servicePods {
+	by := servicePods{}
 	for _, p := range slices.SortedFunc(slices.Values(pods), byAge) {
 		name := p.Labels[v1alpha1.LabelService]
 		by[name] = append(by[name], p)
