@@ -296,7 +296,7 @@ func TestTheFirstReportWins(t *testing.T) {
 		t.Errorf("an attempt that has ended may start again: %v", err)
 	}
 	if err := w.wrapper.PutJUnit(ctx, testAttempt, bytes.NewReader(tarOf(t, "late.xml", "x"))); !errors.Is(err, ErrRefused) {
-		t.Errorf("JUnit is taken after the end was told: %v", err)
+		t.Errorf("JUnit is accepted after the end was reported: %v", err)
 	}
 	w.ok(w.wrapper.Complete(ctx, evidence.Attempt{AttemptKey: testAttempt, ExitCode: 1}))
 	if err := w.wrapper.PutArtifacts(ctx, testAttempt, bytes.NewReader(tarOf(t, "late", "x"))); !errors.Is(err, ErrRefused) {

@@ -200,7 +200,7 @@ func (l LeaderElection) RenewDeadline() time.Duration { return l.LeaseDuration.D
 // RetryPeriod is the pause between attempts to acquire or renew the lease.
 func (l LeaderElection) RetryPeriod() time.Duration { return l.LeaseDuration.Duration * 2 / 15 }
 
-// Retention determines which finished Runs are kept: those younger than Age and the newest PerRepository.
+// Retention determines which finished Runs are kept: those that are younger than Age and among the newest PerRepository of their repository.
 type Retention struct {
 	Age           metav1.Duration `json:"age"`
 	PerRepository int             `json:"perRepository"`

@@ -23,7 +23,7 @@ const (
 func stepResults(suite string) string { return "reading the results of " + suite }
 
 const (
-	// maxDeaths is how many processes may end while a Run alone was in a step.
+	// maxProcessEnds is how many processes may end while a Run alone was in a step.
 	maxProcessEnds = 2
 	// guardPause is the time after which a Run asks again that waits for suspects, notedPause that after which one goes on whose step has
 	// just been noted: its own write wakes it before.
