@@ -1,5 +1,5 @@
-// Nobody knows beforehand which place of the shelf is empty: the run makes up the name, the message and the line of its
-// failing test. It says so on its output, for whoever wants to compare that with the report.
+// The name, the message and the line of the failing test are random, so that no report can contain them by chance. The run
+// prints them, so that they can be compared with the report.
 import { randomBytes, randomInt } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { spawnSync } from "node:child_process";
