@@ -8,10 +8,10 @@ export async function send({ to, subject, text }) {
   const socket = net.connect(Number(port || 25), hostname);
   socket.setTimeout(5000, () => socket.destroy(new Error("the mail server does not answer")));
   const failed = new Promise((_, reject) => socket.on("error", reject));
-  failed.catch(() => {}); // it is awaited below; a late error is nobody's
+  failed.catch(() => {}); // It is awaited below; an error after that is ignored.
   const lines = readline.createInterface({ input: socket })[Symbol.asyncIterator]();
 
-  // say sends one command and waits for the reply; a reply of several lines has a dash after the code in all but the last.
+  // say sends one command and waits for the reply. In a reply of several lines, all but the last have a dash after the code.
   const say = async (command, expected) => {
     if (command) socket.write(command + "\r\n");
     for (;;) {

@@ -1,4 +1,4 @@
-// Brings the data in Redis to the schema that server.mjs expects, and ends. It may run again at any time.
+// Migrates the data in Redis to the schema that server.mjs expects, and exits. It can be run again at any time.
 import { redis } from "./redis.mjs";
 
 const products = [

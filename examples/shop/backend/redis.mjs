@@ -1,4 +1,4 @@
-// Just enough of the Redis protocol (RESP) for the shop: one command per connection, and no replies but the simple ones.
+// Just enough of the Redis protocol (RESP) for the shop: one command per connection, and only simple replies.
 import net from "node:net";
 
 export function redis(...args) {
@@ -14,7 +14,7 @@ export function redis(...args) {
     socket.on("data", (chunk) => {
       received = Buffer.concat([received, chunk]);
       const reply = parse(received);
-      if (!reply) return; // there is more to come
+      if (!reply) return; // The reply is not complete yet.
       reply.error ? reject(new Error(reply.error)) : resolve(reply.value);
       socket.destroy();
     });

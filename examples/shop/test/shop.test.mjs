@@ -1,5 +1,5 @@
-// Integration tests of the shop: they reach its services by their compose names. The defaults can be replaced, to run
-// them against a stack elsewhere.
+// Integration tests of the shop. They reach its services by their compose names; environment variables override these, to
+// run the tests against a stack elsewhere.
 import { test } from "node:test";
 import assert from "node:assert/strict";
 import net from "node:net";
