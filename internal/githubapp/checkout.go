@@ -41,7 +41,7 @@ func (c *Client) Archive(ctx context.Context, installation int64, repo v1alpha1.
 			return resp, err
 		}
 		defer func() { _ = resp.Body.Close() }()
-		// The call must not be retried once files were callVisit, so its function does not return this error.
+		// The call must not be retried once files were visited, so its function does not return this error.
 		broken = a.read(resp.Body)
 		return resp, nil
 	})

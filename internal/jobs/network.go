@@ -24,7 +24,7 @@ var linkLocal = netip.MustParsePrefix("169.254.0.0/16")
 //
 // It deliberately does not restrict ingress. A network policy controller learns the address of a new pod some time after its containers
 // start (0.2 s to seconds). Until then an ingress rule refuses connections from a pod that the rule allows, and a one-shot container that
-// connects at once fails, which it does not under compose. See Wall.
+// connects at once fails, which it does not under compose. See IngressPolicies.
 func EgressPolicy(run *v1alpha1.Run, egress []string) (*networkingv1.NetworkPolicy, error) {
 	beyond, err := Egress(egress)
 	if err != nil {
@@ -51,7 +51,7 @@ func Egress(list []string) ([]networkingv1.NetworkPolicyEgressRule, error) {
 }
 
 // IngressPolicies restricts a stack's ingress to its own pods, Conductor (only the agent's port), and pods of the operator's ingress namespaces (only
-// services with a public address). It is applied once the tests have ended and no new pod is expected; until then the Fence of each stack
+// services with a public address). It is applied once the tests have ended and no new pod is expected; until then the EgressPolicy of each stack
 // isolates them.
 func IngressPolicies(run *v1alpha1.Run, ingressNamespaces []string) []client.Object {
 	p := policy(run, "conductor-ingress", networkingv1.PolicyTypeIngress)

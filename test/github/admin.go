@@ -14,7 +14,7 @@ import (
 // adminCall is one operation of the administration API: JSON arguments in, a JSON result out.
 type adminCall func(s *Server, arguments []byte) (any, error)
 
-// admin reads arguments of type T; unknown ones are errors.
+// adminOf reads arguments of type T; unknown ones are errors.
 func adminOf[T any](do func(s *Server, in T) (any, error)) adminCall {
 	return func(s *Server, arguments []byte) (any, error) {
 		var in T
