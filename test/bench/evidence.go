@@ -226,7 +226,7 @@ func (b *bench) printEvidence(all []evidenceRun) {
 	for _, e := range all {
 		b.printf("| %d | %.1f | %.1f | %.2f s | %.2f s | %.1f | %.1f | **%.1f** | %.1f |\n", e.mib, e.text, e.record, e.reported.Seconds(), e.recorded.Seconds(), e.begun, e.peak, e.peak-e.begun, e.agent)
 	}
-	b.printf("\nTold: the outcome is on GitHub, counted from the test's end. Kept: the record is in the registry and the run is settled. The goal is less than 100 MiB more, whatever the log.\n")
+	b.printf("\nReported: the outcome is on GitHub, counted from the test's end. Recorded: the record is in the registry and the run is settled. The goal is less than 100 MiB more, whatever the log.\n")
 }
 
 // recorded reports whether a Run is over: reported, its record stored or given up, its stack settled.
