@@ -1,8 +1,6 @@
 package compose
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"slices"
 	"strings"
 
@@ -65,10 +63,7 @@ func cut(s, end string) string {
 
 func cutTo(s string, n int) string { return strings.TrimRight(s[:min(len(s), n)], "-") }
 
-func hash(s string) string {
-	sum := sha256.Sum256([]byte(s))
-	return hex.EncodeToString(sum[:])[:8]
-}
+func hash(s string) string { return names.Digest(s)[:8] }
 
 // labels are those of every object, and those of a service's.
 func (c *converter) labels(service string) map[string]string {
