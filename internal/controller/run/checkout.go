@@ -31,8 +31,8 @@ func (r *Reconciler) reconcileCheckout(ctx context.Context, s *state) error {
 	if s.plan = newest; newest != nil {
 		r.notePlan(s)
 	}
-	s.images = r.knownImages(s.run, newest)
-	if newest == nil { // With one, the images stage asks for the next.
+	if newest == nil { // With a plan, the images stage finds its images and asks for the next plan.
+		s.images = r.knownImages(s.run, nil)
 		if err := r.requestPlan(s); err != nil {
 			return err
 		}
