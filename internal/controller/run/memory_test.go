@@ -169,7 +169,7 @@ func TestHostileResultsShareABudget(t *testing.T) {
 		}
 	})
 	t.Logf("the heap grew by %d MiB at most; %d MiB are accounted", grown>>20, r.results.used>>20)
-	// Without the budget it would be gibibytes; between two collections there is garbage, the more the busier the machine is.
+	// Without the budget it would be gibibytes. What is allocated while the collector marks counts as live, the more the busier the machine is.
 	if grown > 48<<20 || r.results.used > r.results.limit {
 		t.Errorf("the heap grew by %d MiB, %d are accounted", grown>>20, r.results.used>>20)
 	}
