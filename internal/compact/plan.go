@@ -70,7 +70,7 @@ func (p Plan) worst(open int) v1alpha1.RunStatus {
 	label := strings.Repeat("n", 63)
 	st := v1alpha1.RunStatus{
 		ObservedGeneration: math.MaxInt32, Phase: v1alpha1.PhaseReporting, Outcome: v1alpha1.OutcomeCanceled, Message: strings.Repeat("<", 192), Issue: math.MaxInt32,
-		IssueSource: "pull request", Branch: strings.Repeat("<", 256), Namespace: label, BuildsNamespace: label, StartedAt: &at, FinishedAt: &at, Keep: "8784h0m0s", ExpiresAt: &metav1.Time{Time: at.Time},
+		IssueSource: "pull request", Branch: strings.Repeat("<", 256), Namespace: label, BuildsNamespace: label, StartedAt: &at, FinishedAt: &at, Keep: "8784h0m0s", Idle: &metav1.Duration{Duration: math.MaxInt64}, KeptAfterClose: true, ExpiresAt: &metav1.Time{Time: at.Time},
 		Record: &v1alpha1.RecordStatus{Reference: p.Repository + label + label, Digest: digest, Size: math.MaxInt64},
 		Source: &v1alpha1.SourceStatus{Reference: p.Repository + label + label, Digest: digest, Size: math.MaxInt64},
 		Step:   &v1alpha1.StepStatus{Name: "reading the results of " + label, Suspect: true, Alone: true, Deaths: math.MaxInt16},

@@ -87,7 +87,7 @@ func (r *reader) read(path string, from place, service, field string) ([]byte, b
 	st, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		r.refuse(from, service, field, "%s is not in the repository", r.rel(path))
+		r.refuse(from, service, field, "%s is not in the repository%s", r.rel(path), meant(filepath.Base(path), FilesIn(filepath.Dir(path))))
 	case err != nil || !st.Mode().IsRegular():
 		r.refuse(from, service, field, "%s is not a file that can be read", r.rel(path))
 	case st.Size() > maxFile:

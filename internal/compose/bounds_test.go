@@ -266,7 +266,7 @@ func TestBounds(t *testing.T) {
 // TestFindingsAreBounded: of a thousand and more findings the first are kept and the others counted, and a refusal is never lost.
 func TestFindingsAreBounded(t *testing.T) {
 	letters := strings.NewReplacer("0", "a", "1", "b", "2", "c", "3", "d", "4", "e", "5", "f", "6", "g", "7", "h", "8", "i", "9", "j")
-	ulimits := "    ulimits:\n"
+	ulimits := "    restart: always\n    ulimits:\n"
 	for i := range 3000 {
 		ulimits += "      x" + letters.Replace(fmt.Sprint(i)) + ": 1\n"
 	}

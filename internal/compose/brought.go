@@ -69,7 +69,7 @@ func (u *unit) mountBrought(field, hint, target string, from *copies) {
 		return
 	}
 	u.report(LevelInfo, Approximated, field, hint, "%s: an init container fetches it from the run's source artifact", why)
-	if names := slices.Sorted(maps.Keys(u.c.renames)); len(names) > 0 {
+	if names := slices.Sorted(maps.Keys(u.c.hostNames.renamed)); len(names) > 0 {
 		u.note(field, hint, "%s is fetched unchanged: names such as %q, which no Kubernetes Service can have, are not rewritten in its files", from.path, names[0])
 	}
 	limit := resource.NewQuantity(from.size+int64(from.count)*blockSize+sourceSlack, resource.BinarySI)

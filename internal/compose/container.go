@@ -106,13 +106,14 @@ func (u *unit) environment() {
 		switch {
 		case len(validation.IsRelaxedEnvVarName(k)) > 0:
 			u.refuse("environment", k, "%q cannot be the name of a variable", k)
+		case v == nil && slices.Contains(u.c.o.Tests[u.s.Name].Sets, k) && !u.c.o.Tests[u.s.Name].InStack:
 		case v == nil:
-			u.report(LevelNote, Approximated, "environment", k, "%s has no value here, and no variable of that name is set: it is left out", k)
+			u.report(LevelNote, Approximated, "environment", k, "%s has no value here, and no variable of that name is set: it is left out. Set it with %s", k, u.c.hints.setting(k))
 		default:
 			if pieces := u.c.pieces(*v); len(pieces) == 1 && pieces[0].secret != "" {
 				u.variables[k] = pieces[0].secret
 			} else {
-				u.container.Env = append(u.container.Env, corev1.EnvVar{Name: k, Value: u.expanded("environment."+k, *v)})
+				u.container.Env = append(u.container.Env, corev1.EnvVar{Name: k, Value: u.expanded(u.renamed("environment", phrase{text: *v, key: k}))})
 			}
 		}
 	}

@@ -26,8 +26,8 @@ type content struct {
 	// secret is the name of the Secret; empty for a copy.
 	secret string
 	sub    string
-	// brought are files that an init container fetches; nil for a copy.
-	brought *copies
+	// from are the files of the repository; nil for other content. brought are those that an init container fetches; nil for a copy.
+	from, brought *copies
 	// refused explains why the content is missing.
 	refused string
 }
@@ -68,8 +68,17 @@ func (u *unit) content(m mount) {
 		u.refuse("volumes", m.Target, "%s", files.refused)
 		return
 	}
-	if !m.ReadOnly {
-		u.note("volumes", m.Target, "%s is a copy that cannot be written to", m.Target)
+	without := ""
+	if m.rel == "." {
+		without = ", without the directory .git"
+	}
+	switch {
+	case m.ReadOnly:
+	case m.ignored != "":
+		u.note("volumes", m.Target, "%s is a copy that cannot be written to%s, because the image does not have all of its files: .dockerignore leaves out %s",
+			m.Target, without, m.ignored)
+	default:
+		u.note("volumes", m.Target, "%s is a copy that cannot be written to%s", m.Target, without)
 	}
 	u.mountContent("volumes", m.Target, m.Target, files, nil)
 }
@@ -77,11 +86,15 @@ func (u *unit) content(m mount) {
 func (u *unit) mountContent(field, hint, target string, files *content, mode *int32) {
 	if files.brought != nil {
 		u.mountBrought(field, hint, target, files.brought)
-		return
+	} else {
+		name, source := files.volume(mode)
+		// A subPath shows the files as they are, without the links that the kubelet keeps beside them.
+		u.attach(field, name, source, corev1.VolumeMount{MountPath: target, SubPath: files.sub, ReadOnly: true})
 	}
-	name, source := files.volume(mode)
-	// A subPath shows the files as they are, without the links that the kubelet keeps beside them.
-	u.attach(field, name, source, corev1.VolumeMount{MountPath: target, SubPath: files.sub, ReadOnly: true})
+	if m, ok := u.mounted[path.Clean(target)]; ok {
+		m.files = files
+		u.mounted[path.Clean(target)] = m
+	}
 }
 
 // copyOf copies a file, or all files below a directory, of the repository into ConfigMaps, once for each path.
@@ -108,7 +121,7 @@ type builder struct {
 
 // fill copies files, unless an init container fetches them.
 func (b *builder) fill(out *content, from *copies) {
-	out.sub = from.sub
+	out.sub, out.from = from.sub, from
 	switch {
 	case from.refused != "":
 		out.refused = from.refused
@@ -281,6 +294,9 @@ func (c *converter) define(b *builder, field, name string, def types.FileObjectC
 		declare = ": declare one (" + c.o.SecretSetting + ")"
 	}
 	value, set := c.compose.Environment[def.Environment]
+	if !set && def.Content != "" {
+		value, set = def.Content, true // compose-go has it from the env_file of the include.
+	}
 	switch {
 	case bool(def.External):
 		return fmt.Errorf("%s is external, and no secret of that name is declared%s", def.Name, declare)

@@ -18,9 +18,10 @@ type converter struct {
 	*Project
 	o        Options
 	findings findings
-	// names are the DNS names of services, oneShot the services whose completion others wait for.
-	names   map[string]string
-	oneShot map[string]bool
+	// names are the DNS names of services.
+	names map[string]string
+	// awaited are the services whose completion others wait for, healthAwaited those whose health they wait for.
+	awaited, healthAwaited map[string]bool
 	// aliases maps each additional name to the services that have it.
 	aliases map[string][]string
 	// namesOf are the additional names of each service, sorted; taken maps DNS names to services.
@@ -28,9 +29,13 @@ type converter struct {
 	taken   map[string]string
 	// reserved are the names of the Services of published ports.
 	reserved map[string]bool
-	// users maps hosts of addresses to the first service that uses them; see referrers.
-	users   map[string]string
-	renames renames
+	// further are the additional names as the file gives them. Of names in the stack, spelled are those in the file, and given those that a
+	// service has other than by its host name.
+	further []further
+	spelled map[string]string
+	given   map[string]bool
+	// hostNames are what names in texts are.
+	hostNames hostNames
 	// services are the active services, with the volumes of volumes_from.
 	services map[string]types.ServiceConfig
 	// hosts maps services that use another's network to that service, guests the other way.
@@ -38,8 +43,9 @@ type converter struct {
 	guests map[string][]string
 	// apart is set when the file isolates services from each other by networks.
 	apart bool
-	// networkSets are the different sets of networks that pods are on.
+	// networkSets are the different sets of networks that pods are on, onNetworks caches the networks of each pod.
 	networkSets []map[string]bool
+	onNetworks  map[string][]string
 	policies    []client.Object
 	claims      map[string]*corev1.PersistentVolumeClaim
 	// claimUsers counts the pods that mount a claim.
@@ -48,20 +54,27 @@ type converter struct {
 	// copies are the files of mounts, configs and secrets, by the key of their content.
 	copies map[string]*copies
 	walked int
-	// filled is the size of all ConfigMaps, dockerfiles that of the Dockerfiles that were read, in bytes.
-	filled, dockerfiles int
+	// filled is the size of all ConfigMaps, buildFiles that of the Dockerfiles and .dockerignores that were read, in bytes.
+	filled, buildFiles int
 	// brought is the size of the files that pods get from the source artifact, in bytes, broughtFiles their number.
 	brought, broughtFiles int64
 	absences              absences
-	// Caches: sources of mounts, paths that Dockerfiles copy, services that lend volumes, pods that start after another.
-	binds      map[string]bind
-	copied     map[string][]string
-	holds      map[string]bool
-	empty      map[string]bool
-	donors     map[string]bool
-	dependants map[string][]string
-	after      map[string]map[string]bool
-	totals     totals
+	// compared is the work that was done to find out which files images hold.
+	compared int
+	// Caches: sources of mounts, mounts as written, Dockerfiles, .dockerignores, what builds do, whether images hold mounts, paths that are
+	// empty volumes, directories without files, services that lend volumes, pods that start after another.
+	binds       map[string]bind
+	written     map[string]map[string]writtenMount
+	dockerfiles map[string]*dockerfile
+	ignored     map[string]*ignoredFiles
+	builds      map[string]*buildFiles
+	holds       map[string]held
+	scratch     map[string]bool
+	empty       map[string]bool
+	donors      map[string]bool
+	dependants  map[string][]string
+	after       map[string]map[string]bool
+	totals      totals
 	// used are the allowances that the stack makes use of.
 	used map[Allowance]bool
 }
@@ -82,12 +95,14 @@ func Convert(p *Project, o Options) (*Stack, error) {
 
 func newConverter(p *Project, o Options) *converter {
 	c := &converter{
-		Project: p, o: o, names: map[string]string{}, oneShot: map[string]bool{}, aliases: map[string][]string{},
+		Project: p, o: o, names: map[string]string{}, awaited: map[string]bool{}, healthAwaited: map[string]bool{}, aliases: map[string][]string{},
 		namesOf: map[string][]string{}, taken: map[string]string{}, reserved: map[string]bool{}, absences: absences{dir: p.dir, files: p.absent},
-		copies: map[string]*copies{}, binds: map[string]bind{}, copied: map[string][]string{}, holds: map[string]bool{}, empty: map[string]bool{}, after: map[string]map[string]bool{},
+		copies: map[string]*copies{}, binds: map[string]bind{}, holds: map[string]held{}, empty: map[string]bool{}, after: map[string]map[string]bool{},
+		written: map[string]map[string]writtenMount{}, dockerfiles: map[string]*dockerfile{}, ignored: map[string]*ignoredFiles{}, builds: map[string]*buildFiles{},
 		claims: map[string]*corev1.PersistentVolumeClaim{}, claimUsers: map[string]int{}, contents: map[string]*content{},
-		services: map[string]types.ServiceConfig{}, hosts: map[string]string{}, guests: map[string][]string{},
-		used: map[Allowance]bool{},
+		services: map[string]types.ServiceConfig{}, hosts: map[string]string{}, guests: map[string][]string{}, onNetworks: map[string][]string{},
+		used: map[Allowance]bool{}, spelled: map[string]string{}, given: map[string]bool{},
+		hostNames: hostNames{renamed: map[string]string{}, resolves: map[string]bool{}},
 	}
 	for _, f := range p.findings.list {
 		c.add(f)
@@ -100,14 +115,18 @@ func newConverter(p *Project, o Options) *converter {
 func (c *converter) convert() *Stack {
 	c.checkTop()
 	c.survey()
+	c.checkBases()
 	stack := &Stack{}
 	if !c.fitsInStack() {
 		stack.Findings = c.findings.all()
 		return stack
 	}
 	for _, name := range c.order() {
-		stack.Services = append(stack.Services, c.service(c.services[name]))
+		if !c.isTestOnly(name) {
+			stack.Services = append(stack.Services, c.service(c.services[name]))
+		}
 	}
+	stack.Tests = c.tests()
 	for _, name := range slices.Sorted(maps.Keys(c.claims)) {
 		stack.Shared = append(stack.Shared, c.claims[name])
 	}
@@ -120,14 +139,19 @@ func (c *converter) convert() *Stack {
 	stack.Shared = append(stack.Shared, c.aliasServices()...)
 	c.checkTotals()
 	c.checkObjects(stack)
-	stack.Findings, stack.Allowed, stack.renames = c.findings.all(), slices.Sorted(maps.Keys(c.used)), c.renames
+	stack.Findings, stack.Allowed, stack.hostNames = c.findings.all(), slices.Sorted(maps.Keys(c.used)), &c.hostNames
 	return stack
 }
 
 // add adds a finding. Options.Strict refuses what would be dropped with a note.
 func (c *converter) add(f Finding) {
+	reason := f.Reason
 	if c.isForbidden(f.Level, f.Outcome) {
 		f.Level, f.Outcome, f.Reason = LevelRefused, Refused, f.Reason+" (stack.strict is set)"
+	}
+	f = c.hints.explain(f)
+	if f.Reason != reason {
+		f.Summary = ""
 	}
 	c.findings.add(f)
 }
@@ -146,11 +170,18 @@ func (c *converter) isFull(l Level, o Outcome) bool {
 
 // report adds a finding about a service's field. With a hint its place is the list item that contains the hint.
 func (c *converter) report(level Level, outcome Outcome, service, field, hint, format string, args ...any) {
+	c.reportAlike(level, outcome, service, field, hint, "", format, args...)
+}
+
+// reportAlike is report for findings that a file may have many of. With one summary they are one line then.
+func (c *converter) reportAlike(level Level, outcome Outcome, service, field, hint, summary, format string, args ...any) {
 	if c.isFull(level, outcome) {
 		return
 	}
-	path := append([]string{"services", service}, strings.Split(field, ".")...)
-	c.reportAt(c.sources.find(hint, path...), level, outcome, service, field, format, args...)
+	at := c.sources.find(hint, append([]string{"services", service}, strings.Split(field, ".")...)...)
+	c.add(Finding{
+		File: at.file, Line: at.line, Level: level, Service: service, Field: field, Outcome: outcome, Reason: fmt.Sprintf(format, args...), Summary: summary,
+	})
 }
 
 func (c *converter) reportAt(at place, level Level, outcome Outcome, service, field, format string, args ...any) {
@@ -190,6 +221,7 @@ func (c *converter) checkService(s types.ServiceConfig) {
 		return !r.ends()
 	})
 	c.checkSecrets(s)
+	c.checkValues(s)
 	if _, key, reason := extensionOf(s); reason != "" {
 		c.reportAt(c.sources.find("", "services", s.Name, extensionKey, key), LevelRefused, Refused, s.Name, extensionKey, "%s", reason)
 	}
@@ -284,7 +316,7 @@ func (c *converter) checkTopField(table string, file []string) {
 	c.reportAt(at, r.level, r.outcome, "", strings.Join(file, "."), "%s", r.text)
 }
 
-// survey finds names, one-shot services and aliases before any service is converted.
+// survey finds names, services that others wait for, and aliases before any service is converted.
 func (c *converter) survey() {
 	for _, name := range c.compose.ServiceNames() {
 		s := c.compose.Services[name]
@@ -292,10 +324,13 @@ func (c *converter) survey() {
 		if other, ok := c.taken[dns]; ok {
 			c.refuse(name, "", "", "the service %s has the same DNS name, %s: rename one of them", other, dns)
 		}
-		c.taken[dns], c.names[name] = name, dns
+		c.taken[dns], c.names[name], c.spelled[dns] = name, dns, strings.ToLower(name)
 		for dep, d := range s.DependsOn {
-			if d.Condition == ConditionCompleted {
-				c.oneShot[dep] = true
+			switch d.Condition {
+			case ConditionCompleted:
+				c.awaited[dep] = true
+			case ConditionHealthy:
+				c.healthAwaited[dep] = true
 			}
 		}
 	}
@@ -304,18 +339,18 @@ func (c *converter) survey() {
 	for _, name := range c.compose.ServiceNames() {
 		s := c.withVolumes(name)
 		for _, claim := range c.claimsOf(s) {
-			c.claimUsers[claim] += s.GetScale()
+			c.claimUsers[claim] += c.podsOf(s)
 		}
-		if c.podOf(name) == name {
+		if c.isTestOnly(name) {
+			c.surveyLinks(s)
+		} else if c.podOf(name) == name {
 			c.surveyNames(s)
 		}
 	}
-	for _, alias := range slices.Sorted(maps.Keys(c.aliases)) {
-		for _, service := range c.aliases[alias] {
-			c.namesOf[service] = append(c.namesOf[service], alias)
-		}
-	}
+	c.giveNames()
+	c.surveyPorts()
 	c.surveyNetworks()
+	c.checkShared()
 	c.surveyFiles()
 }
 

@@ -81,8 +81,8 @@ func (c *converter) surveyFiles() {
 
 // surveyContainer finds the files that one container mounts. Texts collects the costs of content in the compose file, by key.
 func (c *converter) surveyContainer(s types.ServiceConfig, texts map[string]int64) {
-	for _, v := range s.Volumes {
-		if m := c.classify(s, v); m.kind == mountContent {
+	for _, m := range c.mountsOf(s) {
+		if m.kind == mountContent {
 			c.copiesOf(m.rel, m.rel, "")
 		}
 	}

@@ -93,8 +93,8 @@ func TestDangers(t *testing.T) {
 		files map[string]string
 		want  string // a part of the refusal; empty for none
 	}{
-		"nested lists":              {map[string]string{DefaultFile: "x-a: " + strings.Repeat("[", 100_000)}, "not valid YAML"},
-		"nested mappings":           {map[string]string{DefaultFile: "x-a: " + strings.Repeat("{a: ", 100_000)}, "not valid YAML"},
+		"nested lists":              {map[string]string{DefaultFile: "x-a: " + strings.Repeat("[", 100_000)}, "invalid YAML"},
+		"nested mappings":           {map[string]string{DefaultFile: "x-a: " + strings.Repeat("{a: ", 100_000)}, "invalid YAML"},
 		"an anchor in itself":       {map[string]string{DefaultFile: "x-a: &a {b: *a}\n" + service}, DefaultFile},
 		"a chain of includes":       {chain(150, 1), ""},
 		"includes side by side":     {chain(60, 2), ""},

@@ -39,6 +39,16 @@ func TestDetails(t *testing.T) {
 			file:     service("pre_start: [{command: [a], label_file: ../labels}]"),
 			findings: []string{"refused: web.pre_start: the file leads out of the repository"},
 		},
+		"fixed addresses": {
+			file: "services:\n  my_db: {image: x, networks: {n: {ipv4_address: 10.0.0.2}}, command: [serve, --bind, 10.0.0.2]}\n" +
+				"  web: {image: x, networks: [n], environment: {DB: 10.0.0.2, URL: 'http://10.0.0.2:80/', NET: 10.0.0.2/24, OTHER: 10.0.0.3}}\n" +
+				"networks: {n: {ipam: {config: [{subnet: 10.0.0.0/24}]}}}\n",
+			findings: []string{
+				"note: my_db.command: no pod has the address 10.0.0.2, so my_db cannot listen on it: write 0.0.0.0",
+				"note: web.environment.DB: no pod has the address 10.0.0.2: write my-db", "note: web.environment.URL: no pod has the address 10.0.0.2: write my-db",
+				"!web.environment.NET", "!web.environment.OTHER",
+			},
+		},
 		"a variable in a list": {
 			file:     service(`command: ["$$KEPT", "$NOWHERE"]`),
 			findings: []string{"note: web.command: variable NOWHERE is not set: it is empty", "!KEPT"},
@@ -77,12 +87,13 @@ func TestDetails(t *testing.T) {
 		},
 		"a name with dots that somebody uses": {
 			file:     "services:\n  api: {image: x, networks: {default: {aliases: [api.test]}}}\n  web: {image: x, environment: {API_HOST: api.test}}\n",
-			findings: []string{`refused: api.networks: the service web uses the name "api.test", which no Kubernetes Service can have`},
+			findings: []string{`note: api.networks.default.aliases: no Kubernetes Service can have the name "api.test"`, "!refused"},
+			objects:  []string{"value: api-test\n", "name: api-test\n"},
 		},
 		"a name with dots that nobody uses": {
 			file: "services:\n  api: {image: x, networks: {default: {aliases: [api.test]}}}\n" +
 				"  web: {image: x, environment: {TITLE: api.test, API_HOST: }}\n",
-			findings: []string{`note: api.networks: no Kubernetes Service can have the name "api.test"`, "!refused"},
+			findings: []string{`note: api.networks.default.aliases: no Kubernetes Service can have the name "api.test", so it does not resolve in the stack: api-test does`, "!refused"},
 		},
 		"the size of a volume": {
 			file:    "services: {web: {image: x, volumes: ['aa:/a']}}\nvolumes: {aa: {x-conductor: {size: 5Gi}}}\n",
@@ -142,22 +153,23 @@ func TestDetails(t *testing.T) {
 		},
 		"a name that another service's ports have": {
 			file:     "services:\n  web: {image: x, ports: ['8080:80']}\n  other: {image: x, networks: {default: {aliases: [web-published]}}}\n",
-			findings: []string{`refused: other.networks: the name "web-published" is taken by another service's published ports: use another`},
+			findings: []string{`refused: other.networks.default.aliases: the name "web-published" is taken by another service's published ports: use another`},
 		},
 		"no ports": {
 			file:     service(`expose: ["a", "5-b", "0", "200-10"]`),
 			findings: []string{`refused: web.expose: "a" is not`, `refused: web.expose: "5-b" is not`, `refused: web.expose: "0" is not`, `refused: web.expose: "200-10" is not a port or a range of ports`},
 		},
 		"a health check of many texts": {
-			file: service(`healthcheck: {test: [CMD-SHELL, a, b]}`), findings: []string{"refused: web.healthcheck: CMD-SHELL needs one text"},
+			file:     service(`healthcheck: {test: [CMD-SHELL, pg_isready, -U, app]}`),
+			findings: []string{`note: web.healthcheck: with CMD-SHELL only the first text is a command: "pg_isready" runs without "-U app", as with Docker. Write one text, or CMD`},
+			objects:  []string{"- /bin/sh\n            - -c\n            - pg_isready\n            - -U\n            - app\n"},
+		},
+		"a health check without its text": {
+			file: service(`healthcheck: {test: [CMD-SHELL]}`), findings: []string{"refused: web.healthcheck: CMD-SHELL needs a text"},
 		},
 		"a health check of none": {file: service(`healthcheck: {test: [CMD]}`), findings: []string{"refused: web.healthcheck: CMD needs a command"}},
 		"a path with a mistake": {
 			file: "services: {web: {extends: {file: '${X', service: a}}}", findings: []string{"refused: web.extends.file: "},
-		},
-		"a policy of no restarts": {
-			file:    "services: {job: {image: x, deploy: {restart_policy: {condition: none}}}, web: {image: x, depends_on: {job: {condition: service_completed_successfully}}}}",
-			objects: []string{"backoffLimit: 0\n"},
 		},
 		"a guest on another platform": {
 			file:    "services: {a: {image: x}, b: {image: x, network_mode: 'service:a', platform: linux/arm64, volumes: ['data:/data']}}\nvolumes: {data: }\n",
@@ -179,7 +191,7 @@ func TestDetails(t *testing.T) {
 		},
 		"a further name that must change": {
 			file:     "services:\n  api: {image: x, networks: {default: {aliases: [my_api, unused_name]}}}\n  web: {image: x, environment: {URL: 'http://my_api/'}}\n",
-			findings: []string{`note: api.networks: no Kubernetes Service can have the name "my_api": it is my-api in the stack`, `note: api.networks: no Kubernetes Service can have the name "unused_name"`},
+			findings: []string{`note: api.networks.default.aliases: no Kubernetes Service can have the name "my_api", so it does not resolve in the stack: my-api does`, `note: api.networks.default.aliases: no Kubernetes Service can have the name "unused_name"`},
 			objects:  []string{"name: my-api\n", "value: http://my-api/\n"},
 		},
 		"a container's name with dots": {
@@ -204,10 +216,6 @@ func TestDetails(t *testing.T) {
 		"parameters of a pod that two containers set": {
 			file:    "services:\n  a: {image: x, sysctls: {net.ipv4.tcp_syncookies: 1}}\n  b: {image: x, network_mode: 'service:a', sysctls: {net.ipv4.tcp_syncookies: 1, net.ipv4.tcp_fin_timeout: 5}}\n",
 			objects: []string{"sysctls:\n        - name: net.ipv4.tcp_syncookies\n          value: \"1\"\n        - name: net.ipv4.tcp_fin_timeout\n          value: \"5\"\n"},
-		},
-		"no retries of a job": {
-			file:    "services: {job: {image: x, restart: 'on-failure:0'}, web: {image: x, depends_on: {job: {condition: service_completed_successfully}}}}",
-			objects: []string{"backoffLimit: 0\n"},
 		},
 		"drivers of volumes": {
 			file:     "services: {web: {image: x, volumes: ['aa:/a', 'bb:/b']}}\nvolumes: {aa: {driver: local}, bb: {driver: nfs}}\n",
@@ -253,7 +261,8 @@ func TestDetails(t *testing.T) {
 		"models": {file: "services: {web: {image: x, models: [m]}}\nmodels: {m: {model: y}}\n", findings: []string{"refused: web.models", "refused: models"}},
 		"a name with dots in a health check": {
 			file:     "services:\n  api: {image: x, networks: {default: {aliases: [api.test]}}}\n  web: {image: x, healthcheck: {test: 'curl http://api.test:80/'}}\n",
-			findings: []string{`refused: api.networks: the service web uses the name "api.test"`},
+			findings: []string{`note: web.healthcheck: no Kubernetes Service can have the name "api.test": it is written api-test here`, "!refused"},
+			objects:  []string{"curl http://api-test:80/"},
 		},
 		"a name in a file that must change": {
 			file: "services: {my_api: {image: x}, web: {image: x, volumes: ['./conf:/conf']}}", files: map[string]string{"conf": "proxy_pass http://my_api:80;\n"},

@@ -63,6 +63,10 @@ type Options struct {
 	Source *SourceMounts
 	// InlineDockerfiles is set when the caller builds from Build.Inline; otherwise dockerfile_inline is refused.
 	InlineDockerfiles bool
+	// SeparateBuilds is set when the caller builds every image by itself: none can be based on the image of another service.
+	SeparateBuilds bool
+	// Tests are the services that run as tests, by name.
+	Tests map[string]TestService
 }
 
 // DefaultSecretName is the name of the Secret where Options has none.
@@ -95,11 +99,13 @@ type Stack struct {
 	Shared []client.Object
 	// Services are in order of start: each comes after its dependencies.
 	Services []Service
+	// Tests are the pods of the services that run as tests, sorted by service.
+	Tests []Test
 	// Findings are sorted by file and line.
 	Findings []Finding
 	// Allowed are the allowances that its pods use, sorted.
-	Allowed []Allowance
-	renames renames
+	Allowed   []Allowance
+	hostNames *hostNames
 }
 
 // Service is one converted service.
@@ -109,8 +115,14 @@ type Service struct {
 	// Object is the name of the service's Service and of its Deployment or Job: what Name is as a DNS label.
 	Object    string
 	DependsOn []Dependency
-	// OneShot services run to completion, which others may wait for.
+	// OneShot services run to their end. Others may wait for it, and such a service can serve until then.
 	OneShot bool
+	// Awaited means that others wait for the service's completion (service_completed_successfully).
+	Awaited bool
+	// MaxFailures is how many failed ends a OneShot service may have; 0 if the file does not limit them.
+	MaxFailures int32
+	// MayEnd are the containers of a Deployment's pod that may end with exit code 0: under compose they would stay ended.
+	MayEnd []string
 	// Objects are the Services that names resolve to.
 	Objects []client.Object
 	// Workload is a Deployment, or a Job when the service is OneShot.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -56,6 +57,22 @@ func (s *sources) projectName(env map[string]string) string {
 	return cmp.Or(loader.NormalizeProjectName(env[consts.ComposeProjectName]), loader.NormalizeProjectName(name), defaultName)
 }
 
+// maxNear is how many files with usual names are suggested.
+const maxNear = 20
+
+// FilesIn are the names of the files in a directory that are named like compose files, sorted.
+func FilesIn(dir string) []string {
+	var out []string
+	for _, pattern := range []string{"docker-compose*.y*ml", "compose*.y*ml"} {
+		found, _ := filepath.Glob(filepath.Join(dir, pattern)) // The patterns are valid.
+		for _, f := range found {
+			out = append(out, filepath.Base(f))
+		}
+	}
+	slices.Sort(out)
+	return out[:min(len(out), maxNear)]
+}
+
 // FilesOf are the compose files that COMPOSE_FILE among the variables names, which docker compose takes when it is given none:
 // https://docs.docker.com/compose/how-tos/environment-variables/envvars/
 func FilesOf(dir string, o LoadOptions) []string {
@@ -89,7 +106,7 @@ func (r *reader) variables(file, service, field, format string, data []byte, var
 }
 
 // gapsIn notes what a file of variables leaves unset: names without a value and, where values are interpolated, variables in them. A
-// variable of the file itself is known from the next line on.
+// variable of the file itself is known from the next line on, and its line is kept for findings.
 func (r *reader) gapsIn(file, service, field string, data []byte, raw bool, known func(name string) bool) {
 	own := map[string]bool{}
 	n, quote := 0, byte(0) // The quote of a value with several lines.
@@ -101,7 +118,7 @@ func (r *reader) gapsIn(file, service, field string, data []byte, raw bool, know
 		r.seen[at] = true
 		r.findings.add(Finding{
 			File: file, Line: n, Level: LevelNote, Service: service, Field: field, Outcome: Approximated,
-			Reason: "variable " + name + " is not set: it is " + what,
+			Reason: "variable " + name + " is not set: it is " + what + ". Set it with " + r.setting(name),
 		})
 	}
 	for line := range bytes.Lines(data) {
@@ -133,6 +150,9 @@ func (r *reader) gapsIn(file, service, field string, data []byte, raw bool, know
 				note(m[1]+m[2], "empty")
 			}
 		}
-		own[key] = true
+		if own[key] = true; r.setAt[file] == nil {
+			r.setAt[file] = map[string]int{}
+		}
+		r.setAt[file][key] = n
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
 // Level is the severity of a finding.
@@ -44,6 +46,8 @@ type Finding struct {
 	Outcome Outcome `json:"outcome"`
 	// Reason is a sentence for the author of the file.
 	Reason string `json:"reason"`
+	// Summary is the sentence that replaces the reasons of many findings with the same summary; empty if each has a line.
+	Summary string `json:"summary,omitempty"`
 }
 
 // String is `file:line: level: service.field: reason`.
@@ -65,13 +69,18 @@ type Errors struct {
 	Findings []Finding
 }
 
-// Error lists what was refused, one finding per line.
+// Error lists what was refused, one line for each cause, and then the notes about the same fields, which may be the cause.
 func (e *Errors) Error() string {
-	var lines []string
+	var refused []Finding
 	for _, f := range e.Findings {
 		if f.Level == LevelRefused {
-			lines = append(lines, f.String())
+			refused = append(refused, f)
 		}
+	}
+	lines, notes := Lines(refused), Lines(related(e.Findings))
+	lines = append(lines, notes[:min(len(notes), maxRelated)]...)
+	if n := len(notes) - maxRelated; n > 0 {
+		lines = append(lines, fmt.Sprintf("and %s about the same fields", text.Plural(n, "more note")))
 	}
 	return strings.Join(lines, "\n")
 }
@@ -166,7 +175,7 @@ func errorOf(findings []Finding) error {
 func tidy(findings []Finding) []Finding {
 	out := slices.Clone(findings)
 	for i, f := range out {
-		out[i].Reason, out[i].Field = readable(f.Reason), readable(f.Field)
+		out[i].Reason, out[i].Field, out[i].Summary = readable(f.Reason), readable(f.Field), readable(f.Summary)
 	}
 	slices.SortStableFunc(out, func(a, b Finding) int {
 		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Service, b.Service),

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/compose-spec/compose-go/v2/types"
 	corev1 "k8s.io/api/core/v1"
 )
 
@@ -129,6 +131,7 @@ func FuzzLoad(f *testing.F) {
 			}
 			if err == nil {
 				p.Builds()
+				checkFaultless(t, p)
 			}
 		})
 	})
@@ -165,4 +168,23 @@ func convertAny(t *testing.T, p *Project, o Options, data []byte) {
 	for _, s := range stack.Services {
 		checkPod(t, s.Name, podOf(t, s).Spec)
 	}
+}
+
+// FuzzDockerfile reads any Dockerfile and .dockerignore, which come from the repository that is tested.
+func FuzzDockerfile(f *testing.F) {
+	f.Add("FROM x AS a\nARG D=/app\nENV E=$D F=${E:-x}\nWORKDIR $E\nCOPY --from=b . .\nVOLUME /x\nFROM a\nCOPY [\"src\", \"/app/\"]\nONBUILD ADD . .\n", "*\n!src\n")
+	f.Add("# escape=`\nFROM scratch\nCOPY <<EOF <<\"B\" /app/\n$A\nEOF\nB\nRUN <<EOF\nEOF\n", "[\n#\n**/a?\\b")
+	f.Fuzz(func(t *testing.T, dockerfile, ignored string) {
+		dir := writeBeside(t, []byte(DefaultFile), map[string]string{"Dockerfile": dockerfile, ".dockerignore": ignored, "src/a/b": "1"})
+		var s types.ServiceConfig
+		s.Build = &types.BuildConfig{Context: dir, Dockerfile: "Dockerfile"}
+		text := strings.ToLower(dockerfile)
+		c := newConverter(&Project{dir: dir}, Options{})
+		for _, target := range []string{"/app", "/app/src", "/"} {
+			m := mount{ServiceVolumeConfig: types.ServiceVolumeConfig{Source: filepath.Join(dir, "src"), Target: target}}
+			if c.imageHolds(s, m).all && !strings.Contains(text, "copy") && !strings.Contains(text, "add") {
+				t.Errorf("the image has files at %s without an instruction that copies them", target)
+			}
+		}
+	})
 }

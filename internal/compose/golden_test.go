@@ -36,6 +36,8 @@ var settings = map[string]struct {
 	"secrets-refused":   {load: LoadOptions{Secrets: []string{"DB_PASSWORD"}}, convert: Options{SecretSetting: "--secret NAME"}},
 	"hooks":             {load: LoadOptions{Secrets: []string{"DB_PASSWORD"}}},
 	"dockerfile_inline": {convert: Options{InlineDockerfiles: true}},
+	"mount_built":       {convert: Options{InlineDockerfiles: true}},
+	"hostpaths-refused": {convert: Options{AllowSetting: "stacks.allow"}},
 	"internal":          {convert: Options{Egress: []networkingv1.NetworkPolicyEgressRule{Internet()}}},
 	"image_config": {convert: Options{ImageConfigs: map[string]ImageConfig{"known": {
 		Entrypoint: []string{"/entry"}, Cmd: []string{"serve", "$(all)"}, User: "node", ExposedPorts: []string{"80/tcp", "53/udp"},

@@ -91,7 +91,7 @@ func (u *unit) script(field string, h types.ServiceHook, argv []string) string {
 	var words []string
 	for _, k := range slices.Sorted(maps.Keys(h.Environment)) {
 		if v := h.Environment[k]; v != nil {
-			words = append(words, k+"="+u.quoted(u.c.pieces(u.renamed(field, *v))))
+			words = append(words, k+"="+u.quoted(u.c.pieces(u.renamed(field, phrase{text: *v, key: k}))))
 		}
 	}
 	for _, a := range argv {

@@ -50,7 +50,7 @@ func TestImagesThatAreStillToCome(t *testing.T) {
 	p := loadText(t, `services:
   cleared: {image: a, entrypoint: []}
   named: {image: a, user: app}
-  waits: {image: b, depends_on: {named: {condition: service_healthy}}}
+  waits: {image: b, command: [wait], depends_on: {named: {condition: service_healthy}}}
 `)
 	if stack, err := Convert(p, Options{ImagesPending: []string{"cleared", "named", "waits"}}); err != nil || len(stack.Findings) > 0 {
 		t.Errorf("while images are to come: %v, %v", err, stack)

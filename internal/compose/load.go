@@ -8,9 +8,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -37,7 +35,10 @@ type LoadOptions struct {
 	Files []string
 	// Profiles are enabled; none means those of COMPOSE_PROFILES.
 	Profiles []string
-	// Env holds variables for interpolation; it overrides EnvFiles.
+	// Services are enabled whatever their profiles are, with the services that they need and that share a profile with them, as if the
+	// command line of docker compose named them.
+	Services []string
+	// Env holds variables for interpolation; it overrides EnvFiles. Without a PWD in them ${PWD} is the loaded directory.
 	Env map[string]string
 	// EnvFiles are files of variables for interpolation, as of --env-file; none means .env where there is one.
 	EnvFiles []string
@@ -47,6 +48,8 @@ type LoadOptions struct {
 	// Absent are files whose content is missing: placeholders have their size and mode. Paths are relative to the directory, with slashes.
 	// Load and Convert need the content of some; see AbsentError.
 	Absent map[string]bool
+	// Flags makes findings name the flags of `conductor convert` instead of the keys of .conductor.yaml.
+	Flags bool
 }
 
 // Project is a loaded compose project.
@@ -59,8 +62,13 @@ type Project struct {
 	absent map[string]bool
 	// secrets are the names of LoadOptions.Secrets.
 	secrets []string
+	// origins maps variables to the file that sets them, if it is known.
+	origins map[string]string
+	// setAt are the lines that set variables in files of variables, by file.
+	setAt map[string]map[string]int
 	// builders maps the images that services build to the first service that builds each.
 	builders map[string]string
+	hints    hints
 }
 
 // Load reads a project below dir. The error is an *Errors if the files are at fault, and an *AbsentError if files of LoadOptions.Absent are
@@ -79,6 +87,7 @@ func Load(dir string, o LoadOptions) (*Project, error) {
 		files = []string{DefaultFile}
 	}
 	r := newReader(abs, o.Absent)
+	r.isFlags = o.Flags
 	base := filepath.Dir(join(abs, files[0]))
 	env := r.environment(base, o)
 	var paths []string
@@ -88,32 +97,30 @@ func Load(dir string, o LoadOptions) (*Project, error) {
 		r.file(p, scope{base: base, env: env}, place{file: f, text: f}, "")
 	}
 	r.settle()
-	if err := r.err(); err != nil {
-		return nil, err
+	if r.err() != nil {
+		return nil, r.refusal(nil, nil)
 	}
 	profiles := o.Profiles
 	if len(profiles) == 0 && env["COMPOSE_PROFILES"] != "" {
 		profiles = strings.Split(env["COMPOSE_PROFILES"], ",")
 	}
-	project, err := parse(r.sources.projectName(env), paths, base, env, profiles)
+	in := parsing{name: r.sources.projectName(env), dir: abs, paths: paths, base: base, env: env, profiles: profiles, services: o.Services}
+	project, err := in.parse(true)
 	if err != nil {
-		r.refuseError(err)
-		return nil, r.err()
+		return nil, r.refusal(err, in.parse)
 	}
 	if names := ignored(project); len(names) > 0 {
 		r.noteIgnored(project, names)
 		project = project.WithServicesDisabled(names...)
 	}
-	p := &Project{dir: abs, compose: project, sources: r.sources, secrets: slices.Clone(o.Secrets), absent: o.Absent}
+	p := &Project{
+		dir: abs, compose: project, sources: r.sources, secrets: slices.Clone(o.Secrets), absent: o.Absent, hints: r.hints, origins: r.origins, setAt: r.setAt,
+	}
+	p.resolveCheckout()
 	if err := p.resolve(r); err != nil {
 		return nil, err
 	}
-	for _, f := range r.findings.list {
-		if _, ok := project.Services[f.Service]; ok || f.Service == "" {
-			p.findings.add(f)
-		}
-	}
-	p.noteGaps(r.gaps)
+	p.noteAll(r, profiles, o.Env)
 	p.builders = map[string]string{}
 	for _, name := range slices.Backward(p.compose.ServiceNames()) {
 		if p.compose.Services[name].Build != nil {
@@ -121,6 +128,17 @@ func Load(dir string, o LoadOptions) (*Project, error) {
 		}
 	}
 	return p, nil
+}
+
+// noteAll reports what was found while the files were read, as far as it concerns active services.
+func (p *Project) noteAll(r *reader, profiles []string, env map[string]string) {
+	for _, f := range r.findings.list {
+		if _, ok := p.compose.Services[f.Service]; ok || f.Service == "" {
+			p.findings.add(f)
+		}
+	}
+	p.noteGaps(r.gaps)
+	p.noteUnused(r, profiles, env)
 }
 
 // noteGaps reports the gaps in active services and in the services that they extend.
@@ -155,15 +173,22 @@ func (r *reader) environment(base string, o LoadOptions) map[string]string {
 	if p := filepath.Join(base, ".env"); len(files) == 0 && isFile(p) {
 		files = append(files, p)
 	}
+	weakest := map[string]string{"PWD": checkoutPath}
 	known := merged(o.Env, marks(o.Secrets))
 	if len(files) == 0 {
-		return known
+		return merged(weakest, known)
 	}
-	values, err := r.dotenv(files, known, place{file: r.rel(files[0])}, "")
+	values, err := r.dotenv(files, merged(weakest, known), place{file: r.rel(files[0])}, "")
 	if err != nil {
-		return known
+		return merged(weakest, known)
 	}
-	return merged(values, known)
+	if len(files) == 1 {
+		r.origins = map[string]string{}
+		for name := range without(values, known) {
+			r.origins[name] = r.rel(files[0])
+		}
+	}
+	return merged(weakest, merged(values, known))
 }
 
 // setUp silences the global logger that compose-go uses, since findings cover its warnings, and registers the env file format "raw", which
@@ -173,34 +198,52 @@ var setUp = sync.OnceFunc(func() {
 	dotenv.RegisterFormat("raw", rawEnvFile)
 })
 
-// parse has compose-go merge, interpolate and check the files, but not read env_file and label_file.
-func parse(name string, paths []string, base string, env map[string]string, profiles []string) (p *types.Project, err error) {
+// parsing is what compose-go gets.
+type parsing struct {
+	name, dir, base    string
+	paths              []string
+	env                map[string]string
+	profiles, services []string
+}
+
+// parse has compose-go merge, interpolate and check the files, but not read env_file and label_file. If isChecked is false, services may
+// refer to what does not exist.
+func (in parsing) parse(isChecked bool) (p *types.Project, err error) {
 	// compose-go walks untyped trees of user input; a panic in it must not end the process.
 	defer func() {
 		if v := recover(); v != nil {
 			p, err = nil, fmt.Errorf("the compose files cannot be understood: %v", v)
 		}
 	}()
-	details := types.ConfigDetails{WorkingDir: base, Environment: maps.Clone(env)}
-	for _, f := range paths {
+	details := types.ConfigDetails{WorkingDir: in.base, Environment: maps.Clone(in.env)}
+	for _, f := range in.paths {
 		details.ConfigFiles = append(details.ConfigFiles, types.ConfigFile{Filename: f})
 	}
 	options := []func(*loader.Options){func(o *loader.Options) {
 		o.SkipResolveEnvironment = true
 		o.SkipResolveLabels = true
-		o.Profiles = profiles
-		o.SetProjectName(name, true)
+		o.SkipConsistencyCheck = !isChecked
+		o.Profiles = in.profiles
+		o.ResourceLoaders = append(o.ResourceLoaders, checkoutLoader{in.dir})
+		o.SetProjectName(in.name, true)
 	}}
 	model, err := loader.LoadModelWithContext(context.Background(), details, options...)
 	if err != nil {
 		return nil, err
 	}
+	enable(model, in.services)
 	if service := overDependent(model); service != "" {
-		return nil, fmt.Errorf("services.%s.depends_on: there are more than %d ways along depends_on from one service to others. "+
-			"Name only the services that each one needs itself", service, maxWays)
+		return nil, boundError(fmt.Sprintf("services.%s.depends_on: there are more than %d ways along depends_on from one service to others. "+
+			"Name only the services that each one needs itself", service, maxWays))
 	}
 	return loader.ModelToProject(model, loader.ToOptions(&details, options), details)
 }
+
+// boundError is the error of a project that is beyond the bounds.
+type boundError string
+
+// Error implements error.
+func (e boundError) Error() string { return string(e) }
 
 // overDependent returns the service with the most ways along depends_on to others if the project has more than maxWays, else "".
 func overDependent(model map[string]any) string {
@@ -269,6 +312,7 @@ func (p *Project) resolve(r *reader) error {
 			}
 		}
 		p.checkBuild(r, name, s.Build)
+		p.checkMounts(r, s)
 	}
 	if err := r.err(); err != nil {
 		return err
@@ -299,7 +343,23 @@ func (p *Project) readsMore() bool {
 }
 
 func (p *Project) mayRead(r *reader, service, field, path string) ([]byte, bool) {
+	if why := r.missing(path); why != "" && field == "env_file" {
+		r.refuse(p.sources.find(filepath.Base(path), "services", service, field), service, field, "%s", why)
+		return nil, false
+	}
 	return r.read(path, p.sources.find(filepath.Base(path), "services", service, field), service, field)
+}
+
+// checkMounts refuses mounts of git submodules.
+func (p *Project) checkMounts(r *reader, s types.ServiceConfig) {
+	for _, v := range s.Volumes {
+		if v.Type != types.VolumeTypeBind {
+			continue
+		}
+		if module := r.submoduleOf(v.Source); module != "" {
+			r.refuse(p.sources.find(v.Target, "services", s.Name, "volumes"), s.Name, "volumes", submodule, module)
+		}
+	}
 }
 
 func (p *Project) checkBuild(r *reader, service string, b *types.BuildConfig) {
@@ -315,6 +375,10 @@ func (p *Project) checkBuild(r *reader, service string, b *types.BuildConfig) {
 		r.refuse(at("context"), service, "build.context", "the build context %v", r.inside(b.Context))
 		return
 	}
+	if module := r.submoduleOf(b.Context); module != "" {
+		r.refuse(at("context"), service, "build.context", submodule, module)
+		return
+	}
 	if st, err := os.Stat(b.Context); err != nil || !st.IsDir() {
 		r.refuse(at("context"), service, "build.context", "%s is not a directory of the repository", r.rel(b.Context))
 		return
@@ -324,50 +388,6 @@ func (p *Project) checkBuild(r *reader, service string, b *types.BuildConfig) {
 			r.refuse(at("dockerfile"), service, "build.dockerfile", "the Dockerfile %v", err)
 		}
 	}
-}
-
-var (
-	yamlLine = regexp.MustCompile(`(?s)^.*\bline (\d+): `)
-	noField  = regexp.MustCompile(`^\S+ false schema$`)
-	yamlPath = regexp.MustCompile(`\b(?:services|volumes|networks|secrets|configs|jobs|models)\.[A-Za-z0-9_.\[\]-]+`)
-	inQuotes = regexp.MustCompile(`service "([^"]+)"`)
-)
-
-// lineOf is the last line that a message of the YAML library begins with; 0 when it names none.
-func lineOf(message string) int {
-	if m := yamlLine.FindStringSubmatch(message); m != nil {
-		n, _ := strconv.Atoi(m[1])
-		return n
-	}
-	return 0
-}
-
-// refuseError turns an error of compose-go into a finding at the place that its text names.
-func (r *reader) refuseError(err error) {
-	text := strings.ReplaceAll(err.Error(), r.dir+string(filepath.Separator), "")
-	text = strings.ReplaceAll(text, r.dir, ".")
-	for _, s := range r.sources.files {
-		text = strings.TrimPrefix(text, "validating "+s.name+": ")
-	}
-	at, service, field := r.sources.find(""), "", ""
-	if m := yamlPath.FindString(text); m != "" {
-		path := strings.FieldsFunc(m, func(c rune) bool { return strings.ContainsRune(".[]", c) })
-		at = r.sources.find("", path...)
-		text = strings.TrimPrefix(text, m+": ")
-		if field = strings.Join(path, "."); path[0] == "services" && len(path) > 1 {
-			service, field = path[1], strings.Join(path[2:], ".")
-		}
-	} else if m := inQuotes.FindStringSubmatch(text); m != nil {
-		service, at = m[1], r.sources.find("", "services", m[1])
-	}
-	if n := lineOf(text); n > 0 {
-		at.line = n
-		text = yamlLine.ReplaceAllString(text, "")
-	}
-	if noField.MatchString(text) {
-		text = "compose has no such field"
-	}
-	r.refuse(at, service, field, "%s", strings.Join(strings.Fields(text), " "))
 }
 
 // Build is one image that a service asks for.

@@ -48,6 +48,7 @@ func Manifest(p *Project, o Options, m ManifestOptions) (*Stack, error) {
 	}
 	r := newOrderer(p, stack, o.Namespace, m)
 	for i := range stack.Services {
+		limitFailures(&stack.Services[i])
 		r.addWaits(&stack.Services[i])
 	}
 	r.addReaders()
@@ -67,6 +68,16 @@ func Manifest(p *Project, o Options, m ManifestOptions) (*Stack, error) {
 		return nil, err
 	}
 	return stack, nil
+}
+
+// limitFailures has the Job controller count the failures that Conductor counts in a run, so that what waits for the Job learns of its
+// failure. Failed pods stay, with their logs.
+func limitFailures(s *Service) {
+	job, ok := s.Workload.(*batchv1.Job)
+	if !ok || s.MaxFailures == 0 {
+		return
+	}
+	job.Spec.BackoffLimit, job.Spec.Template.Spec.RestartPolicy = new(s.MaxFailures-1), corev1.RestartPolicyNever
 }
 
 // forbidNotes turns every note into a refusal.
@@ -93,15 +104,16 @@ type orderer struct {
 	ready map[string]string
 	// readers are the accounts that may get a Job, by Job.
 	readers map[string][]string
-	// waves are the numbers of Argo CD's waves by pod; 0 is the first.
+	// waves are the numbers of Argo CD's waves by pod; 0 is the first. The pods in last are in the last wave.
 	waves map[string]int
+	last  map[string]bool
 }
 
 func newOrderer(p *Project, stack *Stack, namespace string, o ManifestOptions) *orderer {
 	o.WaitTimeout = cmp.Or(o.WaitTimeout, defaultWait)
 	r := &orderer{
 		p: p, o: o, stack: stack, namespace: namespace, services: map[string]*Service{}, hosts: map[string]*Service{}, names: map[string]bool{},
-		ready: map[string]string{}, readers: map[string][]string{}, waves: map[string]int{},
+		ready: map[string]string{}, readers: map[string][]string{}, waves: map[string]int{}, last: map[string]bool{},
 	}
 	for i := range stack.Services {
 		s := &stack.Services[i]
@@ -142,10 +154,20 @@ func templateOf(workload client.Object) *corev1.PodTemplateSpec {
 	return nil
 }
 
-// addWaves numbers workloads so that each comes after its dependencies. A claim comes with the first pod that mounts it: where volumes are
+// addWaves numbers workloads so that each comes after its dependencies. To Argo CD a Job is healthy once it has completed, and one that
+// serves never is: such Jobs, and what waits for them, are in the last wave, where only their init containers order them. A claim comes with the first pod that mounts it: where volumes are
 // bound late, a claim is not healthy to Argo CD before a pod mounts it.
 func (r *orderer) addWaves() {
 	claims := map[string]int{}
+	final := 0
+	for _, wave := range r.waves {
+		final = max(final, wave)
+	}
+	for pod, last := range r.last {
+		if last {
+			r.waves[pod] = final
+		}
+	}
 	for i := range r.stack.Services {
 		s := &r.stack.Services[i]
 		t := templateOf(s.Workload)
@@ -188,7 +210,7 @@ func (r *orderer) noteMissingImages(given map[string]string) {
 		if i >= 0 {
 			image = r.stack.Services[i].Image
 		}
-		r.report(LevelNote, b.Service, "build", "", "the image %s is not built here: build and push it, or name another with --image %s=REFERENCE", image, b.Service)
+		r.report(LevelNote, b.Service, "build", "", "the image %s is not built here: build and push it, or name another with --image SERVICE=REFERENCE", image)
 	}
 }
 

@@ -34,6 +34,7 @@ func (r *orderer) addWaits(s *Service) {
 		return
 	}
 	spec := &templateOf(host.Workload).Spec
+	r.last[pod] = r.last[pod] || host.OneShot && !host.Awaited
 	var waits []corev1.Container
 	for _, d := range s.DependsOn {
 		dep := r.services[d.Service]
@@ -43,6 +44,7 @@ func (r *orderer) addWaits(s *Service) {
 		}
 		dep = r.hosts[podName(dep)]
 		wait := r.container(s, dep, d)
+		r.last[pod] = r.last[pod] || r.last[podName(dep)]
 		if d.Required {
 			r.waves[pod] = max(r.waves[pod], r.waves[podName(dep)]+1)
 		}

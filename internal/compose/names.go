@@ -1,6 +1,8 @@
 package compose
 
 import (
+	"cmp"
+	"maps"
 	"slices"
 	"strings"
 
@@ -91,6 +93,9 @@ func (c *converter) refuseOwn(service, field, name, dns string) bool {
 	return true
 }
 
+// dashes are what usually replaces the characters that a Kubernetes Service's name cannot have.
+var dashes = strings.NewReplacer("_", "-", ".", "-")
+
 // surveyNames collects the additional names of a service, and checks its own.
 func (c *converter) surveyNames(s types.ServiceConfig) {
 	if c.reserved[c.names[s.Name]] {
@@ -98,123 +103,163 @@ func (c *converter) surveyNames(s types.ServiceConfig) {
 	}
 	c.refuseOwn(s.Name, "", s.Name, c.names[s.Name])
 	if strings.ToLower(s.Name) != c.names[s.Name] {
-		c.note(s.Name, "", "", "no Kubernetes Service can have this name: it is %s in the stack", c.names[s.Name])
+		summary := ""
+		if dashes.Replace(strings.ToLower(s.Name)) == c.names[s.Name] {
+			summary = "no Kubernetes Service can have these names: in the stack they have - in place of _ and ."
+		}
+		c.reportAlike(LevelNote, Approximated, s.Name, "", "", summary, "no Kubernetes Service can have this name: it is %s in the stack", c.names[s.Name])
 		c.addRename(s.Name, c.names[s.Name])
 	}
-	c.alias(s.Name, s.ContainerName, "container_name")
-	host, _, _ := strings.Cut(s.Hostname, ".")
-	c.alias(s.Name, host, "hostname")
+	c.addFurther(further{service: s.Name, name: s.ContainerName, field: "container_name", by: s.Name})
 	for network, n := range s.Networks {
 		if n == nil {
 			continue
 		}
 		for _, a := range n.Aliases {
-			if !c.refuseOwn(s.Name, "networks."+network+".aliases", a, strings.ToLower(a)) {
-				c.alias(s.Name, a, "networks")
+			c.addFurther(further{service: s.Name, name: a, field: "networks." + network + ".aliases", by: s.Name, network: network})
+		}
+	}
+	c.surveyLinks(s)
+}
+
+// surveyLinks collects the names that a service gives to others.
+func (c *converter) surveyLinks(s types.ServiceConfig) {
+	for _, l := range s.Links {
+		if to, as, ok := strings.Cut(l, ":"); ok && to != as {
+			if _, active := c.compose.Services[to]; active {
+				c.addFurther(further{service: to, name: as, field: "links", by: s.Name, client: s.Name})
 			}
 		}
 	}
-	for _, l := range s.Links {
-		if to, as, ok := strings.Cut(l, ":"); ok && to != as {
-			if _, active := c.compose.Services[to]; active && !c.refuseOwn(s.Name, "links", as, strings.ToLower(as)) {
-				c.alias(to, as, "links")
-			}
-		}
+	c.addFurther(further{service: s.Name, name: s.Hostname, field: "hostname", by: s.Name})
+}
+
+// addFurther adds an additional name, unless it is the service's own.
+func (c *converter) addFurther(f further) {
+	if f.name != "" && f.name != f.service && !strings.EqualFold(f.name, c.names[f.service]) {
+		c.further = append(c.further, f)
 	}
 }
 
 // surveyReserved finds the names of the Services of published ports.
 func (c *converter) surveyReserved() {
 	for _, name := range c.compose.ServiceNames() {
-		if slices.ContainsFunc(c.compose.Services[name].Ports, func(p types.ServicePortConfig) bool { return p.Published != "" }) {
+		if !c.isTestOnly(name) && slices.ContainsFunc(c.compose.Services[name].Ports, func(p types.ServicePortConfig) bool { return p.Published != "" }) {
 			c.reserved[c.names[name]+publishedSuffix] = true
 		}
 	}
 }
 
-// alias gives a service one more name.
-func (c *converter) alias(service, name, field string) {
-	low := strings.ToLower(name)
-	if name == "" || low == c.names[service] || slices.Contains(c.aliases[low], service) {
-		return
-	}
-	if c.refuseOwn(service, field, name, low) {
-		return
-	}
-	if c.reserved[low] {
-		c.refuse(service, field, name, "the name %q is taken by another service's published ports: use another", name)
-		return
-	}
-	if len(validation.IsDNS1035Label(low)) > 0 {
-		by := c.referrer(name)
-		to := dnsName(name)
+// further is one more name of a service.
+type further struct {
+	service, name, field string
+	// by is the service whose field has it, dns the name in the stack.
+	by, dns string
+	// network is the only one on which it resolves, client the only service for which it does; empty for all that share a network with the
+	// service.
+	network, client string
+}
+
+// isValid reports whether a Service can have the name.
+func (f *further) isValid() bool { return len(validation.IsDNS1035Label(strings.ToLower(f.name))) == 0 }
+
+// giveNames gives services their additional names: first those that need no other spelling. Host names come last, since they are the only
+// ones that may be those of other services.
+func (c *converter) giveNames() {
+	rank := func(f further) int {
 		switch {
-		case by == "" && field == "container_name" && strings.Contains(name, "."):
-			c.report(LevelInfo, Dropped, service, field, name, "no Kubernetes Service can have the name %q", name)
-			return
-		case by == "" && field == "container_name":
-			// Such names are seldom used, but mounted files and suites may use them.
-			c.report(LevelInfo, Approximated, service, field, name, "no Kubernetes Service can have the name %q: where it is the host of an address it is written %s", name, c.names[service])
-			c.addRename(name, c.names[service])
-			return
-		case by == "" && (strings.Contains(name, ".") || c.reserved[to]):
-			c.report(LevelNote, Dropped, service, field, name, "no Kubernetes Service can have the name %q", name)
-			return
-		case strings.Contains(name, ".") || c.reserved[to]:
-			c.refuse(service, field, name, "the service %s uses the name %q, which no Kubernetes Service can have", by, name)
-			return
+		case f.field == "hostname":
+			return 3
+		case f.isValid():
+			return 0
+		case f.field == "container_name":
+			return 2
 		}
-		if c.refuseOwn(service, field, name, to) {
-			return
-		}
-		c.note(service, field, name, "no Kubernetes Service can have the name %q: it is %s in the stack", name, to)
-		c.addRename(name, to)
-		if low = to; low == c.names[service] || slices.Contains(c.aliases[low], service) {
-			return
+		return 1
+	}
+	slices.SortStableFunc(c.further, func(a, b further) int {
+		return cmp.Or(rank(a)-rank(b), cmp.Compare(a.by, b.by), cmp.Compare(a.network, b.network))
+	})
+	for i := range c.further {
+		f := &c.further[i]
+		switch low := strings.ToLower(f.name); {
+		case f.field == "hostname":
+			c.hostname(f)
+		case !f.isValid():
+			c.respell(f)
+		case c.refuseOwn(f.by, f.field, f.name, low):
+		case c.reserved[low]:
+			c.refuse(f.by, f.field, f.name, "the name %q is taken by another service's published ports: use another", f.name)
+		case c.spelled[low] != "" && c.spelled[low] != low:
+			c.refuse(f.by, f.field, f.name, "%q is what %q is called in the stack: use another name", f.name, c.spelled[low])
+		default:
+			c.alias(f, low)
 		}
 	}
-	c.aliases[low] = append(c.aliases[low], service)
+	for _, alias := range slices.Sorted(maps.Keys(c.aliases)) {
+		c.hostNames.resolves[alias] = true
+		for _, service := range c.aliases[alias] {
+			c.namesOf[service] = append(c.namesOf[service], alias)
+		}
+	}
+	for dns := range c.taken {
+		c.hostNames.resolves[dns] = true
+	}
 }
 
-// referrer is a service whose settings seem to reach another by this name: as a host in an address, or as the whole value
-// of a variable that is named like one.
-func (c *converter) referrer(name string) string {
-	if c.users == nil {
-		c.users = c.referrers()
+// alias gives a service one more name in the stack.
+func (c *converter) alias(f *further, dns string) {
+	f.dns, c.spelled[dns] = dns, strings.ToLower(f.name)
+	c.given[dns] = c.given[dns] || f.field != "hostname"
+	if dns != c.names[f.service] && !slices.Contains(c.aliases[dns], f.service) {
+		c.aliases[dns] = append(c.aliases[dns], f.service)
 	}
-	return c.users[name]
 }
 
-// referrers maps what could be names of hosts in the settings of services to the first service that has them.
-func (c *converter) referrers() map[string]string {
-	out := map[string]string{}
-	for _, service := range c.compose.ServiceNames() {
-		use := func(name string) {
-			if _, ok := out[name]; !ok {
-				out[name] = service
-			}
-		}
-		s := c.compose.Services[service]
-		texts := slices.Concat(s.Command, s.Entrypoint)
-		if s.HealthCheck != nil {
-			texts = append(texts, s.HealthCheck.Test...)
-		}
-		for k, v := range s.Environment {
-			if v == nil {
-				continue
-			}
-			if hostLike.MatchString(k) {
-				use(*v)
-			}
-			texts = append(texts, *v)
-		}
-		for _, t := range texts {
-			for at := range hostsIn(t) {
-				if at.isAddress {
-					use(t[at.from:at.to])
-				}
-			}
-		}
+// respell gives a service the nearest name to one that no Kubernetes Service can have. Texts that use it are rewritten; for the name of a
+// container, which few use, the service's own name does.
+func (c *converter) respell(f *further) {
+	own, to := c.names[f.service], dnsName(f.name)
+	have, isKnown := c.hostNames.renamed[f.name]
+	switch {
+	case isKnown && have == own:
+	case isKnown && c.spelled[have] != strings.ToLower(f.name):
+		c.refuse(f.by, f.field, f.name, "no Kubernetes Service can have the name %q, which %s has, too: use another name for one of them", f.name, c.taken[have])
+	case isKnown:
+		c.alias(f, have)
+	case f.field == "container_name":
+		c.report(LevelInfo, Approximated, f.by, f.field, f.name, "no Kubernetes Service can have the name %q: where it is the host of an address it is written %s", f.name, own)
+		c.addRename(f.name, own)
+	case c.refuseOwn(f.by, f.field, f.name, to):
+	case c.reserved[to] || c.spelled[to] != "" && c.spelled[to] != strings.ToLower(f.name):
+		c.note(f.by, f.field, f.name, "no Kubernetes Service can have the name %q, so it does not resolve in the stack: %s does, and replaces it where it is the host of an address", f.name, own)
+		c.addRename(f.name, own)
+	default:
+		c.note(f.by, f.field, f.name, "no Kubernetes Service can have the name %q, so it does not resolve in the stack: %s does, and replaces it where it is the host of an address", f.name, to)
+		c.addRename(f.name, to)
+		c.alias(f, to)
 	}
-	return out
+}
+
+// hostname gives a service the name that its pods have. Docker resolves that name, too, and if it is also another service's, to either: in the
+// stack it stays the other's.
+func (c *converter) hostname(f *further) {
+	first, _, isDotted := strings.Cut(f.name, ".")
+	low := strings.ToLower(first)
+	if c.refuseOwn(f.by, f.field, first, low) {
+		return
+	}
+	f.name = first
+	isTaken := c.reserved[low] || c.taken[low] != "" || c.given[low]
+	switch full := c.compose.Services[f.service].Hostname; {
+	case c.hostNames.renamed[full] != "":
+	case isDotted || !f.isValid():
+		c.report(LevelInfo, Approximated, f.by, f.field, "", "no Kubernetes Service can have the name %q: where it is the host of an address it is written %s", full, c.names[f.service])
+		c.addRename(full, c.names[f.service])
+	case isTaken && !slices.Contains(c.aliases[low], f.service):
+		c.note(f.by, f.field, "", "%q is also a name of another service, and Docker resolves it to either: in the stack it is the other's alone. Write %s for this one", full, c.names[f.service])
+	}
+	if f.isValid() && !isTaken {
+		c.alias(f, low)
+	}
 }

@@ -100,8 +100,10 @@ func (u *unit) publish(p types.ServicePortConfig) {
 	if pub.protocol == "" || !u.addPublished(pub, p.Published) {
 		return
 	}
-	u.report(LevelInfo, Approximated, "ports", p.Published, "port %s is not published on a node: in the stack it is %s:%d, and %s:%s",
-		p.Published, u.name, p.Target, u.name+publishedSuffix, p.Published)
+	name, published := u.name, u.name+publishedSuffix
+	u.c.reportAlike(LevelInfo, Approximated, u.s.Name, "ports", p.Published,
+		fmt.Sprintf("ports are not published on a node: in the stack they are those of %s, and under their published numbers those of %s", name, published),
+		"port %s is not published on a node: in the stack it is %s:%d, and %s:%s", p.Published, name, p.Target, published, p.Published)
 }
 
 // addPublished adds a published number, once, and reports whether it is new.
@@ -214,6 +216,151 @@ func (u *unit) services() []client.Object {
 // isShared reports whether a name belongs to several services: Docker answers with the addresses of all.
 func (c *converter) isShared(alias string) bool {
 	return len(c.aliases[alias]) > 1 || len(c.aliases[alias]) == 1 && c.taken[alias] != ""
+}
+
+// checkShared compares what a name of several services resolves to, for each service: in Docker to those with which it shares the network
+// that has the name, in the stack to all.
+func (c *converter) checkShared() {
+	owners := map[string][]further{}
+	for _, f := range c.further {
+		if f.dns != "" && c.isShared(f.dns) {
+			owners[f.dns] = append(owners[f.dns], f)
+		}
+	}
+	if len(owners) == 0 {
+		return
+	}
+	users := c.hostUsers(owners)
+	for _, name := range slices.Sorted(maps.Keys(owners)) {
+		list := owners[name]
+		if service := c.taken[name]; service != "" {
+			list = append(list, further{service: service, dns: name})
+		}
+		if c.isUniform(list) {
+			continue
+		}
+		c.checkClients(name, list, users[name])
+	}
+}
+
+// isUniform reports whether a name belongs to the same services on each network that has it.
+func (c *converter) isUniform(owners []further) bool {
+	services, on := map[string]bool{}, map[string]map[string]bool{}
+	for _, f := range owners {
+		services[f.service] = true
+		for _, n := range c.resolvesOn(f) {
+			if on[n] == nil {
+				on[n] = map[string]bool{}
+			}
+			on[n][f.service] = true
+		}
+	}
+	for _, n := range on {
+		if len(n) < len(services) {
+			return false
+		}
+	}
+	return true
+}
+
+// resolvesOn are the networks on which a name resolves. A link is like a network that only its client is on.
+func (c *converter) resolvesOn(f further) []string {
+	switch {
+	case f.client != "":
+		return []string{linkNetwork + c.podOf(f.client)}
+	case f.network != "":
+		return []string{f.network}
+	}
+	return c.networksOf(f.service)
+}
+
+// linkNetwork + client is the network of its links, which has a name that no other can have.
+const linkNetwork = "\x00"
+
+// checkClients refuses a name of several services if one that uses it should reach only some of them. If none does, it notes that.
+func (c *converter) checkClients(name string, owners []further, users map[string]bool) {
+	on, all := map[string][]string{}, map[string]bool{}
+	for _, f := range owners {
+		all[f.service] = true
+		for _, n := range c.resolvesOn(f) {
+			on[n] = append(on[n], f.service)
+		}
+	}
+	var client string
+	var sees []string
+	for _, pod := range c.compose.ServiceNames() {
+		if c.podOf(pod) != pod || !users[pod] && (client != "" || all[pod]) {
+			continue
+		}
+		seen := setOf(on[linkNetwork+pod])
+		for _, n := range c.networksOf(pod) {
+			if len(on[linkNetwork+pod]) == 0 {
+				maps.Copy(seen, setOf(on[n]))
+			}
+		}
+		if len(seen) > 0 && len(seen) < len(all) {
+			client, sees = pod, slices.Sorted(maps.Keys(seen))
+		}
+		if users[client] {
+			break
+		}
+	}
+	if client == "" {
+		return
+	}
+	f, use := owners[0], ""
+	if users[client] {
+		use = ", which uses it,"
+	}
+	reason := fmt.Sprintf("%q is a name of %s, and in the stack it resolves to all of them: with Docker %s%s reaches only %s by it. Give each of them a name of its own",
+		name, strings.Join(slices.Sorted(maps.Keys(all)), " and of "), client, use, strings.Join(sees, " and "))
+	if users[client] {
+		c.refuse(f.by, f.field, name, "%s", reason)
+	} else {
+		c.note(f.by, f.field, name, "%s", reason)
+	}
+}
+
+// hostUsers are the pods whose settings use these names as hosts, by name.
+func (c *converter) hostUsers(names map[string][]further) map[string]map[string]bool {
+	out := map[string]map[string]bool{}
+	for _, service := range c.compose.ServiceNames() {
+		s := c.compose.Services[service]
+		var phrases []phrase
+		for k, v := range s.Environment {
+			if v != nil {
+				phrases = append(phrases, phrase{text: *v, key: k})
+			}
+		}
+		for _, args := range [][]string{s.Command, s.Entrypoint, testOf(s)} {
+			for i := range args {
+				phrases = append(phrases, argument(args, i))
+			}
+		}
+		for _, p := range phrases {
+			for from, to := range words(p.text) {
+				name := strings.ToLower(p.text[from:to])
+				if renamed := c.hostNames.renamed[name]; renamed != "" {
+					name = renamed
+				}
+				if _, ok := names[name]; ok && p.usage(from, to) == isHost {
+					if out[name] == nil {
+						out[name] = map[string]bool{}
+					}
+					out[name][c.podOf(service)] = true
+				}
+			}
+		}
+	}
+	return out
+}
+
+// testOf is the command of a service's own health check.
+func testOf(s types.ServiceConfig) []string {
+	if s.HealthCheck == nil || len(s.HealthCheck.Test) == 0 {
+		return nil
+	}
+	return s.HealthCheck.Test[1:]
 }
 
 func (c *converter) aliasServices() []client.Object {

@@ -24,13 +24,17 @@ const labelNetwork = "network.conductor.digitalservic.es/"
 
 // networksOf are the networks of the containers in a service's pod, sorted.
 func (c *converter) networksOf(service string) []string {
+	if known, ok := c.onNetworks[service]; ok {
+		return known
+	}
 	out := map[string]bool{}
 	for _, member := range c.members(service) {
 		for n := range c.compose.Services[member].Networks {
 			out[n] = true
 		}
 	}
-	return slices.Sorted(maps.Keys(out))
+	c.onNetworks[service] = slices.Sorted(maps.Keys(out))
+	return c.onNetworks[service]
 }
 
 // fenced reports whether a service's networks let it reach less than the rest of the stack does.
@@ -73,9 +77,11 @@ func (u *unit) networks() {
 	name := u.s.Name
 	if u.s.NetworkMode == "none" {
 		u.labels[LabelNetworks] = "none"
-		u.c.policies = append(u.c.policies, u.policy(networkingv1.NetworkPolicySpec{
-			PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeEgress, networkingv1.PolicyTypeIngress},
-		}))
+		spec := networkingv1.NetworkPolicySpec{PolicyTypes: []networkingv1.PolicyType{networkingv1.PolicyTypeEgress, networkingv1.PolicyTypeIngress}}
+		if u.isTest { // A test reports to the agent.
+			spec.Egress = []networkingv1.NetworkPolicyEgressRule{{To: []networkingv1.NetworkPolicyPeer{podsWith(v1alpha1.LabelStage, "agent")}}, dnsRule()}
+		}
+		u.c.policies = append(u.c.policies, u.policy(spec))
 		return
 	}
 	mine := u.c.networksOf(name)
@@ -102,9 +108,13 @@ func (u *unit) networks() {
 }
 
 func (u *unit) policy(spec networkingv1.NetworkPolicySpec) client.Object {
-	spec.PodSelector = metav1.LabelSelector{MatchLabels: map[string]string{labelName: u.name}}
+	label, name := labelName, objectName("networks-", u.name)
+	if u.isTest {
+		label, name = labelTest, objectName(ownPrefix+"networks-", u.name)
+	}
+	spec.PodSelector = metav1.LabelSelector{MatchLabels: map[string]string{label: u.name}}
 	return &networkingv1.NetworkPolicy{
-		TypeMeta: typeMeta("networking.k8s.io/v1", "NetworkPolicy"), ObjectMeta: u.c.meta(objectName("networks-", u.name), u.s.Name), Spec: spec,
+		TypeMeta: typeMeta("networking.k8s.io/v1", "NetworkPolicy"), ObjectMeta: u.c.meta(name, u.s.Name), Spec: spec,
 	}
 }
 
@@ -156,7 +166,7 @@ func (u *unit) networkMode() {
 	switch mode := u.s.NetworkMode; {
 	case mode == "", mode == "bridge", mode == "default":
 	case mode == "host":
-		if u.allow(AllowHostNetwork, "network_mode", "", "use the node's network") {
+		if u.allow(AllowHostNetwork, "network_mode", "", "use the node's network: remove network_mode, and write the names of services instead of localhost") {
 			u.pod.HostNetwork, u.pod.DNSPolicy = true, corev1.DNSClusterFirstWithHostNet
 		}
 	case mode == "none":

@@ -79,8 +79,8 @@ func (s *sources) main() *source {
 	return s.files[0]
 }
 
-// findIn returns the place and how many elements of the path it covers; -1 if there is none. Services in seen are skipped: extends can be
-// cyclic.
+// findIn returns the place and how many elements of the path it covers, an item with the hint being one more; -1 if there is none.
+// Services in seen are skipped: extends can be cyclic.
 func (s *sources) findIn(f *source, hint string, path []string, seen map[string]bool) (place, int) {
 	best, depth := place{}, -1
 	for i := len(f.docs) - 1; i >= 0; i-- {
@@ -91,7 +91,10 @@ func (s *sources) findIn(f *source, hint string, path []string, seen map[string]
 		if d > depth {
 			best, depth = f.at(at), d
 			if d == len(path) {
-				best = f.at(item(n, at, hint))
+				found := item(n, at, hint)
+				if best = f.at(found); found != at {
+					depth++ // Of lists that are merged, the one with the item counts.
+				}
 				best.whole = true
 			}
 		}
@@ -112,7 +115,7 @@ func (s *sources) findExtended(f *source, doc *yaml.Node, hint string, path []st
 	}
 	from := f
 	if file != "" {
-		if from = s.byPath(join(f.base, file)); from == nil {
+		if from = s.extendedBy(f, file); from == nil {
 			return place{}, -1
 		}
 	}
@@ -138,7 +141,7 @@ func (s *sources) users(services []string) map[string]string {
 			file, base := extends(child(child(doc, "services"), name))
 			from := f
 			if file != "" {
-				from = s.byPath(join(f.base, file))
+				from = s.extendedBy(f, file)
 			}
 			if base != "" && from != nil {
 				visit(from, base, user)

@@ -61,28 +61,33 @@ func (u *unit) testArgv(test []string) []string {
 		}
 		return u.run("healthcheck", test[1:])
 	case "CMD-SHELL":
-		if len(test) != 2 {
-			u.refuse("healthcheck", "", "CMD-SHELL needs one text")
+		if len(test) == 1 {
+			u.refuse("healthcheck", "", "CMD-SHELL needs a text")
 			return nil
 		}
-		return u.shellTest(test[1])
+		return u.shellTest(test[1], test[2:])
 	}
 	u.refuse("healthcheck", "", "test begins with NONE, CMD or CMD-SHELL, not with %q", test[0])
 	return nil
 }
 
-// shellTest runs a text in the image's SHELL, as Docker does. Compose interpolates variables before a shell reads the text. For secrets a
-// first shell does that here, and runs the second one with the result.
-func (u *unit) shellTest(text string) []string {
+// shellTest runs a text in the image's SHELL, as Docker does, which also passes the texts after it: they are $0, $1 and so on, and not
+// arguments of the command. Compose interpolates variables before a shell reads the text. For secrets a first shell does that here, and runs
+// the second one with the result.
+func (u *unit) shellTest(text string, further []string) []string {
 	shell := u.c.o.ImageConfigs[u.image].Shell
 	if len(shell) == 0 {
 		shell = []string{"/bin/sh", "-c"}
 	}
-	text = u.renamed("healthcheck", text)
-	pieces := u.c.pieces(text)
-	if !hasSecret(pieces) {
-		return append(slices.Clone(shell), text)
+	text = u.renamed("healthcheck", phrase{text: text, isCommand: true, isProgram: true})
+	if len(further) > 0 {
+		u.note("healthcheck", "", "with CMD-SHELL only the first text is a command: %q runs without %q, as with Docker. Write one text, or CMD",
+			text, strings.Join(further, " "))
 	}
+	if !hasSecret(u.c.pieces(text + strings.Join(further, ""))) {
+		return append(append(slices.Clone(shell), text), further...)
+	}
+	pieces := u.c.pieces(text)
 	script := "exec"
 	for _, word := range shell {
 		script += " " + quote(word)

@@ -14,6 +14,8 @@ import (
 
 	"github.com/compose-spec/compose-go/v2/template"
 	"go.yaml.in/yaml/v4"
+
+	"github.com/w3evolutionsllc/conductor/internal/repoconfig/syntax"
 )
 
 // reader reads the compose files of a project before compose-go does. compose-go opens whatever include and extends name;
@@ -31,12 +33,19 @@ type reader struct {
 	// isFull is set when the number of files exceeded the bound.
 	isFull bool
 	bill   bill
+	// submodules are the paths of the repository's git submodules; nil until they are read.
+	submodules []string
+	// setAt are the lines that set variables, by file.
+	setAt map[string]map[string]int
+	// origins maps variables to the file that sets them.
+	origins map[string]string
+	hints
 	absences
 }
 
 func newReader(dir string, absent map[string]bool) *reader {
 	return &reader{
-		dir: dir, sources: sources{dir: dir}, seen: map[string]bool{}, data: map[string][]byte{}, absences: absences{dir: dir, files: absent},
+		dir: dir, sources: sources{dir: dir}, hints: hints{empty: map[string][]string{}}, setAt: map[string]map[string]int{}, seen: map[string]bool{}, data: map[string][]byte{}, absences: absences{dir: dir, files: absent},
 	}
 }
 
@@ -49,9 +58,9 @@ type scope struct {
 }
 
 func (r *reader) refuse(at place, service, field, format string, args ...any) {
-	r.findings.add(Finding{
+	r.findings.add(r.hints.explain(Finding{
 		File: at.file, Line: at.line, Level: LevelRefused, Service: service, Field: field, Outcome: Refused, Reason: fmt.Sprintf(format, args...),
-	})
+	}))
 }
 
 // file reads a compose file and the files that it names. From is where it is named.
@@ -74,7 +83,8 @@ func (r *reader) file(path string, sc scope, from place, field string) {
 			break
 		}
 		if err != nil {
-			r.refuse(place{file: s.name, line: lineOf(err.Error())}, "", "", "this is not valid YAML: %s", yamlLine.ReplaceAllString(err.Error(), ""))
+			line, _, message := syntax.Problem(data, err)
+			r.refuse(place{file: s.name, line: line}, "", "", "invalid YAML: %s", message)
 			return
 		}
 		s.documents++
@@ -188,6 +198,7 @@ func (r *reader) local(s *source, n *yaml.Node, sc scope, service, field string)
 		return "", false
 	}
 	value, err := template.Substitute(scalar(n), lookupIn(sc.env))
+	value = r.sources.checkout(value)
 	switch {
 	case err != nil:
 		r.refuse(s.at(n), service, field, "%v", err)
@@ -306,9 +317,10 @@ func (r *reader) unset(s *source, n *yaml.Node, path []string, env map[string]st
 			r.refuse(s.at(n), "", strings.Join(path, "."), manyVariables, maxVariables)
 			return
 		}
+		r.notePWD(s, n, path, env)
 		for _, m := range variable.FindAllStringSubmatch(n.Value, -1) {
 			if name := m[1] + m[2]; name != "" {
-				r.gap(s, n, path, env, name, "", "variable %s is not set: it is empty")
+				r.gap(s, n, path, env, name, "", "variable %s is not set: it is empty. Set it with %s")
 			}
 		}
 	}
@@ -337,7 +349,7 @@ func (r *reader) unsetArgs(s *source, args *yaml.Node, path []string, env map[st
 			isName = i%2 == 0 && isNull(target(args.Content[i+1]))
 		}
 		if isName {
-			r.gap(s, n, path, env, n.Value, n.Value, "%s has no value here, and no variable of that name is set: it is left out")
+			r.gap(s, n, path, env, n.Value, n.Value, "%s has no value here, and no variable of that name is set: it is left out. Set it with %s")
 		}
 	}
 }
@@ -348,11 +360,10 @@ func (r *reader) gap(s *source, n *yaml.Node, path []string, env map[string]stri
 	if _, ok := env[variable]; ok || variable == "COMPOSE_PROJECT_NAME" || len(r.gaps) == maxFindings {
 		return
 	}
-	f := Finding{File: s.name, Line: n.Line, Level: LevelNote, Outcome: Approximated, Field: strings.Join(path, "."), Reason: fmt.Sprintf(format, variable)}
-	if len(path) > 1 && path[0] == "services" {
-		f.Service, f.Field = path[1], strings.Join(path[2:], ".")
-	}
+	f := Finding{File: s.name, Line: n.Line, Level: LevelNote, Outcome: Approximated, Reason: fmt.Sprintf(format, variable, r.setting(variable))}
+	f.Service, f.Field = split(path)
 	r.gaps = append(r.gaps, gap{f, arg})
+	r.note(f, variable)
 }
 
 // scalars is the list of n's items, or n itself.

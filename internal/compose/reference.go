@@ -18,13 +18,29 @@ not in the tables below is refused. A refusal stops the run before any service i
 
 - Variables come from ` + "`stack.env`" + `, then from the file ` + "`.env`" + ` beside the first compose file or those of
   ` + "`stack.env_file`" + `, and not from anywhere else.
+- Mistakes are reported together, each with its line: first those of YAML, fields and values, then what the files refer to, then what
+  cannot be converted. Values that Docker refuses, such as ` + "`restart: allways`" + `, are refused.
+  A git submodule is not part of a checkout: what builds or mounts one is refused.
 - Files are read from the repository only: a path or a symbolic link that leads out of it is refused, and so are remote resources.
-- Each service is a Deployment, or a Job when others wait for it with ` + "`service_completed_successfully`" + `. Its name
-  resolves, in upper and lower case, to the addresses of its pods, on every port, whether they are ready or not.
-- Capital letters do not matter to DNS. A name that no Kubernetes Service can have, such as ` + "`my_db`" + `, becomes the nearest
-  one, ` + "`my-db`" + `, and so it does where variables, commands, health checks, hooks and mounted files use it as the host of an
-  address (` + "`my_db:5432`, `http://my_db/`, `user@my_db`" + `), each time with a note; and so does a
-  variable's whole value where the variable's name suggests a host (` + "`DB_HOST`" + `). The same holds for suites in ` + "`.conductor.yaml`" + `. Other uses are left as they are.
+- Each service is a Deployment or a Job. It is a Deployment if its restart policy is ` + "`always` or `unless-stopped`" + `, if the file gives it
+  ` + "`ports`, `expose` or a `healthcheck`, if others wait for it with `service_healthy`" + `, or if the file leaves ` + "`command` and `entrypoint`" + ` to an image
+  that exposes a port or has a HEALTHCHECK (or whose configuration is not known). Every other service, and each that others wait for with
+  ` + "`service_completed_successfully`" + `, is a Job: it runs to its end and is not started again once it has ended with exit code 0. A Job can serve, too:
+  the tests do not wait for its end unless a service does. Containers of one pod (` + "`network_mode: service:NAME`" + `) are of one kind: a server makes it a Deployment.
+- A service's name resolves, in upper and lower case, to the addresses of its pods, on every port, whether they are ready or not.
+- Capital letters do not matter to DNS. A name that no Kubernetes Service can have becomes the nearest one: ` + "`my_db`" + ` and
+  ` + "`percona-5.7`" + ` are ` + "`my-db`" + ` and ` + "`percona-5-7`" + ` in the stack. That holds for names of services, aliases and links. Names of
+  containers and host names become the service's own name.
+- Where variables, commands, health checks, hooks and mounted files use such a name and the context proves that it is a
+  host, it is rewritten, with a note: ` + "`my_db:5432`, `http://my_db/`, `user@my_db`, `tcp(my_db)`, `host=my_db`, `Server=my_db;`,\n  `Data Source=my_db`, `-h my_db`, `--db-host my_db`" + `, nginx's ` + "`server my_db;`" + `, and a variable's whole value or list where its
+  name suggests a host (` + "`DB_HOST`, `KAFKA_BROKERS`" + `). It is not rewritten where a name suggests something else, such as a
+  database, a user, a topic or a bucket.
+- Every other place where such a name remains and could be a host has a note with file, line and what to write. In mounted
+  source code only quoted names count. The same holds for suites in ` + "`.conductor.yaml`" + `. Build arguments are not rewritten.
+- Addresses that only work with Docker on one machine remain, with a note: ` + "`host.docker.internal`, `172.17.0.1`,\n  `localhost:8080`" + ` where another service publishes or exposes that port, ` + "`KAFKA_ADVERTISED_LISTENERS`" + ` with nothing but
+  ` + "`localhost`" + `, ` + "`PROJECT_web_1`" + ` or ` + "`PROJECT-web-1`" + ` for a container, and addresses that the file gives with ` + "`ipv4_address`" + `.
+- A name of several services resolves to the pods of all of them. If networks or links let a service reach only some of
+  them, that is refused where the service uses the name, and else noted.
 - Names that begin with ` + "`conductor-`" + ` are reserved for what Conductor makes in each stack, be they of services, hosts, containers or aliases.
 - A declared secret (` + "`conductor convert --secret NAME`" + `) has no value here. ` + "`${NAME}`" + ` refers to the stack's Secret: in a
   command, an entrypoint, a variable, a health check and hooks, also within a text such as ` + "`postgres://u:${DB_PASSWORD}@db/x`" + `.
@@ -36,8 +52,13 @@ not in the tables below is refused. A refusal stops the run before any service i
   ` + "`--lookup`" + `. A run resolves a tag once and uses that digest throughout. If an image cannot be read within five seconds
   its settings are ignored, with a note. The OCI image format has no HEALTHCHECK: Docker, BuildKit and Kaniko write it nevertheless, Podman and Buildah
   only with ` + "`--format docker`" + `. Kaniko leaves out its start interval.
-- A directory that is mounted over what the image was built from (` + "`.:/app`" + `, and with it ` + "`/app/node_modules`" + `) is
-  left out: the image holds the files. Other files and directories are copied.
+- A file or directory that is mounted over the same files of a built image (` + "`COPY . /app`" + ` and ` + "`.:/app`" + `) is not mounted, with a note: what the
+  build put beside them, such as ` + "`node_modules`" + `, stays. Conductor reads the Dockerfile for that: the target stage and those that it is based on, WORKDIR, ARG
+  and ENV, COPY and ADD from the build context, VOLUME, and ` + "`.dockerignore`" + `. RUN counts as adding files, except for the paths that its ` + "`rm`, `mv` and `sed -i`" + `
+  name. Unless every file of the mount is in the image at the same place, and whenever that is not clear, the mount is a copy like any other, and
+  hides what the image has there, as under Docker. A read-only mount of a part of the context is always a copy.
+- ` + "`PWD`" + ` is the repository's checkout where a path is expected (` + "`${PWD}/conf:/etc/app`" + `), unless it is among the variables. Elsewhere it is
+  ` + "`" + checkoutPath + "`" + `, with a note.
 - As under Docker, a new volume gets the files that the image has at its target. An init container of that image copies them, if the
   image is known to have a shell (a command, entrypoint or health check uses one), or with ` + "`x-conductor: {seed: true}`" + `.
 - ` + "`x-conductor`" + ` of a service has the keys ` + "`seed`" + ` (false: volumes start empty) and ` + "`ignore`" + ` (true: the service is left out of the
@@ -86,6 +107,7 @@ var boundRows = [][3]string{
 
 // bounds are the bounds as a table.
 func bounds(b *bytes.Buffer) {
+	b.WriteString(changes)
 	b.WriteString("## Bounds\n\nWhat exceeds a bound is refused, with file, line and the numbers, before it is processed.\n\n| what | at most | beyond |\n|---|---|---|\n")
 	for _, r := range boundRows {
 		fmt.Fprintf(b, "| %s | %s | %s |\n", r[0], r[1], r[2])
@@ -118,3 +140,20 @@ func table(b *bytes.Buffer, title string, rows []row) {
 	}
 	b.WriteString("\n")
 }
+
+// changes is what newer versions convert differently.
+const changes = `## Changes
+
+What newer versions convert differently:
+
+- A mount over what an image is built from was dropped whenever the Dockerfile copied the directory to any place. It is delivered now,
+  unless the image has the same files at the same place. A mount inside such a copy is refused where the copy has no directory for it.
+- A service that ends by itself was a Deployment and failed the run, unless others waited for it with ` + "`service_completed_successfully`" + `. It is a
+  Job now. A Deployment whose container ends with exit code 0 is Completed and scaled to 0.
+- ` + "`/dev/shm`" + ` is a volume in memory, and a path of the host that a fresh machine does not have, such as ` + "`/tmp/x`" + `, an empty volume. Both were refused.
+- ` + "`PWD`" + ` was an unset variable.
+- A ` + "`hostname`" + ` that is another service's name joined that service. Aliases and host names with dots were refused where they were used.
+- Words that prove a host, such as ` + "`-h my_db` or `Server=my_db;`" + `, were left with the old name, without a note.
+- Wrong values that Docker refuses were taken, and of several mistakes only the first was reported.
+
+`

@@ -2,159 +2,231 @@ package compose
 
 import (
 	"fmt"
-	"iter"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/compose-spec/compose-go/v2/types"
 )
 
-// renames maps names that no Kubernetes Service can have to the names used instead.
-type renames map[string]string
+// maxPlaces is how many places of one name are reported for one text, such as a mounted file.
+const maxPlaces = 10
 
-// addRename replaces a host name in the texts of the stack.
+// remark is what the author of a text should know about a name in it.
+type remark struct {
+	name, reason string
+	// line counts the lines of the text before the name.
+	line int
+	// isRewritten is set when the name was replaced.
+	isRewritten bool
+}
+
+// addRename replaces a host name in the texts of the stack. A number is too often something else.
 func (c *converter) addRename(from, to string) {
-	if _, ok := c.renames[from]; ok {
-		return
+	if _, ok := c.hostNames.renamed[from]; !ok && strings.Trim(from, "0123456789.") != "" {
+		c.hostNames.renamed[from] = to
 	}
-	if c.renames == nil {
-		c.renames = renames{}
-	}
-	c.renames[from] = to
 }
 
-// host is a word in a text that could be a host name.
-type host struct {
-	from, to int
-	// isAddress is set when its context proves that it is the host of an address, isRenamed when it counts as one if it is the name of a
-	// service.
-	isAddress, isRenamed bool
-}
-
-// hostsIn are the words of a text that could be hosts. Names of services have letters, digits, dots, dashes and underscores, and so a name
-// is always a whole word.
-func hostsIn(text string) iter.Seq[host] {
-	return func(yield func(host) bool) {
-		for i := 0; i < len(text); {
-			if !isNameByte(text[i]) {
-				i++
+// apply replaces the names in a text of a service, which is empty for a suite, that no Kubernetes Service can have, where they are hosts. The
+// remarks are about these names and others that do not resolve, each once for a line.
+func (n *hostNames) apply(p phrase, service string) (string, []remark) {
+	var out strings.Builder
+	r := remarks{text: p.text}
+	done := 0
+	for from, to := range words(p.text) {
+		word := p.text[from:to]
+		name, ok := n.renamed[word]
+		if !ok && p.isCommand && strings.HasPrefix(word, "-h") {
+			if name, ok = n.renamed[word[2:]]; ok {
+				out.WriteString(p.text[done : from+2])
+				out.WriteString(name)
+				done = to
+				r.add(remark{name: word[2:], isRewritten: true, reason: rewritten(word[2:], name)}, from)
 				continue
 			}
-			h := host{from: i}
-			for i < len(text) && isNameByte(text[i]) {
-				i++
-			}
-			h.to = i
-			h.isAddress, h.isRenamed = roles(text[:h.from], text[h.to:])
-			if (h.isAddress || h.isRenamed) && !yield(h) {
-				return
-			}
 		}
-	}
-}
-
-func isNameByte(b byte) bool {
-	return b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b >= '0' && b <= '9' || b == '-' || b == '_' || b == '.'
-}
-
-const spaces = " \t\n\f\r"
-
-// roles classifies a word by the text before and after it: HOST:PORT, scheme://HOST, user@HOST, or nginx's "server HOST;".
-func roles(before, after string) (isAddress, isRenamed bool) {
-	ends := func(chars string) bool { return before == "" || strings.IndexByte(chars, before[len(before)-1]) >= 0 }
-	begins := func(chars string) bool { return after == "" || strings.IndexByte(chars, after[0]) >= 0 }
-	hasPort := len(after) > 1 && after[0] == ':' && after[1] >= '0' && after[1] <= '9'
-	isRemote := strings.HasSuffix(before, "://") || strings.HasSuffix(before, "@")
-	isAddress = hasPort && ends("/@,="+spaces) || isRemote && begins("/,"+spaces)
-	isRenamed = hasPort && ends(`/@,;="'[(`+spaces) || isRemote && begins(`/,;"'])?`+spaces) || isServer(before, after)
-	return isAddress, isRenamed
-}
-
-// isServer reports whether a word is what nginx calls a server of an upstream: server HOST;
-func isServer(before, after string) bool {
-	end := strings.TrimLeft(after, spaces)
-	if !strings.HasPrefix(end, ";") || !strings.HasSuffix(strings.TrimRight(before, spaces), "server") {
-		return false
-	}
-	word := strings.TrimSuffix(strings.TrimRight(before, spaces), "server")
-	last := byte(' ')
-	if word != "" {
-		last = word[len(word)-1]
-	}
-	return len(strings.TrimRight(before, spaces)) < len(before) && (!isNameByte(last) || last == '-' || last == '.')
-}
-
-// replaceHosts replaces names where a text uses them as the host of an address, and adds them to used.
-func (rs renames) replaceHosts(text string, used map[string]bool) string {
-	var b strings.Builder
-	done := 0
-	for h := range hostsIn(text) {
-		to, ok := rs[text[h.from:h.to]]
-		if !ok || !h.isRenamed {
+		if !ok {
+			if p.file == "" {
+				r.add(remark{name: word, reason: n.hint(p, from, to, service)}, from)
+			}
 			continue
 		}
-		used[text[h.from:h.to]] = true
-		b.WriteString(text[done:h.from])
-		b.WriteString(to)
-		done = h.to
+		switch p.usage(from, to) {
+		case isHost:
+			out.WriteString(p.text[done:from])
+			out.WriteString(name)
+			done = to
+			r.add(remark{name: word, isRewritten: true, reason: rewritten(word, name)}, from)
+		case unclear:
+			r.add(remark{name: word, reason: left(word, name)}, from)
+		}
+	}
+	if reason := n.advertised(p, service); reason != "" {
+		r.add(remark{reason: reason}, 0)
 	}
 	if done == 0 {
-		return text
+		return p.text, r.list
 	}
-	b.WriteString(text[done:])
-	return b.String()
+	out.WriteString(p.text[done:])
+	return out.String(), r.list
 }
 
-// hostLike matches the names of variables whose whole value is a host.
-var hostLike = regexp.MustCompile(`(?i)host|addr|server|endpoint|broker|upstream|url`)
+func rewritten(from, to string) string {
+	return fmt.Sprintf("no Kubernetes Service can have the name %q: it is written %s", from, to)
+}
 
-// rewrite replaces names in a text and reports each. Variable is the one whose value the text is, or empty.
-func (rs renames) rewrite(text, variable string, report func(from, to string)) string {
-	if len(rs) == 0 {
-		return text
+func left(from, to string) string {
+	return fmt.Sprintf("%q is not a name that Kubernetes can resolve: if it is a host, write %s here", from, to)
+}
+
+// remarks are those about one text.
+type remarks struct {
+	text string
+	list []remark
+	// read is the offset up to which lines are counted.
+	read, line int
+	count      map[string]int
+}
+
+// add adds a remark about the name at an offset, unless its reason is empty: once where the name was replaced, else once for a line.
+func (r *remarks) add(x remark, at int) {
+	if x.reason == "" {
+		return
 	}
-	used := map[string]bool{}
-	if to, ok := rs[text]; ok && hostLike.MatchString(variable) {
-		used[text] = true
-		text = to
-	} else {
-		text = rs.replaceHosts(text, used)
+	r.line, r.read = r.line+strings.Count(r.text[min(r.read, at):at], "\n"), max(r.read, at)
+	x.line = r.line
+	isKnown := slices.ContainsFunc(r.list[max(0, len(r.list)-maxPlaces):], func(o remark) bool {
+		return o.reason == x.reason && (x.isRewritten || o.line == x.line)
+	})
+	if isKnown || r.count[x.reason] >= maxPlaces || x.isRewritten && r.count[x.reason] > 0 {
+		return
 	}
-	for _, from := range slices.Sorted(maps.Keys(used)) {
-		report(from, rs[from])
+	if r.count == nil {
+		r.count = map[string]int{}
+	}
+	r.count[x.reason]++
+	r.list = append(r.list, x)
+}
+
+// renamed replaces names in a text of a service, with a note for each name that does not resolve in the stack.
+func (u *unit) renamed(field string, p phrase) string {
+	p.isOwn = field != "command" && field != "entrypoint" && field != "environment"
+	text, remarks := u.c.hostNames.apply(p, u.s.Name)
+	for _, r := range remarks {
+		if u.c.isFull(LevelNote, Approximated) {
+			continue
+		}
+		if r.isRewritten {
+			r.reason += " here"
+		}
+		at, name := u.placeOf(field, p.key, r.name), field
+		if field == "environment" {
+			name += "." + p.key
+		}
+		u.c.reportAt(at, LevelNote, Approximated, u.s.Name, name, "%s", r.reason)
 	}
 	return text
 }
 
-// renamed replaces names in a text of a service, with a note.
-func (u *unit) renamed(field, text string) string {
-	top, key, _ := strings.Cut(field, ".")
-	variable := ""
-	if top == "environment" {
-		variable = key
+// renamedArgs replaces names in the elements of a command.
+func (u *unit) renamedArgs(field string, args []string) []string {
+	var out []string
+	for i := range args {
+		out = append(out, u.renamed(field, argument(args, i)))
 	}
-	return u.c.renames.rewrite(text, variable, func(from, to string) {
-		u.note(top, key, "no Kubernetes Service can have the name %q: it is written %s here", from, to)
-	})
+	return out
 }
 
-// Renamed replaces names in a text of a test, its command or the value of a variable, as in those of services. It also returns a note for
-// each name.
-func (s *Stack) Renamed(text, variable string) (string, []string) {
-	var notes []string
-	text = s.renames.rewrite(text, variable, func(from, to string) {
-		notes = append(notes, fmt.Sprintf("no Kubernetes Service can have the name %q: it is written %s", from, to))
-	})
-	return text, notes
+// buildArgs reports names in build arguments, which are not rewritten: a build does not run in the stack.
+func (u *unit) buildArgs() {
+	if u.hook != "" || u.s.Build == nil || len(u.c.hostNames.renamed) == 0 {
+		return
+	}
+	for _, k := range slices.Sorted(maps.Keys(u.s.Build.Args)) {
+		v := u.s.Build.Args[k]
+		if v == nil {
+			continue
+		}
+		_, remarks := u.c.hostNames.apply(phrase{text: *v, key: k}, u.s.Name)
+		for _, r := range remarks {
+			if to, ok := u.c.hostNames.renamed[r.name]; ok {
+				u.report(LevelInfo, Approximated, "build.args."+k, "", "%s", left(r.name, to))
+			}
+		}
+	}
 }
 
-// renamedFile replaces names in the content of a mounted file, with a note.
+// placeOf is where a name was written in a field of the service; variable is the name of an environment variable.
+func (u *unit) placeOf(field, variable, name string) place {
+	path := []string{"services", u.s.Name, field}
+	switch field {
+	case "healthcheck":
+		path = append(path, "test")
+	case "environment":
+		if at := u.c.sources.find("", append(path, variable)...); at.whole {
+			return at
+		}
+		if at := u.c.sources.find(variable+"=", path...); at.whole && strings.HasPrefix(at.text, variable) {
+			return at
+		}
+		if at, ok := u.c.inEnvFile(u.s.EnvFiles, variable); ok {
+			return at
+		}
+	}
+	return u.c.sources.find(name, path...)
+}
+
+// inEnvFile is where a variable is set in the last of these files that has it.
+func (c *converter) inEnvFile(files []types.EnvFile, variable string) (place, bool) {
+	for _, f := range slices.Backward(files) {
+		file := c.relOf(f.Path)
+		if line := c.setAt[file][variable]; line > 0 {
+			return place{file: file, line: line}, true
+		}
+	}
+	return place{}, false
+}
+
+// Renamed replaces names in a text of a test, a script or the value of a variable, as in those of services. The service is the one that runs
+// as the test, or empty. It also returns a note for each name.
+func (s *Stack) Renamed(service, text, variable string) (string, []string) {
+	return s.hostNames.note(phrase{text: text, key: variable, isCommand: variable == "", isProgram: variable == ""}, service)
+}
+
+// RenamedArgs does so in the elements of a command.
+func (s *Stack) RenamedArgs(service string, args []string) (out, notes []string) {
+	for i := range args {
+		text, more := s.hostNames.note(argument(args, i), service)
+		out = append(out, text)
+		notes = append(notes, slices.DeleteFunc(more, func(reason string) bool { return slices.Contains(notes, reason) })...)
+	}
+	return out, notes
+}
+
+// note replaces names in a text, and returns the reasons of the remarks.
+func (n *hostNames) note(p phrase, service string) (text string, reasons []string) {
+	text, remarks := n.apply(p, service)
+	for _, r := range remarks {
+		if !slices.Contains(reasons, r.reason) {
+			reasons = append(reasons, r.reason)
+		}
+	}
+	return text, reasons
+}
+
+// renamedFile replaces names in the content of a mounted file, with notes.
 func (c *converter) renamedFile(name string, data []byte) []byte {
-	if len(c.renames) == 0 || strings.ContainsRune(string(data), 0) {
+	if len(c.hostNames.renamed) == 0 || strings.ContainsRune(string(data), 0) {
 		return data
 	}
-	return []byte(c.renames.rewrite(string(data), "", func(from, to string) {
-		c.add(Finding{File: name, Level: LevelNote, Outcome: Approximated,
-			Reason: "no Kubernetes Service can have the name \"" + from + "\": it is written " + to + " in the copy of this file"})
-	}))
+	text, remarks := c.hostNames.apply(phrase{text: string(data), file: name}, "")
+	for _, r := range remarks {
+		f := Finding{File: name, Line: r.line + 1, Level: LevelNote, Outcome: Approximated, Reason: r.reason}
+		if r.isRewritten {
+			f.Line, f.Reason = 0, r.reason+" in the copy of this file"
+		}
+		c.add(f)
+	}
+	return []byte(text)
 }

@@ -135,8 +135,7 @@ func (u *unit) variable(secret string) string {
 }
 
 // expanded is a text for a place where Kubernetes expands $(NAME): commands and the values of variables.
-func (u *unit) expanded(field, s string) string {
-	text := u.renamed(field, s)
+func (u *unit) expanded(text string) string {
 	pieces := u.c.pieces(text)
 	if !hasSecret(pieces) {
 		return literal(text)
@@ -154,8 +153,8 @@ func (u *unit) expanded(field, s string) string {
 
 func (u *unit) allExpanded(field string, in []string) []string {
 	var out []string
-	for _, s := range in {
-		out = append(out, u.expanded(field, s))
+	for _, s := range u.renamedArgs(field, in) {
+		out = append(out, u.expanded(s))
 	}
 	return out
 }
@@ -165,10 +164,10 @@ func (u *unit) allExpanded(field string, in []string) []string {
 func (u *unit) run(field string, argv []string) []string {
 	var plain, words []string
 	secret := false
-	for _, a := range argv {
-		pieces := u.c.pieces(u.renamed(field, a))
+	for _, a := range u.renamedArgs(field, argv) {
+		pieces := u.c.pieces(a)
 		secret = secret || hasSecret(pieces)
-		plain, words = append(plain, u.renamed(field, a)), append(words, u.quoted(pieces))
+		plain, words = append(plain, a), append(words, u.quoted(pieces))
 	}
 	if !secret {
 		return plain

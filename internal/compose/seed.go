@@ -18,7 +18,7 @@ const seedDir = "/conductor-seed"
 // seed fills a new volume as Docker does, with an init container of the service's image. It needs a shell and cp, so it is done only if the
 // image is known to have a shell.
 func (u *unit) seed(target string) {
-	if u.hook != "" {
+	if u.hook != "" || u.isCopy && u.hasClaim[u.container.VolumeMounts[len(u.container.VolumeMounts)-1].Name] {
 		return
 	}
 	if !u.hasShell() {

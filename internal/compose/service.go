@@ -4,7 +4,6 @@ import (
 	"maps"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/compose-spec/compose-go/v2/types"
@@ -21,9 +20,6 @@ import (
 // defaultGrace is Docker's time between SIGTERM and SIGKILL.
 const defaultGrace = 10
 
-// jobRetries is how often a Job is retried if the file does not limit it: Kubernetes' default.
-const jobRetries = 6
-
 // maxReplicas is far above what a stack for tests has.
 const maxReplicas = 1000
 
@@ -39,6 +35,8 @@ type unit struct {
 	containers, inits []corev1.Container
 	// image is the reference that the container runs.
 	image string
+	// isTest is set for a container that runs as a test, isCopy if its service is also up and fills its volumes itself.
+	isTest, isCopy bool
 	// hook is the field that a hook's container is converted from; empty for the service's own container.
 	hook string
 	// variables maps variables of the container to the secrets that they hold.
@@ -54,14 +52,12 @@ type unit struct {
 	// claims are the volumes that outlive a pod.
 	claims   []string
 	hasClaim map[string]bool
-	// mounted are the container's mount paths, volumes the indexes of the pod's volumes by name.
-	mounted map[string]bool
+	// mounted are the container's mounts by their paths, volumes the indexes of the pod's volumes by name.
+	mounted map[string]mounted
 	volumes map[string]int
 	// brought are the paths of the source artifact that the pod mounts.
 	brought []broughtPath
 	fsGroup *int64
-	// kept are the targets of source mounts that were dropped because the image holds the files.
-	kept []string
 }
 
 func (u *unit) report(level Level, outcome Outcome, field, hint, format string, args ...any) {
@@ -79,10 +75,17 @@ func (u *unit) note(field, hint, format string, args ...any) {
 // service converts one service and those that share its pod.
 func (c *converter) service(s types.ServiceConfig) Service {
 	u := c.unit(s, c.names[s.Name])
-	u.out = Service{Name: s.Name, Object: u.name, OneShot: c.oneShot[s.Name], Replicas: int32(min(max(s.GetScale(), 0), maxReplicas))}
+	u.out = Service{
+		Name: s.Name, Object: u.name, OneShot: c.isOneShot(s.Name), Awaited: c.awaited[s.Name],
+		MaxFailures: restart(s).maxFailures(c.awaited[s.Name]), Replicas: int32(min(max(s.GetScale(), 0), maxReplicas)),
+	}
+	if !u.out.OneShot {
+		u.out.MayEnd = c.mayEnd(s.Name)
+	}
 	u.image = u.ownImage()
 	u.out.Image = u.image
 	u.fill(u.name)
+	u.noteKind(u.out.OneShot)
 	u.preStart()
 	c.totals.pods += int64(u.out.Replicas)
 	for _, name := range c.guests[s.Name] {
@@ -100,7 +103,7 @@ func (c *converter) service(s types.ServiceConfig) Service {
 func (c *converter) unit(s types.ServiceConfig, name string) *unit {
 	u := &unit{
 		c: c, s: s, name: name, labels: c.labels(s.Name), variables: map[string]string{}, isOpen: map[openPort]bool{},
-		hasClaim: map[string]bool{}, mounted: map[string]bool{}, volumes: map[string]int{},
+		hasClaim: map[string]bool{}, mounted: map[string]mounted{}, volumes: map[string]int{},
 	}
 	u.pod = corev1.PodSpec{
 		EnableServiceLinks: new(false), AutomountServiceAccountToken: new(false), TerminationGracePeriodSeconds: new(int64(defaultGrace)),
@@ -122,6 +125,7 @@ func (u *unit) fill(name string) {
 	if b := u.s.Build; b != nil && b.DockerfileInline != "" && !u.c.o.InlineDockerfiles {
 		u.refuse("build.dockerfile_inline", "", "a Dockerfile inside the compose file is not built here: put it into a file")
 	}
+	u.buildArgs()
 	u.environment()
 	u.ports()
 	u.health()
@@ -218,6 +222,10 @@ func (u *unit) dependencies() []Dependency {
 			}
 			continue
 		}
+		if u.isTest && u.c.isTestOnly(name) {
+			u.note("depends_on", name, "%s is the test of another suite, and so not part of the stack: this test neither waits for it nor reaches it", name)
+			continue
+		}
 		if d.Condition == ConditionHealthy && !u.c.hasHealth(name) && !u.c.pending(name) {
 			u.note("depends_on", name, "%s has no healthcheck in the file, and none is known from its image: it counts as healthy once it runs", name)
 		}
@@ -228,14 +236,7 @@ func (u *unit) dependencies() []Dependency {
 
 // workload is what runs the pod.
 func (u *unit) workload() client.Object {
-	u.affinity()
-	u.pod.Containers = append([]corev1.Container{u.container}, u.containers...)
-	u.bringFiles()
-	u.pod.InitContainers = u.inits
-	if u.fsGroup != nil && len(u.pod.Volumes) > 0 {
-		u.pod.SecurityContext.FSGroup = u.fsGroup
-		u.pod.SecurityContext.FSGroupChangePolicy = new(corev1.FSGroupChangeOnRootMismatch)
-	}
+	u.assemble()
 	meta := u.c.meta(u.name, u.s.Name)
 	meta.Annotations = u.annotations()
 	if u.out.OneShot {
@@ -244,17 +245,23 @@ func (u *unit) workload() client.Object {
 	return u.deployment(meta)
 }
 
+// assemble completes the pod with its containers.
+func (u *unit) assemble() {
+	u.affinity()
+	u.pod.Containers = append([]corev1.Container{u.container}, u.containers...)
+	u.bringFiles()
+	u.pod.InitContainers = u.inits
+	if u.fsGroup != nil && len(u.pod.Volumes) > 0 {
+		u.pod.SecurityContext.FSGroup = u.fsGroup
+		u.pod.SecurityContext.FSGroupChangePolicy = new(corev1.FSGroupChangeOnRootMismatch)
+	}
+}
+
 func (u *unit) template() corev1.PodTemplateSpec {
 	return corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: u.labels}, Spec: u.pod}
 }
 
 func (u *unit) deployment(meta metav1.ObjectMeta) *appsv1.Deployment {
-	switch policy, _, field := u.restart(); policy {
-	case types.RestartPolicyNo:
-		u.note(field, "", "the container is restarted when it exits: only services that others wait for with service_completed_successfully run once")
-	case types.RestartPolicyOnFailure:
-		u.note(field, "", "the container is restarted even when it exits without an error")
-	}
 	d := &appsv1.Deployment{TypeMeta: typeMeta("apps/v1", "Deployment"), ObjectMeta: meta}
 	d.Spec = appsv1.DeploymentSpec{
 		Replicas: &u.out.Replicas, Selector: &metav1.LabelSelector{MatchLabels: map[string]string{labelName: u.name}}, Template: u.template(),
@@ -266,59 +273,20 @@ func (u *unit) deployment(meta metav1.ObjectMeta) *appsv1.Deployment {
 	return d
 }
 
+// job runs the pod until it succeeds. The kubelet restarts containers that fail, as compose does, and Conductor counts the failures: at its
+// backoffLimit the Job controller would delete the pod, and with it the evidence.
 func (u *unit) job(meta metav1.ObjectMeta) *batchv1.Job {
-	u.pod.RestartPolicy = corev1.RestartPolicyNever
-	retries := int32(0)
-	policy, attempts, field := u.restart()
-	switch {
-	case policy == types.RestartPolicyOnFailure && attempts >= 0:
-		retries = attempts
-	case policy == types.RestartPolicyOnFailure:
-		retries = jobRetries
-		u.note(field, "", "on-failure without a number: it is retried %d times", jobRetries)
-	case policy == types.RestartPolicyAlways || policy == types.RestartPolicyUnlessStopped:
-		u.note(field, "", "others wait for this service to complete: it runs once")
-	}
+	u.pod.RestartPolicy = corev1.RestartPolicyOnFailure
 	j := &batchv1.Job{TypeMeta: typeMeta("batch/v1", "Job"), ObjectMeta: meta}
-	j.Spec = batchv1.JobSpec{BackoffLimit: &retries, Template: u.template()}
+	j.Spec = batchv1.JobSpec{BackoffLimit: new(int32(math.MaxInt32)), Template: u.template()}
+	if len(u.claims) > 0 {
+		// As with a Deployment: the next pod must not start before the last one has released its claims.
+		j.Spec.PodReplacementPolicy = new(batchv1.Failed)
+	}
 	if n := u.out.Replicas; n != 1 {
 		j.Spec.Completions, j.Spec.Parallelism = &n, &n
 	}
 	return j
-}
-
-// restart is the policy, the number of retries (-1 for no limit) and the field that sets them. The field restart overrides
-// deploy.restart_policy.
-func (u *unit) restart() (policy string, attempts int32, field string) {
-	if u.s.Restart != "" {
-		policy, number, ok := strings.Cut(u.s.Restart, ":")
-		if !ok {
-			return policy, -1, "restart"
-		}
-		n, err := strconv.ParseInt(number, 10, 32)
-		if err != nil || n < 0 {
-			u.refuse("restart", "", "%q is not a number of retries", number)
-		}
-		return policy, int32(max(n, 0)), "restart"
-	}
-	field = "deploy.restart_policy"
-	if u.s.Deploy == nil || u.s.Deploy.RestartPolicy == nil {
-		return "", -1, field
-	}
-	p := u.s.Deploy.RestartPolicy
-	attempts = -1
-	if p.MaxAttempts != nil {
-		attempts = int32(min(*p.MaxAttempts, math.MaxInt32))
-	}
-	switch p.Condition {
-	case "none":
-		policy = types.RestartPolicyNo
-	case "on-failure":
-		policy = types.RestartPolicyOnFailure
-	default:
-		policy = types.RestartPolicyAlways
-	}
-	return policy, attempts, field
 }
 
 // annotations keep the file's labels, under keys that no controller reads, and describe what the service is started after.

@@ -13,7 +13,7 @@ import (
 func (c *converter) surveyShared() {
 	for _, name := range c.compose.ServiceNames() {
 		host := c.networkHost(name, map[string]bool{})
-		if host == "" || host == name {
+		if host == "" || host == name || c.isTestOnly(name) {
 			continue
 		}
 		c.hosts[name] = host
@@ -21,7 +21,7 @@ func (c *converter) surveyShared() {
 	}
 	for guest, host := range c.hosts {
 		for _, s := range []string{guest, host} {
-			if c.oneShot[s] {
+			if c.awaited[s] {
 				c.refuse(guest, "network_mode", "", "%s runs to completion, and the containers of one pod end together: it cannot share a network", s)
 			}
 		}
@@ -129,6 +129,7 @@ func (c *converter) guest(name string, host *unit) *unit {
 	g.image = g.ownImage()
 	g.out.Image = g.image
 	g.fill(g.name)
+	g.noteKind(host.out.OneShot)
 	g.preStart()
 	return g
 }

@@ -1,6 +1,7 @@
 package compose
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"maps"
@@ -34,6 +35,8 @@ const (
 	mountScratch
 	// mountContent is a copy of files of the repository.
 	mountContent
+	// mountImage is a mount of files that the image has at the target, too.
+	mountImage
 	// mountNone leaves the image's own files where they are.
 	mountNone
 	mountTmpfs
@@ -46,8 +49,10 @@ const (
 type mount struct {
 	types.ServiceVolumeConfig
 	kind mountKind
-	// claim is the claim's name, rel the path in the repository.
-	claim, rel string
+	// claim is the claim's name, sub the path in it, rel the path in the repository.
+	claim, sub, rel string
+	// ignored is a file because of which the image does not hold the mount.
+	ignored string
 	// level, outcome and reason are the finding to add, if level is set.
 	level   Level
 	outcome Outcome
@@ -59,25 +64,63 @@ func (m mount) because(kind mountKind, level Level, outcome Outcome, reason stri
 	return m
 }
 
-// classify decides what a mount is converted to.
-func (c *converter) classify(s types.ServiceConfig, v types.ServiceVolumeConfig) mount {
+// mountsOf are the mounts of a container, in the order of the file, with what each becomes. That depends on the mounts around it: what lies
+// below a mount that is made hides what the image has there.
+func (c *converter) mountsOf(s types.ServiceConfig) []mount {
+	byTarget := make(map[string]mountKind, len(s.Volumes))
+	for _, t := range s.Tmpfs {
+		target, _, _ := strings.Cut(t, ":")
+		byTarget[path.Clean(target)] = mountTmpfs
+	}
+	order := make([]int, len(s.Volumes))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int {
+		return cmp.Compare(len(path.Clean(s.Volumes[a].Target)), len(path.Clean(s.Volumes[b].Target)))
+	})
+	out := make([]mount, len(s.Volumes))
+	for _, i := range order {
+		target := path.Clean(s.Volumes[i].Target)
+		around, isAround := enclosing(byTarget, target)
+		out[i] = c.classify(s, s.Volumes[i], around, isAround)
+		byTarget[target] = out[i].kind
+	}
+	return out
+}
+
+// enclosing is what is at the nearest directory above a path.
+func enclosing[V any](byTarget map[string]V, target string) (v V, ok bool) {
+	for dir := path.Dir(target); dir != target; target, dir = dir, path.Dir(dir) {
+		if v, ok = byTarget[dir]; ok {
+			return v, true
+		}
+	}
+	return v, false
+}
+
+// classify decides what a mount is converted to. Around is what became of the mount that it lies in, if there is one.
+func (c *converter) classify(s types.ServiceConfig, v types.ServiceVolumeConfig, around mountKind, isAround bool) mount {
 	m := mount{ServiceVolumeConfig: v}
+	showsImage := !isAround || around == mountImage || around == mountNone
 	switch v.Type {
 	case types.VolumeTypeVolume:
-		if v.Source != "" {
+		switch {
+		case v.Source != "":
 			m.kind, m.claim = mountClaim, objectName("", v.Source)
 			return m
-		}
-		if s.Build != nil && !s.ReadOnly {
+		case s.Build != nil && !s.ReadOnly && showsImage:
 			return m.because(mountNone, LevelInfo, Approximated,
 				"the image's own files stay at "+v.Target+", as Docker would copy them into the volume; changes last as long as the container")
+		case around == mountImage:
+			return m.because(mountNone, LevelInfo, Approximated, "the image's own files stay at "+v.Target)
 		}
 		return m.because(mountScratch, LevelInfo, Approximated, "the volume lives as long as the pod")
 	case types.VolumeTypeTmpfs:
 		m.kind = mountTmpfs
 		return m
 	case types.VolumeTypeBind:
-		return c.classifyBind(s, m)
+		return c.classifyBind(s, m, showsImage)
 	}
 	return m.because(mountRefused, LevelRefused, Refused, "volumes of type "+v.Type+" cannot be converted")
 }
@@ -85,23 +128,26 @@ func (c *converter) classify(s types.ServiceConfig, v types.ServiceVolumeConfig)
 // hostClock are files that are mounted to get the host's time zone.
 var hostClock = []string{"/etc/localtime", "/etc/timezone", "/usr/share/zoneinfo"}
 
-func (c *converter) classifyBind(s types.ServiceConfig, m mount) mount {
-	if strings.HasSuffix(m.Source, "/docker.sock") || strings.HasSuffix(m.Source, "/podman.sock") {
-		return c.classifyHost(m, AllowEngine, "the container engine's socket is the whole node: a stack's pods may not mount it")
-	}
+// classifyBind decides what a mount of a path becomes. ShowsImage is set if the container sees the image's own files at the target without it.
+func (c *converter) classifyBind(s types.ServiceConfig, m mount, showsImage bool) mount {
 	if slices.Contains(hostClock, m.Source) {
 		return m.because(mountNone, LevelNote, Dropped, "the node's clock settings are not mounted: set the variable TZ")
 	}
+	w := c.writtenAt(s, m.Target)
 	b := c.bindOf(m.Source)
-	if b.outside != nil {
-		if below(c.dir, m.Source) {
-			return m.because(mountRefused, LevelRefused, Refused, "the source "+b.outside.Error())
-		}
-		return c.classifyHost(m, AllowHostPaths, "the source lies outside the repository, and a stack's pods may not mount paths of the node")
+	if b.outside != nil && below(c.dir, m.Source) {
+		return m.because(mountRefused, LevelRefused, Refused, "the source "+b.outside.Error())
+	}
+	if b.outside != nil || w.isOutside() {
+		return c.classifyOutside(s, m, w)
 	}
 	m.rel = b.rel
 	st, err := b.st, b.err
 	switch {
+	case below(".git", m.rel):
+		m.claim = objectName("data-", m.rel)
+		return m.because(mountClaim, LevelNote, Approximated,
+			m.rel+" is not mounted: the files of a run do not include git's own. "+m.Target+" is an empty directory, on a volume of its own")
 	case errors.Is(err, fs.ErrNotExist) && m.Bind != nil && !bool(m.Bind.CreateHostPath):
 		return m.because(mountRefused, LevelRefused, Refused, m.rel+" is not in the repository")
 	case errors.Is(err, fs.ErrNotExist):
@@ -112,10 +158,17 @@ func (c *converter) classifyBind(s types.ServiceConfig, m mount) mount {
 	case st.IsDir() && !m.ReadOnly && c.holdsNothing(m.rel):
 		m.claim = objectName("data-", m.rel)
 		return m.because(mountClaim, LevelNote, Approximated, m.rel+" holds no files: it is an empty volume")
-	case st.IsDir() && c.imageHolds(s, m):
-		return m.because(mountNone, LevelNote, Dropped, m.rel+" is not mounted at "+m.Target+": the image is built from these files and holds them")
 	}
 	m.kind = mountContent
+	if !showsImage {
+		return m
+	}
+	h := c.imageHolds(s, m)
+	if h.all {
+		return m.because(mountImage, LevelNote, Approximated,
+			m.rel+" is not mounted at "+m.Target+": the image holds the same files there, and what is written to them stays in the container")
+	}
+	m.ignored = h.ignored
 	return m
 }
 
@@ -202,20 +255,11 @@ func (c *converter) lends(name string) bool {
 	return c.donors[name]
 }
 
-// classifyHost is a mount of the node's own files.
-func (c *converter) classifyHost(m mount, a Allowance, reason string) mount {
-	if c.allowed(a) {
-		m.kind = mountHost
-		return m
-	}
-	return m.because(mountRefused, LevelRefused, Refused, reason+c.allowHint(a))
-}
-
 // claimsOf are the claims that a service mounts, each once.
 func (c *converter) claimsOf(s types.ServiceConfig) []string {
 	out := map[string]bool{}
-	for _, v := range s.Volumes {
-		if m := c.classify(s, v); m.kind == mountClaim {
+	for _, m := range c.mountsOf(s) {
+		if m.kind == mountClaim {
 			out[m.claim] = true
 		}
 	}
@@ -224,23 +268,15 @@ func (c *converter) claimsOf(s types.ServiceConfig) []string {
 
 // mounts converts volumes, tmpfs, shm_size, configs and secrets.
 func (u *unit) mounts() {
-	var all []mount
-	for _, v := range u.s.Volumes {
-		m := u.c.classify(u.s, v)
-		if m.kind == mountNone && m.Type == types.VolumeTypeBind {
-			u.kept = append(u.kept, m.Target)
-		}
-		all = append(all, m)
-	}
-	for _, m := range all {
+	for _, m := range u.c.mountsOf(u.s) {
 		u.mount(m)
 	}
 	for _, t := range u.s.Tmpfs {
 		target, options, _ := strings.Cut(t, ":")
 		u.tmpfs("tmpfs", target, u.tmpfsSize(target, options), false)
 	}
-	if u.s.ShmSize > 0 {
-		u.tmpfs("shm_size", "/dev/shm", int64(u.s.ShmSize), false)
+	if _, isMounted := u.mounted[shm]; u.s.ShmSize > 0 && !isMounted {
+		u.tmpfs("shm_size", shm, int64(u.s.ShmSize), false)
 	}
 	for _, x := range u.s.Configs {
 		u.file("configs", types.FileReferenceConfig(x), types.FileObjectConfig(u.c.compose.Configs[x.Source]), "/")
@@ -248,12 +284,10 @@ func (u *unit) mounts() {
 	for _, x := range u.s.Secrets {
 		u.file("secrets", types.FileReferenceConfig(x), types.FileObjectConfig(u.c.compose.Secrets[x.Source]), "/run/secrets/")
 	}
+	u.checkNested()
 }
 
 func (u *unit) mount(m mount) {
-	if m.kind == mountScratch && slices.ContainsFunc(u.kept, func(k string) bool { return k == m.Target || strings.HasPrefix(m.Target, k+"/") }) {
-		m = m.because(mountNone, LevelInfo, Approximated, "the image's own files stay at "+m.Target)
-	}
 	if m.level != "" {
 		u.report(m.level, m.outcome, "volumes", m.Target, "%s", m.reason)
 	}
@@ -262,6 +296,7 @@ func (u *unit) mount(m mount) {
 	case mountClaim:
 		u.c.claim(m.claim, m.Source)
 		u.addClaim(m.claim)
+		vm.SubPath = m.sub
 		if m.Volume != nil {
 			vm.SubPath = m.Volume.Subpath
 		}
@@ -277,6 +312,8 @@ func (u *unit) mount(m mount) {
 		size := int64(0)
 		if m.Tmpfs != nil {
 			size = int64(m.Tmpfs.Size)
+		} else if path.Clean(m.Target) == shm {
+			size = int64(u.s.ShmSize)
 		}
 		u.tmpfs("volumes", m.Target, size, m.ReadOnly)
 	case mountHost:
@@ -300,7 +337,7 @@ func (u *unit) attach(field, name string, source corev1.VolumeSource, vm corev1.
 		return false
 	}
 	vm.MountPath = path.Clean(vm.MountPath)
-	if u.mounted[vm.MountPath] {
+	if _, isMounted := u.mounted[vm.MountPath]; isMounted {
 		u.refuse(field, vm.MountPath, "something is mounted at %s already", vm.MountPath)
 		return false
 	}
@@ -308,7 +345,7 @@ func (u *unit) attach(field, name string, source corev1.VolumeSource, vm corev1.
 		u.refuse(field, vm.MountPath, "the subpath %s leads out of the volume", sub)
 		return false
 	}
-	vm.Name, u.mounted[vm.MountPath] = u.volume(name, source, vm.MountPath), true
+	vm.Name, u.mounted[vm.MountPath] = u.volume(name, source, vm.MountPath), mounted{field: field}
 	u.container.VolumeMounts = append(u.container.VolumeMounts, vm)
 	return true
 }

@@ -41,11 +41,19 @@ func TestWorstWithinBounds(t *testing.T) {
 		"networks": {DefaultFile: manyServices(0, "") + each(400, func(i int) string {
 			return fmt.Sprintf("  s%d: {image: x, networks: [%s]}\n", i, each(100, func(j int) string { return fmt.Sprintf("n%d,", (i*7+j)%900) }))
 		}) + "networks:\n" + numbered(900, "  nN: {internal: true}\n")},
-		"further names":    {DefaultFile: manyServices(1, "  sN:\n    image: x\n    networks:\n      default:\n        aliases: ["+numbered(900, "aN,")+"]\n")},
-		"shared names":     {DefaultFile: "x-n: &n {default: {aliases: [" + numbered(90, "aN,") + "]}}\n" + manyServices(400, "  sN: {image: x, networks: *n}\n")},
-		"names of no host": {DefaultFile: manyServices(450, "  sN: {image: x, container_name: a_N, command: \"$A\"}\n"), ".env": "A=" + numbered(450, "a_N ") + "\n"},
-		"names in texts":   {DefaultFile: manyServices(450, "  s_N: {image: x, command: \"$A\"}\n"), ".env": "A=" + numbered(450, "http://s_N:80/ ") + "\n"},
-		"names in a file":  {DefaultFile: manyServices(400, "  s_N: {image: x, volumes: [\"./f:/f:ro\"]}\n"), "f": strings.Repeat("http://s_1:80 s_2 s_3 s_4:x ", 30_000)},
+		"further names":       {DefaultFile: manyServices(1, "  sN:\n    image: x\n    networks:\n      default:\n        aliases: ["+numbered(900, "aN,")+"]\n")},
+		"shared names":        {DefaultFile: "x-n: &n {default: {aliases: [" + numbered(90, "aN,") + "]}}\n" + manyServices(400, "  sN: {image: x, networks: *n}\n")},
+		"names of no host":    {DefaultFile: manyServices(450, "  sN: {image: x, container_name: a_N, command: \"$A\"}\n"), ".env": "A=" + numbered(450, "a_N ") + "\n"},
+		"names in texts":      {DefaultFile: manyServices(450, "  s_N: {image: x, command: \"$A\"}\n"), ".env": "A=" + numbered(450, "http://s_N:80/ ") + "\n"},
+		"names in a file":     {DefaultFile: manyServices(400, "  s_N: {image: x, volumes: [\"./f:/f:ro\"]}\n"), "f": strings.Repeat("http://s_1:80 s_2 s_3 s_4:x ", 30_000)},
+		"names that remain":   {DefaultFile: manyServices(400, "  s_N: {image: x, volumes: [\"./f:/f:ro\"], env_file: v.env}\n"), "f": strings.Repeat("a: s_1\nb: 's_2' s_3 s_4\n", 30_000), "v.env": numbered(60, "AN=s_N,s_2 s_3\n")},
+		"names of containers": {DefaultFile: manyServices(400, "  s-N: {image: x, command: \"$A\"}\n"), ".env": "A=" + strings.Repeat("a-s-1-s-2-s-9-", 30) + "1 " + strings.Repeat("a-a-s-1-1 localhost:80 172.17.0.1 ", 60) + "\n"},
+		"names on networks": {DefaultFile: "services:\n" + each(120, func(i int) string {
+			return fmt.Sprintf("  s%d: {image: x, networks: {n%d: {aliases: [%s]}, m: }}\n", i, i, numbered(90, "aN,"))
+		}) + each(300, func(i int) string {
+			return fmt.Sprintf("  t%d: {image: x, networks: [m, n%d, %s]}\n", i, i%120, each(40, func(j int) string { return fmt.Sprintf("n%d,", (i+j*3+1)%120) }))
+		}) + "networks:\n  m:\n" + numbered(120, "  nN:\n")},
+		"names of hosts":   {DefaultFile: manyServices(450, "  sN: {image: x, hostname: s_N.example.com, command: \"$A\"}\n"), ".env": "A=" + numbered(300, "s_N.example.com ") + "\n"},
 		"hooks":            {DefaultFile: service + "    pre_start: [" + strings.Repeat("{command: x},", 2000) + "]\n"},
 		"hooks and mounts": {DefaultFile: service + "    volumes: [" + numbered(240, "/vN,") + "]\n    pre_start: [" + strings.Repeat("{command: x},", 180) + "]\n"},
 		"limits": {DefaultFile: service + "    ulimits: {" + each(40_000, func(i int) string {
@@ -60,7 +68,13 @@ func TestWorstWithinBounds(t *testing.T) {
 		"volumes of others": {DefaultFile: "services:\n  s0: {image: x}\n" + each(450, func(i int) string {
 			return fmt.Sprintf("  s%d: {image: x, volumes_from: [s%d], volumes: [%s]}\n", i+1, i, each(20, func(j int) string { return fmt.Sprintf("/v%d,", i*20+j) }))
 		})},
-		"mounts of sources":  {DefaultFile: "x-v: &v [" + numbered(200, "\"./src/N:/m/N\",") + "]\n" + manyServices(40, "  sN: {build: ., volumes: *v}\n"), "Dockerfile": "FROM x\n" + strings.Repeat("COPY a/b/c d/\n", 20_000), "src/1/f": "x"},
+		"mounts of sources": {DefaultFile: "x-v: &v [" + numbered(200, "\"./src/N:/m/N\",") + "]\n" + manyServices(40, "  sN: {build: ., volumes: *v}\n"), "Dockerfile": "FROM x\n" + strings.Repeat("COPY a/b/c d/\n", 20_000), "src/1/f": "x"},
+		"sources and patterns": {
+			DefaultFile:  "x-v: &v [" + numbered(200, "\"./src/N:/m/N\",") + "]\n" + manyServices(40, "  sN: {build: {context: ., args: [A=N]}, volumes: *v}\n"),
+			"Dockerfile": "FROM x\n" + strings.Repeat("COPY src /m\n", maxSteps), ".dockerignore": numbered(50_000, "**/aN*b\n"), "src/1/f": "x", "src/2/f": "x",
+		},
+		"doubled variables":  {DefaultFile: manyServices(40, "  sN: {build: {context: ., args: [A=N]}, volumes: [\"./src:/m\"]}\n"), "Dockerfile": "FROM x\nENV A=xxxxxxxx\n" + strings.Repeat("ENV A=$A$A\n", 20_000) + strings.Repeat("WORKDIR "+strings.Repeat("$A", 500)+"\n", 500) + "COPY src /m\n", "src/f": "x"},
+		"stages":             {DefaultFile: manyServices(40, "  sN: {build: {context: ., args: [A=N]}, volumes: [\"./src:/m\"]}\n"), "Dockerfile": "FROM x AS s0\n" + numbered(45_000, "FROM s0 AS sN\n") + "COPY src /m\n", "src/f": "x"},
 		"nested mounts":      {DefaultFile: service + "    volumes: [" + each(200, func(i int) string { return fmt.Sprintf("\"./%s:/m/%d\",", strings.Repeat("d/", i+1), i) }) + "]\n", strings.Repeat("d/", 201) + "f": "x"},
 		"ports":              {DefaultFile: manyServices(30, "  sN: {image: x, ports: [\"1-250:1-250\"]}\n")},
 		"exposed ports":      {DefaultFile: "x-e: &e [" + numbered(300, "1-249,") + "]\n" + manyServices(50, "  sN: {image: x, expose: *e}\n")},

@@ -2,14 +2,19 @@ package plan
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
+	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	batchv1 "k8s.io/api/batch/v1"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/compose"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 	"github.com/w3evolutionsllc/conductor/internal/jobs"
 )
@@ -85,6 +90,28 @@ func (m *maker) checkBuilds() error {
 		if _, err := m.plan.BuildJob(b, "registry.invalid/image"); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// checkDockerfiles refuses builds whose Dockerfiles are missing.
+func (m *maker) checkDockerfiles() error {
+	var missing []string
+	for _, b := range m.plan.Builds {
+		file := filepath.Join(b.Context, b.Dockerfile)
+		if _, err := os.Stat(filepath.Join(m.in.Dir, file)); b.Inline != "" || !errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		reason := fmt.Sprintf("the image %s cannot be built: %s is not in the repository", b.Name, file)
+		service := slices.IndexFunc(m.project.Builds(), func(s compose.Build) bool { return m.serviceBuilds[s.Service] == b.Name })
+		if _, ok := m.config.Build.Images[b.Name]; ok || service < 0 {
+			missing = append(missing, m.config.Problem("build.images."+b.Name+".dockerfile", "%s", reason).Error())
+		} else {
+			missing = append(missing, m.project.Refusal(m.project.Builds()[service].Service, []string{"build", "dockerfile"}, reason).String())
+		}
+	}
+	if len(missing) > 0 {
+		return failure.Terminalf(v1alpha1.ReasonNotFound, nil, "%s", strings.Join(missing, "\n"))
 	}
 	return nil
 }

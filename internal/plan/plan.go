@@ -3,6 +3,7 @@ package plan
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -19,6 +21,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 	"github.com/w3evolutionsllc/conductor/internal/jobs"
 	"github.com/w3evolutionsllc/conductor/internal/repoconfig"
+	"github.com/w3evolutionsllc/conductor/internal/repoconfig/nearest"
 	"github.com/w3evolutionsllc/conductor/internal/settings"
 )
 
@@ -61,7 +64,7 @@ type Plan struct {
 	Builds []Build
 	// Suites are the suites to run, sorted by name.
 	Suites []Suite
-	// Services are the services of the stack in start order, without those that run as tests.
+	// Services are the services of the stack in start order, without those that only run as tests.
 	Services []Service
 	// Shared are objects that do not belong to a single service: claims, aliases, policies.
 	Shared []client.Object
@@ -78,17 +81,18 @@ type Plan struct {
 	Source bool `json:",omitempty"`
 	// Allowed are the allowances that pods use.
 	Allowed []v1alpha1.Allowance
-	// Keep is how long the stack stays: a duration, or Forever.
+	// Keep is how long the stack stays: a duration, or v1alpha1.Forever.
 	Keep string
+	// Idle is the time after which it is deleted if it is not used; 0 means never.
+	Idle time.Duration
+	// AfterClose means that it stays when the issue or pull request is closed.
+	AfterClose bool
 	// ReadyTimeout is how long the services may take to come up once the images are built.
 	ReadyTimeout time.Duration
 
 	run      *v1alpha1.Run
 	settings settings.Settings
 }
-
-// Forever is the Plan.Keep of a stack that does not expire.
-const Forever = "forever"
 
 // Service is one service of the stack.
 type Service struct {
@@ -128,6 +132,10 @@ type maker struct {
 	project *compose.Project
 	// serviceBuilds maps a service to the name of the build that makes its image.
 	serviceBuilds map[string]string
+	// tests are the services that run as tests, of this run or another of the same files.
+	tests map[string]compose.TestService
+	// problems are those with the configuration.
+	problems []repoconfig.Error
 }
 
 // read reads the configuration and loads the compose files.
@@ -142,23 +150,28 @@ func (m *maker) read() error {
 	data, err := os.ReadFile(filepath.Join(m.in.Dir, ConfigFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return failure.Terminalf(v1alpha1.ReasonNotFound, err, "The repository's root has no %s. %s", ConfigFile,
-			m.suggest([]string{".conductor.yml", "conductor.yaml", "conductor.yml"}, "rename it", "Two lines are enough: version: 1, and tests: {integration: THE COMMAND OF YOUR TESTS}"))
+			m.suggest([]string{".conductor.yml", "conductor.yaml", "conductor.yml"}, "rename it to "+ConfigFile, m.minimalConfig()))
 	} else if err != nil {
 		return failure.Terminalf(v1alpha1.ReasonInvalidConfig, err, "%s cannot be read", ConfigFile)
 	}
 	if m.config, err = repoconfig.Parse(ConfigFile, data); err != nil {
-		return failure.Terminalf(v1alpha1.ReasonInvalidConfig, nil, "%v", err)
+		return failure.Terminalf(v1alpha1.ReasonInvalidConfig, nil, "%s", repoconfig.Explain(err))
 	}
 	stack := m.config.Stack
 	if slices.Equal(stack.Compose, []string{compose.DefaultFile}) && !m.has(compose.DefaultFile) {
-		usual := []string{"docker-compose.yml", "docker-compose.yaml", "compose.yaml", "compose.yml"}
 		return failure.Terminalf(v1alpha1.ReasonInvalidCompose, nil, "The repository's root has no %s. %s", compose.DefaultFile,
-			m.suggest(usual, "name it with stack: {compose: [FILE]} in "+ConfigFile, "It defines the services that the tests need. Name another file with stack: {compose: [FILE]} in "+ConfigFile))
+			m.suggest(m.composeFiles(), "name it with stack: {compose: [FILE]} in "+ConfigFile, "It defines the services that the tests need. Name another file with stack: {compose: [FILE]} in "+ConfigFile))
 	}
-	m.project, err = compose.Load(m.in.Dir, compose.LoadOptions{
+	o := compose.LoadOptions{
 		Files: stack.Compose, Profiles: stack.Profiles, Env: stack.Env, EnvFiles: stack.EnvFile,
 		Absent: absent,
-	})
+	}
+	if m.project, err = compose.Load(m.in.Dir, o); err != nil {
+		return composeError(err)
+	}
+	if o.Services = m.inactiveServices(); len(o.Services) > 0 {
+		m.project, err = compose.Load(m.in.Dir, o)
+	}
 	return composeError(err)
 }
 
@@ -210,18 +223,22 @@ func (m *maker) convert() error {
 		}
 	}
 	for _, svc := range stack.Services {
-		if m.isTest(svc.Name) {
-			continue
-		}
+		annotateEnds(svc)
 		p.Services = append(p.Services, Service{Service: svc, Pending: m.pending(svc)})
 	}
-	p.Source = slices.ContainsFunc(stack.Services, mountsSource)
+	p.Source = slices.ContainsFunc(stack.Services, func(svc compose.Service) bool { return mountsSource(podOf(svc.Workload)) }) ||
+		slices.ContainsFunc(stack.Tests, func(t compose.Test) bool { return mountsSource(&t.Template.Spec) })
 	for i := range p.Suites {
-		if err := m.finishSuite(&p.Suites[i], stack, o); err != nil {
-			return err
-		}
+		m.finishSuite(&p.Suites[i], stack, o)
 	}
-	return nil
+	return m.refused(v1alpha1.ReasonRefused)
+}
+
+// annotateEnds notes on the pods of a Deployment which containers may end. The pods of a kept stack are judged when there is no plan anymore.
+func annotateEnds(svc compose.Service) {
+	if d, ok := svc.Workload.(*appsv1.Deployment); ok && len(svc.MayEnd) > 0 {
+		d.Spec.Template.Annotations = map[string]string{v1alpha1.AnnotationMayEnd: strings.Join(svc.MayEnd, ",")}
+	}
 }
 
 // options are those of the conversion.
@@ -234,9 +251,9 @@ func (m *maker) options() (compose.Options, error) {
 	o := compose.Options{
 		Ceilings: run.Spec.Ceilings, OwnRegistry: ownRegistry(set), OwnProject: m.in.OwnProject, Strict: m.config.Stack.Strict,
 		// Allowances that were revoked after the run started no longer apply.
-		Allow: v1alpha1.Both(run.Spec.Ceilings.Allow, set.Stacks.Allow), AllowSetting: "stacks.allow", InlineDockerfiles: true,
+		Allow: v1alpha1.Both(run.Spec.Ceilings.Allow, set.Stacks.Allow), AllowSetting: "stacks.allow", InlineDockerfiles: true, SeparateBuilds: true,
 		Namespace: jobs.StackName(run), Labels: jobs.Labels(run, jobs.StageStack), PullSecret: m.plan.pullSecret(), Egress: egress,
-		Images: images.References, HookImages: images.Hooks, ImageConfigs: images.Configs,
+		Images: images.References, HookImages: images.Hooks, ImageConfigs: images.Configs, Tests: m.tests,
 	}
 	o.Ceilings.Allow = o.Allow
 	if run.Spec.Trust == v1alpha1.TrustFork {
@@ -269,18 +286,47 @@ func (m *maker) pending(svc compose.Service) []string {
 
 // addPublic checks stack.public against the converted stack.
 func (m *maker) addPublic(stack *compose.Stack) error {
-	for _, public := range m.config.Stack.Public {
+	for n, public := range m.config.Stack.Public {
 		i := slices.IndexFunc(stack.Services, func(s compose.Service) bool { return s.Name == public.Service })
-		if i < 0 {
-			return failure.Terminalf(v1alpha1.ReasonInvalidConfig, nil, "stack.public: the service %s does not exist. The compose files have %s",
-				public.Service, strings.Join(m.project.Services(), ", "))
-		}
-		// Ingress controllers and port-forwards only reach ports that the Service lists.
-		if !slices.Contains(stack.Services[i].Ports, int32(public.Port)) {
-			return failure.Terminalf(v1alpha1.ReasonInvalidConfig, nil, "stack.public: port %d of %s is not exposed. Add it to the service's ports or expose",
-				public.Port, public.Service)
+		path := fmt.Sprintf("stack.public[%d].", n)
+		if _, isTest := m.tests[public.Service]; i < 0 && isTest {
+			m.problem(path+"service", "the service %s runs as a test and is not part of the stack", public.Service)
+		} else if i < 0 {
+			m.unknownService(path+"service", public.Service)
+		} else if !slices.Contains(stack.Services[i].Ports, int32(public.Port)) {
+			// Ingress controllers and port-forwards only reach ports that the Service lists.
+			m.problem(path+"port", "port %d of %s is not exposed. Add it to the service's ports or expose", public.Port, public.Service)
 		}
 		m.plan.Public = append(m.plan.Public, public)
+	}
+	return m.refused(v1alpha1.ReasonInvalidConfig)
+}
+
+// problem adds a problem with a value of the configuration.
+func (m *maker) problem(path, message string, args ...any) {
+	m.problems = append(m.problems, m.config.Problem(path, message, args...))
+}
+
+// unknownService adds the problem that a service does not exist.
+func (m *maker) unknownService(path, name string) {
+	services := m.project.Services()
+	if near := nearest.Word(name, services); near != "" {
+		m.problems = append(m.problems, m.config.Instead(path, name, near, "the service %s does not exist; did you mean %s?", name, near))
+		return
+	}
+	m.problem(path, "the service %s does not exist. The compose files have %s", name, strings.Join(services, ", "))
+}
+
+// note adds a note about a value of the configuration.
+func (m *maker) note(path, message string, args ...any) {
+	p := m.config.Problem(path, message, args...)
+	m.plan.Notes = append(m.plan.Notes, fmt.Sprintf("%s:%d:%d: note: %s: %s", p.File, p.Line, p.Column, p.Path, p.Message))
+}
+
+// refused returns all problems with the configuration as one failure; nil if there are none.
+func (m *maker) refused(reason string) error {
+	if err := repoconfig.Join(m.problems); err != nil {
+		return failure.Terminalf(reason, nil, "%s", repoconfig.Explain(err))
 	}
 	return nil
 }
@@ -288,7 +334,8 @@ func (m *maker) addPublic(stack *compose.Stack) error {
 // finish sets what the stages need besides the objects.
 func (m *maker) finish() error {
 	p := m.plan
-	p.Keep, p.ReadyTimeout = keepFor(m.config.Keep, m.in.Run.Spec.Ceilings), m.config.Stack.Ready.Timeout.Duration
+	p.Keep, p.Idle = keepFor(m.config.Keep, m.in.Run.Spec)
+	p.AfterClose, p.ReadyTimeout = m.config.Keep.AfterClose, m.config.Stack.Ready.Timeout.Duration
 	for _, service := range m.project.Services() {
 		for _, name := range m.project.HookImages(service) {
 			build, _ := m.buildOf(name)
@@ -301,38 +348,31 @@ func (m *maker) finish() error {
 		}
 	}
 	slices.SortFunc(p.Builds, func(a, b Build) int { return cmp.Compare(a.Name, b.Name) })
-	for _, b := range p.Builds {
-		if b.Inline != "" {
-			continue
-		}
-		file := filepath.Join(b.Context, b.Dockerfile)
-		if _, err := os.Stat(filepath.Join(m.in.Dir, file)); errors.Is(err, fs.ErrNotExist) {
-			return failure.Terminalf(v1alpha1.ReasonNotFound, err, "The image %s cannot be built: %s is not in the repository", b.Name, file)
-		}
-	}
-	return nil
+	return m.checkDockerfiles()
 }
 
-// mountsSource reports whether a service's pod fetches files from the source artifact.
-func mountsSource(svc compose.Service) bool {
-	pod := podOf(svc.Workload)
+// mountsSource reports whether a pod fetches files from the source artifact.
+func mountsSource(pod *corev1.PodSpec) bool {
 	return pod != nil && slices.ContainsFunc(pod.InitContainers, func(c corev1.Container) bool { return c.Name == compose.SourceContainer })
 }
 
-// isTest reports whether a compose service runs as a test and is not a part of the stack.
-func (m *maker) isTest(service string) bool {
-	return slices.ContainsFunc(m.plan.Suites, func(s Suite) bool { return s.Test.Service == service })
-}
-
-// keepFor is how long the stack is kept: as configured in the file, within the ceilings.
-func keepFor(k repoconfig.Keep, c v1alpha1.Ceilings) string {
-	switch {
-	case k.Forever && c.KeepForever:
-		return Forever
-	case k.Forever:
-		return c.KeepMax.Duration.String()
-	case k.TTL.Duration <= 0:
-		return min(c.Keep.Duration, c.KeepMax.Duration).String()
+// keepFor returns how long the stack is kept, and after which time without use it is deleted: as configured in the file, within the ceilings.
+// What was asked for the Run replaces both.
+func keepFor(k repoconfig.Keep, spec v1alpha1.RunSpec) (keep string, idle time.Duration) {
+	c := spec.Ceilings
+	ttl, forever, idle := cmp.Or(k.TTL.Duration, c.Keep.Duration), k.Forever, cmp.Or(k.Idle.Duration, c.KeepIdle.Duration)
+	if spec.Keep != "" {
+		asked, err := time.ParseDuration(spec.Keep)
+		if err != nil { // The API server has checked its form: it is forever, or longer than any time.
+			asked = c.KeepMax.Duration
+		}
+		ttl, forever, idle = asked, spec.Keep == v1alpha1.Forever, 0
 	}
-	return min(k.TTL.Duration, c.KeepMax.Duration).String()
+	switch {
+	case forever && c.KeepForever:
+		return v1alpha1.Forever, idle
+	case forever:
+		ttl = c.KeepMax.Duration
+	}
+	return min(ttl, c.KeepMax.Duration).String(), idle
 }

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -73,22 +74,92 @@ func TestThreeLinesAreEnough(t *testing.T) {
 }
 
 // The most frequent mistakes are answered with the file that was probably meant, or with what to write.
+// TestPodsShowWhichContainersMayEnd: a kept stack is judged by its pods alone, and what a plan knows of a service reaches another process.
+func TestPodsShowWhichContainersMayEnd(t *testing.T) {
+	p, err := makePlan(t, map[string]string{".conductor.yaml": threeLines, "Dockerfile": "FROM x\n", "docker-compose.qa.yml": `services:
+  web: {image: x, expose: [80]}
+  helper: {image: x, network_mode: 'service:web'}
+  db: {image: x, restart: always}
+  seed: {image: x, command: [seed], restart: 'on-failure:2'}
+  last: {image: x, restart: always, depends_on: {seed: {condition: service_completed_successfully}}}
+`})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{"web": "web,helper", "db": "", "seed": "", "last": ""}
+	for _, svc := range p.Services {
+		annotations := map[string]string{}
+		if d, ok := svc.Workload.(*appsv1.Deployment); ok {
+			annotations = d.Spec.Template.Annotations
+		}
+		if got := annotations[v1alpha1.AnnotationMayEnd]; got != want[svc.Name] {
+			t.Errorf("%s: the containers %q may end, want %q", svc.Name, got, want[svc.Name])
+		}
+		data, err := json.Marshal(svc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var read Service
+		if err := json.Unmarshal(data, &read); err != nil {
+			t.Fatal(err)
+		}
+		if read.OneShot != (svc.Name == "seed") || read.Awaited != read.OneShot || read.OneShot && read.MaxFailures != 3 || !slices.Equal(read.MayEnd, svc.MayEnd) {
+			t.Errorf("%s is read as one-shot: %t, awaited: %t, with %d failures, may end: %q", svc.Name, read.OneShot, read.Awaited, read.MaxFailures, read.MayEnd)
+		}
+	}
+}
+
 func TestAMissingFileIsExplained(t *testing.T) {
 	const config, services = "version: 1\ntests: {smoke: {image: busybox, command: x}}\n", "services:\n  web: {image: nginx}\n"
 	for name, tc := range map[string]struct {
 		files map[string]string
 		want  string
 	}{
-		"nothing":               {map[string]string{"README": ""}, "The repository's root has no .conductor.yaml. Two lines are enough: version: 1, and tests: {integration: THE COMMAND OF YOUR TESTS}"},
-		"the other extension":   {map[string]string{".conductor.yml": config}, "The repository's root has no .conductor.yaml. It has .conductor.yml: rename it"},
+		"nothing":               {map[string]string{"README": ""}, "The repository's root has no .conductor.yaml. Three lines are enough, besides a docker-compose.qa.yml with the services that the tests need:\nversion: 1\ntests:\n  integration: YOUR TEST COMMAND"},
+		"the other extension":   {map[string]string{".conductor.yml": config}, "The repository's root has no .conductor.yaml. It has .conductor.yml: rename it to .conductor.yaml"},
 		"no compose file":       {map[string]string{".conductor.yaml": config}, "The repository's root has no docker-compose.qa.yml. It defines the services that the tests need. Name another file with stack: {compose: [FILE]} in .conductor.yaml"},
 		"the usual one":         {map[string]string{".conductor.yaml": config, "compose.yaml": services}, "The repository's root has no docker-compose.qa.yml. It has compose.yaml: name it with stack: {compose: [compose.yaml]} in .conductor.yaml"},
+		"an unusual one":        {map[string]string{".conductor.yaml": config, "docker-compose-local.yml": services}, "The repository's root has no docker-compose.qa.yml. It has docker-compose-local.yml: name it with stack: {compose: [docker-compose-local.yml]} in .conductor.yaml"},
 		"the usual one, named":  {map[string]string{".conductor.yaml": config + "stack: {compose: [compose.yaml]}\n", "compose.yaml": services}, ""},
-		"another one, mistyped": {map[string]string{".conductor.yaml": config + "stack: {compose: [compse.yaml]}\n", "compose.yaml": services}, "compse.yaml: refused: compse.yaml is not in the repository"},
+		"another one, mistyped": {map[string]string{".conductor.yaml": config + "stack: {compose: [compse.yaml]}\n", "compose.yaml": services}, "compse.yaml: refused: compse.yaml is not in the repository; did you mean compose.yaml?"},
 	} {
 		_, err := Make(Input{Dir: checkout(t, tc.files), Run: &v1alpha1.Run{}, Settings: settings.Default()})
 		if got := fmt.Sprint(err); tc.want == "" && err != nil || tc.want != "" && got != tc.want && !strings.Contains(got, tc.want) {
 			t.Errorf("%s: %v, want %q", name, err, tc.want)
+		}
+	}
+}
+
+// The suggested file is valid, and is all that the repository lacks where it has a compose file.
+func TestTheSuggestedFileIsAllThatIsMissing(t *testing.T) {
+	const services = "services:\n  tests: {image: node}\n"
+	for _, tc := range []struct {
+		files    map[string]string
+		sentence string
+		file     string
+	}{
+		{map[string]string{}, "Three lines are enough", "version: 1\ntests:\n  integration: YOUR TEST COMMAND"},
+		{map[string]string{"go.mod": "module a", "Makefile": "test:"}, "Three lines are enough", "version: 1\ntests:\n  integration: go test ./... # a guess from go.mod"},
+		{map[string]string{"docker-compose.qa.yml": "", "compose.yml": services, "package.json": "{}"}, "These lines are enough", "version: 1\ntests:\n  integration: npm test # a guess from package.json\nstack: {compose: [compose.yml]}"},
+	} {
+		files := map[string]string{"docker-compose.qa.yml": services}
+		for name, content := range tc.files {
+			if files[name] = content; content == "" {
+				delete(files, name)
+			}
+		}
+		_, err := makePlan(t, files)
+		f := failure.Of(err)
+		if f == nil {
+			t.Fatalf("%v: a plan without a configuration: %v", tc.files, err)
+		}
+		first, file, _ := strings.Cut(f.Sentence, "\n")
+		if !strings.HasSuffix(first, ". "+tc.sentence+":") || file != tc.file || f.Reason != v1alpha1.ReasonNotFound {
+			t.Errorf("%v: %s: %q", tc.files, f.Reason, f.Sentence)
+		}
+		files[ConfigFile] = file
+		if _, err := makePlan(t, files); err != nil {
+			t.Errorf("with the suggested file:\n%s\n%v", file, err)
 		}
 	}
 }
@@ -121,26 +192,30 @@ func TestTheImageOfASuiteIsFoundInOrder(t *testing.T) {
 
 func TestSuitesUseNamesThatResolve(t *testing.T) {
 	p, err := makePlan(t, map[string]string{
-		".conductor.yaml": "version: 1\ntests:\n  shell: {image: x, command: 'curl http://my_api:80/ my_api', env: {API_URL: 'http://my_api/', DB_HOST: my_db, DB_NAME: my_db, PLAIN: web}}\n" +
-			"  words: {image: x, command: [psql, 'postgres://u@my_db/x']}\n  same: {image: x, command: 'curl http://web http://the_web/'}\n",
-		"docker-compose.qa.yml": "services: {my_api: {image: a}, my_db: {image: b}, web: {image: c, container_name: the_web}}",
+		".conductor.yaml": "version: 1\ntests:\n  shell: {image: 'x:1', command: 'curl http://my_api:80/ my_api', env: {API_URL: 'http://my_api/', DB_HOST: my_db, DB_NAME: my_db, PLAIN: web}}\n" +
+			"  words: {image: 'x:1', command: [psql, 'postgres://u@my_db/x', -h, my_db, -d, my_db]}\n  local: {image: 'x:1', command: 'curl http://localhost:8080/', env: {DB: my_db}}\n  same: {image: 'x:1', command: 'curl http://web http://the_web/'}\n",
+		"docker-compose.qa.yml": "services: {my_api: {image: a}, my_db: {image: b}, web: {image: c, container_name: the_web, ports: ['8080:80']}}",
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	same, shell, words := p.Suites[0].Test, p.Suites[1].Test, p.Suites[2].Test
-	if shell.Command.Shell != "curl http://my-api:80/ my_api" || words.Command.Args[1] != "postgres://u@my-db/x" || same.Command.Shell != "curl http://web http://web/" {
-		t.Errorf("commands %q, %q and %q", shell.Command.Shell, words.Command.Args, same.Command.Shell)
+	local, same, shell, words := p.Suites[0].Test, p.Suites[1].Test, p.Suites[2].Test, p.Suites[3].Test
+	if shell.Command.Shell != "curl http://my-api:80/ my_api" || words.Command.Args[1] != "postgres://u@my-db/x" || same.Command.Shell != "curl http://web http://web/" ||
+		words.Command.Args[3] != "my-db" || words.Command.Args[5] != "my_db" || local.Command.Shell != "curl http://localhost:8080/" {
+		t.Errorf("commands %q, %q, %q and %q", shell.Command.Shell, words.Command.Args, same.Command.Shell, local.Command.Shell)
 	}
 	if want := map[string]string{"API_URL": "http://my-api/", "DB_HOST": "my-db", "DB_NAME": "my_db", "PLAIN": "web"}; !maps.Equal(shell.Env, want) {
 		t.Errorf("variables %v, want %v", shell.Env, want)
 	}
 	want := []string{
-		`.conductor.yaml: note: tests.same.command: no Kubernetes Service can have the name "the_web": it is written web`,
-		`.conductor.yaml: note: tests.shell.command: no Kubernetes Service can have the name "my_api": it is written my-api`,
-		`.conductor.yaml: note: tests.shell.env.API_URL: no Kubernetes Service can have the name "my_api": it is written my-api`,
-		`.conductor.yaml: note: tests.shell.env.DB_HOST: no Kubernetes Service can have the name "my_db": it is written my-db`,
-		`.conductor.yaml: note: tests.words.command: no Kubernetes Service can have the name "my_db": it is written my-db`,
+		`.conductor.yaml:5:34: note: tests.local.command: in the stack localhost is the container itself, and port 8080 is that of web: write web:80`,
+		`.conductor.yaml:5:75: note: tests.local.env.DB: "my_db" is not a name that Kubernetes can resolve: if it is a host, write my-db here`,
+		`.conductor.yaml:6:33: note: tests.same.command: no Kubernetes Service can have the name "the_web": it is written web`,
+		`.conductor.yaml:3:34: note: tests.shell.command: no Kubernetes Service can have the name "my_api": it is written my-api`,
+		`.conductor.yaml:3:34: note: tests.shell.command: "my_api" is not a name that Kubernetes can resolve: if it is a host, write my-api here`,
+		`.conductor.yaml:3:82: note: tests.shell.env.API_URL: no Kubernetes Service can have the name "my_api": it is written my-api`,
+		`.conductor.yaml:3:109: note: tests.shell.env.DB_HOST: no Kubernetes Service can have the name "my_db": it is written my-db`,
+		`.conductor.yaml:4:34: note: tests.words.command: no Kubernetes Service can have the name "my_db": it is written my-db`,
 	}
 	if !slices.Equal(p.Notes, want) {
 		t.Errorf("notes:\n%s", strings.Join(p.Notes, "\n"))
@@ -273,24 +348,34 @@ func TestAddressesNameTheObject(t *testing.T) {
 
 func TestKeepForStaysWithinTheCeilings(t *testing.T) {
 	hours := func(h int) metav1.Duration { return metav1.Duration{Duration: time.Duration(h) * time.Hour} }
-	c := v1alpha1.Ceilings{Keep: hours(24), KeepMax: hours(72)}
-	var long, short repoconfig.Keep
-	long.TTL.Duration, short.TTL.Duration = 100*time.Hour, time.Hour
+	ttl := func(h int) repoconfig.Keep {
+		return repoconfig.Keep{TTL: repoconfig.Duration{Duration: hours(h).Duration}}
+	}
+	idle := repoconfig.Keep{Forever: true, Idle: repoconfig.Duration{Duration: hours(5).Duration}}
 	for _, tc := range []struct {
-		name    string
-		keep    repoconfig.Keep
-		forever bool
-		want    string
+		name  string
+		keep  repoconfig.Keep
+		asked string
+		c     v1alpha1.Ceilings
+		want  string
+		idle  int
 	}{
-		{"the operator's default", repoconfig.Keep{}, false, "24h0m0s"},
-		{"shorter", short, false, "1h0m0s"},
-		{"longer than allowed", long, false, "72h0m0s"},
-		{"forever where it is not allowed", repoconfig.Keep{Forever: true}, false, "72h0m0s"},
-		{"forever where it is allowed", repoconfig.Keep{Forever: true}, true, Forever},
+		{"the operator's default", repoconfig.Keep{}, "", v1alpha1.Ceilings{}, "24h0m0s", 0},
+		{"the operator's default of both", repoconfig.Keep{}, "", v1alpha1.Ceilings{KeepIdle: hours(2)}, "24h0m0s", 2},
+		{"shorter", ttl(1), "", v1alpha1.Ceilings{}, "1h0m0s", 0},
+		{"longer than allowed", ttl(100), "", v1alpha1.Ceilings{}, "72h0m0s", 0},
+		{"forever where it is not allowed", repoconfig.Keep{Forever: true}, "", v1alpha1.Ceilings{}, "72h0m0s", 0},
+		{"forever where it is allowed", repoconfig.Keep{Forever: true}, "", v1alpha1.Ceilings{KeepForever: true}, v1alpha1.Forever, 0},
+		{"forever while it is used", idle, "", v1alpha1.Ceilings{KeepForever: true, KeepIdle: hours(2)}, v1alpha1.Forever, 5},
+		{"asked for", idle, "4h", v1alpha1.Ceilings{KeepIdle: hours(2)}, "4h0m0s", 0},
+		{"asked for beyond the ceiling", ttl(1), "1000h", v1alpha1.Ceilings{}, "72h0m0s", 0},
+		{"asked for beyond all time", ttl(1), "99999999999h", v1alpha1.Ceilings{KeepForever: true}, "72h0m0s", 0},
+		{"asked for forever where it is not allowed", ttl(1), "forever", v1alpha1.Ceilings{}, "72h0m0s", 0},
+		{"asked for forever where it is allowed", ttl(1), "forever", v1alpha1.Ceilings{KeepForever: true}, v1alpha1.Forever, 0},
 	} {
-		c.KeepForever = tc.forever
-		if got := keepFor(tc.keep, c); got != tc.want {
-			t.Errorf("%s: %s", tc.name, got)
+		tc.c.Keep, tc.c.KeepMax = hours(24), hours(72)
+		if got, after := keepFor(tc.keep, v1alpha1.RunSpec{Keep: tc.asked, Ceilings: tc.c}); got != tc.want || after != hours(tc.idle).Duration {
+			t.Errorf("%s: %s, idle after %s", tc.name, got, after)
 		}
 	}
 }

@@ -1,10 +1,8 @@
 package plan
 
 import (
-	"fmt"
+	"cmp"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -19,30 +17,44 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 	"github.com/w3evolutionsllc/conductor/internal/jobs"
 	"github.com/w3evolutionsllc/conductor/internal/repoconfig"
+	"github.com/w3evolutionsllc/conductor/internal/repoconfig/nearest"
 )
 
 // Suite is one suite of tests and the source of its image: a build, or a reference as written in the file.
 type Suite struct {
 	Name, Build, Image string
 	Test               repoconfig.Test
-	// Pod is the pod of the compose service that runs as the test; nil for a plain container.
-	Pod *corev1.PodSpec `json:",omitempty"`
+	// Service is the compose service that runs as the test; empty for a plain container.
+	Service string `json:",omitempty"`
+	// Pod is that service's pod.
+	Pod *corev1.PodTemplateSpec `json:",omitempty"`
 	// Pending means that the image of that service was unknown when the plan was made.
 	Pending bool `json:",omitempty"`
 }
 
-// addSuites collects the suites that the run requests, or all.
+// usual are the names of compose services and images for tests that a suite need not name. Docker Hub uses sut.
+var usual = []string{"tests", "test", "sut"}
+
+// addSuites collects the suites that the run requests, or all. Services that run as tests in other suites are not part of the stack either.
 func (m *maker) addSuites() error {
 	only := m.in.Run.Spec.Suites
+	m.tests = map[string]compose.TestService{}
 	for _, name := range m.config.Suites() {
-		if len(only) > 0 && !slices.Contains(only, name) {
-			continue
-		}
 		s := Suite{Name: name, Test: m.config.Tests[name]}
-		if err := m.findImage(&s); err != nil {
-			return err
+		isRequested := len(only) == 0 || slices.Contains(only, name)
+		isClear := m.findService(&s, isRequested)
+		if isRequested {
+			if isClear {
+				m.findImage(&s)
+			}
+			m.plan.Suites = append(m.plan.Suites, s)
 		}
-		m.plan.Suites = append(m.plan.Suites, s)
+		if s.Service != "" && s.Test.Run == "" {
+			m.addTest(s, isRequested)
+		}
+	}
+	for i := range m.plan.Suites {
+		m.addRun(&m.plan.Suites[i])
 	}
 	for _, name := range only {
 		if _, ok := m.config.Tests[name]; !ok {
@@ -50,46 +62,213 @@ func (m *maker) addSuites() error {
 				name, ConfigFile, strings.Join(m.config.Suites(), ", "))
 		}
 	}
+	return m.refused(v1alpha1.ReasonInvalidConfig)
+}
+
+// addTest adds the pods of a suite to those of its service.
+func (m *maker) addTest(s Suite, isRequested bool) {
+	t, isShared := m.tests[s.Service]
+	if isShared {
+		t.Sets = slices.DeleteFunc(t.Sets, func(name string) bool { _, ok := s.Test.Env[name]; return !ok })
+	} else {
+		t.Sets = slices.Sorted(maps.Keys(s.Test.Env))
+	}
+	if isRequested {
+		t.Pods += s.Test.Shards
+	}
+	m.tests[s.Service] = t
+}
+
+// addRun adds a suite with the key run, whose service is part of the stack.
+func (m *maker) addRun(s *Suite) {
+	if s.Test.Run == "" {
+		return
+	}
+	t, ok := m.tests[s.Service]
+	if ok && !t.InStack {
+		m.problem("tests."+s.Name+".run", "the service %s is another suite and so not part of the stack. Use run in all its suites, or service in all",
+			s.Service)
+		return
+	}
+	t.InStack = true
+	m.tests[s.Service] = t
+	m.addTest(*s, true)
+}
+
+// inactiveServices are the services that suites of this run use and that no active profile enables.
+func (m *maker) inactiveServices() []string {
+	inactive := m.project.Inactive()
+	var out []string
+	for _, name := range m.config.Suites() {
+		t := m.config.Tests[name]
+		if only := m.in.Run.Spec.Suites; len(inactive) == 0 || len(only) > 0 && !slices.Contains(only, name) {
+			continue
+		}
+		wanted := []string{t.Service, t.Run}
+		if t.Service == "" && t.Run == "" && t.Image == "" {
+			wanted = m.inactiveCandidates(name, inactive)
+		}
+		for _, service := range wanted {
+			if slices.Contains(inactive, service) && !slices.Contains(out, service) {
+				out = append(out, service)
+			}
+		}
+	}
+	return out
+}
+
+// inactiveCandidates are the inactive services that a suite is if it names none. An active one has priority.
+func (m *maker) inactiveCandidates(suite string, inactive []string) []string {
+	for _, names := range m.candidates(suite) {
+		if slices.ContainsFunc(names, func(name string) bool { return slices.Contains(m.project.Services(), name) }) {
+			return nil
+		}
+		found := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !slices.Contains(inactive, name) || m.project.Opens(name) })
+		if len(found) > 0 {
+			return found
+		}
+	}
 	return nil
 }
 
-// findImage finds the source of a suite's image: what its service or image key names (a build, a compose service, a reference), else a
-// compose service for tests, else Dockerfile.test, else Dockerfile.
-func (m *maker) findImage(s *Suite) error {
-	if name := s.Test.Service; name != "" {
-		if b, ok := m.serviceBuilds[name]; ok {
-			s.Build = b
-		} else if image, ok := m.project.Image(name); ok {
-			s.Image = image
+// candidates are the services that a suite may be if it names none, in groups: the first group with a service decides.
+func (m *maker) candidates(suite string) [][]string {
+	if _, ok := m.config.Build.Images[suite]; ok {
+		return [][]string{{suite}}
+	}
+	return [][]string{{suite}, usual}
+}
+
+// findService finds the compose service that a suite runs as. Of one that is part of the stack it only uses the image, if that is built here.
+// It reports whether there is at most one candidate.
+func (m *maker) findService(s *Suite, isRequested bool) bool {
+	if s.Service = cmp.Or(s.Test.Service, s.Test.Run); s.Service != "" || s.Test.Image != "" {
+		return true
+	}
+	passedOver := ""
+	for _, names := range m.candidates(s.Name) {
+		names = slices.DeleteFunc(slices.Clone(names), func(name string) bool { return !slices.Contains(m.project.Services(), name) })
+		if len(names) > 1 {
+			if isRequested {
+				m.problem("tests."+s.Name, "the compose files have the services %s, and each of them may be the test. "+
+					"Name one of them, such as service: %s", strings.Join(names, " and "), names[0])
+			}
+			return false
+		} else if len(names) == 0 {
+			continue
+		}
+		why := m.partOfStack(names[0])
+		build := m.serviceBuilds[names[0]]
+		if why == "" {
+			s.Service = names[0]
+		} else if build != "" {
+			s.Build = build
+			if isRequested {
+				m.note("tests."+s.Name, "it uses the image of the service %s, but not its environment and volumes, since %s. "+
+					"To use these as well, set run: %s, or service: %s to take the service out of the stack", names[0], why, names[0], names[0])
+			}
 		} else {
-			return failure.Terminalf(v1alpha1.ReasonInvalidConfig, nil, "tests.%s.service: the service %s does not exist. The compose files have %s",
-				s.Name, name, strings.Join(m.project.Services(), ", "))
+			passedOver = cmp.Or(passedOver, names[0])
+			continue
 		}
-		return nil
+		return true
 	}
-	if name := s.Test.Image; name != "" {
-		m.findNamedImage(s, name)
-		return nil
+	if passedOver != "" && isRequested {
+		m.note("tests."+s.Name, "it does not run as the service %s, which is part of the stack, since %s. "+
+			"To run it as that service, set service: %[1]s, which takes it out of the stack, or run: %[1]s", passedOver, m.partOfStack(passedOver))
+	} else if like := m.likeTest(s.Name); like != "" && isRequested {
+		m.note("tests."+s.Name, "it does not run as the service %s, which is started as a part of the stack. If that is the test, set service: %[1]s", like)
 	}
-	for _, name := range []string{s.Name, "tests", "test", "sut"} {
-		if b, ok := m.serviceBuilds[name]; ok {
-			s.Build = b
-			return nil
+	return true
+}
+
+// likeTest is a service whose name has a word for tests, for a suite that names no image; "" if there is none.
+func (m *maker) likeTest(suite string) string {
+	words := append([]string{suite, "e2e"}, usual...)
+	if slices.ContainsFunc(words, func(name string) bool { _, ok := m.config.Build.Images[name]; return ok }) {
+		return ""
+	}
+	for _, service := range m.project.Services() {
+		parts := strings.FieldsFunc(strings.ToLower(service), func(r rune) bool { return strings.ContainsRune("-_.", r) })
+		if slices.ContainsFunc(parts, func(part string) bool { return slices.Contains(words, part) }) && m.partOfStack(service) == "" {
+			return service
 		}
-		if m.hasBuild(name) {
+	}
+	return ""
+}
+
+// partOfStack explains why a service cannot be a test by its name alone; "" if it can.
+func (m *maker) partOfStack(service string) string {
+	if m.project.Opens(service) {
+		return "it publishes or exposes ports"
+	}
+	if by := m.project.Dependants(service); len(by) > 0 {
+		return "other services need it: " + strings.Join(by, ", ")
+	}
+	return ""
+}
+
+// findImage finds the source of a suite's image: what its keys name (a build, a compose service, a reference), else the compose service that
+// findService found, else an image for tests, else Dockerfile.test, else Dockerfile.
+func (m *maker) findImage(s *Suite) {
+	path := "tests." + s.Name
+	switch t := s.Test; {
+	case s.Service != "":
+		m.useService(s, path+map[bool]string{true: ".service", false: ".run"}[t.Run == ""])
+		return
+	case t.Image != "":
+		m.findNamedImage(s, t.Image)
+		return
+	case s.Build != "":
+		return
+	}
+	for _, name := range append([]string{s.Name}, usual...) {
+		if _, ok := m.config.Build.Images[name]; ok {
 			s.Build = name
-			return nil
+			return
 		}
 	}
 	for _, file := range []string{"Dockerfile.test", "Dockerfile"} {
-		if st, err := os.Stat(filepath.Join(m.in.Dir, file)); err == nil && st.Mode().IsRegular() {
+		if m.has(file) {
 			s.Build = m.addTestBuild(file)
-			return nil
+			return
 		}
 	}
-	return failure.Terminalf(v1alpha1.ReasonInvalidConfig, nil,
-		"tests.%s has no image: it names none, the compose files build no service %s, tests, test or sut, and the repository's root has neither "+
-			"Dockerfile.test nor Dockerfile. Set tests.%s.image or tests.%s.service", s.Name, s.Name, s.Name, s.Name)
+	names := "tests, test or sut"
+	if !slices.Contains(usual, s.Name) {
+		names = s.Name + ", " + names
+	}
+	m.problem(path, "there is no image: the suite names none, the compose files have no service %s that could be the test, and the "+
+		"repository's root has neither Dockerfile.test nor Dockerfile. Set %s.image, %s.service or %s.run", names, path, path, path)
+}
+
+// useService sets the image of a suite that runs as a compose service.
+func (m *maker) useService(s *Suite, path string) {
+	if !slices.Contains(m.project.Services(), s.Service) {
+		m.unknownService(path, s.Service)
+		return
+	}
+	if s.Build = m.serviceBuilds[s.Service]; s.Build == "" {
+		s.Image, _ = m.project.Image(s.Service)
+	}
+	by := slices.DeleteFunc(m.project.Dependants(s.Service), func(name string) bool { return m.isTest(name) })
+	if s.Test.Service != "" && len(by) > 0 {
+		m.problem(path, "the service %s has to be part of the stack, since other services need it: %s. Use run: %s",
+			s.Service, strings.Join(by, ", "), s.Service)
+	}
+	if len(s.Test.Command.Argv()) > 0 && m.project.HasEntrypoint(s.Service) {
+		m.note("tests."+s.Name+".command", "it also replaces the entrypoint of the service %s. To keep that, write it into the command", s.Service)
+	}
+}
+
+// isTest reports whether a suite names a service with the key service.
+func (m *maker) isTest(service string) bool {
+	for _, t := range m.config.Tests {
+		if t.Service == service {
+			return true
+		}
+	}
+	return false
 }
 
 // findNamedImage resolves tests.NAME.image.
@@ -104,7 +283,20 @@ func (m *maker) findNamedImage(s *Suite, name string) {
 		s.Build = b
 	} else {
 		s.Image = name
+		m.noteBareImage(s)
 	}
+}
+
+// noteBareImage notes an image without registry, tag and digest: such a name may be that of a service or build, mistyped.
+func (m *maker) noteBareImage(s *Suite) {
+	if strings.ContainsAny(s.Image, ":/@") {
+		return
+	}
+	hint := ""
+	if near := nearest.Word(s.Image, slices.Concat(slices.Sorted(maps.Keys(m.config.Build.Images)), m.project.Services())); near != "" {
+		hint = "; did you mean " + near + "?"
+	}
+	m.note("tests."+s.Name+".image", "%s is neither in build.images nor a service: it is pulled as docker.io/library/%s%s", s.Image, s.Image, hint)
 }
 
 // addTestBuild adds the build of a Dockerfile in the root, unless the plan already has it.
@@ -120,28 +312,22 @@ func (m *maker) addTestBuild(file string) string {
 }
 
 // finishSuite completes a suite from the converted stack.
-func (m *maker) finishSuite(s *Suite, stack *compose.Stack, o compose.Options) error {
-	m.plan.Notes = append(m.plan.Notes, s.rename(stack)...)
-	if s.Test.Service == "" {
+func (m *maker) finishSuite(s *Suite, stack *compose.Stack, o compose.Options) {
+	m.rename(s, stack)
+	if s.Service == "" {
 		if s.Build == "" {
 			if why := compose.RefusesImage(s.Image, o); why != "" {
-				return failure.Terminalf(v1alpha1.ReasonRefused, nil, "tests.%s.image: %s", s.Name, why)
+				m.problem("tests."+s.Name+".image", "%s", why)
 			}
 		}
-		return nil
+		return
 	}
-	i := slices.IndexFunc(stack.Services, func(svc compose.Service) bool { return svc.Name == s.Test.Service })
-	if i >= 0 {
-		s.Pod = podOf(stack.Services[i].Workload)
-	}
-	if s.Pod == nil {
-		return failure.Terminalf(v1alpha1.ReasonInvalidConfig, nil, "tests.%s.service: the compose files have no service %s that can run as a test", s.Name, s.Test.Service)
-	}
-	s.Pending = len(m.pending(compose.Service{Name: s.Test.Service})) > 0
+	i := slices.IndexFunc(stack.Tests, func(t compose.Test) bool { return t.Service == s.Service })
+	s.Pod = &stack.Tests[i].Template
+	s.Pending = len(m.pending(compose.Service{Name: s.Service})) > 0
 	if s.Build == "" {
-		s.Image = stack.Services[i].Image
+		s.Image = stack.Tests[i].Image
 	}
-	return nil
 }
 
 // podOf returns the pod template of a workload; nil for other kinds.
@@ -155,25 +341,23 @@ func podOf(workload client.Object) *corev1.PodSpec {
 	return nil
 }
 
-// rename replaces names in a suite that cannot be names of Services, and returns a note for each.
-func (s *Suite) rename(stack *compose.Stack) (notes []string) {
-	renamed := func(text, variable, field string) string {
-		text, changes := stack.Renamed(text, variable)
+// rename replaces names in a suite that cannot be names of Services, with a note for each, and for others that do not resolve.
+func (m *maker) rename(s *Suite, stack *compose.Stack) {
+	note := func(field string, changes []string) {
 		for _, c := range changes {
-			notes = append(notes, fmt.Sprintf("%s: note: tests.%s.%s: %s", ConfigFile, s.Name, field, c))
+			m.note("tests."+s.Name+"."+field, "%s", c)
 		}
-		return text
 	}
-	s.Test.Command.Shell = renamed(s.Test.Command.Shell, "", "command")
-	s.Test.Command.Args = slices.Clone(s.Test.Command.Args)
-	for i, a := range s.Test.Command.Args {
-		s.Test.Command.Args[i] = renamed(a, "", "command")
-	}
+	var changes []string
+	s.Test.Command.Shell, changes = stack.Renamed(s.Service, s.Test.Command.Shell, "")
+	note("command", changes)
+	s.Test.Command.Args, changes = stack.RenamedArgs(s.Service, s.Test.Command.Args)
+	note("command", changes)
 	s.Test.Env = maps.Clone(s.Test.Env)
 	for _, k := range slices.Sorted(maps.Keys(s.Test.Env)) {
-		s.Test.Env[k] = renamed(s.Test.Env[k], k, "env."+k)
+		s.Test.Env[k], changes = stack.Renamed(s.Service, s.Test.Env[k], k)
+		note("env."+k, changes)
 	}
-	return notes
 }
 
 // Argv is the command that the wrapper runs: the suite's, else that of the compose service that runs as the test, else the image's own. As
@@ -185,7 +369,7 @@ func (s *Suite) Argv(own *compose.ImageConfig) []string {
 	}
 	var args []string
 	if s.Pod != nil {
-		c := s.Pod.Containers[0]
+		c := s.Pod.Spec.Containers[0]
 		if len(c.Command) > 0 {
 			return slices.Concat(c.Command, c.Args)
 		}
@@ -198,6 +382,17 @@ func (s *Suite) Argv(own *compose.ImageConfig) []string {
 		args = jobs.Literal(own.Cmd)
 	}
 	return slices.Concat(jobs.Literal(own.Entrypoint), args)
+}
+
+// Offline is the command of a suite where its image's configuration is unknown, with a placeholder for what the image defines.
+func (s *Suite) Offline() []string {
+	if argv := s.Argv(nil); len(argv) > 0 {
+		return argv
+	}
+	if s.Pod != nil && len(s.Pod.Spec.Containers[0].Args) > 0 {
+		return append([]string{"ENTRYPOINT-OF-THE-IMAGE"}, s.Pod.Spec.Containers[0].Args...)
+	}
+	return []string{"WHAT-THE-IMAGE-RUNS"}
 }
 
 // TestJob returns the Job of one attempt of one shard of a suite. argv is the result of Argv.
