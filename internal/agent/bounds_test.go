@@ -90,7 +90,7 @@ func TestAnswersAreBounded(t *testing.T) {
 	}
 }
 
-// What breaks in the middle of the JUnit files costs what comes after it.
+// What breaks in the middle of the test reports costs what comes after it.
 func TestCasesOfABrokenArchive(t *testing.T) {
 	w := newWorld(t)
 	w.start()
@@ -102,7 +102,7 @@ func TestCasesOfABrokenArchive(t *testing.T) {
 	w.ok(os.WriteFile(name, data[:len(data)*3/4], 0o600))
 	cases, problems, err := w.cases()
 	w.ok(err)
-	if len(cases) != 1 || cases[0].Name != "one" || len(problems) != 1 || !strings.HasPrefix(problems[0], "The JUnit files cannot be read to their end") {
+	if len(cases) != 1 || cases[0].Name != "one" || len(problems) != 1 || !strings.HasPrefix(problems[0], "The test reports cannot be read to their end") {
 		t.Errorf("%+v, %q", cases, problems)
 	}
 	w.ok(os.WriteFile(name, []byte("no gzip"), 0o600))

@@ -32,16 +32,16 @@ const (
 	maxListedPaths = 4 << 10
 )
 
-// ParseJUnit reads one JUnit file. It calls each for every case and returns a sentence for everything it could not read. root is the
+// ParseReport reads one test report. It calls each for every case and returns a sentence for everything it could not read. root is the
 // directory that the test ran in; absolute paths in the file are below it.
-type ParseJUnit func(file io.Reader, root string, each func(evidence.Case) error) ([]string, error)
+type ParseReport func(file io.Reader, root string, each func(evidence.Case) error) ([]string, error)
 
-// writeCases reads a tar.gz of JUnit files and writes an evidence.AttemptCases, file by file. root is the directory that the files come
+// writeCases reads a tar.gz of test reports and writes an evidence.AttemptCases, file by file. root is the directory that the files come
 // from. It returns an error only before it has written anything; later errors become problems in the response.
-func writeCases(w io.Writer, in io.Reader, root string, parse ParseJUnit, m *masks) error {
+func writeCases(w io.Writer, in io.Reader, root string, parse ParseReport, m *masks) error {
 	gz, err := gzip.NewReader(in)
 	if err != nil {
-		return fmt.Errorf("read the JUnit files: %w", err)
+		return fmt.Errorf("read the test reports: %w", err)
 	}
 	out := bufio.NewWriter(w)
 	r := &caseWriter{masks: m, out: out}
@@ -54,7 +54,7 @@ func writeCases(w io.Writer, in io.Reader, root string, parse ParseJUnit, m *mas
 			break
 		}
 		if err != nil {
-			r.problem("The JUnit files cannot be read to their end: %s", err)
+			r.problem("The test reports cannot be read to their end: %s", err)
 			break
 		}
 		problems, err := parse(files, root, r.add)
@@ -134,7 +134,7 @@ func (r *caseWriter) end() {
 }
 
 // clean masks a case and then truncates it. The output of passing cases, and texts beyond the limits of the result, are only in the
-// JUnit files of the record.
+// test reports of the record.
 func (r *caseWriter) clean(c evidence.Case) evidence.Case {
 	text := func(s string, most int) string { return text.Head(r.masks.string(s), most) }
 	c.Class, c.Name, c.File = text(c.Class, maxName), text(c.Name, maxName), text(c.File, maxName)

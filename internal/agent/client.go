@@ -173,15 +173,16 @@ func (r *Remote) Blob(ctx context.Context, path string) (content io.ReadCloser, 
 const maxTail = 1 << 20
 
 // Tail returns the last lines of a container's log, masked.
-func (r *Remote) Tail(ctx context.Context, pod, container string, lines int) (string, error) {
-	res, err := r.do(ctx, http.MethodGet, evidence.TailPath(pod, container)+"?tail="+strconv.Itoa(lines), nil, "")
+func (r *Remote) Tail(ctx context.Context, t evidence.Tail) (string, error) {
+	query := fmt.Sprintf("?tail=%d&restarts=%d&ended=%t", t.Lines, t.Restarts, t.Ended)
+	res, err := r.do(ctx, http.MethodGet, evidence.TailPath(t.Pod, t.Container)+query, nil, "")
 	if err != nil {
 		return "", err
 	}
 	defer res.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(res.Body, maxTail))
 	if err != nil {
-		return "", fmt.Errorf("read the end of the log of %s/%s: %w", pod, container, err)
+		return "", fmt.Errorf("read the end of the log of %s/%s: %w", t.Pod, t.Container, err)
 	}
 	return string(text), nil
 }

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -40,6 +42,8 @@ type containerRun struct {
 	times []time.Time
 	lines []string
 	ended bool
+	// gone means that the runtime has removed the container with its log.
+	gone bool
 }
 
 var start = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
@@ -98,6 +102,9 @@ func (k *kubelet) open(ctx context.Context, r logRequest) (io.ReadCloser, error)
 	if n < 0 {
 		return nil, apierrors.NewBadRequest("previous terminated container not found")
 	}
+	if k.runs[n].gone { // A kubelet answers with 200 and this.
+		return io.NopCloser(strings.NewReader("unable to retrieve container logs for containerd://0123")), nil
+	}
 	out, in := io.Pipe()
 	context.AfterFunc(ctx, func() { k.mu.Lock(); defer k.mu.Unlock(); k.change.Broadcast() })
 	go k.serve(ctx, k.runs[n], r, in)
@@ -132,6 +139,13 @@ func (k *kubelet) serve(ctx context.Context, run *containerRun, r logRequest, to
 			return
 		}
 	}
+}
+
+// lose removes the log of the last run.
+func (k *kubelet) lose() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.runs[len(k.runs)-1].gone = true
 }
 
 // following is a follower with one container's log.
@@ -292,6 +306,69 @@ func TestTheEndOfARunThatBrokeOffIsFetched(t *testing.T) {
 	}
 }
 
+func TestALogThatTheKubeletLostHasANote(t *testing.T) {
+	k := newKubelet()
+	k.breakAfter = 2
+	k.print(0, "one", "two", "three")
+	w := follow(t, t.TempDir(), k, masksOf(t, nil))
+	w.now(0, true)
+	w.text("two")
+	k.lose()
+	k.restart()
+	k.lose()
+	w.now(1, true)
+	w.text("restarts so far: 1")
+	k.end()
+	w.pod.Status.Phase = corev1.PodFailed
+	w.now(1, false)
+	want := "one\ntwo\n[conductor: the end of the log before this restart is lost]\n[conductor: the container was restarted; restarts so far: 1]\n" +
+		"[conductor: the log is lost: the kubelet cannot read the log: unable to retrieve container logs for containerd://0123]\n"
+	if got := w.text("the log is lost"); got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	eventually(t, func() bool { return w.states()[0].Ended }, func() string { return "the lost log never ends" })
+}
+
+// TestTheEndOfALogWaitsForTheFollower: the API server may show that a container has ended before its last lines were read.
+func TestTheEndOfALogWaitsForTheFollower(t *testing.T) {
+	k := newKubelet()
+	k.print(0, "first run")
+	w := follow(t, t.TempDir(), k, masksOf(t, nil))
+	w.now(0, true)
+	w.text("first run")
+	s := &server{follower: w.follower, changes: w.changes}
+	tail := func(query string) <-chan string {
+		got := make(chan string, 1)
+		go func() {
+			r := httptest.NewRequestWithContext(w.ctx, http.MethodGet, "/v1/logs/web-1/web?"+query, nil)
+			r.SetPathValue("pod", "web-1")
+			r.SetPathValue("container", "web")
+			answer := httptest.NewRecorder()
+			if err := s.logs(answer, r); err != nil {
+				answer.Body.WriteString(err.Error())
+			}
+			got <- answer.Body.String()
+		}()
+		return got
+	}
+	if got := <-tail("tail=5"); got != "first run\n" {
+		t.Errorf("the log of a running container ends in %q", got)
+	}
+	waits := tail("tail=5&restarts=1&ended=true")
+	k.restart()
+	k.print(time.Second, "second run")
+	k.end()
+	w.now(1, false)
+	if got, want := <-waits, "first run\n[conductor: the container was restarted; restarts so far: 1]\nsecond run\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	for _, bad := range []string{"tail=0", "tail=x", "restarts=x"} {
+		if got := <-tail(bad); got != errBadQuery.Error() {
+			t.Errorf("%s: %q", bad, got)
+		}
+	}
+}
+
 func TestARotatedLogHasANote(t *testing.T) {
 	k := newKubelet()
 	k.breakAfter = 1
@@ -441,7 +518,8 @@ func TestPodsOfTheNamespaceAreFollowed(t *testing.T) {
 	if l := f.states()[1]; l.Suite != "e2e" || l.Shard != 2 || l.Number != 3 || l.Pod != "t-1" || l.Container != "test" {
 		t.Errorf("the test's log is %+v", l)
 	}
-	if got := unpacked(t, f.find("db", "db")); got != "fake logs" {
+	// What the false API server answers has no timestamp.
+	if got := unpacked(t, f.find("db", "db")); !strings.Contains(got, "fake logs") {
 		t.Errorf("the log is %q", got)
 	}
 	f.stop()

@@ -4,12 +4,22 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"time"
+
+	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
 // seenLines is the number of recent timestamps that a log remembers, to recognize new lines after its stream broke.
 const seenLines = 1024
+
+// errNoLog is the error for a log that the kubelet cannot read. The kubelet answers with 200 and a sentence, the only line that does not begin
+// with a timestamp: k8s.io/kubernetes, pkg/kubelet/kuberuntime, GetContainerLogs.
+var errNoLog = errors.New("the kubelet cannot read the log")
+
+// maxProblem limits what is kept of the kubelet's sentence, in bytes.
+const maxProblem = 256
 
 // batchText is how much of a log is passed on at once, in bytes.
 const batchText = 32 << 10
@@ -85,7 +95,7 @@ func (s *seen) again() func(t int64) bool {
 }
 
 // copyLines reads a log with timestamps and passes on the new lines without them. It returns nil at the end of the stream.
-func copyLines(r io.Reader, s *seen, to func(text []byte, got tally)) error {
+func copyLines(r io.Reader, s *seen, to func(batch []byte, got tally)) error {
 	c := &lineCopier{in: bufio.NewReaderSize(r, batchText), seen: s, old: s.again(), to: to}
 	return c.run()
 }
@@ -107,6 +117,8 @@ type lineCopier struct {
 	// inside means that the last piece was only part of a line, skip that its line was read before; time is that line's timestamp.
 	inside, skip bool
 	time         int64
+	// problem is the first line that is not of the log.
+	problem string
 }
 
 func (c *lineCopier) run() error {
@@ -119,6 +131,8 @@ func (c *lineCopier) run() error {
 			c.hand()
 		}
 		switch {
+		case errors.Is(err, io.EOF) && c.problem != "":
+			return fmt.Errorf("%w: %s", errNoLog, c.problem)
 		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil && !errors.Is(err, bufio.ErrBufferFull):
@@ -132,9 +146,11 @@ func (c *lineCopier) piece(p []byte) {
 	if !c.inside {
 		c.time, p = splitTime(p)
 		c.tally.lines++
-		// A line without a timestamp comes from the kubelet itself, about a log that it cannot read. Keep it.
-		if c.skip = c.time != 0 && c.old(c.time); !c.skip {
-			c.tally.firstFresh = c.tally.firstFresh || c.tally.lines == 1 && c.time != 0
+		if c.time == 0 && c.problem == "" {
+			c.problem = text.Truncate(string(bytes.TrimSpace(p)), maxProblem)
+		}
+		if c.skip = c.time == 0 || c.old(c.time); !c.skip {
+			c.tally.firstFresh = c.tally.firstFresh || c.tally.lines == 1
 		}
 	}
 	c.inside = !bytes.HasSuffix(p, []byte("\n"))
@@ -142,7 +158,7 @@ func (c *lineCopier) piece(p []byte) {
 		return
 	}
 	c.batch = append(c.batch, p...)
-	if !c.inside && c.time != 0 {
+	if !c.inside {
 		c.seen.add(c.time)
 	}
 }

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -78,6 +79,7 @@ func (r *reading) advance(ctx context.Context, st status) {
 	r.begin(position{Pod: st.pod, Restarts: st.restarts})
 	if st.restarts > 0 {
 		r.c.file.note(r.at, "the container was restarted; restarts so far: %d", st.restarts)
+		r.f.changes.bump()
 	}
 }
 
@@ -112,6 +114,11 @@ func (r *reading) read(ctx context.Context, st status) {
 	case err == nil && !st.running, err != nil && absent(err) && st.over:
 		r.at.Done = true
 		r.c.file.note(r.at, "")
+		r.f.changes.bump()
+	case errors.Is(err, errNoLog) && st.over:
+		r.at.Done = true
+		r.c.file.note(r.at, "the log is lost: %v", err)
+		r.f.changes.bump()
 	case err == nil:
 		r.c.wait(ctx, settle)
 	default:

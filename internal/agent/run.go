@@ -28,8 +28,8 @@ type Config struct {
 	Pod string
 	// Kube is the API server. Without it the agent follows no logs.
 	Kube kubernetes.Interface
-	// Parse reads JUnit.
-	Parse ParseJUnit
+	// Parse reads a test report.
+	Parse ParseReport
 	// Source opens the Run's source artifact for init containers that request files. Without it the agent serves no files.
 	Source OpenSource
 	Log    *slog.Logger

@@ -25,6 +25,11 @@ type position struct {
 	Done bool
 }
 
+// reaches reports whether the log was read up to a run of the container, to its end if that has ended.
+func (p position) reaches(restarts int32, ended bool) bool {
+	return p.Restarts > restarts || p.Restarts == restarts && (p.Done || !ended)
+}
+
 // segment is a file of gzip members. The header of each member holds the position at its end, so that text and position reach the disk
 // together or not at all.
 type segment struct {

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -37,6 +38,8 @@ const (
 	sends = 4
 	// defaultTail is the number of lines for `?tail=` without a value.
 	defaultTail = 60
+	// tailWait is how long the end of a log is waited for. Conductor waits five seconds for it.
+	tailWait = 3 * time.Second
 )
 
 // server serves the wrappers and Conductor.
@@ -47,7 +50,7 @@ type server struct {
 	usage     *usage
 	changes   *changes
 	log       *slog.Logger
-	parse     ParseJUnit
+	parse     ParseReport
 	tokens    tokens
 	artifacts int64
 	room      chan struct{}
@@ -357,24 +360,43 @@ func (s *server) blob(kind string) answerer {
 
 func (s *server) logs(w http.ResponseWriter, r *http.Request) error {
 	name, compressed := strings.CutSuffix(r.PathValue("container"), ".gz")
+	if !compressed {
+		return s.tail(w, r)
+	}
 	file := s.follower.find(r.PathValue("pod"), name)
 	if file == nil {
 		return evidence.ErrAbsent
 	}
-	if compressed {
-		snap, err := file.snapshot()
-		if err != nil {
-			return err
-		}
-		defer func() { _ = snap.Close() }()
-		return serve(w, snap.size, func() (io.Reader, error) { return snap.reader(), nil })
+	snap, err := file.snapshot()
+	if err != nil {
+		return err
 	}
-	lines := defaultTail
-	if text := r.URL.Query().Get("tail"); text != "" {
-		var err error
-		if lines, err = strconv.Atoi(text); err != nil || lines < 1 {
-			return errBadQuery
+	defer func() { _ = snap.Close() }()
+	return serve(w, snap.size, func() (io.Reader, error) { return snap.reader(), nil })
+}
+
+// tail answers with the end of a log. Conductor may know that a container has ended before the agent has read its last lines: tail waits a
+// moment for them.
+func (s *server) tail(w http.ResponseWriter, r *http.Request) error {
+	query := r.URL.Query()
+	lines, err := strconv.Atoi(cmp.Or(query.Get("tail"), strconv.Itoa(defaultTail)))
+	if err != nil || lines < 1 {
+		return errBadQuery
+	}
+	restarts, err := strconv.ParseInt(cmp.Or(query.Get("restarts"), "0"), 10, 32)
+	if err != nil {
+		return errBadQuery
+	}
+	isEnded := query.Get("ended") == "true"
+	var file *logFile
+	s.changes.until(r.Context(), tailWait, func(int64) bool {
+		if file = s.follower.find(r.PathValue("pod"), r.PathValue("container")); file == nil {
+			return restarts == 0 && !isEnded
 		}
+		return file.place().reaches(int32(restarts), isEnded)
+	})
+	if file == nil {
+		return evidence.ErrAbsent
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	_, _ = io.WriteString(w, file.tailText(lines))

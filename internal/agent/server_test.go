@@ -372,7 +372,7 @@ func TestNothingOutsideItsDirectoryIsTouched(t *testing.T) {
 	if got := w.blob(evidence.ArtifactsPath(testAttempt)); !slices.Equal(got, []string{"b", "4"}) {
 		t.Errorf("kept %q", got)
 	}
-	want := []string{"3 files of the artifacts were left out because only regular files below the working directory are kept; the first is ../../x."}
+	want := []string{"3 files of the artifacts were left out because only regular files with a relative path are kept; the first is ../../x."}
 	if got := w.state().Attempts[0].Attempt.Problems; !slices.Equal(got, want) {
 		t.Errorf("problems %q", got)
 	}
@@ -525,7 +525,7 @@ func TestNoAnswerForWhatIsNotThere(t *testing.T) {
 	w.start()
 	_, _, err := w.cases()
 	_, _, _, blob := w.remote.Blob(t.Context(), evidence.LogPath("p", "c"))
-	_, tail := w.remote.Tail(t.Context(), "p", "c", 3)
+	_, tail := w.remote.Tail(t.Context(), evidence.Tail{Pod: "p", Container: "c", Lines: 3})
 	for _, err := range []error{err, blob, tail} {
 		if !errors.Is(err, evidence.ErrAbsent) {
 			t.Errorf("got %v", err)

@@ -204,7 +204,7 @@ func (u *upload) explain(broken error) {
 	}
 	add(&u.overLimit, fmt.Sprintf("at most %s in %d files are kept", units.BytesSize(float64(u.limit)), maxFiles))
 	add(&u.noRoom, "the disk of the stack's agent is full")
-	add(&u.unfit, "only regular files below the working directory are kept")
+	add(&u.unfit, "only regular files with a relative path are kept")
 	if broken == nil {
 		return
 	}

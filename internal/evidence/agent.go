@@ -84,6 +84,17 @@ func ArtifactsPath(key AttemptKey) string { return AttemptPath(key, "artifacts.t
 // LogPath returns the path of a container's log, compressed with gzip.
 func LogPath(pod, container string) string { return TailPath(pod, container) + ".gz" }
 
+// Tail selects the end of a container's log.
+type Tail struct {
+	Pod, Container string
+	// Lines is how many lines are wanted.
+	Lines int
+	// Restarts is the container's number of restarts; Ended means that it has ended since the last one. The agent waits a moment until it has
+	// read that far.
+	Restarts int32
+	Ended    bool
+}
+
 // TailPath returns the path of the end of a container's log, as text.
 func TailPath(pod, container string) string {
 	return "/v1/logs/" + url.PathEscape(pod) + "/" + url.PathEscape(container)

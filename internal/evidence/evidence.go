@@ -23,6 +23,9 @@ const (
 	MaxBrief = 256
 )
 
+// RootDir is the first element of the names of files outside the test's working directory: rootfs/out/a.xml is /out/a.xml.
+const RootDir = "rootfs"
+
 // Status is the result of one test case.
 type Status string
 
@@ -39,7 +42,7 @@ func (s Status) Bad() bool { return s == Failed || s == Error }
 
 // Case is one test case of a suite, over all attempts.
 type Case struct {
-	// Class is JUnit's classname or, without one, the name of the testsuite; Name is the case's own.
+	// Class is the class, package or group of the case, such as JUnit's classname; Name is the case's own.
 	Class string `json:"class,omitempty"`
 	Name  string `json:"name"`
 	// File is relative to the repository's root if that is known; Line counts from 1, 0 means unknown.
@@ -117,13 +120,13 @@ type Attempt struct {
 	StartedAt  time.Time `json:"startedAt"`
 	FinishedAt time.Time `json:"finishedAt"`
 	Usage      *Usage    `json:"usage,omitempty"`
-	// JUnit and Artifacts list the files that were found, by path relative to the working directory. If a list is incomplete, JUnitFiles
-	// or ArtifactFiles is the total number.
+	// JUnit and Artifacts list the test reports and the artifacts that were found, by path relative to the working directory, or below
+	// rootfs for files outside it. If a list is incomplete, JUnitFiles or ArtifactFiles is the total number.
 	JUnit         []File `json:"junit,omitempty"`
 	Artifacts     []File `json:"artifacts,omitempty"`
 	JUnitFiles    int    `json:"junitFiles,omitempty"`
 	ArtifactFiles int    `json:"artifactFiles,omitempty"`
-	// Problems are sentences for people: a pattern that matched nothing, a file that is not JUnit, artifacts that were too large.
+	// Problems are sentences for people: a pattern that matched nothing, a file that is not a test report, artifacts that were too large.
 	Problems []string `json:"problems,omitempty"`
 }
 
@@ -233,7 +236,9 @@ type Entry struct {
 	Outcome    string    `json:"outcome"`
 	FinishedAt time.Time `json:"finishedAt"`
 	Seconds    float64   `json:"seconds"`
-	Totals     *Totals   `json:"totals,omitempty"`
+	// Setup is the time from the end of the run's checkout to its first suite, in seconds; 0 means that it is not known.
+	Setup  float64 `json:"setup,omitempty"`
+	Totals *Totals `json:"totals,omitempty"`
 	// Cases maps a case's ID to its status, or to flaky.
 	Cases map[string]string `json:"cases,omitempty"`
 }

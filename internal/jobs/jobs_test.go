@@ -96,12 +96,15 @@ func objects(t *testing.T) map[string][]client.Object {
 			}),
 			Test(TestInput{
 				Run: run, Key: evidence.AttemptKey{Suite: "sut", Number: 1}, Shards: 1, Image: "node:20", Wrapper: own, Argv: []string{"npm", "test"}, Timeout: time.Minute,
-				Template: &corev1.PodSpec{
-					Volumes: []corev1.Volume{{Name: "files"}},
-					Containers: []corev1.Container{{
-						Name: "sut", Image: "node:18", Command: []string{"npm"}, Args: []string{"test"}, WorkingDir: "/src",
-						Env: []corev1.EnvVar{{Name: "CI", Value: "false"}, {Name: "URL", Value: "http://web"}}, ReadinessProbe: &corev1.Probe{},
-					}},
+				Template: &corev1.PodTemplateSpec{
+					ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{v1alpha1.LabelNetworks: "own", v1alpha1.LabelStage: "stack"}},
+					Spec: corev1.PodSpec{
+						Volumes: []corev1.Volume{{Name: "files"}},
+						Containers: []corev1.Container{{
+							Name: "sut", Image: "node:18", Command: []string{"npm"}, Args: []string{"test"}, WorkingDir: "/src",
+							Env: []corev1.EnvVar{{Name: "CI", Value: "false"}, {Name: "URL", Value: "http://web"}}, ReadinessProbe: &corev1.Probe{},
+						}},
+					},
 				},
 			}),
 		},

@@ -45,14 +45,14 @@ type TestInput struct {
 	Env map[string]string
 	// Timeout bounds the test process; Wait bounds how long its pod waits for the stack before that.
 	Timeout, Wait time.Duration
-	// JUnit and Artifacts are patterns of files from the working directory.
+	// JUnit and Artifacts are the patterns of test reports and artifacts, absolute or relative to the working directory.
 	JUnit, Artifacts []string
 	// JUnitGuess means that JUnit is not configured but holds the usual locations.
 	JUnitGuess bool
 	// PullSecret is the name of the stack's pull Secret; empty if there is none.
 	PullSecret string
-	// Template is the pod of the compose service that runs as the test; nil for a plain container.
-	Template *corev1.PodSpec
+	// Template is the pod of the compose service that runs as the test, with the labels that it needs; nil for a plain container.
+	Template *corev1.PodTemplateSpec
 }
 
 // Test returns the Job of one attempt of one shard. It runs in the stack's namespace, where the compose services resolve by name. Its
@@ -66,14 +66,21 @@ func Test(in TestInput) *batchv1.Job {
 	deadline := in.Wait + in.Timeout + Grace + wrapperMargin
 	pod := podSpec(deadline, corev1.Container{Name: "test"})
 	if in.Template != nil {
-		pod = *in.Template.DeepCopy()
+		pod = *in.Template.Spec.DeepCopy()
 		pod.RestartPolicy, pod.ActiveDeadlineSeconds = corev1.RestartPolicyNever, seconds(deadline)
 		pod.AutomountServiceAccountToken, pod.EnableServiceLinks = new(false), new(false)
 	}
 	// When the pod is deleted, the test gets its grace period, and the wrapper as much again to upload the test's files.
 	pod.TerminationGracePeriodSeconds = seconds(2*Grace + 5*time.Second)
 	wrap(&pod, in)
-	return job(TestName(in.Key, in.Shards), StackName(in.Run), labels, deadline, pod)
+	j := job(TestName(in.Key, in.Shards), StackName(in.Run), labels, deadline, pod)
+	if in.Template != nil {
+		podLabels := map[string]string{}
+		maps.Copy(podLabels, in.Template.Labels)
+		maps.Copy(podLabels, labels)
+		j.Spec.Template.Labels = podLabels
+	}
+	return j
 }
 
 // wrap makes the first container of a pod run the wrapper, and the wrapper the test.

@@ -19,8 +19,8 @@ const (
 )
 
 // Collection builds a suite's result from completed attempts. Their test cases are added one by one, so that they are never in memory
-// all at once. The last attempt of a shard counts, and the test's exit code decides: JUnit that contradicts it is a problem of that
-// attempt.
+// all at once. The last attempt of a shard counts, and the test's exit code decides: a test report that contradicts it is a problem of
+// that attempt.
 type Collection struct {
 	suite evidence.Suite
 	kept  keeper
@@ -40,7 +40,7 @@ type Collection struct {
 	lost int
 }
 
-// occurrence is one of several cases with the same ID, which may come from different JUnit files of an attempt.
+// occurrence is one of several cases with the same ID, which may come from different reports of an attempt.
 type occurrence struct {
 	id evidence.Identity
 	n  int
@@ -157,7 +157,7 @@ func (c *Collection) close() {
 		return
 	}
 	if a.ExitCode == 0 && c.bad > 0 {
-		c.Problem(fmt.Sprintf("The exit code is 0, but JUnit has %s", text.Plural(c.bad, "failing test case")))
+		c.Problem(fmt.Sprintf("The exit code is 0, but the test reports have %s", text.Plural(c.bad, "failing test case")))
 	}
 	c.release(c.transient)
 	c.before, c.texts, c.bad, c.spared = nil, 0, 0, false

@@ -65,7 +65,7 @@ func TestTextsOfTheFirst(t *testing.T) {
 			t.Fatalf("case %d has %d bytes of text, %d of message", i, textSize(c), len(c.Message))
 		}
 	}
-	want := []string{"The texts of 80 failing tests are shortened: those of the first 100 are kept. The JUnit files in the record have all of them"}
+	want := []string{"The texts of 80 failing tests are shortened: those of the first 100 are kept. The test reports in the record have all of them"}
 	if got := Problems(s); !slices.Equal(got, want) {
 		t.Errorf("problems %q", got)
 	}

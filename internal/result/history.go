@@ -3,6 +3,7 @@ package result
 import (
 	"encoding/json"
 	"slices"
+	"time"
 
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
 )
@@ -109,6 +110,33 @@ func previous(h *evidence.History, run string) *evidence.Entry {
 		}
 	}
 	return nil
+}
+
+// usualRuns is the number of runs whose times count as usual.
+const usualRuns = 9
+
+// Usual returns the medians of how long the last runs of a suite took, and of how long it took until the suite began; 0 if that is not known.
+func Usual(h *evidence.History) (suite, setup time.Duration) {
+	if h == nil {
+		return 0, 0
+	}
+	last := h.Runs[:min(len(h.Runs), usualRuns)]
+	return median(last, func(e evidence.Entry) float64 { return e.Seconds }), median(last, func(e evidence.Entry) float64 { return e.Setup })
+}
+
+// median returns the median of what is known of the entries, rounded to seconds.
+func median(entries []evidence.Entry, seconds func(evidence.Entry) float64) time.Duration {
+	var known []float64
+	for _, e := range entries {
+		if s := seconds(e); s > 0 {
+			known = append(known, s)
+		}
+	}
+	if len(known) == 0 {
+		return 0
+	}
+	slices.Sort(known)
+	return max(time.Second, time.Duration(known[len(known)/2]*float64(time.Second)).Round(time.Second))
 }
 
 // Record returns the history with an added entry. New entries come first: they are ordered by arrival, not by time, because clocks in

@@ -241,8 +241,8 @@ func (k *keeper) notes() []string {
 			all = append(all, fmt.Sprintf("%s of %s %s", what, text.Plural(n, "failing test"), why))
 		}
 	}
-	const full = "left out: the memory for test results (memory.results) is full. The JUnit files in the record have all of them"
-	add(k.short, "The texts", fmt.Sprintf("are shortened: those of the first %d are kept. The JUnit files in the record have all of them", evidence.MaxTexts))
+	const full = "left out: the memory for test results (memory.results) is full. The test reports in the record have all of them"
+	add(k.short, "The texts", fmt.Sprintf("are shortened: those of the first %d are kept. The test reports in the record have all of them", evidence.MaxTexts))
 	add(k.silent, "The texts", "were "+full)
 	if k.dropped > 0 {
 		all = append(all, fmt.Sprintf("%s were counted but %s", text.Plural(k.dropped, "test case"), full))

@@ -181,7 +181,7 @@ func TestDisagreement(t *testing.T) {
 	}
 	for range 2 {
 		s := Suite("api", attempts, cases)
-		want := [][]string{{"p", "The exit code is 0, but JUnit has 2 failing test cases"}, nil, {"The exit code is 0, but JUnit has 1 failing test case"}}
+		want := [][]string{{"p", "The exit code is 0, but the test reports have 2 failing test cases"}, nil, {"The exit code is 0, but the test reports have 1 failing test case"}}
 		for i, a := range s.Attempts {
 			if diff := cmp.Diff(want[i], a.Problems); diff != "" {
 				t.Error(diff)

@@ -21,10 +21,9 @@ const noBlock = syscall.O_NONBLOCK
 // tarSlack is more than the headers of one entry and the end of an archive need, in bytes.
 const tarSlack = 16 << 10
 
-// archive writes files of a place as a tar of at most limit bytes. It holds no complete file in memory.
+// archive writes files as a tar of at most limit bytes. It holds no complete file in memory.
 type archive struct {
-	place *place
-	names []string
+	files []match
 	limit int64
 }
 
@@ -53,8 +52,9 @@ func (a archive) write(w io.Writer) (archived, error) {
 	counted := &counter{Writer: w}
 	t := tar.NewWriter(counted)
 	buffer := make([]byte, 128<<10)
-	for _, name := range a.names {
-		f, info, err := a.place.open(name)
+	for _, file := range a.files {
+		name := file.name
+		f, info, err := file.open()
 		if err != nil {
 			unread = append(unread, fmt.Sprintf("%s (%s)", name, reason(err)))
 			continue

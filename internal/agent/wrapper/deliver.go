@@ -12,7 +12,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
 )
 
-// maxJUnit limits the archive of an attempt's JUnit files, in bytes.
+// maxJUnit limits the archive of an attempt's test reports, in bytes.
 const maxJUnit = 64 << 20
 
 // Pauses between two attempts.
@@ -41,25 +41,25 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// deliver hands over the results of the test. JUnit files and the exit status go first, because the run's result needs them.
+// deliver hands over the results of the test. Test reports and the exit status go first, because the run's result needs them.
 func (w *wrapper) deliver(ctx context.Context, p *place, attempt *evidence.Attempt) {
 	c := &courier{stallTimeout: stallTimeout}
-	var names []string
+	var files []match
 	if attempt.ExitCode >= 0 {
-		found, problems := p.find(ctx, "JUnit files", w.junit)
+		found, problems := p.find(ctx, "test reports", w.junit)
 		if w.guess && len(found) == 0 {
 			problems = nil
 		}
-		names = note(attempt)(found, problems)
-		if old := p.stale(names, attempt.StartedAt); old != "" {
+		files = note(attempt)(found, problems)
+		if old := stale(files, attempt.StartedAt); old != "" {
 			attempt.Problems = append(attempt.Problems, old+" is older than this test: it may come from an earlier one.")
 		}
-		attempt.JUnit = c.upload(ctx, attempt, "JUnit files", archive{p, names, maxJUnit}, w.agent.PutJUnit)
+		attempt.JUnit = c.upload(ctx, attempt, "test reports", archive{files, maxJUnit}, w.agent.PutJUnit)
 	}
 	_ = c.try(ctx, func(ctx context.Context, _ func()) error { return w.agent.End(ctx, *attempt) })
 	if attempt.ExitCode >= 0 {
-		names = note(attempt)(p.find(ctx, "artifacts", w.artifacts))
-		attempt.Artifacts = c.upload(ctx, attempt, "artifacts", archive{p, names, w.artifactsLimit}, w.agent.PutArtifacts)
+		files = note(attempt)(p.find(ctx, "artifacts", w.artifacts))
+		attempt.Artifacts = c.upload(ctx, attempt, "artifacts", archive{files, w.artifactsLimit}, w.agent.PutArtifacts)
 	}
 	_ = c.try(ctx, func(ctx context.Context, _ func()) error { return w.agent.Complete(ctx, *attempt) })
 	if c.failure != nil {
@@ -68,8 +68,8 @@ func (w *wrapper) deliver(ctx context.Context, p *place, attempt *evidence.Attem
 }
 
 // note returns a function that adds problems to an attempt and returns the files.
-func note(attempt *evidence.Attempt) func(files, problems []string) []string {
-	return func(files, problems []string) []string {
+func note(attempt *evidence.Attempt) func(files []match, problems []string) []match {
+	return func(files []match, problems []string) []match {
 		attempt.Problems = append(attempt.Problems, problems...)
 		return files
 	}
@@ -122,7 +122,7 @@ func (c *courier) try(ctx context.Context, send func(ctx context.Context, progre
 // upload sends an archive and returns the files in it. It adds a problem to the attempt for everything that failed. Without files it
 // sends nothing.
 func (c *courier) upload(ctx context.Context, attempt *evidence.Attempt, what string, a archive, put func(context.Context, evidence.AttemptKey, io.Reader) error) []evidence.File {
-	if len(a.names) == 0 {
+	if len(a.files) == 0 {
 		return nil
 	}
 	var sent archived

@@ -17,7 +17,7 @@ type options struct {
 	// timeout limits the test, 0 means no limit; grace is the time from SIGTERM to SIGKILL; wait limits the time without a response from
 	// the agent before the test starts.
 	timeout, grace, wait time.Duration
-	// junit and artifacts are patterns relative to the working directory.
+	// junit and artifacts are the patterns of test reports and artifacts, absolute or relative to the working directory.
 	junit, artifacts []string
 	// guess means that junit holds default patterns. Finding no file is then not a problem.
 	guess bool

@@ -37,7 +37,7 @@ const (
 type Agent interface {
 	// Ready asks for permission to start and waits for it; false means not yet.
 	Ready(ctx context.Context, key evidence.AttemptKey, wait time.Duration) (bool, error)
-	// PutJUnit and PutArtifacts read a tar while it is being written.
+	// PutJUnit, for test reports of all formats, and PutArtifacts read a tar while it is being written.
 	PutJUnit(ctx context.Context, key evidence.AttemptKey, tar io.Reader) error
 	PutArtifacts(ctx context.Context, key evidence.AttemptKey, tar io.Reader) error
 	// End reports how the test ended, Complete that the wrapper is finished.

@@ -1,4 +1,4 @@
-package junit
+package testreport
 
 import (
 	"bufio"
@@ -45,7 +45,7 @@ func decode(r io.Reader) (text *bufio.Reader, problem string) {
 			enc = declared
 		}
 	}
-	return bufio.NewReader(transform.NewReader(in, unicode.BOMOverride(enc.NewDecoder()))), problem
+	return bufio.NewReaderSize(transform.NewReader(in, unicode.BOMOverride(enc.NewDecoder())), headSize), problem
 }
 
 // place is the part of the XML that is being read.

@@ -1,12 +1,10 @@
-package junit
+package testreport
 
 import (
 	"fmt"
 	"regexp"
 	"strings"
 	"unicode/utf8"
-
-	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
 // leftOut is the space for the line that reports the omitted length, in bytes.
@@ -34,11 +32,25 @@ func (t *longText) add(b []byte) {
 	}
 }
 
-// String returns the text without terminal colors and surrounding blank lines.
+// held returns how much memory the text takes, in bytes; 0 for nil.
+func (t *longText) held() int {
+	if t == nil {
+		return 0
+	}
+	return len(t.head) + len(t.tail)
+}
+
+// String returns the text without terminal colors and surrounding blank lines; "" for nil.
 func (t *longText) String() string {
+	if t == nil {
+		return ""
+	}
 	head, tail := string(t.head), string(t.tail)
 	if t.size > 2*t.half {
-		head = text.Head(head, t.half)
+		// The last character of the head may be split.
+		for r, n := utf8.DecodeLastRuneInString(head); r == utf8.RuneError && n == 1; r, n = utf8.DecodeLastRuneInString(head) {
+			head = head[:len(head)-1]
+		}
 		tail = tail[len(tail)-t.half:]
 		for !utf8.RuneStart(tail[0]) {
 			tail = tail[1:]

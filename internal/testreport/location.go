@@ -1,4 +1,4 @@
-package junit
+package testreport
 
 import (
 	"cmp"
@@ -111,19 +111,8 @@ func (t *testcase) locate(c evidence.Case, s *suite, p paths) (file string, line
 	if !c.Status.Bad() && !c.Flaky {
 		return file, line
 	}
-	for _, text := range []string{c.Detail, t.message, c.Output} {
-		frames := p.frames(text)
-		if file == "" {
-			if at, ok := closest(frames, c.Class); ok {
-				return at.file, at.line
-			}
-			continue
-		}
-		for at := range frames {
-			if at.file == file || strings.HasSuffix(file, "/"+at.file) {
-				return file, at.line
-			}
-		}
+	if at, ok := p.failure(file, c.Class, c.Detail, t.message, c.Output); ok {
+		return at.file, at.line
 	}
 	for _, name := range []string{t.attrs["classname"], s.name} {
 		if file == "" && isSource.MatchString(name[max(0, len(name)-maxExtension):]) && !strings.Contains(name, " ") {
@@ -131,6 +120,26 @@ func (t *testcase) locate(c evidence.Case, s *suite, p paths) (file string, line
 		}
 	}
 	return file, line
+}
+
+// failure returns the position of a failure that one of the texts names: the first one in the file or, if the file is not known, the
+// closest to the class.
+func (p paths) failure(file, class string, texts ...string) (at spot, ok bool) {
+	for _, text := range texts {
+		frames := p.frames(text)
+		if file == "" {
+			if at, ok = closest(frames, class); ok {
+				return at, true
+			}
+			continue
+		}
+		for at := range frames {
+			if at.file == file || strings.HasSuffix(file, "/"+at.file) {
+				return spot{file, at.line}, true
+			}
+		}
+	}
+	return spot{}, false
 }
 
 // line returns the line where the test begins according to the report. pytest counts from 0.

@@ -1,4 +1,4 @@
-package junit
+package testreport
 
 import (
 	"encoding/json"
@@ -16,12 +16,13 @@ var update = flag.Bool("update", false, "write the golden files anew")
 // TestDialects reads what the tools write. All of them ran the same tests in /app: one that passes, one that fails, and one
 // that is skipped, more or less.
 func TestDialects(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.xml")
-	if err != nil || len(files) < 15 {
-		t.Fatalf("found %d files: %v", len(files), err)
+	files := reports(t)
+	if len(files) < 25 {
+		t.Fatalf("found %d files", len(files))
 	}
 	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".xml"), func(t *testing.T) {
+		tool := strings.TrimSuffix(filepath.Base(file), filepath.Ext(file))
+		t.Run(tool, func(t *testing.T) {
 			in, err := os.Open(file)
 			if err != nil {
 				t.Fatal(err)
@@ -39,7 +40,7 @@ func TestDialects(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := out.String()
-			golden := strings.TrimSuffix(file, ".xml") + ".json"
+			golden := filepath.Join("testdata", tool+".json")
 			if *update {
 				if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
 					t.Fatal(err)
@@ -63,6 +64,8 @@ func TestFailingLine(t *testing.T) {
 		"vitest": "test/cart.test.ts:10", "pytest": "tests/test_cart.py:14", "pytest-xunit1": "tests/test_cart.py:14",
 		"gotestsum": "internal/cart/cart_test.go:14", "go-junit-report": "cart/cart_test.go:21", "surefire": "src/test/java/com/acme/shop/CartTest.java:21",
 		"gradle": "src/test/kotlin/com/acme/shop/CartTest.kt:21", "phpunit": "tests/CartTest.php:21", "rspec": "spec/cart_spec.rb:14",
+		"mstest": "tests/CartTests.cs:14", "xunit": "tests/CartTests.cs:14", "go-test": "boom/b_test.go:9", "node": "test/cart.test.js:11",
+		"perl": "t/cart.t:4", "bats": "test/cart.bats:14", "node-tap": "test/total.js:12", "tap14": "t/cart.t:14",
 		"nextest": "src/cart.rs:14", "dotnet": "tests/CartTests.cs:14", "ctest": "tests/cart_test.cpp:14", "googletest": "tests/cart_test.cpp:14",
 	} {
 		cases := parseFile(t, tool)

@@ -1,4 +1,4 @@
-package junit
+package testreport
 
 import (
 	"errors"
@@ -26,19 +26,20 @@ func TestDamaged(t *testing.T) {
 		cases    int
 		problems []string
 	}{
-		"empty":               {"", 0, []string{"empty or not XML"}},
-		"blank":               {" \n", 0, []string{"empty or not XML"}},
-		"json":                {`{"tests": 3}`, 0, []string{"empty or not XML"}},
-		"binary":              {"\x7fELF\x02\x01\x01\x00\xff\xfe<\x00", 0, []string{"empty or not XML"}},
-		"coverage":            {`<coverage version="1"><packages/></coverage>`, 0, []string{"not JUnit"}},
-		"html":                {`<html><body><br>x</body></html>`, 0, []string{"not JUnit"}},
+		"empty":               {"", 0, []string{"It is empty"}},
+		"blank":               {" \n", 0, []string{"It is empty"}},
+		"json":                {`{"tests": 3}`, 0, []string{"it is JSON, but without the events of go test"}},
+		"binary":              {"\x7fELF\x02\x01\x01\x00\xff\xfe<\x00", 0, []string{"it begins with"}},
+		"coverage":            {`<coverage version="1"><packages/></coverage>`, 0, []string{"not JUnit XML, TRX, go test -json or TAP: its first element is <coverage>"}},
+		"html":                {`<html><body><br>x</body></html>`, 0, []string{"<html>"}},
+		"text":                {"== Results ==\nall passed\nok  \texample.com/shop\t0.1s\n", 0, []string{"it begins with \"== Results ==\""}},
 		"no cases":            {`<testsuites tests="0"></testsuites>`, 0, []string{"not contain any test case"}},
 		"cut between":         {`<testsuite>` + ok + ok, 2, []string{"incomplete or damaged; kept 2 test cases"}},
 		"cut within a case":   {`<testsuite>` + ok + `<testcase name="b"><failure>`, 1, []string{"kept 1 test case"}},
 		"cut within a tag":    {`<testsuite>` + ok + `<testcase name="b`, 1, []string{"incomplete"}},
 		"cut within CDATA":    {`<testsuite>` + ok + `<system-out><![CDATA[ab`, 1, []string{"incomplete"}},
 		"cut within comment":  {`<testsuite>` + ok + `<!-- ab`, 1, []string{"incomplete"}},
-		"cut within doctype":  {`<!DOCTYPE x [`, 0, []string{"empty or not XML"}},
+		"cut within doctype":  {`<!DOCTYPE x [`, 0, []string{"it begins with \"<!DOCTYPE x [\""}},
 		"stray end":           {`<testsuite>` + ok + `</testsuite></testsuite>`, 1, []string{"end is damaged"}},
 		"wrong end":           {`<testsuite>` + ok + `</testsuites>`, 1, []string{"end is damaged"}},
 		"two documents":       {`<?xml version="1.0"?><testsuite>` + ok + "</testsuite>\n<?xml version='1.0'?>\n<testsuite>" + ok + `</testsuite>`, 2, nil},
@@ -180,6 +181,12 @@ func TestLimits(t *testing.T) {
 	}
 	if len(c.Output) > evidence.MaxOutput || !strings.HasSuffix(c.Output, "é end") {
 		t.Errorf("an output of %d bytes", len(c.Output))
+	}
+	for n := range 4 {
+		c := parse(t, failing(strings.Repeat("x", n)+strings.Repeat("\U0001F600", evidence.MaxDetail)))[0]
+		if !utf8.ValidString(c.Detail) || strings.Contains(c.Detail, "\uFFFD") {
+			t.Errorf("a character is split after %d bytes", n)
+		}
 	}
 	exact := strings.Repeat("x", evidence.MaxDetail-leftOut)
 	if got := parse(t, failing(exact))[0].Detail; got != exact {

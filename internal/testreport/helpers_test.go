@@ -1,9 +1,11 @@
-package junit
+package testreport
 
 import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -19,9 +21,23 @@ func gather(r io.Reader, root string) (cases []evidence.Case, problems []string,
 	return cases, problems, err
 }
 
+// reports lists the reports in testdata, without their golden files.
+func reports(t testing.TB) []string {
+	t.Helper()
+	files, err := filepath.Glob("testdata/*.*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.DeleteFunc(files, func(file string) bool { return filepath.Ext(file) == ".json" })
+}
+
 func parseFile(t *testing.T, tool string) []evidence.Case {
 	t.Helper()
-	in, err := os.Open("testdata/" + tool + ".xml")
+	i := slices.IndexFunc(reports(t), func(file string) bool { return strings.HasPrefix(filepath.Base(file), tool+".") })
+	if i < 0 {
+		t.Fatalf("no report of %s", tool)
+	}
+	in, err := os.Open(reports(t)[i])
 	if err != nil {
 		t.Fatal(err)
 	}

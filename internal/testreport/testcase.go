@@ -1,11 +1,8 @@
-package junit
+package testreport
 
 import (
 	"cmp"
-	"math"
 	"regexp"
-	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/w3evolutionsllc/conductor/internal/evidence"
@@ -86,11 +83,6 @@ func (t *testcase) result(s *suite, p paths) evidence.Case {
 	return c
 }
 
-// label returns a name as one line.
-func label(s string) string {
-	return text.Head(strings.Join(strings.Fields(plain(s)), " "), maxName)
-}
-
 // status returns the status according to the children or, without any, to an attribute: CTest's and GoogleTest's status, GoogleTest's
 // result.
 func (t *testcase) status() evidence.Status {
@@ -113,30 +105,20 @@ func (t *testcase) status() evidence.Status {
 	return evidence.Passed
 }
 
-// seconds parses a duration, also with a decimal comma or commas between thousands. It returns 0 for anything else.
-func seconds(s string) float64 {
-	s = strings.TrimSpace(s)
-	if strings.Contains(s, ".") {
-		s = strings.ReplaceAll(s, ",", "")
-	}
-	f, err := strconv.ParseFloat(strings.Replace(s, ",", ".", 1), 64)
-	if err != nil || f < 0 || math.IsNaN(f) || math.IsInf(f, 0) {
-		return 0
-	}
-	return f
-}
-
 // summarize returns the failure in a few lines: the message attribute or, if that is not informative, the beginning of the text.
 func (t *testcase) summarize(c evidence.Case) string {
 	message := trim(plain(t.message))
 	switch {
 	case isNoise(message):
-		message = t.summary(message)
+		message = summary(message, t.title())
 	case isUninformative(message, c.Name) || strings.HasPrefix(c.Detail, message):
-		message = cmp.Or(t.summary(c.Detail), t.summary(c.Output), message, label(t.kind))
+		message = cmp.Or(summary(c.Detail, t.title()), summary(c.Output, t.title()), message, label(t.kind))
 	}
 	return text.Head(message, evidence.MaxMessage)
 }
+
+// title returns PHPUnit's title of the case, with which its failures begin.
+func (t *testcase) title() string { return t.attrs["class"] + "::" + t.attrs["name"] }
 
 // position matches the beginning of Playwright's messages, which continue with the case's name only.
 var position = regexp.MustCompile(`^\S+:\d+:\d+ `)
@@ -152,53 +134,4 @@ func isUninformative(message, name string) bool {
 	}
 	at := position.FindString(message)
 	return at != "" && strings.HasSuffix(name, strings.TrimPrefix(message, at))
-}
-
-var (
-	// noise matches lines that only repeat a case's name or position, as written by go test, testify and Playwright.
-	noise = regexp.MustCompile(`^(=== (RUN|PAUSE|CONT|NAME)|--- (FAIL|PASS|SKIP)|Error Trace:|\S+\.\w+:\d+:?$)|─{3}$`)
-	// trace matches the start of a stack trace or of a source excerpt.
-	trace = regexp.MustCompile(`^(at |File "|❯ |goroutine |stack backtrace|Stack Trace|(> )?\d+ \||#\d+ )`)
-	// raised matches the lines of pytest's source excerpt that show the exception.
-	raised = regexp.MustCompile(`(?m)^E {2,}(.+)$`)
-	tabs   = regexp.MustCompile(`[ \t]*\t[ \t]*`)
-)
-
-// noiseMarks lists substrings, one of which every match of noise contains: the pattern takes a hundred times longer to find nothing in
-// a long name.
-var noiseMarks = []string{"=== ", "--- ", ":", "───"}
-
-func isNoise(text string) bool {
-	return slices.ContainsFunc(noiseMarks, func(mark string) bool { return strings.Contains(text, mark) }) && noise.MatchString(text)
-}
-
-// summaryLines is the most lines in a message.
-const summaryLines = 6
-
-// summary returns the beginning of a failure's text, up to its stack trace.
-func (t *testcase) summary(detail string) string {
-	if found := raised.FindAllStringSubmatch(detail, summaryLines); found != nil {
-		detail = ""
-		for _, line := range found {
-			detail += line[1] + "\n"
-		}
-	}
-	// PHPUnit's title.
-	title := t.attrs["class"] + "::" + t.attrs["name"]
-	var lines []string
-	kept := 0
-	for line := range strings.Lines(detail) {
-		line = tabs.ReplaceAllString(strings.TrimSpace(line), " ")
-		if isNoise(line) || strings.HasPrefix(line, title) {
-			continue
-		}
-		if kept == summaryLines || kept > 0 && trace.MatchString(line) {
-			break
-		}
-		if line != "" {
-			kept++
-		}
-		lines = append(lines, line)
-	}
-	return strings.TrimSpace(strings.Join(lines, "\n"))
 }
