@@ -26,7 +26,9 @@ const (
 // decoder fills the types of config.go from YAML nodes and collects all problems.
 type decoder struct {
 	file   string
+	source []string
 	errs   []Error
+	lines  map[string]mark
 	values int
 	text   int
 }
@@ -49,7 +51,18 @@ type reader interface {
 
 func (d *decoder) fail(line, column int, path, message string, args ...any) {
 	if len(d.errs) < enough {
-		d.errs = append(d.errs, Error{File: d.file, Line: line, Column: column, Path: path, Message: fmt.Sprintf(message, args...)})
+		e := Error{File: d.file, Line: line, Column: column, Path: path, Message: fmt.Sprintf(message, args...)}
+		e.quote(d.source, "", "")
+		d.errs = append(d.errs, e)
+	}
+}
+
+// instead adds a problem at a node, and what its text should be; "" if that is not known.
+func (d *decoder) instead(n *yaml.Node, at place, instead, message string, args ...any) {
+	before := len(d.errs)
+	d.wrong(n, at, message, args...)
+	if len(d.errs) > before {
+		d.errs[before].quote(d.source, n.Value, instead)
 	}
 }
 
@@ -89,6 +102,7 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, at place) {
 	if n = d.resolve(n, at); n == nil {
 		return
 	}
+	d.lines[at.path] = mark{n.Line, n.Column}
 	if r, ok := v.Addr().Interface().(reader); ok {
 		r.read(d, n, at)
 		return
@@ -128,15 +142,15 @@ func (d *decoder) scalar(n *yaml.Node, at place) (string, bool) {
 		return "", false
 	}
 	if problem := f.check(n.Value); problem != "" {
-		d.wrong(n, at, "%s", problem)
+		d.instead(n, at, f.instead(n.Value), "%s", problem)
 		return "", false
 	}
 	if number := n.Tag == "!!int"; f.kind == "integer" && !number {
-		d.wrong(n, at, "must be a number; write %s without quotes", n.Value)
+		d.instead(n, at, n.Value, "must be a number; write %s without quotes", n.Value)
 		return "", false
 	}
 	if f.kind == "string" && at.is != "value" && n.Tag != "!!str" && n.Tag != "!!timestamp" {
-		d.wrong(n, at, "must be a string, but YAML reads %s here; write it in quotes", describe(n))
+		d.instead(n, at, strconv.Quote(n.Value), "must be a string, but YAML reads %s here; write it in quotes", describe(n))
 		return "", false
 	}
 	return n.Value, true
@@ -181,7 +195,7 @@ func (d *decoder) keys(n *yaml.Node, at place, known []string, each func(key str
 		case found:
 			each(p.key.Value, p.value)
 		case near != "":
-			d.wrong(p.key, at.at(p.key.Value), "unknown key; did you mean %s?", near)
+			d.instead(p.key, at.at(p.key.Value), near, "unknown key; did you mean %s?", near)
 		default:
 			d.wrong(p.key, at.at(p.key.Value), "unknown key; the known keys are %s", strings.Join(known, ", "))
 		}
@@ -199,7 +213,7 @@ func (d *decoder) dictionary(n *yaml.Node, v reflect.Value, at place) {
 	for _, p := range pairs {
 		inner := place{path: at.at(p.key.Value).path, is: at.is}
 		if problem := formats[at.keys].check(p.key.Value); problem != "" {
-			d.wrong(p.key, inner, "the name %s", problem)
+			d.instead(p.key, inner, formats[at.keys].instead(p.key.Value), "the name %s", problem)
 		}
 		e := reflect.New(v.Type().Elem()).Elem()
 		d.value(p.value, e, inner)

@@ -19,6 +19,9 @@ type Error struct {
 	Path string
 	// Message describes the problem, without a full stop.
 	Message string
+	// Source is the line in the file, and Mended what corrects it; both are empty if they are not known. Mended is the whole file if
+	// that is empty.
+	Source, Mended string
 }
 
 // Error returns file:line:column: path: message.
@@ -44,10 +47,12 @@ func (e *Errors) Error() string {
 		lines = append(lines, one.Error())
 	}
 	if e.More > 0 {
-		lines = append(lines, fmt.Sprintf("and %d more", e.More))
+		lines = append(lines, e.more())
 	}
 	return strings.Join(lines, "\n")
 }
+
+func (e *Errors) more() string { return fmt.Sprintf("and %d more", e.More) }
 
 // Unwrap returns the problems for errors.As.
 func (e *Errors) Unwrap() []error {
@@ -58,8 +63,8 @@ func (e *Errors) Unwrap() []error {
 	return out
 }
 
-// sorted returns the error for a list of problems; nil if the list is empty.
-func sorted(list []Error) error {
+// Join returns an *Errors with a list of problems, sorted; nil if the list is empty.
+func Join(list []Error) error {
 	if len(list) == 0 {
 		return nil
 	}

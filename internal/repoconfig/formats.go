@@ -2,8 +2,10 @@ package repoconfig
 
 import (
 	"fmt"
+	"path"
 	"regexp"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -20,6 +22,10 @@ type format struct {
 	least, most int
 	// what completes "must be ...".
 	what string
+	// refuse returns what a string that matches the pattern must be or must not be; "" if it is valid.
+	refuse func(text string) string
+	// correct returns what was probably meant by an invalid string.
+	correct func(text string) string
 }
 
 // element matches one element of a path: not "..", without slashes, backslashes and control characters.
@@ -30,9 +36,9 @@ var formats = map[string]format{
 	"port":    {kind: "integer", least: 1, most: 65535, what: "a port between 1 and 65535"},
 	"retry":   {kind: "integer", least: 0, most: 5, what: "a number between 0 and 5"},
 	"shards":  {kind: "integer", least: 1, most: 32, what: "a number between 1 and 32"},
-	"glob": {kind: "string", length: 1024, pattern: regexp.MustCompile(`^` + element + `(/` + element + `)*/?$`),
-		what: "a pattern of paths below the working directory: relative, with slashes, without .."},
-	"label": {kind: "string", length: 63, pattern: regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`),
+	"glob": {kind: "string", length: 1024, pattern: regexp.MustCompile(`^/?` + element + `(/` + element + `)*/?$`), refuse: refuseGlob,
+		what: "a pattern of paths with slashes and without ..: relative to the working directory, or absolute such as /out/*.xml"},
+	"label": {kind: "string", length: 63, correct: asLabel, pattern: regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`),
 		what: "lowercase letters, digits and dashes, at most 63 characters, starting and ending with a letter or digit"},
 	"env": {kind: "string", length: 255, pattern: regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`),
 		what: "the name of an environment variable: letters, digits and underscores, not starting with a digit"},
@@ -60,9 +66,50 @@ func (f format) check(text string) string {
 			return ""
 		}
 	} else if f.pattern != nil && utf8.RuneCountInString(text) <= f.length && f.pattern.MatchString(text) {
-		return ""
+		if f.refuse == nil {
+			return ""
+		}
+		problem := f.refuse(text)
+		if problem != "" {
+			problem += ", but is " + show(text)
+		}
+		return problem
 	}
 	return fmt.Sprintf("must be %s, but is %s", f.what, show(text))
+}
+
+// instead returns the valid text that was probably meant by an invalid one; "" if that is not known.
+func (f format) instead(text string) string {
+	guess := ""
+	switch {
+	case f.kind == "integer" && f.least == f.most:
+		guess = strconv.Itoa(f.least)
+	case f.correct != nil:
+		guess = f.correct(text)
+	}
+	if f.check(guess) != "" {
+		return ""
+	}
+	return guess
+}
+
+// asLabel turns a name such as My_Suite into a label.
+func asLabel(text string) string {
+	return strings.Trim(strings.NewReplacer("_", "-", " ", "-", ".", "-").Replace(strings.ToLower(text)), "-")
+}
+
+// refuseGlob refuses absolute patterns that search the whole file system or that of the kernel.
+func refuseGlob(text string) string {
+	if !path.IsAbs(text) {
+		return ""
+	}
+	switch first, _, _ := strings.Cut(path.Clean(text)[1:], "/"); {
+	case first == "" || strings.ContainsAny(first, "*?[{"):
+		return "must begin with the name of a directory, as in /out/**; the whole file system is not searched"
+	case first == "proc" || first == "sys" || first == "dev":
+		return "must not begin in /proc, /sys or /dev"
+	}
+	return ""
 }
 
 // Limits of durations: Kubernetes counts deadlines in whole seconds, and more than a year is a mistake.
@@ -75,15 +122,8 @@ var days = regexp.MustCompile(`^([0-9]{1,4})\s*(d|days?|w|weeks?)$`)
 
 // duration parses a duration, or returns what is wrong with it.
 func duration(text string) (time.Duration, string) {
-	if m := days.FindStringSubmatch(text); m != nil {
-		hours := 24
-		if m[2][0] == 'w' {
-			hours *= 7
-		}
-		if n, err := strconv.Atoi(m[1]); err == nil {
-			hours *= n
-		}
-		return 0, fmt.Sprintf("must be %s; the largest unit is h: write %dh", formats["duration"].what, hours)
+	if hours := inHours(text); hours != "" {
+		return 0, fmt.Sprintf("must be %s; the largest unit is h: write %s", formats["duration"].what, hours)
 	}
 	if problem := formats["duration"].check(text); problem != "" {
 		return 0, problem
@@ -93,4 +133,18 @@ func duration(text string) (time.Duration, string) {
 		return 0, fmt.Sprintf("must be between %s and %dh, but is %s", shortest, int(longest.Hours()), show(text))
 	}
 	return d, ""
+}
+
+// inHours returns a number of days or weeks as a duration; "" for any other text.
+func inHours(text string) string {
+	m := days.FindStringSubmatch(text)
+	if m == nil {
+		return ""
+	}
+	hours := 24
+	if m[2][0] == 'w' {
+		hours *= 7
+	}
+	n, _ := strconv.Atoi(m[1]) // at most four digits
+	return strconv.Itoa(n*hours) + "h"
 }

@@ -6,11 +6,12 @@ import (
 	"fmt"
 	"io"
 	"reflect"
-	"strings"
 	"unicode"
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v4"
+
+	"github.com/w3evolutionsllc/conductor/internal/repoconfig/syntax"
 )
 
 // MaxSize is the maximum size of a file, in bytes.
@@ -19,13 +20,16 @@ const MaxSize = 256 << 10
 // Parse reads a .conductor.yaml. Its error is an *Errors with every problem found, each with its line and column; name is the file name
 // in messages. Parse never panics.
 func Parse(name string, data []byte) (*Config, error) {
-	d := decoder{file: name}
-	c := &Config{Path: name}
+	d := decoder{file: name, lines: map[string]mark{}}
+	if len(data) <= MaxSize {
+		d.source = linesOf(data)
+	}
+	c := &Config{Path: name, lines: d.lines, source: d.source}
 	if root := d.load(data); root != nil {
 		d.value(root, reflect.ValueOf(c).Elem(), place{})
 		d.attempts(root, c)
 	}
-	if err := sorted(d.errs); err != nil {
+	if err := Join(d.errs); err != nil {
 		return nil, err
 	}
 	return c, nil
@@ -64,7 +68,7 @@ func (d *decoder) load(data []byte) (root *yaml.Node) {
 	}
 	data = bytes.TrimPrefix(data, []byte("\ufeff"))
 	if i, what := unreadable(data); i >= 0 {
-		line, column := position(data, utf8.RuneCount(data[:i]))
+		line, column := syntax.Position(data, utf8.RuneCount(data[:i]))
 		d.fail(line, column, "", "%s", what)
 		return nil
 	}
@@ -77,7 +81,7 @@ func (d *decoder) load(data []byte) (root *yaml.Node) {
 	documents := yaml.NewDecoder(bytes.NewReader(data))
 	var first, second yaml.Node
 	if err := documents.Decode(&first); errors.Is(err, io.EOF) {
-		d.fail(1, 1, "", "the file is empty; it needs at least a version and a test")
+		d.empty()
 		return nil
 	} else if err != nil {
 		d.syntax(data, err)
@@ -92,10 +96,17 @@ func (d *decoder) load(data []byte) (root *yaml.Node) {
 		return nil
 	}
 	if root = first.Content[0]; root.Kind == yaml.ScalarNode && root.Tag == "!!null" {
-		d.fail(1, 1, "", "the file is empty; it needs at least a version and a test")
+		d.empty()
 		return nil
 	}
 	return root
+}
+
+// empty adds the problem that the file is empty.
+func (d *decoder) empty() {
+	d.errs = append(d.errs, Error{
+		File: d.file, Line: 1, Column: 1, Message: "the file is empty; it needs at least a version and a test", Mended: Minimal(AnyCommand),
+	})
 }
 
 // unreadable returns the offset and a description of a character that YAML forbids; -1 if there is none. YAML 1.2.2, 5.1.
@@ -113,44 +124,8 @@ func unreadable(data []byte) (int, string) {
 	return -1, ""
 }
 
-// syntax adds an error of the YAML library. The types of its errors are not exported, so their fields are read by reflection; if that
-// fails, the message has no position.
+// syntax adds an error of the YAML library.
 func (d *decoder) syntax(data []byte, err error) {
-	line, column, message := 1, 1, strings.TrimPrefix(err.Error(), "yaml: ")
-	v := reflect.Indirect(reflect.ValueOf(err))
-	if v.Kind() == reflect.Struct {
-		mark, text := v.FieldByName("Mark"), v.FieldByName("Message")
-		if mark.IsValid() && text.IsValid() {
-			index, row, col := mark.FieldByName("Index"), mark.FieldByName("Line"), mark.FieldByName("Column")
-			switch {
-			case index.IsValid() && index.Int() > 0:
-				line, column = position(data, int(index.Int()))
-			case row.IsValid() && row.Int() > 0 && col.IsValid():
-				line, column = int(row.Int()), max(1, int(col.Int()))
-			}
-			message = text.String()
-		}
-	}
+	line, column, message := syntax.Problem(data, err)
 	d.fail(line, column, "", "invalid YAML: %s", message)
-}
-
-// position returns the line and column of the nth character. Lines and columns start at 1, n at 0. A position after the last line is
-// reported as the end of the text.
-func position(data []byte, n int) (line, column int) {
-	text := []rune(string(data))
-	n = min(n, len(text))
-	if n == len(text) {
-		n = len(strings.TrimRight(string(data), " \t\r\n"))
-		n = utf8.RuneCountInString(string(data)[:n])
-	}
-	line, column = 1, 1
-	for i, r := range text[:n] {
-		switch {
-		case r == '\n', r == '\r' && (i+1 == len(text) || text[i+1] != '\n'):
-			line, column = line+1, 1
-		default:
-			column++
-		}
-	}
-	return line, column
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 )
 
 const least = "version: 1\ntests:\n  integration: yarn test:integration:nc\n"
@@ -23,7 +24,7 @@ func TestThreeLinesAreEnough(t *testing.T) {
 		Tests: map[string]Test{"integration": {Command: Command{Shell: "yarn test:integration:nc"}, Timeout: Duration{30 * time.Minute}, Shards: 1}},
 		Stack: Stack{Compose: []string{"docker-compose.qa.yml"}, Ready: Ready{Timeout: Duration{10 * time.Minute}}},
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Config{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	if got := got.Tests["integration"].Command.Argv(); !slices.Equal(got, []string{"/bin/sh", "-c", "yarn test:integration:nc"}) {
@@ -71,7 +72,7 @@ keep: {ttl: forever}
 		}},
 		Keep: Keep{Forever: true},
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Config{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	if !slices.Equal(got.Suites(), []string{"a", "b"}) {
@@ -104,6 +105,7 @@ tests:
 func TestKeep(t *testing.T) {
 	for text, want := range map[string]Keep{
 		"24h": {TTL: Duration{24 * time.Hour}}, "forever": {Forever: true}, "{ttl: 90s}": {TTL: Duration{90 * time.Second}}, "{}": {},
+		"{ttl: forever, idle: 2h, after_close: true}": {Forever: true, Idle: Duration{2 * time.Hour}, AfterClose: true}, "{idle: 30m}": {Idle: Duration{30 * time.Minute}},
 	} {
 		got, err := Parse("f", []byte(least+"keep: "+text+"\n"))
 		if err != nil || got.Keep != want {
@@ -140,6 +142,8 @@ func TestErrors(t *testing.T) {
 		{"duration", "stack: {ready: {timeout: soon}}\n", `f:4:26: stack.ready.timeout: must be a duration such as 90s, 30m or 24h, but is "soon"`},
 		{"number for a duration", "stack: {ready: {timeout: 30}}\n", `f:4:26: stack.ready.timeout: must be a duration such as 90s, 30m or 24h, but is "30"`},
 		{"days", "keep: 7d\n", `f:4:7: keep: must be a duration such as 90s, 30m or 24h; the largest unit is h: write 168h`},
+		{"idle forever", "keep: {idle: forever}\n", `f:4:14: keep.idle: must be a duration such as 90s, 30m or 24h, but is "forever"`},
+		{"after_close as a word", "keep: {after_close: please}\n", `f:4:21: keep.after_close: must be true or false, but is the string "please"`},
 		{"weeks", "keep: {ttl: 2w}\n", `f:4:13: keep.ttl: must be a duration such as 90s, 30m or 24h; the largest unit is h: write 336h`},
 		{"too short", "keep: 1ms\n", `f:4:7: keep: must be between 1s and 8784h, but is "1ms"`},
 		{"too long", "keep: 9999999h\n", `f:4:7: keep: must be between 1s and 8784h, but is "9999999h"`},
@@ -158,24 +162,51 @@ func TestErrors(t *testing.T) {
 
 func TestErrorsOfTests(t *testing.T) {
 	for text, want := range map[string]string{
-		"{}":                                 `f:2:8: tests: must not be empty`,
-		"{a: }":                              `f:2:12: tests.a: must be a command or a mapping, but is empty`,
-		"{a: []}":                            `f:2:12: tests.a: must be a command or a mapping, but is a list`,
-		"{a: \" \"}":                         `f:2:12: tests.a: must be a command that is not empty, without NUL characters, but is " "`,
-		"{a: true}":                          `f:2:12: tests.a: must be a string, but YAML reads true or false here; write it in quotes`,
-		"{a: {retry: 1}}":                    `f:2:12: tests.a: must have one of the keys command, image and service`,
-		"{a: {image: x, service: y}}":        `f:2:12: tests.a: must not have both image and service; a service has its own image`,
-		"{a: {command: x, shards: 0}}":       `f:2:33: tests.a.shards: must be a number between 1 and 32, but is "0"`,
-		"{a: {command: x, artifacts: ../x}}": `f:2:36: tests.a.artifacts[0]: must be a pattern of paths below the working directory: relative, with slashes, without .., but is "../x"`,
-		"{a: {command: []}}":                 `f:2:22: tests.a.command: must not be empty`,
-		"{a: {command: [\"\"]}}":             `f:2:23: tests.a.command[0]: must be a command that is not empty, without NUL characters, but is ""`,
-		"{a: {command: {x: y}}}":             `f:2:22: tests.a.command: must be a string or a list of strings, but is a mapping`,
-		"{a: {comand: x}}":                   "f:2:12: tests.a: must have one of the keys command, image and service\nf:2:13: tests.a.comand: unknown key; did you mean command?",
-		"{A: x}":                             `f:2:9: tests.A: the name must be lowercase letters, digits and dashes, at most 63 characters, starting and ending with a letter or digit, but is "A"`,
-		"x":                                  `f:2:8: tests: must be a mapping, but is the string "x"`,
+		"{}":                                    `f:2:8: tests: must not be empty`,
+		"{a: }":                                 `f:2:12: tests.a: must be a command or a mapping, but is empty`,
+		"{a: []}":                               `f:2:12: tests.a: must be a command or a mapping, but is a list`,
+		"{a: \" \"}":                            `f:2:12: tests.a: must be a command that is not empty, without NUL characters, but is " "`,
+		"{a: true}":                             `f:2:12: tests.a: must be a string, but YAML reads true or false here; write it in quotes`,
+		"{a: {retry: 1}}":                       `f:2:12: tests.a: must have one of the keys command, image, service and run`,
+		"{a: {image: x, service: y}}":           `f:2:12: tests.a: must have only one of the keys image, service and run, but has image and service`,
+		"{a: {command: x, shards: 0}}":          `f:2:33: tests.a.shards: must be a number between 1 and 32, but is "0"`,
+		"{a: {command: x, artifacts: ../x}}":    `f:2:36: tests.a.artifacts[0]: must be a pattern of paths with slashes and without ..: relative to the working directory, or absolute such as /out/*.xml, but is "../x"`,
+		"{a: {command: x, reports: /out/../x}}": `f:2:34: tests.a.reports[0]: must be a pattern of paths with slashes and without ..: relative to the working directory, or absolute such as /out/*.xml, but is "/out/../x"`,
+		"{a: {command: x, reports: [x, /**]}}":  `f:2:38: tests.a.reports[1]: must begin with the name of a directory, as in /out/**; the whole file system is not searched, but is "/**"`,
+		"{a: {command: x, artifacts: \"/{out,tmp}/*\"}}":   `f:2:36: tests.a.artifacts[0]: must begin with the name of a directory, as in /out/**; the whole file system is not searched, but is "/{out,tmp}/*"`,
+		"{a: {command: x, artifacts: /.}}":                 `f:2:36: tests.a.artifacts[0]: must begin with the name of a directory, as in /out/**; the whole file system is not searched, but is "/."`,
+		"{a: {command: x, reports: {junit: /./proc/1/*}}}": `f:2:42: tests.a.reports.junit[0]: must not begin in /proc, /sys or /dev, but is "/./proc/1/*"`,
+		"{a: {command: x, reports: {junti: x}}}":           "f:2:34: tests.a.reports: list the files of every format without a key, as in reports: [out/*.xml, out/*.trx]\nf:2:35: tests.a.reports.junti: unknown key; did you mean junit?",
+		"{a: {command: x, reports: {trx: x}}}":             "f:2:34: tests.a.reports: list the files of every format without a key, as in reports: [out/*.xml, out/*.trx]\nf:2:35: tests.a.reports.trx: unknown key; the known keys are junit",
+		"{a: {command: x, reports: }}":                     `f:2:34: tests.a.reports: must be a list, but is empty`,
+		"{a: {command: []}}":                               `f:2:22: tests.a.command: must not be empty`,
+		"{a: {command: [\"\"]}}":                           `f:2:23: tests.a.command[0]: must be a command that is not empty, without NUL characters, but is ""`,
+		"{a: {command: {x: y}}}":                           `f:2:22: tests.a.command: must be a string or a list of strings, but is a mapping`,
+		"{a: {comand: x}}":                                 "f:2:12: tests.a: must have one of the keys command, image, service and run\nf:2:13: tests.a.comand: unknown key; did you mean command?",
+		"{A: x}":                                           `f:2:9: tests.A: the name must be lowercase letters, digits and dashes, at most 63 characters, starting and ending with a letter or digit, but is "A"`,
+		"x":                                                `f:2:8: tests: must be a mapping, but is the string "x"`,
+		"{a: {run: x, service: y}}":                        `f:2:12: tests.a: must have only one of the keys image, service and run, but has service and run`,
+		"{a: {run: x, image: y, service: z}}":              `f:2:12: tests.a: must have only one of the keys image, service and run, but has image and service and run`,
 	} {
 		if _, err := Parse("f", []byte("version: 1\ntests: "+text)); err == nil || err.Error() != want {
 			t.Errorf("tests: %s\n got %v\nwant %s", text, err, want)
+		}
+	}
+}
+
+// TestReports has the same patterns in each notation.
+func TestReports(t *testing.T) {
+	for text, want := range map[string][]string{
+		"/out/**/*.xml":            {"/out/**/*.xml"},
+		"[a.xml, /results.trx]":    {"a.xml", "/results.trx"},
+		"{junit: /out/x}":          {"/out/x"},
+		"{junit: [a, ./b, ..c/*]}": {"a", "./b", "..c/*"},
+		"{}":                       nil,
+		"[]":                       nil,
+	} {
+		c, err := Parse("f", []byte("version: 1\ntests: {a: {command: x, reports: "+text+"}}"))
+		if err != nil || !slices.Equal(c.Tests["a"].Reports.JUnit, want) {
+			t.Errorf("%s: %v, %v", text, c, err)
 		}
 	}
 }
@@ -197,13 +228,13 @@ func TestNotYAML(t *testing.T) {
 		"version 1\n":                  `f:1:1: must be a mapping, but is the string "version 1"`,
 		"tests: {a: x}\n":              "f:1:1: the required key version is missing",
 		"# nothing\n---\n":             "f:1:1: the file is empty; it needs at least a version and a test",
-		"a: [1, 2\n":                   "f:1:9: invalid YAML: did not find expected ',' or ']'",
-		"a: b: c\n":                    "f:1:5: invalid YAML: mapping values are not allowed in this context",
-		"a: 1\n\tb: 2\n":               "f:2:1: invalid YAML: found a tab character that violates indentation",
-		"a:\n  b: c\n d: e\n":          "f:3:2: invalid YAML: did not find expected key",
-		"é: 'x'y\n":                    "f:1:7: invalid YAML: did not find expected key",
-		"a: 1\r\nb: @\r\n":             "f:2:4: invalid YAML: found character that cannot start any token",
-		"a: 1\nb: *x\n":                "f:2:4: invalid YAML: unknown anchor 'x' referenced",
+		"a: [1, 2\n":                   "f:1:9: invalid YAML: a comma or ] is missing: the list begins with [ in line 1",
+		"a: b: c\n":                    "f:1:5: invalid YAML: a key is not expected here: check the indentation, and write a value that contains \": \" in quotes",
+		"a: 1\n\tb: 2\n":               "f:2:1: invalid YAML: a tab: YAML is indented with spaces",
+		"a:\n  b: c\n d: e\n":          "f:3:2: invalid YAML: the indentation of this line does not fit: the keys since line 1 are indented by 0",
+		"é: 'x'y\n":                    "f:1:7: invalid YAML: the value before this has ended: check its quotes",
+		"a: 1\r\nb: @\r\n":             "f:2:4: invalid YAML: a value cannot begin with @: write it in quotes",
+		"a: 1\nb: *x\n":                "f:2:4: invalid YAML: the anchor &x is not defined above: write a value that begins with * in quotes",
 		"a: 1\n---\nb: 2\n":            "f:2:1: a second document begins here; only one is allowed",
 		"a: é\xff\n":                   "f:1:5: invalid UTF-8",
 		"a: 1\nb: \x00\n":              "f:2:4: the control character U+0000 is not allowed",
@@ -318,6 +349,21 @@ func TestTheAttemptsOfAllSuitesHaveABound(t *testing.T) {
 		_, err := Parse("f", []byte(tc.file))
 		if got := fmt.Sprint(err); got != tc.want && (tc.want != "" || err != nil) {
 			t.Errorf("%s...: %s, want %q", tc.file[:40], got, tc.want)
+		}
+	}
+}
+
+func TestProblemsHaveThePositionOfTheirValue(t *testing.T) {
+	c, err := Parse("f", []byte("version: 1\ntests:\n  a:\n    image:  node\n    env: {A: b}\n  b: &b {service: web}\n  c: *b\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		"tests.a.image": "f:4:13: tests.a.image: x 1", "tests.a.env.A": "f:5:14: tests.a.env.A: x 1", "tests.a.run": "f:4:5: tests.a.run: x 1",
+		"tests.b.service": "f:6:19: tests.b.service: x 1", "tests.c.service": "f:6:19: tests.c.service: x 1", "stack.public": "f:1:1: stack.public: x 1",
+	} {
+		if got := c.Problem(path, "x %d", 1).Error(); got != want {
+			t.Errorf("%s: %s, want %s", path, got, want)
 		}
 	}
 }

@@ -3,20 +3,27 @@ package repoconfig
 import (
 	"fmt"
 	"reflect"
+	"slices"
+	"strings"
 
 	"go.yaml.in/yaml/v4"
 )
+
+// places are the keys of a suite that define where its command runs.
+var places = []string{"image", "service", "run"}
 
 // read reads a suite from a mapping, or from a string that is its command.
 func (t *Test) read(d *decoder, n *yaml.Node, at place) {
 	v := reflect.ValueOf(t).Elem()
 	switch n.Kind {
 	case yaml.MappingNode:
-		switch seen := d.object(n, v, at); {
-		case seen["image"] && seen["service"]:
-			d.wrong(n, at, "must not have both image and service; a service has its own image")
-		case !seen["image"] && !seen["service"] && !seen["command"]:
-			d.wrong(n, at, "must have one of the keys command, image and service")
+		seen := d.object(n, v, at)
+		given := slices.DeleteFunc(slices.Clone(places), func(key string) bool { return !seen[key] })
+		switch {
+		case len(given) > 1:
+			d.wrong(n, at, "must have only one of the keys image, service and run, but has %s", strings.Join(given, " and "))
+		case len(given) == 0 && !seen["command"]:
+			d.wrong(n, at, "must have one of the keys command, image, service and run")
 		}
 		return
 	case yaml.ScalarNode:
@@ -33,8 +40,14 @@ func (t *Test) read(d *decoder, n *yaml.Node, at place) {
 
 func (*Test) shape() *shape {
 	object := objectShape(reflect.TypeFor[Test]())
-	object.AnyOf = []*shape{{Required: []string{"command"}}, {Required: []string{"image"}}, {Required: []string{"service"}}}
-	object.Not = &shape{Required: []string{"image", "service"}}
+	object.AnyOf = []*shape{{Required: []string{"command"}}}
+	object.Not = &shape{}
+	for i, key := range places {
+		object.AnyOf = append(object.AnyOf, &shape{Required: []string{key}})
+		for _, other := range places[i+1:] {
+			object.Not.AnyOf = append(object.Not.AnyOf, &shape{Required: []string{key, other}})
+		}
+	}
 	return &shape{AnyOf: []*shape{formatShape("line"), object}}
 }
 
@@ -68,6 +81,24 @@ func (*Command) shape() *shape {
 	}}
 }
 
+// read reads patterns from a string, a list, or a mapping with one of them as junit.
+func (r *Reports) read(d *decoder, n *yaml.Node, at place) {
+	v := reflect.ValueOf(r).Elem()
+	if n.Kind != yaml.MappingNode {
+		at.is = "glob"
+		d.list(n, v.Field(0), at)
+		return
+	}
+	if seen := d.object(n, v, at); !seen["junit"] && len(n.Content) > 0 {
+		d.wrong(n, at, "list the files of every format without a key, as in reports: [out/*.xml, out/*.trx]")
+	}
+}
+
+func (*Reports) shape() *shape {
+	object := objectShape(reflect.TypeFor[Reports]())
+	return &shape{AnyOf: append(slices.Clone(object.Properties[0].shape.AnyOf), object)}
+}
+
 // read reads a duration from a string.
 func (x *Duration) read(d *decoder, n *yaml.Node, at place) {
 	if n.Kind != yaml.ScalarNode || n.Tag == "!!null" {
@@ -76,7 +107,7 @@ func (x *Duration) read(d *decoder, n *yaml.Node, at place) {
 	}
 	value, problem := duration(n.Value)
 	if problem != "" {
-		d.wrong(n, at, "%s", problem)
+		d.instead(n, at, inHours(n.Value), "%s", problem)
 	}
 	x.Duration = value
 }
@@ -85,15 +116,22 @@ func (*Duration) shape() *shape { return formatShape("duration") }
 
 // read reads a keep from a duration, the word forever, or a mapping with one of them as ttl.
 func (k *Keep) read(d *decoder, n *yaml.Node, at place) {
-	if n.Kind == yaml.MappingNode {
-		d.keys(n, at, []string{"ttl"}, func(key string, value *yaml.Node) {
-			if value = d.resolve(value, at.at(key)); value != nil {
-				k.word(d, value, at.at(key))
-			}
-		})
+	if n.Kind != yaml.MappingNode {
+		k.word(d, n, at)
 		return
 	}
-	k.word(d, n, at)
+	d.keys(n, at, names(fieldsOf(reflect.TypeFor[Keep]())), func(key string, value *yaml.Node) {
+		switch inner := at.at(key); key {
+		case "ttl":
+			if value = d.resolve(value, inner); value != nil {
+				k.word(d, value, inner)
+			}
+		case "idle":
+			d.value(value, reflect.ValueOf(&k.Idle).Elem(), inner)
+		case "after_close":
+			d.value(value, reflect.ValueOf(&k.AfterClose).Elem(), inner)
+		}
+	})
 }
 
 func (k *Keep) word(d *decoder, n *yaml.Node, at place) {

@@ -50,7 +50,9 @@ func words(t reflect.Type, f field) (string, reflect.Type) {
 	case reflect.TypeFor[Duration]():
 		return "a duration", nil
 	case reflect.TypeFor[Keep]():
-		return "a duration or `forever`, alone or as `ttl` of a mapping", nil
+		return "a duration or `forever`, alone or as `ttl` of a mapping", t
+	case reflect.TypeFor[Reports]():
+		return "a string or a list of strings, alone or as `junit` of a mapping", nil
 	}
 	switch t.Kind() {
 	case reflect.Struct:
@@ -83,8 +85,8 @@ tests:
   integration: yarn test:integration:nc
 ` + "```" + `
 
-Conductor then starts ` + "`docker-compose.qa.yml`" + ` and runs that command in the image of the compose service ` + "`integration`, `tests`, `test` or `sut`" + `,
-or in one that it builds from ` + "`Dockerfile.test` or `Dockerfile`" + `. The file may only tighten what the operator allows.
+Conductor then starts ` + "`docker-compose.qa.yml`" + ` and runs that command in place of the compose service ` + "`integration`, `tests`, `test` or `sut`" + `,
+or in an image that it builds from ` + "`Dockerfile.test` or `Dockerfile`" + `; see [Where a suite runs](#where-a-suite-runs). The file may only tighten what the operator allows.
 
 [examples/.conductor.yaml](../examples/.conductor.yaml) shows every key. Editors that know JSON Schema complete and check the file when it begins with:
 
@@ -98,6 +100,33 @@ or in one that it builds from ` + "`Dockerfile.test` or `Dockerfile`" + `. The f
 
 var referenceTail = fmt.Sprintf(`
 NAME is a name that you choose: %s. Names of environment variables and build arguments are %s.
+
+## Where a suite runs
+
+| Key | The test has | The service |
+|---|---|---|
+| `+"`image: NAME`"+` | an image, and `+"`env`"+` | is not affected |
+| `+"`service: NAME`"+` | image, environment, volumes, networks, user and working directory of a compose service, and `+"`env`"+` | is the test, and not part of the stack |
+| `+"`run: NAME`"+` | the same, as with `+"`docker compose run`"+` | is up as well, as part of the stack |
+
+A suite with none of these keys, such as the three lines above, is the first of:
+
+1. the compose service with the suite's name, as with `+"`service`"+`; else the image with that name in `+"`build.images`"+`
+2. the compose service `+"`tests`, `test` or `sut`"+`, as with `+"`service`"+`; if there are several of them, the file has to name one
+3. the image `+"`tests`, `test` or `sut`"+` in `+"`build.images`"+`
+4. an image that is built from `+"`Dockerfile.test`"+`, else from `+"`Dockerfile`"+`, in the repository's root
+
+A compose service that publishes or exposes ports, or that another service needs, is part of the stack. For 1 and 2 only its image is used, if it is
+built from the repository, with a note; set `+"`service` or `run`"+` to use the rest.
+
+- `+"`command`"+` replaces both the entrypoint and the command of the image or the service, as with `+"`docker compose run --entrypoint`"+`. To keep an entrypoint that
+  is a wrapper, write it into the command.
+- `+"`env`"+` takes precedence over the service's environment.
+- A service that is not in an active profile is enabled by naming it, together with the services that it needs and that are in the same profile.
+- Ports, health check, restart policy and number of replicas of the service do not apply to the test. With `+"`service`"+` its hooks run with
+  each attempt's pod, which may start before the stack is up; with `+"`run`"+` they do not run again. Other services cannot reach the test by name.
+- Each test is a pod of its own. It cannot share the network or processes of a service: a service with `+"`network_mode: service:NAME`"+` has to reach
+  the other by its name instead of localhost.
 
 ## Rules
 

@@ -13,7 +13,7 @@ import (
 const SchemaID = "https://raw.githubusercontent.com/w3evolutionsllc/conductor/main/schemas/conductor.schema.json"
 
 // Schema returns the JSON Schema (2020-12) of .conductor.yaml, for editors. It accepts everything that Parse accepts. Parse also
-// rejects durations out of range and duplicate keys.
+// rejects durations out of range, patterns that search the whole file system, and duplicate keys.
 func Schema() []byte {
 	s := objectShape(reflect.TypeFor[Config]())
 	s.Schema, s.ID, s.Title = "https://json-schema.org/draft/2020-12/schema", SchemaID, ".conductor.yaml"

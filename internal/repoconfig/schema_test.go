@@ -168,9 +168,11 @@ func TestSchemaAndParserAgree(t *testing.T) {
 		"version: 1\ntests: {a: {command: []}}", "version: 1\ntests: {a: {command: [x, 1, true]}}", "version: 1\ntests: {a: {command: [1]}}",
 		"version: 1\ntests: {a: {command: x, env: {A: 1, B: 1.5, C: true, D: x}}}", "version: 1\ntests: {a: {command: x, env: {A: }}}",
 		"version: 1\ntests: {a: {command: x, env: {A: []}}}", "version: 1\ntests: {a: {command: x, env: {A-B: x}}}", "version: 1\ntests: {1: x}",
+		"version: 1\ntests: {a: {run: x}}", "version: 1\ntests: {a: {run: x, command: y}}", "version: 1\ntests: {a: {run: x, image: y}}",
+		"version: 1\ntests: {a: {run: x, service: y}}", "version: 1\ntests: {a: {image: x, service: y}}",
 	}
 	for _, extra := range []string{
-		"keep: 1h", "keep: forever", "keep: {ttl: forever}", "keep: {ttl: 5}", "keep: {}", "keep: 7d", "keep: [1h]", "keep: ", "stack: ", "stack: {}",
+		"keep: 1h", "keep: forever", "keep: {ttl: forever}", "keep: {ttl: 5}", "keep: {idle: 2h, after_close: true}", "keep: {idle: forever}", "keep: {after_close: 1}", "keep: {}", "keep: 7d", "keep: [1h]", "keep: ", "stack: ", "stack: {}",
 		"stack: {compose: a}", "stack: {compose: []}", "stack: {compose: ../a}", "stack: {compose: [a, ./b/c/]}", "stack: {compose: [5]}", "stack: {profiles: []}",
 		"stack: {profiles: ['*', a b]}", "stack: {env_file: /a}", "stack: {strict: \"true\"}", "stack: {public: []}", "stack: {public: [{service: a}]}",
 		"stack: {public: [{service: a, port: 0}]}", "stack: {public: [{service: a, port: 1}]}", "stack: {public: {service: a, port: 1}}",
@@ -261,7 +263,7 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("%+v lacks what every file has", c)
 		}
 		for name, suite := range c.Tests {
-			if len(suite.Command.Argv()) == 0 && suite.Image == "" && suite.Service == "" || suite.Timeout.Duration <= 0 || suite.Shards < 1 {
+			if len(suite.Command.Argv()) == 0 && suite.Image == "" && suite.Service == "" && suite.Run == "" || suite.Timeout.Duration <= 0 || suite.Shards < 1 {
 				t.Errorf("%s: %+v", name, suite)
 			}
 		}

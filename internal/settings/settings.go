@@ -31,14 +31,18 @@ type Settings struct {
 	// ServiceAccount is Conductor's own account in Namespace; stacks' RoleBindings name it.
 	ServiceAccount string `json:"serviceAccount"`
 	// Image is Conductor's own image, which stack agents and test wrappers run too.
-	Image    string   `json:"image"`
-	GitHub   GitHub   `json:"github"`
+	Image  string `json:"image"`
+	GitHub GitHub `json:"github"`
+	// Webhook is how deliveries reach Conductor.
+	Webhook  Webhook  `json:"webhook"`
 	Registry Registry `json:"registry"`
 	Builds   Builds   `json:"builds"`
 	Planning Planning `json:"planning"`
 	Stacks   Stacks   `json:"stacks"`
 	Keep     Keep     `json:"keep"`
 	Triggers Triggers `json:"triggers"`
+	// Bots grants the commands of bots a permission by login (name[bot]). The comments of other bots are ignored.
+	Bots map[string]v1alpha1.Permission `json:"bots,omitempty"`
 	// RunTimeout is the longest time until a run's outcome is known.
 	RunTimeout metav1.Duration `json:"runTimeout"`
 	// Deadlines limit retries of transient errors.
@@ -80,6 +84,16 @@ type GitHub struct {
 	// WebhookSecretFiles contain the webhook secrets; there is more than one during a rotation.
 	WebhookSecretFiles []string `json:"webhookSecretFiles"`
 }
+
+// Webhook is how GitHub's deliveries reach Conductor.
+type Webhook string
+
+const (
+	// WebhookPush means that GitHub sends deliveries to Conductor's address.
+	WebhookPush Webhook = "push"
+	// WebhookPull means that Conductor reads them from GitHub's log of deliveries; it needs no address that GitHub can reach.
+	WebhookPull Webhook = "pull"
+)
 
 // RegistryType is the kind of registry that images are pushed to.
 type RegistryType string
@@ -165,6 +179,8 @@ type Keep struct {
 	Max     metav1.Duration `json:"max"`
 	// Forever allows `keep: forever`.
 	Forever bool `json:"forever,omitempty"`
+	// Idle is the time after which a stack that is not used is deleted, if the repository does not specify it; 0 means never.
+	Idle metav1.Duration `json:"idle,omitempty"`
 }
 
 // Triggers configures what starts a run.
@@ -173,7 +189,12 @@ type Triggers struct {
 	Tags []string `json:"tags"`
 	// PollInterval is how often the matching tags are compared with those seen before.
 	PollInterval metav1.Duration `json:"pollInterval"`
+	// PullInterval is how often GitHub's log of deliveries is read with WebhookPull.
+	PullInterval metav1.Duration `json:"pullInterval"`
 }
+
+// minPullInterval keeps the requests for GitHub's log below a third of GitHub's limit of 5,000 an hour.
+const minPullInterval = 2 * time.Second
 
 // Deadlines limit how long Conductor retries transient errors before it gives up and reports the failure.
 type Deadlines struct {
@@ -190,9 +211,6 @@ type LeaderElection struct {
 	// LeaseDuration is how long the other replicas wait after the leader was killed.
 	LeaseDuration metav1.Duration `json:"leaseDuration"`
 }
-
-// shortestLease gives a leader time for more than one attempt with a slow API server.
-const shortestLease = 3 * time.Second
 
 // RenewDeadline is when a leader that cannot renew its lease exits, well before another can take over.
 func (l LeaderElection) RenewDeadline() time.Duration { return l.LeaseDuration.Duration * 2 / 3 }
@@ -236,6 +254,7 @@ func Default() Settings {
 	return Settings{
 		Namespace: "conductor", ServiceAccount: "conductor",
 		GitHub:   GitHub{APIURL: "https://api.github.com"},
+		Webhook:  WebhookPush,
 		Registry: Registry{Type: RegistryOCI, Records: "records", Sources: "sources"},
 		Builds: Builds{
 			Namespace: "conductor-builds", Image: "ghcr.io/osscontainertools/kaniko:v1.28.3",
@@ -244,7 +263,7 @@ func Default() Settings {
 		Planning:   Planning{AtOnce: 1},
 		Stacks:     Stacks{Scheme: "https", TestsAtOnce: 8, Files: "256Mi"},
 		Keep:       Keep{Default: d(24 * time.Hour), Max: d(7 * 24 * time.Hour)},
-		Triggers:   Triggers{Tags: []string{"run-integration-tests", "run-integration-tests/*"}, PollInterval: d(3 * time.Minute)},
+		Triggers:   Triggers{Tags: []string{"run-integration-tests", "run-integration-tests/*"}, PollInterval: d(3 * time.Minute), PullInterval: d(5 * time.Second)},
 		RunTimeout: d(2 * time.Hour),
 		Deadlines:  Deadlines{Stage: d(10 * time.Minute), Record: d(10 * time.Minute), Finalize: d(10 * time.Minute)},
 		Retention:  Retention{Age: d(30 * 24 * time.Hour), PerRepository: 200},
@@ -319,9 +338,7 @@ func (s Settings) check() error {
 	if s.GitHub.AppID <= 0 {
 		bad("github.appID must be set")
 	}
-	if len(s.GitHub.WebhookSecretFiles) == 0 {
-		bad("github.webhookSecretFiles must be set: deliveries cannot be verified without a secret")
-	}
+	s.checkWebhook(bad)
 	if s.Planning.AtOnce < 1 {
 		bad("planning.atOnce must be at least 1")
 	}
@@ -342,11 +359,35 @@ func (s Settings) check() error {
 			bad("triggers.tags: %q is not a valid pattern", t)
 		}
 	}
+	s.checkBots(bad)
 	s.checkDurations(bad)
 	s.checkQuantities(bad)
 	s.checkRoom(bad)
 	s.Stacks.check(bad)
 	return errors.Join(errs...)
+}
+
+func (s Settings) checkWebhook(bad func(format string, args ...any)) {
+	switch {
+	case s.Webhook != WebhookPush && s.Webhook != WebhookPull:
+		bad("webhook %q is not supported: use push or pull", s.Webhook)
+	case s.Webhook == WebhookPush && len(s.GitHub.WebhookSecretFiles) == 0:
+		bad("github.webhookSecretFiles must be set: deliveries cannot be verified without a secret")
+	case s.Triggers.PullInterval.Duration < minPullInterval:
+		bad("triggers.pullInterval (%s) must be at least %s", s.Triggers.PullInterval.Duration, minPullInterval)
+	}
+}
+
+// checkBots rejects logins that are not a bot's and permissions that do not exist.
+func (s Settings) checkBots(bad func(format string, args ...any)) {
+	for login, granted := range s.Bots {
+		if name, ok := strings.CutSuffix(login, "[bot]"); !ok || name == "" {
+			bad("bots: %q is not the login of a bot: use NAME[bot]", login)
+		}
+		if !slices.Contains([]v1alpha1.Permission{"read", "triage", "write", "maintain", "admin"}, granted) {
+			bad("bots: %s has the permission %q: use read, triage, write, maintain or admin", login, granted)
+		}
+	}
 }
 
 func (s Settings) checkDurations(bad func(format string, args ...any)) {
@@ -361,6 +402,9 @@ func (s Settings) checkDurations(bad func(format string, args ...any)) {
 	}
 	if lease := s.LeaderElection.LeaseDuration.Duration; lease < shortestLease {
 		bad("leaderElection.leaseDuration (%s) must be at least %s", lease, shortestLease)
+	}
+	if s.Keep.Idle.Duration < 0 {
+		bad("keep.idle must not be negative; 0s means never")
 	}
 	if s.Keep.Default.Duration > s.Keep.Max.Duration {
 		bad("keep.default (%s) must not be longer than keep.max (%s)", s.Keep.Default.Duration, s.Keep.Max.Duration)
@@ -429,7 +473,7 @@ func SplitEgress(s string) (netip.Prefix, int32, error) {
 // Ceilings returns the settings that a new Run copies.
 func (s Settings) Ceilings() v1alpha1.Ceilings {
 	return v1alpha1.Ceilings{
-		RunTimeout: s.RunTimeout, Keep: s.Keep.Default, KeepMax: s.Keep.Max, KeepForever: s.Keep.Forever,
+		RunTimeout: s.RunTimeout, Keep: s.Keep.Default, KeepMax: s.Keep.Max, KeepForever: s.Keep.Forever, KeepIdle: s.Keep.Idle,
 		Registries: s.Stacks.Registries, Allow: s.Stacks.Allow, Pods: s.Stacks.Pods, CPU: s.Stacks.CPU, Memory: s.Stacks.Memory,
 		Files: s.Stacks.Files,
 	}

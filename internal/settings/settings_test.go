@@ -39,11 +39,22 @@ func TestTheLeastFileGetsTheDefaults(t *testing.T) {
 	}
 }
 
+func TestPullingNeedsNoWebhookSecret(t *testing.T) {
+	text := strings.Replace(least, ", webhookSecretFiles: [/secret]", "", 1)
+	if _, err := Parse([]byte(text)); err == nil {
+		t.Error("the webhook needs a secret")
+	}
+	if s, err := Parse([]byte(text + "webhook: pull\n")); err != nil || s.Triggers.PullInterval.Duration != 5*time.Second {
+		t.Errorf("%v, %+v", err, s.Triggers)
+	}
+}
+
 func TestEveryProblemIsNamed(t *testing.T) {
 	for _, tc := range []struct{ name, add, want string }{
 		{"unknown key", "colour: red", `unknown field "colour"`},
 		{"not YAML", "a: [", "invalid YAML"},
 		{"keep", "keep: {default: 48h, max: 24h}", "longer than keep.max"},
+		{"idle", "keep: {idle: -1h}", "keep.idle must not be negative"},
 		{"quantity", "stacks: {cpu: lots}", `stacks.cpu "lots"`},
 		{"quantity of files", "stacks: {files: lots}", `stacks.files "lots"`},
 		{"host", "stacks: {host: qa.example.com}", "{service} and {run}"},
@@ -56,10 +67,14 @@ func TestEveryProblemIsNamed(t *testing.T) {
 		{"duration", "runTimeout: 0s", "runTimeout"},
 		{"deadline", "deadlines: {record: 0s}", "deadlines.record must be longer"},
 		{"lease", "leaderElection: {leaseDuration: 2s}", "leaderElection.leaseDuration (2s) must be at least 3s"},
+		{"a person as a bot", "bots: {ada: write}", `bots: "ada" is not the login of a bot`},
+		{"a bot with an unknown permission", `bots: {"ci[bot]": owner}`, `bots: ci[bot] has the permission "owner"`},
 		{"checkouts", "checkouts: {sizeLimit: 100Mi}", `checkouts.sizeLimit "100Mi" must be a Kubernetes quantity of at least 160Mi`},
 		{"checkouts without a number", "checkouts: {sizeLimit: much}", `checkouts.sizeLimit "much"`},
 		{"one place for two things", "registry: {host: x, records: kept, sources: kept}", `registry.sources and registry.records must differ: both are "kept"`},
 		{"no memory", "memory: {results: much}", `memory.results "much"`},
+		{"webhook", "webhook: poll", `webhook "poll" is not supported: use push or pull`},
+		{"pull interval", "triggers: {pullInterval: 1s}", "triggers.pullInterval (1s) must be at least 2s"},
 		{"too little memory", "memory: {results: 64Ki}", "at least 1Mi"},
 	} {
 		text := least

@@ -3,7 +3,8 @@ package v1alpha1
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 // Delivery is the durable inbox: one relevant GitHub webhook delivery, named by its GUID. It is created before GitHub receives the
-// response 202, so an acknowledged delivery is never lost. A redelivery has the same GUID and therefore the same object.
+// response 202, so an acknowledged delivery is never lost. A redelivery has the same GUID and therefore the same object. It holds the
+// decoded event in less than 4 KiB, never the payload or the text of a comment.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -71,8 +72,11 @@ type DeliveryStatus struct {
 	Run string `json:"run,omitempty"`
 	// Reason is a sentence for people.
 	// +optional
-	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:MaxLength=512
 	Reason string `json:"reason,omitempty"`
+	// Answered means that the sender got a reply in words.
+	// +optional
+	Answered bool `json:"answered,omitempty"`
 }
 
 // DeliveryList is a list of Deliveries.

@@ -1,6 +1,6 @@
 package v1alpha1
 
-// Event is the part of a GitHub webhook that Conductor uses, never the whole body. Exactly one of Push and Comment is set.
+// Event is the part of a GitHub webhook that Conductor uses, never the whole body. At most one of Push, Comment and Closed is set.
 type Event struct {
 	// Name is the X-GitHub-Event header, such as push or issue_comment.
 	Name string `json:"name"`
@@ -19,6 +19,9 @@ type Event struct {
 	// Comment is set for a new comment on an issue or a pull request.
 	// +optional
 	Comment *CommentEvent `json:"comment,omitempty"`
+	// Closed is set when an issue or a pull request was closed.
+	// +optional
+	Closed *ClosedEvent `json:"closed,omitempty"`
 }
 
 // Repository names one GitHub repository.
@@ -81,18 +84,21 @@ type PushEvent struct {
 	Deleted bool `json:"deleted,omitempty"`
 	// +optional
 	Forced bool `json:"forced,omitempty"`
-	// BaseRef is the branch that the pushed ref was made from, according to GitHub; often empty.
-	// +optional
-	BaseRef string `json:"baseRef,omitempty"`
 	// PushedAt is repository.pushed_at as a Unix time. It distinguishes two pushes of one ref at one SHA.
 	// +optional
 	PushedAt int64 `json:"pushedAt,omitempty"`
 	// HeadSHA is the commit that the ref points to; empty if the ref was deleted.
 	// +optional
 	HeadSHA string `json:"headSHA,omitempty"`
-	// HeadMessage is that commit's message, truncated to 16 KiB.
+}
+
+// ClosedEvent is the end of an issue or a pull request.
+type ClosedEvent struct {
+	// Issue is the number of the issue or pull request.
+	Issue int `json:"issue"`
+	// Merged reports whether it is a pull request that was merged.
 	// +optional
-	HeadMessage string `json:"headMessage,omitempty"`
+	Merged bool `json:"merged,omitempty"`
 }
 
 // CommentEvent is a comment on an issue or a pull request.
@@ -104,6 +110,42 @@ type CommentEvent struct {
 	// PullRequest reports whether the issue is a pull request.
 	// +optional
 	PullRequest bool `json:"pullRequest,omitempty"`
-	// Body is the text of the comment, truncated to whole lines of at most 64 KiB together.
-	Body string `json:"body"`
+	// Commands are the first commands of the comment, in order. Its text is not kept.
+	// +optional
+	// +kubebuilder:validation:MaxItems=8
+	Commands []Command `json:"commands,omitempty"`
+	// More is how many commands the comment has after these; they are not acted on.
+	// +optional
+	More int `json:"more,omitempty"`
+}
+
+// Command is one slash-command of a comment as it was parsed: a verb with its arguments and flags, or a problem.
+type Command struct {
+	// Verb is the name of the command; empty if there is no command of the name that was given.
+	// +optional
+	// +kubebuilder:validation:MaxLength=32
+	Verb string `json:"verb,omitempty"`
+	// Args are the arguments.
+	// +optional
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=256
+	Args []string `json:"args,omitempty"`
+	// Flags are the values of the flags, in order.
+	// +optional
+	// +kubebuilder:validation:MaxItems=64
+	Flags []CommandFlag `json:"flags,omitempty"`
+	// Problem is a sentence about what is wrong with the command. It quotes at most 40 characters of a word.
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	Problem string `json:"problem,omitempty"`
+}
+
+// CommandFlag is one value of a flag.
+type CommandFlag struct {
+	// Name does not include the dashes.
+	// +kubebuilder:validation:MaxLength=32
+	Name string `json:"name"`
+	// Value is the value as it was parsed.
+	// +kubebuilder:validation:MaxLength=256
+	Value string `json:"value"`
 }

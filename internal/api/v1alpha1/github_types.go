@@ -1,6 +1,9 @@
 package v1alpha1
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // CheckRun is the content of one GitHub check run. It is not stored: package report writes it and the GitHub adapter sends it.
 //
@@ -40,6 +43,25 @@ type Annotation struct {
 	Title, Message, RawDetails string
 }
 
+// HookDelivery is one attempt of GitHub to deliver an event to the App's webhook, as GitHub's log of deliveries lists it.
+//
+// +kubebuilder:object:generate=false
+type HookDelivery struct {
+	// ID identifies the attempt, GUID the event: a redelivery has another id and the same GUID.
+	ID   int64
+	GUID string
+	// Event and Action are the name of the event and the payload's action, such as issue_comment and created.
+	Event, Action string
+	// DeliveredAt is when GitHub made the attempt, in whole seconds.
+	DeliveredAt time.Time
+	// Redelivery means that the attempt was requested.
+	Redelivery bool
+	// StatusCode is that of the response; 0 if there was none.
+	StatusCode int
+	// InstallationID and RepositoryID are 0 for an event without them.
+	InstallationID, RepositoryID int64
+}
+
 // Permission is a user's right on a repository, as GitHub's role names: read, triage, write, maintain, admin or none.
 type Permission string
 
@@ -68,3 +90,29 @@ type Head struct {
 	// Fork means that the commit comes from another repository.
 	Fork bool
 }
+
+// WritePriority orders writes to GitHub when its limits do not leave room for all of them. Those with the lowest number come first.
+//
+// +kubebuilder:object:generate=false
+type WritePriority int
+
+const (
+	// WriteConclusion is the conclusion of a check run, which merges wait for.
+	WriteConclusion WritePriority = iota
+	// WriteResult is the comment on a finished run, or a reply.
+	WriteResult
+	// WriteProgress is an update of a run in progress. It may be dropped: the next one has everything.
+	WriteProgress
+	// WriteReaction only shows that a comment was read.
+	WriteReaction
+)
+
+type progressKey struct{}
+
+// WithProgress marks the comments that are written with the context as WriteProgress.
+func WithProgress(ctx context.Context) context.Context {
+	return context.WithValue(ctx, progressKey{}, true)
+}
+
+// IsProgress reports whether a context is marked by WithProgress.
+func IsProgress(ctx context.Context) bool { return ctx.Value(progressKey{}) != nil }

@@ -38,3 +38,7 @@ const AnnotationReceivedAt = "conductor.digitalservic.es/received-at"
 
 // AnnotationDockerfile holds the Dockerfile of a build that defines it inline in the compose file; the build's pod mounts it as a file.
 const AnnotationDockerfile = "conductor.digitalservic.es/dockerfile"
+
+// AnnotationMayEnd lists the containers of a service's pod, separated by commas, that may end with exit code 0: under compose they would not
+// be restarted.
+const AnnotationMayEnd = "conductor.digitalservic.es/may-end"

@@ -17,11 +17,11 @@ const (
 	ConditionTestsPassed = "TestsPassed"
 	// ConditionReported: the check run and the comment show the outcome.
 	ConditionReported = "Reported"
-	// ConditionRecorded: the result, the JUnit files and the logs are in the registry.
+	// ConditionRecorded: the result, the test reports and the logs are in the registry.
 	ConditionRecorded = "Recorded"
 	// ConditionStackHealthy: the services of a kept stack are still up; set once the outcome is known.
 	ConditionStackHealthy = "StackHealthy"
-	// ConditionStackKept: the stack still exists; False with ReasonExpired or ReasonDeleted once it is deleted.
+	// ConditionStackKept: the stack still exists; False with ReasonExpired, ReasonIdle, ReasonCanceled or ReasonDeleted once it is deleted.
 	ConditionStackKept = "StackKept"
 )
 
@@ -65,6 +65,10 @@ const (
 	ReasonUnavailable = "Unavailable"
 	// ReasonExpired: the stack was kept for its configured time (keep).
 	ReasonExpired = "Expired"
+	// ReasonExpiring: the stack will be deleted within the hour.
+	ReasonExpiring = "Expiring"
+	// ReasonIdle: the stack was not used for its configured time (keep.idle).
+	ReasonIdle = "Idle"
 	// ReasonDeleted: something that the Run needs, or its stack, was deleted from outside.
 	ReasonDeleted = "Deleted"
 	// ReasonStuck: a test reached its time limit and could not be terminated.

@@ -42,9 +42,9 @@ const (
 	TrustFork        TrustLevel = "fork"
 )
 
-// RunSpec describes what to run. It is immutable, except that Cancel can be set once.
+// RunSpec describes what to run. It is immutable, except that Cancel can be set once and that Extension and ActiveAt can change.
 //
-// +kubebuilder:validation:XValidation:rule="self.repository == oldSelf.repository && self.installationID == oldSelf.installationID && self.actor == oldSelf.actor && has(self.object) == has(oldSelf.object) && (!has(self.object) || self.object == oldSelf.object) && has(self.issue) == has(oldSelf.issue) && (!has(self.issue) || self.issue == oldSelf.issue) && has(self.suites) == has(oldSelf.suites) && (!has(self.suites) || self.suites == oldSelf.suites) && self.sha == oldSelf.sha && self.ref == oldSelf.ref && self.trust == oldSelf.trust && self.trigger == oldSelf.trigger && self.ceilings == oldSelf.ceilings",message="the spec of a run is immutable except for cancel; start another run"
+// +kubebuilder:validation:XValidation:rule="self.repository == oldSelf.repository && self.installationID == oldSelf.installationID && self.actor == oldSelf.actor && self.sha == oldSelf.sha && self.ref == oldSelf.ref && self.trust == oldSelf.trust && self.trigger == oldSelf.trigger && self.ceilings == oldSelf.ceilings && has(self.object) == has(oldSelf.object) && (!has(self.object) || self.object == oldSelf.object) && has(self.issue) == has(oldSelf.issue) && (!has(self.issue) || self.issue == oldSelf.issue) && has(self.suites) == has(oldSelf.suites) && (!has(self.suites) || self.suites == oldSelf.suites) && has(self.environment) == has(oldSelf.environment) && (!has(self.environment) || self.environment == oldSelf.environment) && has(self.profiles) == has(oldSelf.profiles) && (!has(self.profiles) || self.profiles == oldSelf.profiles) && has(self.keep) == has(oldSelf.keep) && (!has(self.keep) || self.keep == oldSelf.keep) && has(self.rerunOf) == has(oldSelf.rerunOf) && (!has(self.rerunOf) || self.rerunOf == oldSelf.rerunOf) && has(self.onlyFailed) == has(oldSelf.onlyFailed) && (!has(self.onlyFailed) || self.onlyFailed == oldSelf.onlyFailed) && has(self.on) == has(oldSelf.on) && (!has(self.on) || self.on == oldSelf.on) && has(self.configSHA) == has(oldSelf.configSHA) && (!has(self.configSHA) || self.configSHA == oldSelf.configSHA)",message="the spec of a run is immutable except for cancel, extension and activeAt; start another run"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.cancel) || has(self.cancel)",message="a canceled run cannot be resumed; start another run"
 type RunSpec struct {
 	Repository     Repository `json:"repository"`
@@ -72,11 +72,46 @@ type RunSpec struct {
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MaxLength=63
 	Suites []string `json:"suites,omitempty"`
+	// Environment is the operator's environment that the Run uses; empty means that the operator has not configured any.
+	// +optional
+	// +kubebuilder:validation:MaxLength=63
+	Environment string `json:"environment,omitempty"`
+	// ConfigSHA is the commit that .conductor.yaml is read from, if it is not SHA: for the code of a fork, the head of the base branch.
+	// +optional
+	// +kubebuilder:validation:Pattern=`^[0-9a-f]{40}([0-9a-f]{24})?$`
+	// +kubebuilder:validation:MaxLength=64
+	ConfigSHA string `json:"configSHA,omitempty"`
+	// Profiles are compose profiles that are active besides those of .conductor.yaml.
+	// +optional
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MaxLength=63
+	Profiles []string `json:"profiles,omitempty"`
+	// Keep is how long the stack was asked to be kept, used or not: a duration or forever; empty means as the file and the ceilings have it.
+	// +optional
+	// +kubebuilder:validation:Pattern=`^(forever|([0-9]+(\.[0-9]+)?(ns|us|ms|s|m|h))+)?$`
+	// +kubebuilder:validation:MaxLength=32
+	Keep string `json:"keep,omitempty"`
+	// RerunOf is the Run that this one repeats. OnlyFailed means that it runs only the suites that did not pass there.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	RerunOf string `json:"rerunOf,omitempty"`
+	// +optional
+	OnlyFailed bool `json:"onlyFailed,omitempty"`
+	// On is the Run whose kept stack this one uses; empty means a stack of its own.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	On string `json:"on,omitempty"`
 	// Ceilings are the operator's limits at the start of the Run.
 	Ceilings Ceilings `json:"ceilings"`
 	// Cancel requests the end of the Run.
 	// +optional
 	Cancel *Cancel `json:"cancel,omitempty"`
+	// Extension keeps the stack longer than Status.Keep.
+	// +optional
+	Extension *Extension `json:"extension,omitempty"`
+	// ActiveAt is when the kept stack was last used, as far as Conductor knows. It is kept up to date only if Status.Idle is set.
+	// +optional
+	ActiveAt *metav1.Time `json:"activeAt,omitempty"`
 }
 
 // TriggerKind is what can start a Run.
@@ -127,6 +162,15 @@ type Cancel struct {
 	At     metav1.Time `json:"at"`
 }
 
+// Extension names who asked for a stack to be kept longer, and until when.
+type Extension struct {
+	// +kubebuilder:validation:MaxLength=100
+	By string `json:"by"`
+	// Until is within the ceilings; unset means forever.
+	// +optional
+	Until *metav1.Time `json:"until,omitempty"`
+}
+
 // Ceilings are the operator's limits. A repository's file can only tighten them.
 type Ceilings struct {
 	// RunTimeout is the longest time until a Run's outcome is known.
@@ -138,6 +182,9 @@ type Ceilings struct {
 	// KeepForever allows `keep: forever`; without it, forever means KeepMax.
 	// +optional
 	KeepForever bool `json:"keepForever,omitempty"`
+	// KeepIdle is the time after which a stack that is not used is deleted if the repository does not specify it; 0 means never.
+	// +optional
+	KeepIdle metav1.Duration `json:"keepIdle,omitempty"`
 	// Registries are the host or host/path prefixes that images may come from; empty means any. They have at most 4,096 characters in
 	// total.
 	// +optional
@@ -272,6 +319,12 @@ type RunStatus struct {
 	// Keep is how long the stack is kept, according to the file and the ceilings: a duration, or forever.
 	// +optional
 	Keep string `json:"keep,omitempty"`
+	// Idle is the time after which a stack that is not used is deleted although Keep has not passed; unset means never.
+	// +optional
+	Idle *metav1.Duration `json:"idle,omitempty"`
+	// KeptAfterClose means that the stack stays when the issue or pull request is closed.
+	// +optional
+	KeptAfterClose bool `json:"keptAfterClose,omitempty"`
 	// ExpiresAt is when the stack will be deleted; unset if it is kept forever or deleted already.
 	// +optional
 	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
@@ -442,7 +495,7 @@ type SuiteStatus struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=64
 	Reason string `json:"reason,omitempty"`
-	// Totals count the test cases of the JUnit files; unset if there were none.
+	// Totals count the test cases of the test reports; unset if there were none.
 	// +optional
 	Totals *TestTotals `json:"totals,omitempty"`
 	// Failures are the first failing test cases, at most 10; the record holds all of them.
@@ -454,7 +507,7 @@ type SuiteStatus struct {
 	NewlyFailing *int32 `json:"newlyFailing,omitempty"`
 	// +optional
 	NewlyFixed *int32 `json:"newlyFixed,omitempty"`
-	// Problems are other problems of the suite, such as a JUnit pattern that matched nothing.
+	// Problems are other problems of the suite, such as a pattern of test reports that matched nothing.
 	// +optional
 	// +kubebuilder:validation:MaxItems=10
 	Problems []string `json:"problems,omitempty"`
@@ -552,10 +605,24 @@ type ReportStatus struct {
 	// Final means that the outcome was posted.
 	// +optional
 	Final bool `json:"final,omitempty"`
+	// Expected is how long the Run usually takes; it is set once the suites are known.
+	// +optional
+	Expected *ExpectedTimes `json:"expected,omitempty"`
 	// Message explains why the report could not be posted to GitHub.
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	Message string `json:"message,omitempty"`
+}
+
+// ExpectedTimes is how long the parts of a Run usually take, in seconds.
+type ExpectedTimes struct {
+	// Setup is the time from the end of the checkout to the first suite; 0 means that it is not known.
+	// +optional
+	Setup int32 `json:"setup,omitempty"`
+	// Suites are the times of the suites that are known.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=16
+	Suites map[string]int32 `json:"suites,omitempty"`
 }
 
 // RunList is a list of Runs.
