@@ -20,6 +20,18 @@ const (
 	StartByComment Action = "start by comment"
 	// Cancel ends a Run.
 	Cancel Action = "cancel"
+	// Rerun starts a Run that repeats another one.
+	Rerun Action = "rerun"
+	// Extend keeps a stack longer.
+	Extend Action = "extend"
+	// Down deletes a kept stack.
+	Down Action = "down"
+	// Close ends the Runs and stacks of an issue or pull request that was closed. Who may close it is decided by GitHub.
+	Close Action = "close"
+	// Status gets the state of the Runs of an issue.
+	Status Action = "status"
+	// Logs gets the end of a service's log.
+	Logs Action = "logs"
 	// Help gets an answer in words: the help, or what is wrong with a command.
 	Help Action = "help"
 )
@@ -43,7 +55,7 @@ const (
 type Subject struct {
 	Kind  Kind
 	Actor v1alpha1.Actor
-	// Permission is a person's permission on the repository; empty while it is unknown.
+	// Permission is a person's permission on the repository, or what the operator's list grants a bot; empty while it is unknown.
 	Permission v1alpha1.Permission
 }
 
@@ -56,6 +68,11 @@ func Commenter(author v1alpha1.Actor, permission v1alpha1.Permission) Subject {
 		return Subject{Kind: Bot, Actor: author}
 	}
 	return Subject{Kind: Person, Actor: author, Permission: permission}
+}
+
+// ListedBot returns the subject for a bot with the permission that the operator's list grants it for commands; empty if it is not listed.
+func ListedBot(author v1alpha1.Actor, granted v1alpha1.Permission) Subject {
+	return Subject{Kind: Bot, Actor: author, Permission: granted}
 }
 
 // TagPoll returns the subject for tags found by polling: who pushed them is unknown.

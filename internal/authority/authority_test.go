@@ -75,9 +75,15 @@ func TestTheWholeTable(t *testing.T) {
 	denied := [3]v1alpha1.Permission{nothing, nothing, nothing}
 	want := map[Action]map[Kind][3]v1alpha1.Permission{
 		StartByTag:     {Person: writersNoFork, Bot: noFork, Poll: noFork, Operator: denied},
-		StartByComment: {Person: writersNoFork, Bot: denied, Poll: denied, Operator: denied},
-		Cancel:         {Person: writers, Bot: denied, Poll: denied, Operator: anyKind},
-		Help:           {Person: writers, Bot: denied, Poll: denied, Operator: denied},
+		StartByComment: {Person: writers, Bot: writersNoFork, Poll: denied, Operator: denied},
+		Cancel:         {Person: writers, Bot: writers, Poll: denied, Operator: anyKind},
+		Rerun:          {Person: writersNoFork, Bot: writersNoFork, Poll: denied, Operator: denied},
+		Extend:         {Person: writers, Bot: writers, Poll: denied, Operator: anyKind},
+		Down:           {Person: writers, Bot: writers, Poll: denied, Operator: anyKind},
+		Close:          {Person: anyKind, Bot: anyKind, Poll: denied, Operator: denied},
+		Status:         {Person: writers, Bot: writers, Poll: denied, Operator: anyKind},
+		Logs:           {Person: writers, Bot: writers, Poll: denied, Operator: anyKind},
+		Help:           {Person: writers, Bot: writers, Poll: denied, Operator: denied},
 	}
 	for _, a := range declared(t, "Action") {
 		for _, k := range declared(t, "Kind") {
@@ -113,8 +119,10 @@ func TestRefusalsExplainThemselves(t *testing.T) {
 		{"a reader on a fork", subject(Person, "read"), StartByComment, v1alpha1.TrustFork, "ann has read permission; commands need write", "yours is read."},
 		{"a stranger", subject(Person, "none"), Help, "", "ann has none permission", "yours is none."},
 		{"an unknown permission", subject(Person, ""), Cancel, "", "ann has unknown permission", "yours is unknown."},
-		{"a fork", subject(Person, "admin"), StartByComment, v1alpha1.TrustFork, "The pull request comes from a fork", "Push the commit to a branch of this repository to test it."},
-		{"a bot", Commenter(bot, "admin"), Cancel, "", "ci[bot] is a bot; commands from bots are ignored", ""},
+		{"a fork", subject(Person, "admin"), Rerun, v1alpha1.TrustFork, "The pull request comes from a fork", "Push the commit to a branch of this repository to test it."},
+		{"a bot", Commenter(bot, "admin"), Cancel, "", "ci[bot] is a bot; commands from bots are ignored unless the operator's list (bots) has them", ""},
+		{"a listed bot with too little", ListedBot(bot, "read"), Cancel, "", "ci[bot] has read permission; commands need write", ""},
+		{"a listed bot on a fork", ListedBot(bot, "write"), StartByComment, v1alpha1.TrustFork, "The pull request comes from a fork", ""},
 		{"the poll", TagPoll(), Cancel, v1alpha1.TrustProtected, `This is not available to an actor of kind "poll"`, ""},
 		{"an operator", OperatorNamed("kubectl"), StartByTag, v1alpha1.TrustProtected, `This is not available to an actor of kind "operator"`, ""},
 		{"the zero subject", Subject{}, StartByTag, v1alpha1.TrustProtected, `This is not available to an actor of kind ""`, ""},

@@ -27,16 +27,40 @@ var table = []row{
 	{StartByTag, Bot, [3]cell{allowed, allowed, noFork}},
 	{StartByTag, Poll, [3]cell{allowed, allowed, noFork}},
 	{StartByTag, Operator, [3]cell{never, never, never}},
-	{StartByComment, Person, [3]cell{write, write, writeNoFork}},
-	{StartByComment, Bot, [3]cell{ignored, ignored, ignored}},
+	{StartByComment, Person, [3]cell{write, write, write}},
+	{StartByComment, Bot, [3]cell{listed, listed, listedNoFork}},
 	{StartByComment, Poll, [3]cell{never, never, never}},
 	{StartByComment, Operator, [3]cell{never, never, never}},
 	{Cancel, Person, [3]cell{write, write, write}},
-	{Cancel, Bot, [3]cell{ignored, ignored, ignored}},
+	{Cancel, Bot, [3]cell{listed, listed, listed}},
 	{Cancel, Poll, [3]cell{never, never, never}},
 	{Cancel, Operator, [3]cell{allowed, allowed, allowed}},
+	{Rerun, Person, [3]cell{write, write, writeNoFork}},
+	{Rerun, Bot, [3]cell{listed, listed, listedNoFork}},
+	{Rerun, Poll, [3]cell{never, never, never}},
+	{Rerun, Operator, [3]cell{never, never, never}},
+	{Extend, Person, [3]cell{write, write, write}},
+	{Extend, Bot, [3]cell{listed, listed, listed}},
+	{Extend, Poll, [3]cell{never, never, never}},
+	{Extend, Operator, [3]cell{allowed, allowed, allowed}},
+	{Down, Person, [3]cell{write, write, write}},
+	{Down, Bot, [3]cell{listed, listed, listed}},
+	{Down, Poll, [3]cell{never, never, never}},
+	{Down, Operator, [3]cell{allowed, allowed, allowed}},
+	{Close, Person, [3]cell{allowed, allowed, allowed}},
+	{Close, Bot, [3]cell{allowed, allowed, allowed}},
+	{Close, Poll, [3]cell{never, never, never}},
+	{Close, Operator, [3]cell{never, never, never}},
+	{Status, Person, [3]cell{write, write, write}},
+	{Status, Bot, [3]cell{listed, listed, listed}},
+	{Status, Poll, [3]cell{never, never, never}},
+	{Status, Operator, [3]cell{allowed, allowed, allowed}},
+	{Logs, Person, [3]cell{write, write, write}},
+	{Logs, Bot, [3]cell{listed, listed, listed}},
+	{Logs, Poll, [3]cell{never, never, never}},
+	{Logs, Operator, [3]cell{allowed, allowed, allowed}},
 	{Help, Person, [3]cell{write, write, write}},
-	{Help, Bot, [3]cell{ignored, ignored, ignored}},
+	{Help, Bot, [3]cell{listed, listed, listed}},
 	{Help, Poll, [3]cell{never, never, never}},
 	{Help, Operator, [3]cell{never, never, never}},
 }
@@ -64,6 +88,7 @@ func write(s Subject) *Refusal {
 // noFork denies code from forks to everyone.
 func noFork(Subject) *Refusal {
 	return &Refusal{
+		Trust:  v1alpha1.TrustFork,
 		Reason: "The pull request comes from a fork",
 		Answer: "This pull request comes from a fork, and code from forks is not run yet. Push the commit to a branch of this repository to test it.",
 	}
@@ -77,9 +102,28 @@ func writeNoFork(s Subject) *Refusal {
 	return noFork(s)
 }
 
-// ignored denies without an answer: two bots that answer each other never stop.
-func ignored(s Subject) *Refusal {
-	return &Refusal{Reason: fmt.Sprintf("%s is a bot; commands from bots are ignored", s.Actor.Login)}
+// listed allows the bots that the operator's list grants what a person would need. The others get no answer: two bots that answer each other
+// never stop.
+func listed(s Subject) *Refusal {
+	refusal := write(s)
+	switch {
+	case refusal == nil:
+		return nil
+	case s.Permission == "":
+		refusal.Reason = fmt.Sprintf("%s is a bot; commands from bots are ignored unless the operator's list (bots) has them", s.Actor.Login)
+	}
+	refusal.Answer = ""
+	return refusal
+}
+
+// listedNoFork denies code from forks too: a bot has not read it.
+func listedNoFork(s Subject) *Refusal {
+	if r := listed(s); r != nil {
+		return r
+	}
+	refusal := noFork(s)
+	refusal.Answer = ""
+	return refusal
 }
 
 // never denies what cannot be asked for today. A new way to ask needs a decision here.

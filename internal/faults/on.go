@@ -22,17 +22,15 @@ const (
 	directory = "CONDUCTOR_FAULT_DIR"
 )
 
-const started = "started"
-
 // point is a place between an effect and its status update: the reconcile of a Run in which count increases.
 type point struct {
 	name  string
 	count func(*v1alpha1.RunStatus) int
 }
 
-// points are in the order in which a Run reaches them, except for the first, which is a delivery's.
+// points are in the order in which a Run reaches them, except for the first ones, which are a delivery's.
 var points = []point{
-	{started, func(*v1alpha1.RunStatus) int { return 0 }},
+	{Started, never}, {Stored, never}, {Taken, never}, {Canceled, never}, {Replied, never}, {Reacted, never}, {Acted, never},
 	{"checked-out", ended(v1alpha1.ConditionCheckedOut)},
 	{"secrets-synced", ended(v1alpha1.ConditionSecretsSynced)},
 	{"build-made", images(func(i v1alpha1.ImageStatus) bool { return i.Job != "" })},
@@ -55,6 +53,9 @@ var points = []point{
 	{"builds-deleted", closed(metav1.ConditionTrue)},
 	{"taken-down", closed(metav1.ConditionFalse)},
 }
+
+// never is for points that are not in a Run's status.
+func never(*v1alpha1.RunStatus) int { return 0 }
 
 // checkRunsMade counts the check runs with an id: one without is about to be created.
 func checkRunsMade(s *v1alpha1.RunStatus) (n int) {
@@ -89,10 +90,8 @@ func Between(before, now *v1alpha1.RunStatus) {
 	}
 }
 
-// Started exits if the start of a Run is a wanted point.
-func Started() {
-	die(started)
-}
+// At exits if the point is wanted.
+func At(point string) { die(point) }
 
 // die exits at a wanted point, once and without cleanup. It imitates SIGKILL, which a container's first process cannot send to itself.
 // The next process finds the recorded name and continues.

@@ -194,7 +194,7 @@ func expires(run *v1alpha1.Run, now time.Time) string {
 	switch {
 	case run.Status.Namespace == "" || meta.IsStatusConditionFalse(run.Status.Conditions, v1alpha1.ConditionStackKept):
 		return ""
-	case run.Status.Keep == "forever":
+	case run.Status.ExpiresAt == nil && (run.Status.Keep == v1alpha1.Forever || run.Spec.Extension != nil):
 		return "never"
 	case run.Status.ExpiresAt == nil:
 		return ""

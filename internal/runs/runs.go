@@ -22,6 +22,8 @@ import (
 var (
 	// ErrNotFound means that the Run does not exist.
 	ErrNotFound = errors.New("not found")
+	// ErrNoStack means that a Run has no kept stack: it is in progress, or its stack is gone.
+	ErrNoStack = errors.New("no kept stack")
 	// ErrNoLog means that a log does not exist, or not any more.
 	ErrNoLog = errors.New("no log found")
 )
@@ -37,6 +39,8 @@ type Service struct {
 	// GitHub and Ceilings are needed only to start Runs: what GitHub knows about a commit, and the operator's current limits.
 	GitHub   GitHub
 	Ceilings func() v1alpha1.Ceilings
+	// Forks allows Runs of the code of forks, if the command names the commit.
+	Forks bool
 	// Logs reads the logs of pods; if it is nil, only what the Runs themselves keep of them is found.
 	Logs Logs
 	// Logger gets a line for each Run that is started, canceled or refused; nil discards them.

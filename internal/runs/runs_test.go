@@ -59,7 +59,13 @@ func by(name string) Cancellation { return Cancellation{By: authority.OperatorNa
 type commits struct {
 	err   error
 	head  v1alpha1.Head
+	pull  []string
 	asked int
+}
+
+func (c *commits) PullCommits(context.Context, int64, v1alpha1.Repository, int) ([]string, error) {
+	c.asked++
+	return c.pull, c.err
 }
 
 func (c *commits) Head(context.Context, int64, v1alpha1.Repository, int) (v1alpha1.Head, error) {

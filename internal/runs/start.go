@@ -3,6 +3,7 @@ package runs
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strconv"
@@ -23,6 +24,8 @@ type GitHub interface {
 	Head(ctx context.Context, installation int64, repo v1alpha1.Repository, issue int) (v1alpha1.Head, error)
 	// Protected reports whether a commit is the head of a protected branch.
 	Protected(ctx context.Context, installation int64, repo v1alpha1.Repository, sha string) (bool, error)
+	// PullCommits returns the commits of a pull request, oldest first; of a long one only the first 250.
+	PullCommits(ctx context.Context, installation int64, repo v1alpha1.Repository, pull int) ([]string, error)
 }
 
 // actions map what started a Run to the action in the authority table. A kind that is missing here cannot start Runs.
@@ -49,6 +52,15 @@ type Request struct {
 	Issue int
 	// Suites are the suites to run; empty means all.
 	Suites []string
+	// NamedSHA is the commit, or the first 12 digits or more of it, that the command names. Code of a fork is run only if it is the head.
+	NamedSHA string
+	// Environment is the environment that was asked for; empty means the default.
+	Environment string
+	// Profiles, Keep, RerunOf, OnlyFailed and On are those of the RunSpec.
+	Profiles      []string
+	Keep, RerunOf string
+	OnlyFailed    bool
+	On            string
 }
 
 // Start creates a Run: it checks the authority table, finds the commit and its trust, and copies the operator's limits. If a Run of this
@@ -67,6 +79,11 @@ func (s *Service) Start(ctx context.Context, req Request) (*v1alpha1.Run, error)
 	if err := authorize(log, req.By, actions[req.Trigger.Kind], trust); err != nil {
 		return nil, err
 	}
+	if trust == v1alpha1.TrustFork {
+		if err := s.approve(ctx, req); err != nil {
+			return s.approved(ctx, log, req, err)
+		}
+	}
 	run := &v1alpha1.Run{
 		ObjectMeta: metav1.ObjectMeta{
 			Name: req.Name, Namespace: s.Namespace,
@@ -75,6 +92,7 @@ func (s *Service) Start(ctx context.Context, req Request) (*v1alpha1.Run, error)
 		Spec: v1alpha1.RunSpec{
 			Repository: req.Repository, InstallationID: req.InstallationID, Ref: req.Ref, SHA: req.SHA, Object: req.Object, Trust: trust,
 			Trigger: req.Trigger, Actor: req.By.Actor, Issue: req.Issue, Suites: req.Suites, Ceilings: s.Ceilings(),
+			Profiles: req.Profiles, Keep: req.Keep, RerunOf: req.RerunOf, OnlyFailed: req.OnlyFailed, On: req.On,
 		},
 	}
 	err = s.Client.Create(ctx, run)
@@ -98,6 +116,34 @@ func authorize(log *slog.Logger, by authority.Subject, action authority.Action, 
 		log.Info("request refused", "actor", by.Actor.Login, "action", action, "trust", trust, "reason", err)
 	}
 	return err
+}
+
+// approve checks that a request names the head of a fork's pull request, as authority.CheckNamed wants it.
+func (s *Service) approve(ctx context.Context, req Request) error {
+	if !s.Forks {
+		return authority.NoForks()
+	}
+	var commits []string
+	if authority.IsShort(req.NamedSHA, req.SHA) {
+		var err error
+		if commits, err = s.GitHub.PullCommits(ctx, req.InstallationID, req.Repository, req.Issue); err != nil {
+			return fmt.Errorf("list the commits of #%d: %w", req.Issue, err)
+		}
+	}
+	return authority.CheckNamed(req.By, req.NamedSHA, req.SHA, commits)
+}
+
+// approved returns the Run that the request has started before, if the head moved after that; else the error of its approval.
+func (s *Service) approved(ctx context.Context, log *slog.Logger, req Request, denied error) (*v1alpha1.Run, error) {
+	if _, isRefused := errors.AsType[*authority.Refusal](denied); !isRefused {
+		return nil, denied
+	}
+	run, err := s.Get(ctx, req.Name)
+	if errors.Is(err, ErrNotFound) {
+		log.Info("request refused", "actor", req.By.Actor.Login, "action", actions[req.Trigger.Kind], "trust", v1alpha1.TrustFork, "reason", denied)
+		return nil, denied
+	}
+	return run, err
 }
 
 // resolve completes the ref and the commit of a request and returns the trust of the code.

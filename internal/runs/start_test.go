@@ -203,3 +203,43 @@ func TestCancelEachPassesOverARunThatIsGoneAndReportsErrors(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+func TestWhatWasPushedAfterAForksApprovalIsNotRun(t *testing.T) {
+	read, pushed := strings.Repeat("e", 40), strings.Repeat("f", 40)
+	github := &commits{head: v1alpha1.Head{Ref: "refs/pull/12/head", SHA: read, Fork: true}, pull: []string{read}}
+	s, log := starting(t, github, interceptor.Funcs{})
+	s.Forks = true
+	req := Request{By: person("write"), Name: "r1", Issue: 12, NamedSHA: read[:12], Trigger: v1alpha1.Trigger{Kind: v1alpha1.TriggerComment, Delivery: "guid-1"}}
+	run, err := s.Start(t.Context(), req)
+	if err != nil || run.Spec.SHA != read || run.Spec.Trust != v1alpha1.TrustFork {
+		t.Fatalf("%+v, %v", run, err)
+	}
+	github.head.SHA, github.pull = pushed, []string{read, pushed}
+	if again, err := s.Start(t.Context(), req); err != nil || again.Spec.SHA != read {
+		t.Errorf("the same request, repeated: %+v, %v", again, err)
+	}
+	for name, named := range map[string]string{"r2": read[:12], "r3": read, "r4": ""} {
+		req.Name, req.NamedSHA = name, named
+		_, err := s.Start(t.Context(), req)
+		if refusal, ok := errors.AsType[*authority.Refusal](err); !ok || !strings.Contains(refusal.Answer, "/conductor test --sha "+pushed) {
+			t.Errorf("%q of the head before: %v", named, err)
+		}
+	}
+	if list, err := s.List(t.Context(), 0); err != nil || len(list) != 1 || strings.Count(log.String(), "request refused") != 3 {
+		t.Errorf("%d runs, %v:\n%s", len(list), err, log)
+	}
+}
+
+func TestAForkNeedsTheOperatorAndGitHub(t *testing.T) {
+	head := strings.Repeat("e", 40)
+	github := &commits{head: v1alpha1.Head{Ref: "refs/pull/12/head", SHA: head, Fork: true}}
+	s, _ := starting(t, github, interceptor.Funcs{})
+	req := Request{By: person("admin"), Name: "r1", Issue: 12, NamedSHA: head, Trigger: v1alpha1.Trigger{Kind: v1alpha1.TriggerComment}}
+	if _, err := s.Start(t.Context(), req); err == nil || !strings.Contains(err.Error(), "comes from a fork") {
+		t.Errorf("without the operator: %v", err)
+	}
+	s.Forks, github.err = true, errors.New("GitHub is away")
+	if err := s.approve(t.Context(), Request{NamedSHA: head[:12], SHA: head}); !errors.Is(err, github.err) {
+		t.Errorf("without GitHub: %v", err)
+	}
+}

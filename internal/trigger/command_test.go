@@ -6,14 +6,27 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 )
 
 // test, cancel and problem are commands as Parse returns them.
 func test(suites ...string) Command { return Command{Verb: "test", Call: Test{Suites: suites}} }
 func cancel(reason string) Command  { return Command{Verb: "cancel", Call: Cancel{Reason: reason}} }
-func help() Command                 { return Command{Verb: "help", Call: Help{}} }
+
+// parsed parses a comment, stores its commands as a Delivery does, and resolves them.
+func parsed(body string) (commands []Command, more int) {
+	all, more := Parse(body)
+	for _, c := range all {
+		commands = append(commands, Resolve(c))
+	}
+	return commands, more
+}
+
+func help() Command { return Command{Verb: "help", Call: Help{}} }
 func problem(verb, text string) Command {
 	return Command{Verb: verb, Problem: text}
 }
@@ -41,7 +54,17 @@ func TestParseFindsCommands(t *testing.T) {
 		{"HTML that hides nothing", "<previous>\n<details>\n\n/conductor test", test()},
 		{"after <pre>", "<PRE>\n/conductor cancel\n</Pre>\n/conductor test", test()},
 		{"bare", "/conductor", help()},
-		{"help", "/conductor help test", help()},
+		{"help", "/conductor help", help()},
+		{"help for a command", "/conductor help Test", Command{Verb: "help", Call: Help{Verb: "test"}}},
+		{"help for what is no command", "/conductor help me please", help()},
+		{"a time to keep", "/conductor test api --keep 4H", Command{Verb: "test", Call: Test{Suites: []string{"api"}, Keep: "4h"}}},
+		{"keep forever", "/conductor test --keep=Forever", Command{Verb: "test", Call: Test{Keep: "forever"}}},
+		{"rerun", "/conductor rerun", Command{Verb: "rerun", Call: Rerun{}}},
+		{"rerun of what failed", "/conductor rerun shop-0a1b --failed --failed", Command{Verb: "rerun", Call: Rerun{Run: "shop-0a1b", Failed: true}}},
+		{"status", "/conductor status", Command{Verb: "status", Call: Status{}}},
+		{"extend", "/conductor extend 1h30m", Command{Verb: "extend", Call: Extend{For: 90 * time.Minute}}},
+		{"extend forever", "/conductor extend forever", Command{Verb: "extend", Call: Extend{Forever: true}}},
+		{"down", "/conductor down", Command{Verb: "down", Call: Down{}}},
 		{"cancel", "/conductor cancel", cancel("")},
 		{"a suite flag", "/conductor test --suite api", test("api")},
 		{"suite flags and arguments", "/conductor test --suite e2e api --Suite=API --suite smoke", test("api", "e2e", "smoke")},
@@ -52,7 +75,7 @@ func TestParseFindsCommands(t *testing.T) {
 		{"the longest reason", "/conductor cancel --reason " + strings.Repeat("é", maxText), cancel(strings.Repeat("é", maxText))},
 		{"a reason with control characters", "/conductor cancel --reason \"a\x1b[31m\tb \"", cancel("a [31m b")},
 	} {
-		got, more := Parse(tc.body)
+		got, more := parsed(tc.body)
 		if diff := cmp.Diff([]Command{tc.want}, got); diff != "" || more != 0 {
 			t.Errorf("%s: %d more (-want +got):\n%s", tc.name, more, diff)
 		}
@@ -60,8 +83,8 @@ func TestParseFindsCommands(t *testing.T) {
 }
 
 func TestParseReadsEveryCommandUpToABound(t *testing.T) {
-	got, more := Parse("/conductor cancel --reason again\n\nand now\n/conductor dance\n> /conductor help\n/conductor test a\n")
-	want := []Command{cancel("again"), problem("dance", "Unknown command `dance`."), test("a")}
+	got, more := parsed("/conductor cancel --reason again\n\nand now\n/conductor dance\n> /conductor help\n/conductor test a\n")
+	want := []Command{cancel("again"), problem("", "Unknown command `dance`."), test("a")}
 	if diff := cmp.Diff(want, got); diff != "" || more != 0 {
 		t.Errorf("%d more (-want +got):\n%s", more, diff)
 	}
@@ -69,12 +92,45 @@ func TestParseReadsEveryCommandUpToABound(t *testing.T) {
 	for i := range MaxCommands + 3 {
 		body += fmt.Sprintf("/conductor test s%d\n", i)
 	}
-	got, more = Parse(body)
+	got, more = parsed(body)
 	if len(got) != MaxCommands || more != 3 || !slices.Equal(got[MaxCommands-1].Call.(Test).Suites, []string{"s4"}) {
 		t.Errorf("%d more than %+v", more, got)
 	}
-	if got, more = Parse(body[:strings.Index(body, fmt.Sprintf("/conductor test s%d", MaxCommands))]); len(got) != MaxCommands || more != 0 {
+	if got, more = parsed(body[:strings.Index(body, fmt.Sprintf("/conductor test s%d", MaxCommands))]); len(got) != MaxCommands || more != 0 {
 		t.Errorf("%d commands and %d more, want %d and 0", len(got), more, MaxCommands)
+	}
+}
+
+// A stored command has what the grammar recognized and none of the text around it.
+func TestStoredCommandsHaveNoText(t *testing.T) {
+	got, _ := Parse("Dear all,\n/conductor test api secret-1\n/conductor help my password is hunter2\n/conductor cancel --reason stuck\n/conductor " +
+		strings.Repeat("z", 500))
+	want := []v1alpha1.Command{
+		{Verb: "test", Args: []string{"api", "secret-1"}}, {Verb: "help"},
+		{Verb: "cancel", Flags: []v1alpha1.CommandFlag{{Name: "reason", Value: "stuck"}}},
+		{Problem: "Unknown command `" + strings.Repeat("z", 40) + "`…."},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// Another version may have stored a command that this one does not have, or values that it would not accept.
+func TestResolveReadsTheValuesAgain(t *testing.T) {
+	for _, tc := range []struct {
+		stored  v1alpha1.Command
+		problem string
+	}{
+		{v1alpha1.Command{Verb: "deploy"}, "Unknown command `deploy`."},
+		{v1alpha1.Command{Verb: "test", Args: []string{"../etc"}}, "`../etc` is not the name of a suite."},
+		{v1alpha1.Command{Verb: "cancel", Flags: []v1alpha1.CommandFlag{{Name: "force", Value: "1"}}}, "`/conductor cancel` does not have the flag `--force`."},
+		{v1alpha1.Command{}, "Unknown command ``."},
+		{TooLong(v1alpha1.Command{Verb: "test", Args: []string{"a"}}),
+			"`/conductor test` is too long together with the other commands. Put it into a comment of its own, with fewer arguments."},
+	} {
+		if got := Resolve(tc.stored); got.Problem != tc.problem || got.Call != nil {
+			t.Errorf("%+v: %+v, want the problem %q", tc.stored, got, tc.problem)
+		}
 	}
 }
 
@@ -133,7 +189,7 @@ func TestParseLeavesTheRestAlone(t *testing.T) {
 		"unclosed openers":       strings.Repeat("<!--", 16384),
 		"closed openers":         strings.Repeat("<!---->", 9000),
 	} {
-		if got, more := Parse(body); got != nil || more != 0 {
+		if got, more := parsed(body); got != nil || more != 0 {
 			t.Errorf("%s: %+v and %d more", name, got, more)
 		}
 	}
@@ -164,9 +220,18 @@ func TestProblems(t *testing.T) {
 		"/conductor cancel --reason ' '":                               "The flag `--reason` needs a value: `--reason TEXT`.",
 		"/conductor cancel --reason a --reason b":                      "The flag `--reason` is given more than once.",
 		"/conductor cancel --reason " + strings.Repeat("y", maxText+1): "`" + strings.Repeat("y", 40) + "`… is longer than 256 characters.",
+		"/conductor extend":                                            "`/conductor extend` needs an argument: `/conductor extend TIME`.",
+		"/conductor extend 1h 2h":                                      "`/conductor extend` takes one argument (got 2).",
+		"/conductor extend -1h":                                        "`/conductor extend` does not have the flag `-1h`.",
+		"/conductor extend 0s":                                         "`0s` is not a time such as 30m, 4h or forever.",
+		"/conductor test --keep tomorrow":                              "`tomorrow` is not a time such as 30m, 4h or forever.",
+		"/conductor rerun --failed=yes":                                "The flag `--failed` does not have a value.",
+		"/conductor rerun ../x":                                        "`../x` is not the name of a run.",
+		"/conductor down now":                                          "`/conductor down` takes no arguments (got `now`).",
+		"/conductor statsu":                                            "Unknown command `statsu`. Did you mean `/conductor status`?",
 		"/conductor help --all":                                        "`/conductor help` does not have the flag `--all`.",
 	} {
-		got, _ := Parse(body)
+		got, _ := parsed(body)
 		if len(got) != 1 || got[0].Problem != want || got[0].Call != nil {
 			t.Errorf("%.60q: %+v, want %q", body, got, want)
 		}
@@ -192,21 +257,28 @@ func TestHelpIsTheGrammar(t *testing.T) {
 				t.Errorf("the help lacks %q", want)
 			}
 		}
-		got, _ := Parse(v.Example)
+		got, _ := parsed(v.Example)
 		if len(got) != 1 || got[0].Verb != v.Name || got[0].Problem != "" || got[0].Call == nil {
 			t.Errorf("the example %q is read as %+v", v.Example, got)
 		}
 		for _, f := range v.Flags {
-			if !strings.Contains(v.Usage(), "--"+f.Name+" "+f.Value.Placeholder) {
+			if !strings.Contains(v.Usage(), "[--"+strings.TrimSpace(f.Name+" "+f.Value.Placeholder)+"]") {
 				t.Errorf("the usage %q lacks --%s", v.Usage(), f.Name)
 			}
 		}
 	}
-	if got, _ := Parse(text); got != nil {
+	if one := HelpFor("extend"); !strings.HasPrefix(one, "`/conductor extend TIME`\n") || !strings.Contains(one, "write permission. Example: `/conductor extend 4h`") {
+		t.Errorf("the help for extend is %q", one)
+	}
+	if HelpFor("") != text {
+		t.Error("the help for no command is not that for all")
+	}
+	if got, _ := parsed(text); got != nil {
 		t.Errorf("the help itself has the commands %+v", got)
 	}
 	for verb, want := range map[string]string{
-		"test": "/conductor test [suite...] [--suite NAME]...", "cancel": "/conductor cancel [--reason TEXT]", "help": "/conductor help",
+		"test": "/conductor test [suite...] [--suite NAME]... [--keep TIME]", "cancel": "/conductor cancel [--reason TEXT]", "help": "/conductor help [command]",
+		"rerun": "/conductor rerun [RUN] [--failed]", "extend": "/conductor extend TIME", "down": "/conductor down",
 	} {
 		if v, _ := findVerb(verb); v.Usage() != want {
 			t.Errorf("usage %q, want %q", v.Usage(), want)
@@ -243,11 +315,12 @@ func FuzzParse(f *testing.F) {
 	for _, s := range []string{
 		"/conductor test a", "```\n/conductor test\n```", "<!--\n-->\r\n/conductor\u200b x", "- ```\n> /conductor help", "<pre\n</pre>",
 		"/conductor cancel --reason 'a b'\n/conductor test --suite=a", "/conductor test --suit \"", "/conductor cancel —reason “x\\” y",
+		"/conductor extend 4h\n/conductor rerun a.b --failed", "/conductor extend +1h\n/conductor help help",
 	} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, body string) {
-		commands, more := Parse(body)
+		commands, more := parsed(body)
 		if len(commands) > MaxCommands || more > 0 && len(commands) < MaxCommands {
 			t.Errorf("%q: %d commands and %d more", body, len(commands), more)
 		}
@@ -260,6 +333,10 @@ func FuzzParse(f *testing.F) {
 				if len(call.Suites) > MaxArgs || slices.ContainsFunc(call.Suites, func(a string) bool { return !suiteName.MatchString(a) }) {
 					t.Errorf("%q: %+v", body, c)
 				}
+			case Extend:
+				if call.Forever == (call.For > 0) {
+					t.Errorf("%q: %+v", body, c)
+				}
 			case Cancel:
 				if len([]rune(call.Reason)) > maxText || strings.ContainsAny(call.Reason, "\n\r\x00") {
 					t.Errorf("%q: %+v", body, c)
@@ -269,10 +346,10 @@ func FuzzParse(f *testing.F) {
 				t.Errorf("%q: the problem %q would break a comment", body, c.Problem)
 			}
 		}
-		if got, _ := Parse("> " + strings.NewReplacer("\n", "\n> ", "\r", " ").Replace(body)); got != nil {
+		if got, _ := parsed("> " + strings.NewReplacer("\n", "\n> ", "\r", " ").Replace(body)); got != nil {
 			t.Errorf("%q in a quote is a command", body)
 		}
-		if got, _ := Parse("~~~~\n" + body); got != nil && !strings.Contains(body, "~~~~") {
+		if got, _ := parsed("~~~~\n" + body); got != nil && !strings.Contains(body, "~~~~") {
 			t.Errorf("%q in a fence is a command", body)
 		}
 	})

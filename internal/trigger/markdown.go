@@ -4,12 +4,14 @@ import (
 	"regexp"
 	"strings"
 	"unicode"
+
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 )
 
 // Parse returns the commands of a comment in order, at most MaxCommands, and how many more there are. A command is a line that begins
 // with Prefix in what GitHub shows as text; code blocks, quotes and HTML comments are skipped. Where Markdown is ambiguous, the line is
 // not a command.
-func Parse(body string) (commands []Command, more int) {
+func Parse(body string) (commands []v1alpha1.Command, more int) {
 	var s scanner
 	for line := range strings.SplitSeq(clean(body), "\n") {
 		if !s.isText(line) {

@@ -15,7 +15,7 @@ func TestRunNameTellsApartWhatMeansSomethingElse(t *testing.T) {
 	base := v1alpha1.PushEvent{Ref: "refs/tags/run-integration-tests", After: commit, PushedAt: 1000}
 	first := RunName(push(base))
 	again := base
-	again.Before, again.Created, again.HeadMessage = other, true, "another message"
+	again.Before, again.Created, again.Forced = other, true, true
 	if got := RunName(push(again)); got != first {
 		t.Errorf("a redelivery is another run: %s and %s", first, got)
 	}
@@ -37,7 +37,7 @@ func TestRunNameTellsApartWhatMeansSomethingElse(t *testing.T) {
 		names[RunName(e)] = what
 	}
 	edited := comment("x")
-	edited.Comment.Body = "y"
+	edited.Comment.Commands = []v1alpha1.Command{{Verb: "help"}}
 	if RunName(edited) != RunName(comment("x")) {
 		t.Error("a comment's run depends on more than its id")
 	}

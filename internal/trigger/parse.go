@@ -4,12 +4,13 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/repoconfig/nearest"
 )
 
 // Command is one command of a comment: either it has a Call or a Problem.
 type Command struct {
-	// Verb is the grammar's name of the command, or the word in its place.
+	// Verb is the grammar's name of the command; empty if the grammar does not have it.
 	Verb string
 	// Call is what the command asks for.
 	Call Call
@@ -25,14 +26,14 @@ func (c Command) String() string {
 	return c.Verb
 }
 
-// parse makes a Command of the text after Prefix.
-func parse(line string) Command {
+// parse parses the text after Prefix. Of the text it keeps only what the grammar recognizes: names of verbs and flags, and their values.
+func parse(line string) v1alpha1.Command {
 	words, closed := splitWords(line)
 	if len(words) == 0 {
 		words = []string{"help"}
 	}
 	v, problem := findVerb(words[0])
-	c := Command{Verb: strings.ToLower(words[0]), Problem: problem}
+	c := v1alpha1.Command{Verb: v.Name, Problem: problem}
 	if problem != "" {
 		return c
 	}
@@ -45,8 +46,42 @@ func parse(line string) Command {
 		c.Problem = problem
 		return c
 	}
+	c.Args, c.Flags = in.args, in.flags
+	return c
+}
+
+// Resolve returns what a parsed command asks for. It reads the values again: the command may have been stored by another version, with
+// another grammar.
+func Resolve(parsed v1alpha1.Command) Command {
+	c := Command{Verb: parsed.Verb, Problem: parsed.Problem}
+	if c.Problem != "" {
+		return c
+	}
+	v, problem := findVerb(parsed.Verb)
+	if problem != "" {
+		return Command{Problem: problem}
+	}
+	var words []string
+	for _, f := range parsed.Flags {
+		word := "--" + f.Name
+		if f.Value != "" {
+			word += "=" + f.Value
+		}
+		words = append(words, word)
+	}
+	in, problem := v.read(append(words, parsed.Args...))
+	if problem != "" {
+		c.Problem = problem
+		return c
+	}
 	c.Call = v.build(in)
 	return c
+}
+
+// TooLong returns a command of the same verb with the problem that it is too long to be stored.
+func TooLong(c v1alpha1.Command) v1alpha1.Command {
+	return v1alpha1.Command{Verb: c.Verb, Problem: fmt.Sprintf(
+		"`%s %s` is too long together with the other commands. Put it into a comment of its own, with fewer arguments.", Prefix, c.Verb)}
 }
 
 // findVerb returns the verb of a name, or a sentence with the nearest one.
@@ -67,12 +102,11 @@ func findVerb(word string) (Verb, string) {
 
 // read sorts the words after a verb into arguments and flags. The problem is a sentence about the first word that does not fit.
 func (v Verb) read(words []string) (in input, problem string) {
-	in.flags = map[string][]string{}
 	for len(words) > 0 {
 		word := words[0]
 		words = words[1:]
 		if strings.HasPrefix(word, "-") {
-			if words, problem = v.readFlag(in, word, words); problem != "" {
+			if words, problem = v.readFlag(&in, word, words); problem != "" {
 				return in, problem
 			}
 			continue
@@ -84,13 +118,17 @@ func (v Verb) read(words []string) (in input, problem string) {
 		if problem != "" {
 			return in, problem
 		}
-		in.args = append(in.args, value)
+		if value != "" {
+			in.args = append(in.args, value)
+		}
 	}
-	count := len(in.args)
-	for _, values := range in.flags {
-		count += len(values)
+	switch {
+	case v.Needs && len(in.args) == 0:
+		return in, fmt.Sprintf("`%s` needs an argument: `%s %s`.", v.Line(), v.Line(), v.Args.Placeholder)
+	case v.Most > 0 && len(in.args) > v.Most:
+		return in, fmt.Sprintf("`%s` takes one argument (got %d).", v.Line(), len(in.args))
 	}
-	if count > MaxArgs {
+	if count := len(in.args) + len(in.flags); count > MaxArgs {
 		return in, fmt.Sprintf("`%s` takes at most %d arguments (got %d).", v.Line(), MaxArgs, count)
 	}
 	return in, ""
@@ -106,11 +144,18 @@ func (v Verb) unexpected(word string, in input) string {
 }
 
 // readFlag reads a flag, with its value behind = or in the next word, and returns the words after it.
-func (v Verb) readFlag(in input, word string, rest []string) (_ []string, problem string) {
+func (v Verb) readFlag(in *input, word string, rest []string) (_ []string, problem string) {
 	name, value, hasValue := strings.Cut(word, "=")
 	f, problem := v.findFlag(name)
 	if problem != "" {
 		return rest, problem
+	}
+	if f.isSwitch() {
+		if hasValue {
+			return rest, fmt.Sprintf("The flag `--%s` does not have a value.", f.Name)
+		}
+		in.flags = append(in.flags, v1alpha1.CommandFlag{Name: f.Name})
+		return rest, ""
 	}
 	if !hasValue && len(rest) > 0 && !strings.HasPrefix(rest[0], "-") {
 		value, rest = rest[0], rest[1:]
@@ -123,10 +168,10 @@ func (v Verb) readFlag(in input, word string, rest []string) (_ []string, proble
 	switch {
 	case value == "":
 		return rest, fmt.Sprintf("The flag `--%s` needs a value: `--%s %s`.", f.Name, f.Name, f.Value.Placeholder)
-	case !f.Many && len(in.flags[f.Name]) > 0:
+	case !f.Many && len(in.all(f.Name)) > 0:
 		return rest, fmt.Sprintf("The flag `--%s` is given more than once.", f.Name)
 	}
-	in.flags[f.Name] = append(in.flags[f.Name], value)
+	in.flags = append(in.flags, v1alpha1.CommandFlag{Name: f.Name, Value: value})
 	return rest, ""
 }
 

@@ -11,14 +11,16 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 )
 
-// Rules select what starts a run.
+// Rules select what starts a run, and which bots are heard.
 type Rules struct {
 	// Tags are patterns of short tag names in the syntax of path.Match: a * does not match a slash. An invalid pattern
 	// matches nothing.
 	Tags []string
+	// Bots grants the commands of bots a permission by login, as GitHub writes it: name[bot]. The comments of others are ignored.
+	Bots map[string]v1alpha1.Permission
 }
 
-// Decision is what an event asks for: the run of a tag, commands, or nothing.
+// Decision is what an event asks for: the run of a tag, commands, the end of an issue's runs, or nothing.
 type Decision struct {
 	// Reason is a sentence for the log and the Delivery.
 	Reason string
@@ -26,12 +28,14 @@ type Decision struct {
 	Tag string
 	// Commands are the commands of a comment, in order.
 	Commands []Command
-	// More is how many commands the comment has beyond MaxCommands; they are not acted on.
+	// Ends is the number of the issue or pull request that was closed: its runs and stacks end.
+	Ends int
+	// More is how many commands the comment has beyond those; they are not acted on.
 	More int
 }
 
 // IsIgnored reports whether the event asks for nothing.
-func (d Decision) IsIgnored() bool { return d.Tag == "" && len(d.Commands) == 0 }
+func (d Decision) IsIgnored() bool { return d.Tag == "" && len(d.Commands) == 0 && d.Ends == 0 }
 
 // Decide returns what an event asks for. The HeadSHA of a push may be missing: then the caller has to ask GitHub which
 // commit After is.
@@ -41,6 +45,8 @@ func Decide(e v1alpha1.Event, rules Rules) Decision {
 		return rules.push(*e.Push)
 	case e.Name == "issue_comment" && e.Comment != nil:
 		return decideComment(e)
+	case e.Closed != nil:
+		return Decision{Ends: e.Closed.Issue, Reason: fmt.Sprintf("#%d was %s", e.Closed.Issue, map[bool]string{true: "merged", false: "closed"}[e.Closed.Merged])}
 	}
 	return ignore("The event %q asks for nothing", e.Name)
 }
@@ -93,11 +99,14 @@ func decideComment(e v1alpha1.Event) Decision {
 	if e.Action != "created" {
 		return ignore("A comment was %s; only new ones are read", e.Action)
 	}
-	commands, more := Parse(e.Comment.Body)
+	var commands []Command
+	for _, c := range e.Comment.Commands {
+		commands = append(commands, Resolve(c))
+	}
 	if len(commands) == 0 {
 		return ignore("The comment does not have a command")
 	}
-	return Decision{Reason: Asked(e, commands...), Commands: commands, More: more}
+	return Decision{Reason: Asked(e, commands...), Commands: commands, More: e.Comment.More}
 }
 
 // Asked returns the sentence that a comment asked for these commands.

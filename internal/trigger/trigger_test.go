@@ -28,9 +28,10 @@ func push(p v1alpha1.PushEvent) v1alpha1.Event {
 }
 
 func comment(body string) v1alpha1.Event {
+	commands, more := Parse(body)
 	return v1alpha1.Event{
 		Name: "issue_comment", Action: "created", Repository: v1alpha1.Repository{ID: 7, Owner: "acme", Name: "shop"},
-		Sender: v1alpha1.Actor{Login: "ann", Type: "User"}, Comment: &v1alpha1.CommentEvent{ID: 99, Issue: 12, Body: body},
+		Sender: v1alpha1.Actor{Login: "ann", Type: "User"}, Comment: &v1alpha1.CommentEvent{ID: 99, Issue: 12, Commands: commands, More: more},
 	}
 }
 
@@ -63,6 +64,22 @@ func TestDecidePush(t *testing.T) {
 	}
 }
 
+func TestDecideWhatWasClosed(t *testing.T) {
+	for _, tc := range []struct {
+		closed *v1alpha1.ClosedEvent
+		ends   int
+		reason string
+	}{
+		{&v1alpha1.ClosedEvent{Issue: 12}, 12, "#12 was closed"}, {&v1alpha1.ClosedEvent{Issue: 12, Merged: true}, 12, "#12 was merged"},
+		{nil, 0, `The event "pull_request" asks for nothing`},
+	} {
+		got := Decide(v1alpha1.Event{Name: "pull_request", Closed: tc.closed}, rules)
+		if got.Ends != tc.ends || got.IsIgnored() != (tc.ends == 0) || got.Reason != tc.reason {
+			t.Errorf("%+v: %+v", tc.closed, got)
+		}
+	}
+}
+
 func TestDecideComment(t *testing.T) {
 	with := func(change func(*v1alpha1.Event)) v1alpha1.Event {
 		e := comment("/conductor test")
@@ -80,7 +97,7 @@ func TestDecideComment(t *testing.T) {
 		{"help", comment("/conductor help"), Decision{Reason: "ann commented on #12: help", Commands: []Command{help()}}},
 		{"an unknown command and another", comment("/conductor dance\n/conductor cancel"), Decision{
 			Reason:   "ann commented on #12: an invalid command, cancel",
-			Commands: []Command{problem("dance", "Unknown command `dance`."), cancel("")},
+			Commands: []Command{problem("", "Unknown command `dance`."), cancel("")},
 		}},
 		{"too many", comment(strings.Repeat("/conductor help\n", 7)), Decision{
 			Reason: "ann commented on #12: help, help, help, help, help", Commands: []Command{help(), help(), help(), help(), help()}, More: 2,
@@ -117,7 +134,8 @@ func FuzzDecide(f *testing.F) {
 		if ref != "" {
 			e.Push = &v1alpha1.PushEvent{Ref: ref, After: after}
 		} else {
-			e.Comment = &v1alpha1.CommentEvent{Body: body}
+			commands, more := Parse(body)
+			e.Comment = &v1alpha1.CommentEvent{Commands: commands, More: more}
 		}
 		d := Decide(e, rules)
 		if d.Reason == "" {
