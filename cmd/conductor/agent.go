@@ -17,9 +17,9 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/w3evolutionsllc/conductor/internal/agent"
-	"github.com/w3evolutionsllc/conductor/internal/junit"
 	"github.com/w3evolutionsllc/conductor/internal/registry"
 	"github.com/w3evolutionsllc/conductor/internal/source"
+	"github.com/w3evolutionsllc/conductor/internal/testreport"
 )
 
 // agentFlags are the flags of `conductor agent`.
@@ -87,7 +87,7 @@ func runAgent(ctx context.Context, f agentFlags) error {
 	log.Info("the agent is listening", "version", version, "listen", listen.Addr().String(), "namespace", f.namespace)
 	return agent.Run(ctx, agent.Config{
 		Dir: f.dir, Listen: listen, Namespace: f.namespace, Tokens: f.tokens, Secrets: f.secrets, Pod: f.pod,
-		ArtifactsLimit: artifacts, LogLimit: logs, Kube: kube, Parse: junit.Parse, Source: files, Log: log,
+		ArtifactsLimit: artifacts, LogLimit: logs, Kube: kube, Parse: testreport.Parse, Source: files, Log: log,
 	})
 }
 

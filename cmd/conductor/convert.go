@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -36,7 +37,7 @@ type conversion struct {
 	secretName, pullSecret string
 	waitImage              string
 	waitTimeout            time.Duration
-	strict, lookUp         bool
+	strict, lookUp, quiet  bool
 	// ask returns the lookup of images.
 	ask    func() (imageConfig, error)
 	output string
@@ -53,14 +54,15 @@ func convertCommand() *cobra.Command { return convertAsking(userRegistries) }
 
 // convertAsking returns the command with a lookup of images.
 func convertAsking(ask func() (imageConfig, error)) *cobra.Command {
-	c := conversion{ask: ask}
+	c := conversion{ask: ask, load: compose.LoadOptions{Flags: true}}
 	cmd := &cobra.Command{
 		Use: "convert [-o helm|kustomize DIR]", Short: "Convert compose files into manifests for a cluster without Conductor", Args: cobra.MaximumNArgs(1),
 		Long: `Convert compose files into manifests for kubectl on a cluster without Conductor:
 
   conductor convert -n shop | kubectl apply -f -
 
-Objects go to standard output, notes to standard error, one per line: file:line: level: service.field: sentence.
+Objects go to standard output, notes to standard error: file:line: level: service.field: sentence. Findings with the same sentence are
+one line, which counts the services or places; --report lists each by itself.
 With -o helm or -o kustomize, the files of a chart or of a kustomization are written into DIR.
 Only files in the working directory are read, or, if a file of -f is outside, in the directory of the first one. Environment
 variables are not read.
@@ -87,6 +89,7 @@ Exit status 0: converted, 1: refused, 2: usage error, or a file could not be rea
 	f.BoolVar(&c.strict, "strict", false, "refuse what would not behave as under compose")
 	f.StringVar(&c.report, "report", "", "write the result for each field to this file, as JSON")
 	f.BoolVar(&c.lookUp, "lookup", false, "read the images' HEALTHCHECK, EXPOSE and CMD from their registries, with the logins of your Docker config")
+	f.BoolVarP(&c.quiet, "quiet", "q", false, "do not print infos: differences that a test cannot observe")
 	f.StringArrayVar(&c.images, "image", nil, "the image of a service, SERVICE=REFERENCE")
 	f.StringVarP(&c.output, "output", "o", "yaml", "the format: yaml, helm or kustomize")
 	f.StringVar(&c.waitImage, "wait-image", imageRepository+":"+version, "Conductor's image, for init containers that wait for dependencies")
@@ -132,6 +135,12 @@ func (c *conversion) check(args []string) error {
 	if c.given, err = pairs("--image", c.images); err != nil {
 		return err
 	}
+	for _, service := range slices.Sorted(maps.Keys(c.given)) {
+		name, _, _ := strings.Cut(c.given[service], "@")
+		if why := compose.RefusesImage(name, compose.Options{}); why != "" {
+			return fmt.Errorf("--image %s: %s", service, why)
+		}
+	}
 	return c.locate()
 }
 
@@ -173,6 +182,9 @@ func (c *conversion) locate() error {
 		c.load.Files = defaultFiles()
 	}
 	if len(c.load.Files) == 0 {
+		if near := compose.FilesIn("."); len(near) > 0 {
+			return fmt.Errorf("no compose file with a usual name found. Name a file with -f: this directory has %s", strings.Join(near, ", "))
+		}
 		return fmt.Errorf("no compose file found: this directory has none of %s. Name a file with -f", strings.Join(composeFiles, ", "))
 	}
 	here, err := filepath.Abs(".")
@@ -290,9 +302,7 @@ func didYouMean(word string, known []string) string {
 
 // finish prints the notes and writes the report.
 func (c *conversion) finish(findings []compose.Finding, report func([]compose.Finding) []compose.Finding, end error) error {
-	for _, f := range findings {
-		fmt.Fprintln(c.notes, f)
-	}
+	c.print(findings, end == nil)
 	if c.report == "" {
 		return end
 	}
@@ -304,6 +314,25 @@ func (c *conversion) finish(findings []compose.Finding, report func([]compose.Fi
 		return fmt.Errorf("write the report: %w", err)
 	}
 	return end
+}
+
+// print prints the findings, and counts them if the files are converted.
+func (c *conversion) print(findings []compose.Finding, isConverted bool) {
+	shown := findings
+	if c.quiet {
+		shown = slices.DeleteFunc(slices.Clone(findings), func(f compose.Finding) bool { return f.Level == compose.LevelInfo })
+	}
+	for _, line := range compose.Lines(shown) {
+		fmt.Fprintln(c.notes, line)
+	}
+	summary := compose.Summary(findings)
+	if !isConverted || summary == "" {
+		return
+	}
+	if compose.Summary(shown) == summary && slices.ContainsFunc(findings, func(f compose.Finding) bool { return f.Level == compose.LevelInfo }) {
+		summary += " (--quiet hides infos)"
+	}
+	fmt.Fprintln(c.notes, "converted:", summary)
 }
 
 func (c *conversion) write(stack *compose.Stack) error {

@@ -84,6 +84,7 @@ func TestConvertExitStatus(t *testing.T) {
 		"yaml with a place":     {[]string{"there"}, 2, "-f"},
 		"namespace":             {[]string{"-n", "No Name"}, 2, "No Name"},
 		"variable":              {[]string{"--env", "novalue"}, 2, "NAME=VALUE"},
+		"image that is none":    {[]string{"--image", "web=UPPER/Case:x"}, 2, `--image web: "UPPER/Case:x" is not a valid image reference`},
 		"image of no service":   {[]string{"--image", "db=postgres"}, 2, "the service does not exist. The compose files have api, web"},
 		"timeout":               {[]string{"--wait-timeout", "0s"}, 2, "--wait-timeout"},
 		"variables from beyond": {[]string{"--env-file", "../other.env"}, 2, "only files inside are read"},
@@ -98,6 +99,32 @@ func TestConvertExitStatus(t *testing.T) {
 				t.Errorf("status %d with %d bytes of objects", status, len(out))
 			}
 		})
+	}
+}
+
+func TestConvertPrintsOneLineForEachCause(t *testing.T) {
+	project(t, map[string]string{"compose.yaml": "x-a: &a {image: \"nginx:1\", pull_policy: never, expose: [80], environment: [GONE]}\nservices: {a: *a, b: *a, c: *a}\n"})
+	info := "compose.yaml:1: info: pull_policy (3 services: a, b, c): never: the image is pulled when the node does not have it\n"
+	note := "compose.yaml:1: note: environment (3 services: a, b, c): GONE has no value here, and no variable of that name is set: it is left out. Set it with --env GONE=...\n"
+	for _, tt := range []struct {
+		args []string
+		want string
+	}{
+		{nil, note + info + "converted: 3 notes, 3 infos (--quiet hides infos)\n"},
+		{[]string{"--quiet"}, note + "converted: 3 notes, 3 infos\n"},
+		{[]string{"--env", "GONE=x", "-q"}, "converted: 3 infos\n"},
+	} {
+		if _, notes, status := convert(t, tt.args...); notes != tt.want || status != 0 {
+			t.Errorf("%v: status %d\n got %s\nwant %s", tt.args, status, notes, tt.want)
+		}
+	}
+}
+
+func TestConvertSuggestsFiles(t *testing.T) {
+	project(t, map[string]string{"docker-compose-local.yml": twoServices, "compose.test.yaml": twoServices})
+	_, notes, status := convert(t)
+	if want := "no compose file with a usual name found. Name a file with -f: this directory has compose.test.yaml, docker-compose-local.yml"; notes != want || status != 2 {
+		t.Errorf("status %d\n got %s\nwant %s", status, notes, want)
 	}
 }
 

@@ -4,7 +4,10 @@ package main
 
 import (
 	"context"
+	"net/http"
+	"strings"
 	"testing"
+	"time"
 
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 )
@@ -49,3 +52,49 @@ func TestALeaderThatDidNotStopIsKnown(t *testing.T) {
 		}
 	}
 }
+
+// TestALeaderWithoutALeaseDoesNotWrite: reads are always sent, writes only while no other process can be the leader.
+func TestALeaderWithoutALeaseDoesNotWrite(t *testing.T) {
+	mine := resourcelock.LeaderElectionRecord{HolderIdentity: "pod-2_y"}
+	for name, tc := range map[string]struct {
+		duration time.Duration
+		writes   []resourcelock.LeaderElectionRecord
+		refused  bool
+	}{
+		"never the leader":    {time.Hour, nil, false},
+		"leader":              {time.Hour, []resourcelock.LeaderElectionRecord{mine}, false},
+		"expired":             {0, []resourcelock.LeaderElectionRecord{mine}, true},
+		"released":            {time.Hour, []resourcelock.LeaderElectionRecord{mine, {}}, true},
+		"leader once more":    {time.Hour, []resourcelock.LeaderElectionRecord{mine, {}, mine}, false},
+		"never, and released": {0, []resourcelock.LeaderElectionRecord{{}}, false},
+	} {
+		lock := &leaseLock{Interface: memoryLock{record: &resourcelock.LeaderElectionRecord{}, name: "pod-2_y"}, duration: tc.duration}
+		for _, record := range tc.writes {
+			if err := lock.Update(t.Context(), record); err != nil {
+				t.Fatal(err)
+			}
+		}
+		sent := map[string]bool{}
+		next := lock.fence(roundTrip(func(req *http.Request) (*http.Response, error) {
+			sent[req.Method] = true
+			return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil
+		}))
+		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete} {
+			req, err := http.NewRequestWithContext(t.Context(), method, "http://github.example", strings.NewReader("{}"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp, err := next.RoundTrip(req)
+			if err == nil {
+				_ = resp.Body.Close()
+			}
+			if wantSent := method == http.MethodGet || !tc.refused; sent[method] != wantSent || (err == nil) != wantSent {
+				t.Errorf("%s: %s was sent: %t, error %v", name, method, sent[method], err)
+			}
+		}
+	}
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }

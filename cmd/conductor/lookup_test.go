@@ -13,7 +13,7 @@ import (
 
 // Images are looked up only on request, and a note is printed for each that cannot be read.
 func TestLookUp(t *testing.T) {
-	project(t, map[string]string{"compose.yaml": "services:\n  web:\n    image: nginx:1.27\n  own:\n    image: REGISTRY/x\n"})
+	project(t, map[string]string{"compose.yaml": "services:\n  web:\n    image: nginx:1.27\n    restart: always\n  own:\n    image: REGISTRY/x\n    restart: always\n"})
 	for _, c := range []struct {
 		args   []string
 		probed bool
@@ -43,7 +43,7 @@ func planWith(t *testing.T, cmd *cobra.Command, args ...string) (out, notes stri
 
 func TestPlanShowsWhatTheOperatorAllows(t *testing.T) {
 	project(t, map[string]string{
-		".conductor.yaml":       "version: 1\ntests: {integration: {image: busybox, command: x}}\n",
+		".conductor.yaml":       "version: 1\ntests: {integration: {image: 'busybox:1.36', command: x}}\n",
 		"docker-compose.qa.yml": "services:\n  a:\n    image: busybox\n    privileged: true\n  b:\n    build: {dockerfile_inline: FROM busybox}\n",
 	})
 	for name, cmd := range map[string]func() *cobra.Command{"plan": planCommand, "validate": validateCommand} {
@@ -66,5 +66,44 @@ func TestPlanShowsWhatTheOperatorAllows(t *testing.T) {
 		if !strings.Contains(out, want) {
 			t.Errorf("the plan does not say %q:\n%s", want, out)
 		}
+	}
+}
+
+// The plan of a suite that is a compose service shows what the service has, as the run's Job will have it.
+func TestPlanShowsSuitesThatAreServices(t *testing.T) {
+	project(t, map[string]string{
+		".conductor.yaml": "version: 1\ntests:\n  api: npm test\n  e2e: {service: e2e, env: {B: mine}}\n  unit: {run: app, command: [npm, test]}\n  web: {image: wbe, command: x}\n",
+		"docker-compose.qa.yml": "services:\n  app: {image: a, ports: ['80'], environment: {KEY: of-the-app}}\n  web: {image: w}\n  tests: {image: t, environment: {KEY: of-the-tests}}\n" +
+			"  e2e: {image: e, command: [cypress, run], environment: {B: other}, volumes: ['./conf:/conf:ro']}\n",
+		"conf/a.ini": "a = 1\n",
+	})
+	out, notes, err := planWith(t, planCommand())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"# Services, in the order of their start\n#   app\n#   web\n# Suites\n",
+		"#   api: service tests, image t, sh -c \"npm test\", at most 30m0s\n",
+		"#   e2e: service e2e, image e, [\"ENTRYPOINT-OF-THE-IMAGE\" \"cypress\" \"run\"], at most 30m0s\n",
+		"#   unit: as in service app, which is up as well, image a, [\"npm\" \"test\"], at most 30m0s\n",
+	} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in %s", want, out[:min(len(out), 1000)])
+		}
+	}
+	for suite, want := range map[string][]string{
+		"api": {"value: of-the-tests", "image: t\n"}, "unit": {"value: of-the-app", "image: a\n"},
+		"e2e": {"value: mine", "mountPath: /conf", "- ENTRYPOINT-OF-THE-IMAGE\n        - cypress\n        - run\n"},
+	} {
+		_, job, _ := strings.Cut(out, "  name: conductor-test-"+suite+"\n")
+		job, _, _ = strings.Cut(job, "\n---\n")
+		for _, w := range want {
+			if !strings.Contains(job, w) {
+				t.Errorf("%s: no %q in %s", suite, w, job)
+			}
+		}
+	}
+	if !strings.Contains(notes, ".conductor.yaml:6:16: note: tests.web.image: wbe is neither in build.images nor a service") {
+		t.Errorf("notes %s", notes)
 	}
 }

@@ -52,7 +52,7 @@ func rootCommand() *cobra.Command {
 		Use: "conductor", Short: "Integration tests for GitHub repositories, on Kubernetes", Version: version,
 		SilenceUsage: true, SilenceErrors: true,
 	}
-	root.AddCommand(validateCommand(), planCommand(), convertCommand(), runsCommand(), drainCommand())
+	root.AddCommand(validateCommand(), planCommand(), convertCommand(), runsCommand(), deliveriesCommand(), drainCommand())
 	root.AddCommand(containerCommands()...)
 	root.AddCommand(&cobra.Command{
 		Use: "version", Short: "Print the version", Args: cobra.NoArgs,

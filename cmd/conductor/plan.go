@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -59,7 +60,8 @@ func validateCommand() *cobra.Command {
 				return printRefusal(cmd.ErrOrStderr(), err)
 			}
 			printNotes(cmd.ErrOrStderr(), p)
-			fmt.Fprintf(cmd.OutOrStdout(), "valid: %s to build, %s\n", text.Plural(len(p.Builds), "image"), text.Plural(len(p.Suites), "suite"))
+			fmt.Fprintf(cmd.OutOrStdout(), "valid: %s to build, %s%s\n", text.Plural(len(p.Builds), "image"), text.Plural(len(p.Suites), "suite"),
+				noted(p))
 			return nil
 		},
 	})
@@ -171,7 +173,7 @@ func (c *planning) ownProject() string {
 
 // names are the names from the given Run, or placeholders.
 func (c *planning) names(configs map[string]compose.ImageConfig) plan.Names {
-	repository := func(build string) string { return "REGISTRY/" + build }
+	repository := func(build string) string { return "REGISTRY/" + strings.Trim(strings.ToLower(build), "._-") }
 	if c.settings.Registry.Host != "" {
 		repository = func(build string) string {
 			return registry.ImageRepository(registryOptions(c.settings), c.run.Spec.Repository, build)
@@ -193,7 +195,7 @@ func (c *planning) names(configs map[string]compose.ImageConfig) plan.Names {
 					return argv
 				}
 			}
-			return []string{"WHAT-THE-IMAGE-RUNS"}
+			return s.Offline()
 		},
 	}
 }
@@ -293,12 +295,20 @@ func (c *planning) print(ctx context.Context, out, notes io.Writer) error {
 
 // printNotes prints what the conversion changes or leaves out.
 func printNotes(w io.Writer, p *plan.Plan) {
-	for _, f := range p.Findings {
-		fmt.Fprintln(w, f)
+	for _, line := range compose.Lines(p.Findings) {
+		fmt.Fprintln(w, line)
 	}
 	for _, n := range p.Notes {
 		fmt.Fprintln(w, n)
 	}
+}
+
+// noted counts the findings of a plan, as the end of a sentence.
+func noted(p *plan.Plan) string {
+	if summary := compose.Summary(p.Findings); summary != "" {
+		return "; " + summary
+	}
+	return ""
 }
 
 // printSummary prints what is built, started and tested, as comments.
@@ -314,7 +324,7 @@ func printSummary(out io.Writer, p *plan.Plan, names plan.Names) {
 	fmt.Fprintln(out, "# Suites")
 	for i := range p.Suites {
 		s := &p.Suites[i]
-		fmt.Fprintf(out, "#   %s: image %s, %s, at most %s\n", s.Name, cmp.Or(s.Build, s.Image, "-"), describe(s, names), s.Test.Timeout.Duration)
+		fmt.Fprintf(out, "#   %s: %simage %s, %s, at most %s\n", s.Name, serviceOf(s), cmp.Or(s.Build, s.Image, "-"), describe(s, names), s.Test.Timeout.Duration)
 	}
 }
 
@@ -339,6 +349,17 @@ func after(s plan.Service) string {
 		text += fmt.Sprintf(", after %s (%s)", d.Service, d.Condition)
 	}
 	return text
+}
+
+// serviceOf is the compose service that a suite runs as.
+func serviceOf(s *plan.Suite) string {
+	switch {
+	case s.Service == "":
+		return ""
+	case s.Test.Run != "":
+		return "as in service " + s.Service + ", which is up as well, "
+	}
+	return "service " + s.Service + ", "
 }
 
 // describe is the command of a suite.

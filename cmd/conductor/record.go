@@ -24,7 +24,7 @@ type recordFlags struct {
 func recordCommand(open opener) *cobra.Command {
 	var f recordFlags
 	cmd := &cobra.Command{
-		Use: "record RUN", Short: "Print the results of a run from its record in the registry, and extract its files", Args: cobra.ExactArgs(1),
+		Use: "record RUN", Short: "Print the results of a run from its record in the registry, and extract its files", Args: oneRun,
 		Long: `Print the results of a run from its record in the registry, and extract its files: the result, JUnit, artifacts, logs.
 
 The record outlives the stack and the Run. RUN is the name of a Run. If the Run is deleted, add --repository and --registry, or

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -17,7 +18,7 @@ import (
 func runsCommand() *cobra.Command {
 	var namespace string
 	cmd := &cobra.Command{
-		Use: "runs", Short: "List, watch, cancel and read runs", Args: refuseUnknown,
+		Use: "runs", Short: "List, watch, cancel and read runs; extend and delete their stacks", Args: refuseUnknown,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.PersistentFlags().StringVarP(&namespace, "namespace", "n", "conductor", "Conductor's namespace")
@@ -28,7 +29,7 @@ func runsCommand() *cobra.Command {
 		}
 		return &runs.Service{Client: c, Namespace: namespace}, nil
 	}
-	cmd.AddCommand(listCommand(open), getCommand(open), watchCommand(open), cancelCommand(open), logsCommand(&namespace), recordCommand(open))
+	cmd.AddCommand(listCommand(open), getCommand(open), watchCommand(open), cancelCommand(open), extendCommand(open), downCommand(open), logsCommand(&namespace), recordCommand(open))
 	return cmd
 }
 
@@ -42,6 +43,14 @@ func refuseUnknown(cmd *cobra.Command, args []string) error {
 		known = append(known, sub.Name())
 	}
 	return fmt.Errorf("unknown command %q for %q%s", args[0], cmd.CommandPath(), didYouMean(args[0], known))
+}
+
+// oneRun refuses other numbers of arguments than one.
+func oneRun(cmd *cobra.Command, args []string) error {
+	if len(args) == 1 {
+		return nil
+	}
+	return fmt.Errorf("%s requires the name of one run: %s. See conductor runs list", cmd.CommandPath(), cmd.UseLine())
 }
 
 type opener func() (*runs.Service, error)
@@ -65,7 +74,7 @@ func listCommand(open opener) *cobra.Command {
 
 func getCommand(open opener) *cobra.Command {
 	return &cobra.Command{
-		Use: "get RUN", Short: "Show one run with its timeline", Args: cobra.ExactArgs(1),
+		Use: "get RUN", Short: "Show one run with its timeline", Args: oneRun,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := open()
 			if err != nil {
@@ -82,7 +91,7 @@ func getCommand(open opener) *cobra.Command {
 
 func watchCommand(open opener) *cobra.Command {
 	return &cobra.Command{
-		Use: "watch RUN", Short: "Follow a run until its outcome is known; exit status 0 if it passed", Args: cobra.ExactArgs(1),
+		Use: "watch RUN", Short: "Follow a run until its outcome is known; exit status 0 if it passed", Args: oneRun,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := open()
 			if err != nil {
@@ -123,7 +132,7 @@ func progress(run *v1alpha1.Run) string {
 func cancelCommand(open opener) *cobra.Command {
 	var by, reason string
 	cmd := &cobra.Command{
-		Use: "cancel RUN", Short: "Cancel a run and delete its stack", Args: cobra.ExactArgs(1),
+		Use: "cancel RUN", Short: "Cancel a run and delete its stack", Args: oneRun,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := open()
 			if err != nil {
@@ -138,6 +147,82 @@ func cancelCommand(open opener) *cobra.Command {
 	}
 	cmd.Flags().StringVar(&by, "by", "kubectl", "who cancels the run")
 	cmd.Flags().StringVar(&reason, "reason", "", "why the run is canceled")
+	return cmd
+}
+
+func extendCommand(open opener) *cobra.Command {
+	var by, length string
+	cmd := &cobra.Command{
+		Use: "extend RUN --for 4h", Short: "Keep a run's stack for at least a time from now, or forever", Args: oneRun,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			e, err := extension(by, length, time.Now())
+			if err != nil {
+				return err
+			}
+			s, err := open()
+			if err != nil {
+				return err
+			}
+			expiry, err := s.Extend(cmd.Context(), args[0], e)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintln(cmd.OutOrStdout(), extended(args[0], e, expiry))
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&by, "by", "kubectl", "who extends the stack")
+	cmd.Flags().StringVar(&length, "for", "", "a duration such as 4h, or forever")
+	return cmd
+}
+
+// extension is what the flags ask for.
+func extension(by, length string, now time.Time) (runs.Extension, error) {
+	e := runs.Extension{By: authority.OperatorNamed(by), Forever: length == v1alpha1.Forever, AskedAt: now}
+	if e.Forever {
+		return e, nil
+	}
+	var err error
+	if e.For, err = time.ParseDuration(length); err != nil || e.For <= 0 {
+		return e, fmt.Errorf("--for %q is neither a duration such as 4h nor forever", length)
+	}
+	return e, nil
+}
+
+// extended is the answer to an extension.
+func extended(run string, e runs.Extension, expiry time.Time) string {
+	if expiry.IsZero() {
+		return "the stack of run " + run + " is kept until it is deleted"
+	}
+	line := fmt.Sprintf("the stack of run %s is kept until %s", run, expiry.UTC().Format("2006-01-02 15:04 MST"))
+	if e.Forever || expiry.Before(e.AskedAt.Add(e.For).Truncate(time.Second)) {
+		line += ", the longest time that the operator allows (keep.max)"
+	}
+	return line
+}
+
+func downCommand(open opener) *cobra.Command {
+	var by, reason string
+	cmd := &cobra.Command{
+		Use: "down RUN", Short: "Delete the kept stack of a finished run", Args: oneRun,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := open()
+			if err != nil {
+				return err
+			}
+			err = s.Down(cmd.Context(), args[0], runs.Cancellation{By: authority.OperatorNamed(by), Reason: reason})
+			if errors.Is(err, runs.ErrNoStack) {
+				return fmt.Errorf("%w. End it with conductor runs cancel %s", err, args[0])
+			}
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(cmd.OutOrStdout(), "the stack of run %s is deleted\n", args[0])
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&by, "by", "kubectl", "who deletes the stack")
+	cmd.Flags().StringVar(&reason, "reason", "", "why the stack is deleted")
 	return cmd
 }
 

@@ -5,6 +5,7 @@ package main
 import (
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestRunsRefusesACommandThatDoesNotExist(t *testing.T) {
@@ -23,6 +24,42 @@ func TestRunsRefusesACommandThatDoesNotExist(t *testing.T) {
 	}
 }
 
+func TestRunsNamesTheMissingArgument(t *testing.T) {
+	for _, args := range [][]string{{"get"}, {"watch", "a", "b"}, {"cancel"}, {"extend"}, {"down"}, {"record"}} {
+		cmd := rootCommand()
+		cmd.SetArgs(append([]string{"runs"}, args...))
+		want := "conductor runs " + args[0] + " requires the name of one run: conductor runs " + args[0] + " RUN"
+		if err := cmd.Execute(); err == nil || !strings.HasPrefix(err.Error(), want) || !strings.HasSuffix(err.Error(), ". See conductor runs list") {
+			t.Errorf("%v: got %v, want %s", args, err, want)
+		}
+	}
+}
+
+func TestExtendExplainsWhatItDid(t *testing.T) {
+	now := time.Date(2026, 3, 4, 12, 0, 0, 5, time.UTC)
+	for _, tc := range []struct {
+		length string
+		expiry time.Time
+		want   string
+	}{
+		{"4h", now.Add(4 * time.Hour).Truncate(time.Second), "the stack of run r1 is kept until 2026-03-04 16:00 UTC"},
+		{"4h", now.Add(9 * time.Hour), "the stack of run r1 is kept until 2026-03-04 21:00 UTC"},
+		{"4h", now.Add(2 * time.Hour), "the stack of run r1 is kept until 2026-03-04 14:00 UTC, the longest time that the operator allows (keep.max)"},
+		{"forever", now.Add(2 * time.Hour), "the stack of run r1 is kept until 2026-03-04 14:00 UTC, the longest time that the operator allows (keep.max)"},
+		{"forever", time.Time{}, "the stack of run r1 is kept until it is deleted"},
+	} {
+		e, err := extension("ada", tc.length, now)
+		if got := extended("r1", e, tc.expiry); err != nil || got != tc.want {
+			t.Errorf("--for %s: %q, %v, want %q", tc.length, got, err, tc.want)
+		}
+	}
+	for _, length := range []string{"", "4 h", "-1h", "0s", "long"} {
+		if _, err := extension("ada", length, now); err == nil || !strings.Contains(err.Error(), "neither a duration such as 4h nor forever") {
+			t.Errorf("--for %q: %v", length, err)
+		}
+	}
+}
+
 func TestValidatePrintsNotes(t *testing.T) {
 	project(t, map[string]string{
 		".conductor.yaml":       "version: 1\ntests:\n  smoke: {image: busybox, command: \"true\"}\n",
@@ -33,7 +70,7 @@ func TestValidatePrintsNotes(t *testing.T) {
 	cmd.SetOut(&out)
 	cmd.SetErr(&notes)
 	cmd.SetArgs([]string{"validate"})
-	if err := cmd.Execute(); err != nil || !strings.HasPrefix(out.String(), "valid:") {
+	if err := cmd.Execute(); err != nil || out.String() != "valid: 0 images to build, 1 suite; 1 note\n" {
 		t.Errorf("%v: %s", err, out.String())
 	}
 	if !strings.Contains(notes.String(), "docker-compose.qa.yml:5: note: web.environment") || !strings.Contains(notes.String(), "NOWHERE") {

@@ -217,7 +217,7 @@ func objectsOf(t *testing.T, text string) map[string]any {
 	return out
 }
 
-// unlabelled are objects without the labels of a run.
+// unlabelled are objects without the labels of a run, and without what lets Conductor decide how services end.
 func unlabelled(objects map[string]any) map[string]any {
 	var mine []string
 	for k := range jobs.Labels(&v1alpha1.Run{}, jobs.StageStack) {
@@ -242,10 +242,25 @@ func unlabelled(objects map[string]any) map[string]any {
 			}
 		}
 	}
-	for _, o := range objects {
+	for key, o := range objects {
 		walk(o)
+		uncounted(key, o)
 	}
 	return objects
+}
+
+// uncounted takes out of an object how the ends of its containers are counted: Conductor does it in a run, the Job controller for `convert`.
+func uncounted(key string, o any) {
+	template, _ := at(o, "spec", "template").(map[string]any)
+	if annotations, ok := at(template, "metadata", "annotations").(map[string]any); ok {
+		if delete(annotations, v1alpha1.AnnotationMayEnd); len(annotations) == 0 {
+			delete(template["metadata"].(map[string]any), "annotations")
+		}
+	}
+	if strings.HasPrefix(key, "Job ") {
+		delete(at(o, "spec").(map[string]any), "backoffLimit")
+		delete(template["spec"].(map[string]any), "restartPolicy")
+	}
 }
 
 // withoutWaiting takes out of what `convert` makes all that waits, and the rule that opens the internet.
@@ -256,7 +271,8 @@ func withoutWaiting(objects map[string]any) map[string]any {
 		return kind == "Role" || kind == "RoleBinding" || kind == "ServiceAccount" ||
 			kind == "Service" && headless && at(o, "spec", "ports") == nil || kind == "NetworkPolicy" && strings.HasPrefix(name, "wait-")
 	})
-	for _, o := range objects {
+	for key, o := range objects {
+		uncounted(key, o)
 		if annotations, ok := at(o, "metadata", "annotations").(map[string]any); ok {
 			if delete(annotations, "argocd.argoproj.io/sync-wave"); len(annotations) == 0 {
 				delete(at(o, "metadata").(map[string]any), "annotations")

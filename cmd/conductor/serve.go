@@ -61,7 +61,7 @@ func serve(ctx context.Context, f serveFlags) error {
 	if err != nil {
 		return fmt.Errorf("find the cluster: %w", err)
 	}
-	lock, err := newLeaseLock(config, set.Namespace, "conductor")
+	lock, err := newLeaseLock(config, set.Namespace, "conductor", set.LeaderElection.LeaseDuration.Duration)
 	if err != nil {
 		return err
 	}
@@ -90,6 +90,7 @@ func newManager(config *rest.Config, set settings.Settings, f serveFlags, lock *
 	config.QPS = -1
 	// Drop warnings about Pod Security's restricted level: they are about the users' stacks and only fill this log.
 	config.WarningHandler = rest.NoWarnings{}
+	config.Wrap(lock.fence)
 	lease, renew, retry, shutdown := set.LeaderElection.LeaseDuration.Duration, set.LeaderElection.RenewDeadline(), set.LeaderElection.RetryPeriod(), 30*time.Second
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme:                              s,

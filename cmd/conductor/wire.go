@@ -37,6 +37,9 @@ var (
 	_ run.Registry    = (*registry.Registry)(nil)
 	_ delivery.Runs   = (*runs.Service)(nil)
 	_ runs.GitHub     = (*githubapp.Client)(nil)
+
+	_ delivery.DeliveryLog = (*githubapp.Client)(nil)
+	_ delivery.Intake      = (*webhook.Handler)(nil)
 )
 
 // redactAttr masks tokens in every log line.
@@ -56,10 +59,13 @@ func redactAttr(_ []string, a slog.Attr) slog.Attr {
 func wire(mgr manager.Manager, set settings.Settings, f serveFlags, lock *leaseLock, log *slog.Logger) error {
 	gh, err := githubapp.New(githubapp.Options{
 		BaseURL: set.GitHub.APIURL, AppID: set.GitHub.AppID, UserAgent: "conductor/" + version, Logger: log,
-		PrivateKey: func() ([]byte, error) { return os.ReadFile(set.GitHub.PrivateKeyFile) },
+		PrivateKey: func() ([]byte, error) { return os.ReadFile(set.GitHub.PrivateKeyFile) }, Transport: lock.fence(githubapp.DefaultTransport()),
 	})
 	if err != nil {
 		return fmt.Errorf("connect to GitHub: %w", err)
+	}
+	if err := metrics.Registry.Register(gh.Collector()); err != nil {
+		return fmt.Errorf("register the metrics of GitHub's limits: %w", err)
 	}
 	images, err := registry.New(registryOptions(set))
 	if err != nil {
@@ -84,11 +90,15 @@ func wire(mgr manager.Manager, set settings.Settings, f serveFlags, lock *leaseL
 	if err := run.Setup(mgr, runner, reporter); err != nil {
 		return err
 	}
-	rules := trigger.Rules{Tags: set.Triggers.Tags}
-	if err := wireDeliveries(mgr, set, gh, rules, observer, log); err != nil {
+	rules := trigger.Rules{Tags: set.Triggers.Tags, Bots: set.Bots}
+	hook, err := newWebhook(mgr, set, rules, log)
+	if err != nil {
 		return err
 	}
-	return wireHTTP(mgr, set, f, rules, log)
+	if err := wireDeliveries(mgr, set, gh, hook, rules, observer, log); err != nil {
+		return err
+	}
+	return wireHTTP(mgr, set, f, hook)
 }
 
 // agents adapts the agents' client to the controllers' interface.
@@ -97,8 +107,10 @@ type agents struct{ *agent.Client }
 // At returns the agent of a Run at the address of its pod.
 func (a agents) At(r *v1alpha1.Run, address string) run.Agent { return a.Client.At(r, address) }
 
-// wireDeliveries sets up the controllers that process deliveries, poll for missed ones and prune old ones.
-func wireDeliveries(mgr manager.Manager, set settings.Settings, gh *githubapp.Client, rules trigger.Rules, observer observe.Observer, log *slog.Logger) error {
+// wireDeliveries sets up the controllers that process deliveries, read GitHub's log for missed ones, poll for missed tags and prune old ones.
+func wireDeliveries(
+	mgr manager.Manager, set settings.Settings, gh *githubapp.Client, intake delivery.Intake, rules trigger.Rules, observer observe.Observer, log *slog.Logger,
+) error {
 	if err := runs.Index(context.Background(), mgr.GetFieldIndexer()); err != nil {
 		return err
 	}
@@ -111,19 +123,39 @@ func wireDeliveries(mgr manager.Manager, set settings.Settings, gh *githubapp.Cl
 		Every: set.Triggers.PollInterval.Duration, Settle: set.Triggers.PollInterval.Duration / 2, Log: log,
 	}
 	prune := &delivery.Pruner{Client: mgr.GetClient(), Namespace: set.Namespace, Log: log, Now: time.Now}
-	return delivery.Setup(mgr, acts, poll, prune)
+	gauges, err := delivery.NewCatchUpMetrics(metrics.Registry)
+	if err != nil {
+		return err
+	}
+	catchUp := &delivery.CatchUp{
+		GitHub: gh, Intake: intake, Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Namespace: set.Namespace, Every: delivery.CatchUpEvery,
+		Metrics: gauges, Log: log, Now: time.Now,
+	}
+	if set.Webhook == settings.WebhookPull {
+		catchUp.Pull, catchUp.Every = true, set.Triggers.PullInterval.Duration
+	}
+	return delivery.Setup(mgr, acts, poll, prune, catchUp)
 }
 
-// wireHTTP sets up the webhook on every replica.
-func wireHTTP(mgr manager.Manager, set settings.Settings, f serveFlags, rules trigger.Rules, log *slog.Logger) error {
-	secrets := readSecrets(set.GitHub.WebhookSecretFiles)
-	inbox := delivery.Inbox{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Namespace: set.Namespace, Log: log}
+// newWebhook returns the handler that decodes and stores deliveries.
+func newWebhook(mgr manager.Manager, set settings.Settings, rules trigger.Rules, log *slog.Logger) (*webhook.Handler, error) {
+	inbox := delivery.Inbox{Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Indexed: true, Namespace: set.Namespace, Log: log}
 	hook, err := webhook.New(webhook.Options{
-		Secrets: secrets, Inbox: inbox, Log: log, Metrics: metrics.Registry,
+		Secrets: readSecrets(set.GitHub.WebhookSecretFiles), Inbox: inbox, IsWriter: inbox.IsWriter, Log: log, Metrics: metrics.Registry,
 		Relevant: func(e v1alpha1.Event) (bool, string) { return delivery.Relevant(e, rules) },
 	})
 	if err != nil {
-		return fmt.Errorf("set up the webhook: %w", err)
+		return nil, fmt.Errorf("set up the webhook: %w", err)
+	}
+	return hook, nil
+}
+
+// wireHTTP sets up the HTTP server on every replica. Without a webhook, it serves only the probes.
+func wireHTTP(mgr manager.Manager, set settings.Settings, f serveFlags, hook http.Handler) error {
+	secrets := readSecrets(set.GitHub.WebhookSecretFiles)
+	if set.Webhook == settings.WebhookPull {
+		secrets = func() ([][]byte, error) { return nil, nil }
+		hook = http.NotFoundHandler()
 	}
 	ready := func(r *http.Request) error {
 		if _, err := secrets(); err != nil {

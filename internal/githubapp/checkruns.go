@@ -96,11 +96,17 @@ func (c *Client) UpsertCheckRun(ctx context.Context, installation int64, repo v1
 	if err != nil {
 		return 0, err
 	}
-	s := scope{installation: installation, repo: repo, grant: writeChecks, what: "write the check run"}
+	s := scope{installation: installation, repo: repo, grant: writeChecks, what: "write the check run", item: check.ExternalID, priority: v1alpha1.WriteProgress}
+	if check.Status == "completed" {
+		s.priority = v1alpha1.WriteConclusion
+	}
 	if id != 0 {
 		if err := c.updateCheckRun(ctx, s, id, body, check.Annotations); status(err) != http.StatusNotFound {
 			return id, err
 		}
+	}
+	if err := c.awaitTurn(s); err != nil {
+		return 0, err
 	}
 	found, err := c.findCheckRun(ctx, s, check)
 	if err != nil {

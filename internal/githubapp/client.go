@@ -69,9 +69,9 @@ type Client struct {
 	pause time.Duration
 
 	mu sync.Mutex
-	// clients hold go-github's rate limit state, which GitHub keeps per installation; 0 is the App itself.
-	clients map[int64]*github.Client
-	slug    string
+	// limits are per installation, as GitHub keeps them; 0 is the App itself.
+	limits map[int64]*limits
+	slug   string
 }
 
 // New creates a Client. It sends no request and reads no key yet.
@@ -88,7 +88,7 @@ func New(o Options) (*Client, error) {
 	}
 	c := &Client{
 		base: base, appID: o.AppID, userAgent: o.UserAgent, clock: o.Clock, log: o.Logger,
-		pause: 200 * time.Millisecond, clients: map[int64]*github.Client{},
+		pause: 200 * time.Millisecond, limits: map[int64]*limits{},
 	}
 	if c.clock == nil {
 		c.clock = clock.RealClock{}
@@ -100,17 +100,22 @@ func New(o Options) (*Client, error) {
 		c.userAgent = "conductor"
 	}
 	if o.Transport == nil {
-		o.Transport = defaultTransport()
+		o.Transport = DefaultTransport()
 	}
 	bounded := &boundedTransport{next: o.Transport}
-	c.transport = newConditional(&authorizer{base: base, next: bounded})
-	c.app, err = ghinstallation.NewAppsTransportWithOptions(bounded, o.AppID,
+	signed, err := ghinstallation.NewAppsTransportWithOptions(bounded, o.AppID,
 		ghinstallation.WithSigner(&signer{key: o.PrivateKey, clock: c.clock}))
 	if err != nil {
 		return nil, fmt.Errorf("set up the GitHub App's signer: %w", err)
 	}
+	c.transport = newConditional(c.gate(&authorizer{base: base, next: bounded}))
+	c.app = c.gate(signed)
 	c.tokens = newTokenCache(c.clock, c.mint)
 	return c, nil
+}
+
+func (c *Client) gate(next http.RoundTripper) http.RoundTripper {
+	return &gate{base: c.base, next: next, limits: c.limitsOf, clock: c.clock}
 }
 
 // Ping checks that the base URL, the App's id and its key match.
@@ -154,6 +159,9 @@ type scope struct {
 	once bool
 	// conditional requests a response only if something changed.
 	conditional bool
+	// priority and item are for writes. The item identifies what is written while it waits for its turn; empty means the request's path.
+	priority v1alpha1.WritePriority
+	item     string
 	// archive means that the response is a tarball, which has its own limits.
 	archive bool
 }
@@ -212,20 +220,15 @@ func (c *Client) callWithin(ctx context.Context, timeout time.Duration, s scope,
 	}
 }
 
-// client returns the go-github client of an installation.
+// client returns a go-github client. It is made for each request: go-github would keep rate limits of its own, by another clock, and wait for
+// the primary limit's reset after a secondary one.
 func (c *Client) client(installation int64) *github.Client {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	gh := c.clients[installation]
-	if gh == nil {
-		transport := c.transport
-		if installation == 0 {
-			transport = c.app
-		}
-		gh = github.NewClient(&http.Client{Transport: transport})
-		gh.BaseURL, gh.UserAgent = c.base, c.userAgent
-		c.clients[installation] = gh
+	transport := c.transport
+	if installation == 0 {
+		transport = c.app
 	}
+	gh := github.NewClient(&http.Client{Transport: transport})
+	gh.BaseURL, gh.UserAgent = c.base, c.userAgent
 	return gh
 }
 

@@ -68,7 +68,7 @@ func (b *lockedBuffer) String() string {
 	return b.buf.String()
 }
 
-func newStub(t *testing.T, handle func(http.ResponseWriter, *http.Request)) (*stub, *Client) {
+func newStub(t testing.TB, handle func(http.ResponseWriter, *http.Request)) (*stub, *Client) {
 	t.Helper()
 	s := &stub{clock: testclock.NewFakePassiveClock(time.Now()), handle: handle}
 	s.Server = httptest.NewServer(s)

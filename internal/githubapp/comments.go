@@ -29,13 +29,19 @@ type comment struct {
 // deleted, it first looks for a comment of this App with mark on its first line. It searches neither the other lines, which may quote
 // test output with another mark, nor comments of other authors.
 func (c *Client) UpsertComment(ctx context.Context, installation int64, repo v1alpha1.Repository, issue int, id int64, mark, body string) (int64, error) {
-	s := scope{installation: installation, repo: repo, grant: converse, what: fmt.Sprintf("comment on #%d", issue)}
+	s := scope{installation: installation, repo: repo, grant: converse, what: fmt.Sprintf("comment on #%d", issue), item: mark, priority: v1alpha1.WriteResult}
+	if v1alpha1.IsProgress(ctx) {
+		s.priority = v1alpha1.WriteProgress
+	}
 	in := map[string]string{"body": fit(body, mark)}
 	if id != 0 {
 		err := c.updateComment(ctx, s, id, in)
 		if status(err) != http.StatusNotFound && status(err) != http.StatusGone {
 			return id, err
 		}
+	}
+	if err := c.awaitTurn(s); err != nil {
+		return 0, err
 	}
 	found, err := c.findComment(ctx, s, issue, mark)
 	if err != nil {
@@ -119,9 +125,16 @@ func (c *Client) isOurs(m comment, slug string) bool {
 	return m.User.Type == "Bot" && strings.EqualFold(m.User.Login, slug+"[bot]")
 }
 
+// eyes is the reaction that only shows that a comment was read.
+const eyes = "eyes"
+
 // React adds a reaction to an issue comment. It is idempotent: GitHub returns an existing reaction.
 func (c *Client) React(ctx context.Context, installation int64, repo v1alpha1.Repository, comment int64, content string) error {
-	s := scope{installation: installation, repo: repo, grant: converse, what: "react to the comment"}
+	s := scope{installation: installation, repo: repo, grant: converse, what: "react to the comment", priority: v1alpha1.WriteReaction}
+	if content != eyes { // A result.
+		s.priority = v1alpha1.WriteProgress
+	}
+	s.item = fmt.Sprintf("%s %d", content, comment)
 	_, err := c.call(ctx, s, func(ctx context.Context, gh *github.Client) (*github.Response, error) {
 		_, resp, err := gh.Reactions.CreateIssueCommentReaction(ctx, repo.Owner, repo.Name, comment, content)
 		return resp, err

@@ -169,6 +169,9 @@ func TestHead(t *testing.T) {
 		ownPR:  {Ref: "refs/heads/fix", SHA: own},
 		forkPR: {Ref: fmt.Sprintf("refs/pull/%d/head", forkPR), SHA: foreign, Fork: true},
 	}
+	if got := get(w.client.PullCommits(t.Context(), w.installation, w.repo, forkPR))(t); len(got) != 2 || got[1] != foreign {
+		t.Errorf("commits of the fork's pull request: %q, want two, the last of them %s", got, foreign)
+	}
 	for n, head := range want {
 		for _, known := range []string{"main", ""} {
 			repo := w.repo

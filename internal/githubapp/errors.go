@@ -17,14 +17,6 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 )
 
-const (
-	// secondaryPause is the wait that GitHub requires if a secondary rate limit names none
-	// (https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api).
-	secondaryPause = time.Minute
-	// maxPause limits the wait that a server may request; the primary rate limit resets every hour.
-	maxPause = time.Hour
-)
-
 // response returns GitHub's response from an error's chain, or nil.
 func response(err error) *http.Response {
 	var plain *github.ErrorResponse
@@ -108,9 +100,6 @@ func (c *Client) explain(s scope, err error) error {
 	if resp == nil {
 		return failure.Transientf(v1alpha1.ReasonUnavailable, err, "GitHub did not answer")
 	}
-	if pause, limited := c.rateLimit(err, resp); limited {
-		return failure.Waitingf(v1alpha1.ReasonUnavailable, pause, "GitHub rate limit reached; retrying at %s", c.clock.Now().Add(pause).UTC().Format("15:04 UTC"))
-	}
 	on := s.on()
 	switch code := resp.StatusCode; {
 	case code == http.StatusUnauthorized:
@@ -127,27 +116,6 @@ func (c *Client) explain(s scope, err error) error {
 	default:
 		return failure.Terminalf(v1alpha1.ReasonRefused, err, "Could not %s on %s: GitHub rejected the request (%s)", s.what, on, message(err, code))
 	}
-}
-
-// rateLimit reports whether GitHub's response is a rate limit, and for how long to wait.
-func (c *Client) rateLimit(err error, resp *http.Response) (time.Duration, bool) {
-	var primary *github.RateLimitError
-	var secondary *github.AbuseRateLimitError
-	bounded := func(d time.Duration) time.Duration { return min(max(d, time.Second), maxPause) }
-	switch seconds, bad := strconv.Atoi(resp.Header.Get("Retry-After")); {
-	case errors.As(err, &secondary) && secondary.RetryAfter != nil:
-		return bounded(*secondary.RetryAfter), true
-	case bad == nil && (resp.StatusCode == http.StatusForbidden || resp.StatusCode == http.StatusTooManyRequests):
-		return bounded(time.Duration(seconds) * time.Second), true
-	case errors.As(err, &primary):
-		return bounded(primary.Rate.Reset.Sub(c.clock.Now())), true
-	case resp.StatusCode == http.StatusTooManyRequests && resp.Header.Get("X-RateLimit-Remaining") == "0":
-		at, _ := strconv.ParseInt(resp.Header.Get("X-RateLimit-Reset"), 10, 64)
-		return bounded(time.Unix(at, 0).Sub(c.clock.Now())), true
-	case errors.As(err, &secondary) || resp.StatusCode == http.StatusTooManyRequests:
-		return secondaryPause, true
-	}
-	return 0, false
 }
 
 // lacksPermission reports whether GitHub rejected the token's permissions, which only the message shows.

@@ -35,6 +35,10 @@ var everyCall = []struct {
 		_, err := c.Head(ctx, w.installation, w.repo, 1)
 		return err
 	}},
+	{"PullCommits", readHistory, func(ctx context.Context, w *world, c *Client, _ testing.TB) error {
+		_, err := c.PullCommits(ctx, w.installation, w.repo, 2)
+		return err
+	}},
 	{"Protected", readContents, func(ctx context.Context, w *world, c *Client, _ testing.TB) error {
 		_, err := c.Protected(ctx, w.installation, w.repo, w.sha)
 		return err
@@ -190,7 +194,7 @@ func TestNoPermissionIsSuperfluous(t *testing.T) {
 
 // GitHub takes the manifest's events with the manifest's permissions; newWorld registers exactly it.
 func TestTheManifestSubscribesToWhatTheWebhookDecodes(t *testing.T) {
-	if diff := cmp.Diff([]string{"push", "issue_comment"}, readManifest(t).Events); diff != "" {
+	if diff := cmp.Diff([]string{"push", "issue_comment", "issues", "pull_request"}, readManifest(t).Events); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
 	}
 }

@@ -60,7 +60,7 @@ func (c *Client) Hints(ctx context.Context, installation int64, repo v1alpha1.Re
 
 // Protected reports whether a commit is the head of a protected branch.
 func (c *Client) Protected(ctx context.Context, installation int64, repo v1alpha1.Repository, sha string) (bool, error) {
-	heads, err := c.headOf(ctx, scope{installation: installation, repo: repo, grant: readContents}, sha)
+	heads, err := c.headOf(ctx, scope{installation: installation, repo: repo, grant: readContents, conditional: true}, sha)
 	for _, b := range heads {
 		if b.GetProtected() {
 			return true, err
@@ -103,7 +103,7 @@ func (c *Client) Tags(ctx context.Context, installation int64, repo v1alpha1.Rep
 
 // Head returns what a comment on an issue or pull request should run: the pull request's head, or that of the default branch.
 func (c *Client) Head(ctx context.Context, installation int64, repo v1alpha1.Repository, issue int) (v1alpha1.Head, error) {
-	s := scope{installation: installation, repo: repo, grant: readHistory, what: fmt.Sprintf("read the pull request #%d", issue)}
+	s := scope{installation: installation, repo: repo, grant: readHistory, what: fmt.Sprintf("read the pull request #%d", issue), conditional: true}
 	var pr *github.PullRequest
 	_, err := c.call(ctx, s, func(ctx context.Context, gh *github.Client) (*github.Response, error) {
 		var resp *github.Response
@@ -125,10 +125,25 @@ func (c *Client) Head(ctx context.Context, installation int64, repo v1alpha1.Rep
 	return h, nil
 }
 
+// PullCommits returns the commits of a pull request, oldest first. GitHub lists at most the first 250
+// (https://docs.github.com/en/rest/pulls/pulls#list-commits-on-a-pull-request).
+func (c *Client) PullCommits(ctx context.Context, installation int64, repo v1alpha1.Repository, pull int) ([]string, error) {
+	s := scope{installation: installation, repo: repo, grant: readHistory, what: fmt.Sprintf("list the commits of #%d", pull)}
+	var shas []string
+	err := c.pages(ctx, s, func(ctx context.Context, gh *github.Client, page github.ListOptions) (*github.Response, error) {
+		list, resp, err := gh.PullRequests.ListCommits(ctx, repo.Owner, repo.Name, pull, &page)
+		for _, commit := range list {
+			shas = append(shas, commit.GetSHA())
+		}
+		return resp, err
+	})
+	return shas, err
+}
+
 func (c *Client) defaultHead(ctx context.Context, installation int64, repo v1alpha1.Repository) (v1alpha1.Head, error) {
 	branch := repo.DefaultBranch
 	if branch == "" {
-		s := scope{installation: installation, repo: repo, grant: readMetadata, what: "read the repository"}
+		s := scope{installation: installation, repo: repo, grant: readMetadata, what: "read the repository", conditional: true}
 		_, err := c.call(ctx, s, func(ctx context.Context, gh *github.Client) (*github.Response, error) {
 			r, resp, err := gh.Repositories.Get(ctx, repo.Owner, repo.Name)
 			branch = r.GetDefaultBranch()
@@ -139,7 +154,7 @@ func (c *Client) defaultHead(ctx context.Context, installation int64, repo v1alp
 		}
 	}
 	h := v1alpha1.Head{Ref: "refs/heads/" + branch}
-	s := scope{installation: installation, repo: repo, grant: readContents, what: "read the branch " + branch}
+	s := scope{installation: installation, repo: repo, grant: readContents, what: "read the branch " + branch, conditional: true}
 	_, err := c.call(ctx, s, func(ctx context.Context, gh *github.Client) (*github.Response, error) {
 		ref, resp, err := gh.Git.GetRef(ctx, repo.Owner, repo.Name, "heads/"+branch)
 		h.SHA = ref.GetObject().GetSHA()

@@ -14,7 +14,7 @@ import (
 
 // Permission returns a user's right on the repository; "none" if the user has none or does not exist.
 func (c *Client) Permission(ctx context.Context, installation int64, repo v1alpha1.Repository, login string) (v1alpha1.Permission, error) {
-	s := scope{installation: installation, repo: repo, grant: readMetadata, what: "read the rights of " + login}
+	s := scope{installation: installation, repo: repo, grant: readMetadata, what: "read the rights of " + login, conditional: true}
 	// go-github's type does not have role_name, and permission does not distinguish triage and maintain.
 	var got struct {
 		Permission string `json:"permission"`
@@ -72,7 +72,7 @@ func (c *Client) Repositories(ctx context.Context, each func(installation int64,
 
 func (c *Client) repositoriesOf(ctx context.Context, installation int64) ([]v1alpha1.Repository, error) {
 	var repos []v1alpha1.Repository
-	s := scope{installation: installation, grant: readMetadata, what: "list the repositories of an installation"}
+	s := scope{installation: installation, grant: readMetadata, what: "list the repositories of an installation", conditional: true}
 	err := c.pages(ctx, s, func(ctx context.Context, gh *github.Client, page github.ListOptions) (*github.Response, error) {
 		list, resp, err := gh.Apps.ListRepos(ctx, &page)
 		if err != nil {

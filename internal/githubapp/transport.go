@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strings"
 	"sync"
 	"time"
 )
@@ -35,7 +34,8 @@ func callOf(ctx context.Context) callInfo {
 	return info
 }
 
-func defaultTransport() http.RoundTripper {
+// DefaultTransport returns the transport with this package's timeouts.
+func DefaultTransport() http.RoundTripper {
 	return &http.Transport{
 		Proxy:               http.ProxyFromEnvironment,
 		DialContext:         (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
@@ -57,7 +57,7 @@ func (a *authorizer) RoundTrip(req *http.Request) (*http.Response, error) {
 	t := callOf(req.Context()).token
 	req = req.Clone(req.Context())
 	req.Header.Del("Authorization")
-	if t.value() != "" && req.URL.Scheme == a.base.Scheme && req.URL.Host == a.base.Host && strings.HasPrefix(req.URL.Path, a.base.Path) {
+	if t.value() != "" && isWithin(req.URL, a.base) {
 		req.Header.Set("Authorization", "token "+t.value())
 	}
 	return a.next.RoundTrip(req)
@@ -96,12 +96,19 @@ func (b *boundedBody) Read(p []byte) (int, error) {
 }
 
 // conditional caches responses to calls that are repeated often and requests only changes from GitHub. An unchanged response (304) does
-// not count against the rate limit.
+// not count against the rate limit. GitHub is asked each time, so that it also checks each time whether the token may read the response.
 type conditional struct {
 	next http.RoundTripper
 
 	mu      sync.Mutex
-	answers map[string]answer
+	answers map[answerKey]answer
+	size    int
+}
+
+// answerKey separates installations, and the permissions of tokens: GitHub's entity tags vary with the token.
+type answerKey struct {
+	installation int64
+	grant, url   string
 }
 
 type answer struct {
@@ -109,22 +116,24 @@ type answer struct {
 	body   []byte
 }
 
-// maxAnswers limits the cache. It evicts any entry, because a lost one costs only a request.
+// The limits of the cache. It evicts any entry, because a lost one costs only a request. A page of 100 repositories has about 600 KB.
 const (
-	maxAnswers    = 2048
-	maxAnswerBody = 64 << 10
+	maxAnswers     = 4096
+	maxAnswersSize = 32 << 20
+	maxAnswerBody  = 1 << 20
 )
 
 func newConditional(next http.RoundTripper) *conditional {
-	return &conditional{next: next, answers: map[string]answer{}}
+	return &conditional{next: next, answers: map[answerKey]answer{}}
 }
 
 // RoundTrip implements http.RoundTripper.
 func (c *conditional) RoundTrip(req *http.Request) (*http.Response, error) {
-	if req.Method != http.MethodGet || !callOf(req.Context()).scope.conditional {
+	s := callOf(req.Context()).scope
+	if req.Method != http.MethodGet || !s.conditional {
 		return c.next.RoundTrip(req)
 	}
-	key := req.URL.String()
+	key := answerKey{s.installation, s.grant.String(), req.URL.String()}
 	c.mu.Lock()
 	known, ok := c.answers[key]
 	c.mu.Unlock()
@@ -156,7 +165,7 @@ func (a answer) replace(resp *http.Response) *http.Response {
 	return resp
 }
 
-func (c *conditional) remember(key string, resp *http.Response) (*http.Response, error) {
+func (c *conditional) remember(key answerKey, resp *http.Response) (*http.Response, error) {
 	body, err := io.ReadAll(resp.Body)
 	_ = resp.Body.Close()
 	if err != nil {
@@ -169,12 +178,20 @@ func (c *conditional) remember(key string, resp *http.Response) (*http.Response,
 	kept := http.Header{"Etag": resp.Header["Etag"], "Link": resp.Header["Link"], "Content-Type": resp.Header["Content-Type"]}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.forget(key)
 	for other := range c.answers {
-		if len(c.answers) < maxAnswers {
+		if len(c.answers) < maxAnswers && c.size+len(body) <= maxAnswersSize {
 			break
 		}
-		delete(c.answers, other)
+		c.forget(other)
 	}
 	c.answers[key] = answer{kept, body}
+	c.size += len(body)
 	return resp, nil
+}
+
+// forget removes an entry. The lock is held.
+func (c *conditional) forget(key answerKey) {
+	c.size -= len(c.answers[key].body)
+	delete(c.answers, key)
 }

@@ -24,8 +24,8 @@ func TestDeliveriesOfGitHub(t *testing.T) {
 	repo, err := s.CreateRepository("acme/shop", fake.RepositoryOptions{Files: map[string]string{"f": "1"}})
 	must(t, err)
 	app, err := s.CreateApp(fake.AppOptions{
-		Slug: "conductor", Permissions: fake.Permissions{"contents": "read", "issues": "write"},
-		Events: []string{"push", "issue_comment"}, WebhookURL: hook.URL, WebhookSecret: secret,
+		Slug: "conductor", Permissions: fake.Permissions{"contents": "read", "issues": "write", "pull_requests": "write"},
+		Events: []string{"push", "issue_comment", "issues", "pull_request"}, WebhookURL: hook.URL, WebhookSecret: secret,
 	})
 	must(t, err)
 	installation, err := s.InstallApp(app.ID, "acme", fake.InstallOptions{})
@@ -40,13 +40,22 @@ func TestDeliveriesOfGitHub(t *testing.T) {
 	comment, err := s.Comment("acme/shop", "ada", issue, "/conductor test")
 	must(t, err)
 
+	must(t, s.CloseIssue("acme/shop", "ada", issue))
+	_, err = s.PushCommit("acme/shop", "ada", fake.Commit{Branch: "fix", Files: map[string]string{"h": "1"}})
+	must(t, err)
+	pull, err := s.OpenPullRequest("acme/shop", "ada", fake.PullRequest{Head: "fix", Title: "Mend it"})
+	must(t, err)
+	must(t, s.MergePullRequest("acme/shop", "ada", pull))
+
 	sent := settled(t, s, app.ID)
 	codes := map[string][]int{}
 	for _, d := range sent {
 		codes[d.Event] = append(codes[d.Event], d.StatusCode)
 	}
-	// The push to main starts nothing; the installation event no one asked for.
-	for event, want := range map[string][]int{"ping": {200}, "installation": {200}, "push": {202, 202, 200}, "issue_comment": {202}} {
+	// The pushes to branches start nothing; the installation event no one asked for.
+	for event, want := range map[string][]int{
+		"ping": {200}, "installation": {200}, "push": {202, 202, 202, 202, 202}, "issue_comment": {202}, "issues": {202, 202}, "pull_request": {202, 202},
+	} {
 		if got := codes[event]; len(got) != len(want) {
 			t.Errorf("%s: answered %v, want %v", event, got, want)
 		} else {
@@ -58,11 +67,15 @@ func TestDeliveriesOfGitHub(t *testing.T) {
 			}
 		}
 	}
-	if len(f.inbox.kept) != 3 {
+	if len(f.inbox.kept) != 5 {
 		t.Fatalf("kept %d deliveries", len(f.inbox.kept))
 	}
-	tag, gone, said := f.inbox.kept[0].Spec.Event, f.inbox.kept[1].Spec.Event, f.inbox.kept[2].Spec.Event
-	for _, e := range []v1alpha1.Event{tag, gone, said} {
+	var events []v1alpha1.Event
+	for _, d := range f.inbox.kept {
+		events = append(events, d.Spec.Event)
+	}
+	tag, gone, said, over, merged := events[0], events[1], events[2], events[3], events[4]
+	for _, e := range events {
 		if e.InstallationID != installation || e.Repository.ID != repo.ID || e.Repository.FullName() != "acme/shop" || e.Sender.Login != "ada" || !e.Repository.Private {
 			t.Errorf("event %+v", e)
 		}
@@ -73,8 +86,11 @@ func TestDeliveriesOfGitHub(t *testing.T) {
 	if p := gone.Push; !p.Deleted || p.HeadSHA != "" || strings.Trim(p.After, "0") != "" {
 		t.Errorf("deleted tag: %+v", p)
 	}
-	if c := said.Comment; c.ID != comment || c.Issue != issue || c.PullRequest || c.Body != "/conductor test" || said.Action != "created" {
+	if c := said.Comment; c.ID != comment || c.Issue != issue || c.PullRequest || len(c.Commands) != 1 || c.Commands[0].Verb != "test" || said.Action != "created" {
 		t.Errorf("comment: %+v", c)
+	}
+	if *over.Closed != (v1alpha1.ClosedEvent{Issue: issue}) || *merged.Closed != (v1alpha1.ClosedEvent{Issue: pull, Merged: true}) {
+		t.Errorf("closed: %+v, %+v", over.Closed, merged.Closed)
 	}
 }
 
@@ -83,7 +99,7 @@ func settled(t *testing.T, s *fake.Server, app int64) []fake.Delivery {
 	t.Helper()
 	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		all := s.Deliveries(app)
-		done := len(all) >= 6
+		done := len(all) >= 12
 		for _, d := range all {
 			done = done && d.Done
 		}

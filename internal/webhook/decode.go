@@ -10,17 +10,18 @@ import (
 	"time"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
-	"github.com/w3evolutionsllc/conductor/internal/text"
+	"github.com/w3evolutionsllc/conductor/internal/trigger"
 )
 
+// maxEvent bounds a decoded event, in bytes of JSON. With its metadata, a Delivery has less than 4 KiB.
+const maxEvent = 3 << 10
+
+// The limits of names, in bytes. Those of the Delivery's schema are the same.
 const (
-	// maxEvent bounds a decoded event, in bytes of JSON.
-	maxEvent = 128 << 10
-	// maxMessage and maxComment bound the two long texts, in bytes.
-	maxMessage = 16 << 10
-	maxComment = 64 << 10
-	// maxName bounds every other text, in bytes; GitHub's names and URLs are far shorter.
-	maxName = 2 << 10
+	maxName   = 100
+	maxBranch = 256
+	maxURL    = 512
+	maxRef    = 512
 )
 
 // payload has the fields of a delivery's body that are read; the rest is skipped.
@@ -30,22 +31,24 @@ type payload struct {
 	Repository   repository `json:"repository"`
 	Sender       account    `json:"sender"`
 
-	Ref        string  `json:"ref"`
-	Before     string  `json:"before"`
-	After      string  `json:"after"`
-	Created    bool    `json:"created"`
-	Deleted    bool    `json:"deleted"`
-	Forced     bool    `json:"forced"`
-	BaseRef    *string `json:"base_ref"`
+	Ref        string `json:"ref"`
+	Before     string `json:"before"`
+	After      string `json:"after"`
+	Created    bool   `json:"created"`
+	Deleted    bool   `json:"deleted"`
+	Forced     bool   `json:"forced"`
 	HeadCommit *struct {
-		ID      string `json:"id"`
-		Message string `json:"message"`
+		ID string `json:"id"`
 	} `json:"head_commit"`
 
 	Issue *struct {
 		Number      int             `json:"number"`
 		PullRequest json.RawMessage `json:"pull_request"`
 	} `json:"issue"`
+	PullRequest *struct {
+		Number int  `json:"number"`
+		Merged bool `json:"merged"`
+	} `json:"pull_request"`
 	Comment *struct {
 		ID   int64  `json:"id"`
 		Body string `json:"body"`
@@ -121,10 +124,13 @@ func decode(name string, body []byte) (v1alpha1.Event, error) {
 		return e, errors.New("the delivery lacks a repository")
 	}
 	var err error
-	if name == "push" {
+	switch {
+	case name == "push":
 		e.Push, err = p.push()
-	} else {
+	case name == "issue_comment":
 		e.Comment, err = p.comment()
+	case p.Action == "closed":
+		e.Closed, err = p.closed()
 	}
 	if err != nil {
 		return e, err
@@ -158,14 +164,11 @@ func (p *payload) push() (*v1alpha1.PushEvent, error) {
 		Ref: p.Ref, Before: p.Before, After: p.After, Created: p.Created, Deleted: p.Deleted, Forced: p.Forced,
 		PushedAt: int64(p.Repository.PushedAt),
 	}
-	if p.BaseRef != nil {
-		out.BaseRef = *p.BaseRef
-	}
 	if c := p.HeadCommit; c != nil {
 		if !objectPattern.MatchString(c.ID) {
 			return nil, errors.New("the push's head commit is not an object name")
 		}
-		out.HeadSHA, out.HeadMessage = c.ID, text.Head(c.Message, maxMessage)
+		out.HeadSHA = c.ID
 	}
 	return out, nil
 }
@@ -175,46 +178,69 @@ func (p *payload) comment() (*v1alpha1.CommentEvent, error) {
 		return nil, errors.New("the delivery lacks a comment on an issue")
 	}
 	pr := string(p.Issue.PullRequest)
-	return &v1alpha1.CommentEvent{
-		ID: p.Comment.ID, Issue: p.Issue.Number, PullRequest: pr != "" && pr != "null", Body: wholeLines(p.Comment.Body, maxComment),
-	}, nil
+	out := &v1alpha1.CommentEvent{ID: p.Comment.ID, Issue: p.Issue.Number, PullRequest: pr != "" && pr != "null"}
+	out.Commands, out.More = trigger.Parse(p.Comment.Body)
+	return out, nil
 }
 
-// wholeLines shortens a text to its first lines. Half a line could be another command than the whole one.
-func wholeLines(s string, limit int) string {
-	if len(s) <= limit {
-		return s
+func (p *payload) closed() (*v1alpha1.ClosedEvent, error) {
+	switch {
+	case p.PullRequest != nil && p.PullRequest.Number > 0:
+		return &v1alpha1.ClosedEvent{Issue: p.PullRequest.Number, Merged: p.PullRequest.Merged}, nil
+	case p.Issue != nil && p.Issue.Number > 0:
+		return &v1alpha1.ClosedEvent{Issue: p.Issue.Number}, nil
 	}
-	return s[:max(0, strings.LastIndexAny(s[:limit], "\r\n"))]
+	return nil, errors.New("the delivery lacks an issue or a pull request")
 }
 
-// bound keeps an event below maxEvent. It rejects names that GitHub does not allow, and shortens the comment further if it has many
-// characters that JSON writes as six bytes.
+// bound keeps an event below maxEvent. It rejects names that GitHub does not allow. Commands that do not fit become a problem, the
+// longest first.
 func bound(e *v1alpha1.Event) error {
-	names := []string{
-		e.Action, e.Repository.Owner, e.Repository.Name, e.Repository.DefaultBranch, e.Repository.CloneURL, e.Repository.HTMLURL,
-		e.Sender.Login, e.Sender.Type,
+	type name struct {
+		value string
+		limit int
+	}
+	names := []name{
+		{e.Action, maxName}, {e.Repository.Owner, maxName}, {e.Repository.Name, maxName}, {e.Repository.DefaultBranch, maxBranch},
+		{e.Repository.CloneURL, maxURL}, {e.Repository.HTMLURL, maxURL}, {e.Sender.Login, maxName}, {e.Sender.Type, 32},
 	}
 	if e.Push != nil {
-		names = append(names, e.Push.Ref, e.Push.BaseRef)
+		names = append(names, name{e.Push.Ref, maxRef})
 	}
 	for _, n := range names {
-		if len(n) > maxName {
-			return errors.New("the delivery has a name longer than 2 KiB")
+		if len(n.value) > n.limit {
+			return fmt.Errorf("the delivery has a name of %d bytes where GitHub allows at most %d", len(n.value), n.limit)
 		}
 	}
-	for {
-		data, err := json.Marshal(e)
-		if err != nil {
-			return errors.New("the delivery cannot be stored")
-		}
-		if len(data) <= maxEvent {
-			return nil
-		}
-		// All names are bounded, so only the comment can be too long.
-		if e.Comment == nil || e.Comment.Body == "" {
+	for size(e) > maxEvent {
+		longest := longestCommand(e.Comment)
+		if longest == nil {
 			return errors.New("the delivery is too large to be stored")
 		}
-		e.Comment.Body = wholeLines(e.Comment.Body, len(e.Comment.Body)*3/4)
+		*longest = trigger.TooLong(*longest)
 	}
+	return nil
+}
+
+// longestCommand returns the valid command that takes the most bytes; nil if there is none.
+func longestCommand(c *v1alpha1.CommentEvent) *v1alpha1.Command {
+	if c == nil {
+		return nil
+	}
+	var longest *v1alpha1.Command
+	for i := range c.Commands {
+		if one := &c.Commands[i]; one.Problem == "" && (longest == nil || size(one) > size(longest)) {
+			longest = one
+		}
+	}
+	return longest
+}
+
+// size returns the length of a value in JSON.
+func size(v any) int {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return maxEvent + 1
+	}
+	return len(data)
 }

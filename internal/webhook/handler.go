@@ -1,16 +1,19 @@
 // Package webhook receives GitHub's deliveries: it verifies the signature, decodes the few fields that Conductor acts on, and stores the
 // delivery before it answers. It calls nothing but the inbox.
 //
-// The answer is 202 if the delivery was stored, 200 if there is nothing to act on, 4xx with a sentence if the request is at fault, and 503
-// if the delivery could not be stored now. GitHub does not retry failed deliveries: operators see the 503, and the poll finds lost tags.
+// The answer is 202 if Conductor received a delivery of a kind that it acts on: it was stored, or there is nothing to do. The answer is 200
+// for all other kinds, 4xx with a sentence if the request is at fault, and 503 if the delivery could not be stored now. GitHub does not
+// retry failed deliveries. Package delivery reads GitHub's log and passes what was not answered with 202 to Take.
 //
 // The server that runs this handler must set ReadHeaderTimeout and ReadTimeout, which end slow requests.
 package webhook
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"mime"
 	"net/http"
@@ -23,6 +26,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/failure"
 )
 
 // MaxBody is the largest delivery in bytes; GitHub does not send larger ones
@@ -39,7 +43,7 @@ const (
 // Inbox stores deliveries.
 type Inbox interface {
 	// Put stores a delivery durably before it returns. It succeeds if one of the same name exists; if that one failed, it is acted on
-	// again.
+	// again. A terminal failure means that it can never be stored.
 	Put(ctx context.Context, d *v1alpha1.Delivery) error
 }
 
@@ -50,16 +54,23 @@ type Options struct {
 	Inbox   Inbox
 	// Relevant reports whether an event has to be acted on, and why or why not.
 	Relevant func(v1alpha1.Event) (bool, string)
+	// IsWriter reports whether the sender of a comment is known to have write permission: then the limit on senders does not apply. Nil
+	// means that it is never known.
+	IsWriter func(context.Context, v1alpha1.Event) bool
 	// Log gets a line for each delivery, never a body; nil discards them.
 	Log *slog.Logger
 	// Metrics is where the handler registers its metrics; nil means nowhere.
 	Metrics prometheus.Registerer
+	// Now is the clock of the limits on senders; nil means time.Now.
+	Now func() time.Time
 }
 
 // Handler is the webhook's http.Handler.
 type Handler struct {
 	o       Options
 	metrics *instruments
+	limiter *limiter
+	bodies  bodies
 	small   *room
 	large   *room
 }
@@ -76,7 +87,12 @@ func New(o Options) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Handler{o: o, metrics: m, small: newRoom(smallRoom), large: newRoom(largeRoom)}, nil
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return &Handler{
+		o: o, metrics: m, limiter: newLimiter(o.Now), bodies: bodies{max: maxBodies, grace: bodyGrace}, small: newRoom(smallRoom), large: newRoom(largeRoom),
+	}, nil
 }
 
 // result is the answer to a request: its status, a word for the metric, and a sentence.
@@ -139,7 +155,7 @@ func (d delivery) label() string {
 	switch {
 	case !d.verified:
 		return "unverified"
-	case d.event == "push" || d.event == "issue_comment" || d.event == "ping":
+	case isHandled(d.event) || d.event == "ping":
 		return d.event
 	}
 	return "other"
@@ -168,21 +184,45 @@ func (h *Handler) receive(w http.ResponseWriter, r *http.Request, d *delivery) *
 		return refuse(http.StatusUnauthorized, "bad_signature", "the signature does not match the body: the App and Conductor have different webhook secrets")
 	}
 	d.verified = true
-	switch d.event {
-	case "ping":
+	switch {
+	case d.event == "ping":
 		return &result{code: http.StatusOK, word: "pong", reason: "Conductor received the ping"}
-	case "push", "issue_comment":
-	default:
+	case !isHandled(d.event):
 		if !json.Valid(body) {
 			return refuse(http.StatusBadRequest, "not_json", "the body is not JSON")
 		}
 		return &result{code: http.StatusOK, word: "ignored", reason: "Conductor does not act on this kind of event"}
 	}
+	return h.take(r.Context(), d, body)
+}
+
+// isHandled reports whether Conductor acts on events of this name.
+func isHandled(event string) bool {
+	return event == "push" || event == "issue_comment" || event == "issues" || event == "pull_request"
+}
+
+// Take does with a delivery from GitHub's log what ServeHTTP does with one that is delivered: it decodes and stores it. It returns the
+// word for metrics. The error is transient: Take can be repeated with the same delivery.
+func (h *Handler) Take(ctx context.Context, guid, event string, at time.Time, body []byte) (string, error) {
+	d := &delivery{began: at, guid: strings.ToLower(guid), event: event, verified: true}
+	if !guidPattern.MatchString(d.guid) || !isHandled(event) {
+		return "ignored", nil
+	}
+	res := h.take(ctx, d, body)
+	h.o.Log.Info("took a delivery from GitHub's log", "result", res.word, "reason", res.reason, "event", d.label(), "trace", d.guid)
+	if res.code == http.StatusServiceUnavailable {
+		return res.word, cmp.Or(res.cause, errors.New(res.reason))
+	}
+	return res.word, nil
+}
+
+// take decodes a delivery that is authentic, and stores it if it has to be acted on.
+func (h *Handler) take(ctx context.Context, d *delivery, body []byte) *result {
 	event, err := decode(d.event, body)
 	if err != nil {
 		return &result{code: http.StatusBadRequest, word: "not_understood", reason: err.Error()}
 	}
-	return h.keep(r.Context(), d, event)
+	return h.keep(ctx, d, event)
 }
 
 func checkHeaders(r *http.Request, d *delivery) *result {
@@ -212,7 +252,11 @@ func tooLarge() *result {
 func (h *Handler) keep(ctx context.Context, d *delivery, event v1alpha1.Event) *result {
 	relevant, reason := h.o.Relevant(event)
 	if !relevant {
-		return &result{code: http.StatusOK, word: "ignored", reason: reason}
+		return &result{code: http.StatusAccepted, word: "ignored", reason: reason}
+	}
+	if h.isLimited(ctx, event) && !h.limiter.allow(event, d.guid) {
+		return &result{code: http.StatusAccepted, word: "limited", reason: fmt.Sprintf(
+			"%s sent more than %d deliveries about %s; this one was dropped", event.Sender.Login, senderBurst, event.Repository.FullName())}
 	}
 	// The delivery is worth storing even if GitHub has stopped waiting for the answer.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), putTimeout)
@@ -223,8 +267,20 @@ func (h *Handler) keep(ctx context.Context, d *delivery, event v1alpha1.Event) *
 		}},
 		Spec: v1alpha1.DeliverySpec{GUID: d.guid, Event: event},
 	})
-	if err != nil && !apierrors.IsAlreadyExists(err) {
-		return &result{code: http.StatusServiceUnavailable, word: "not_kept", reason: "the delivery could not be stored; redeliver it later", cause: err}
+	switch {
+	case err == nil || apierrors.IsAlreadyExists(err):
+		return &result{code: http.StatusAccepted, word: "accepted", reason: reason}
+	case failure.IsTerminal(err):
+		return &result{code: http.StatusBadRequest, word: "not_understood", reason: "the delivery cannot be stored", cause: err}
 	}
-	return &result{code: http.StatusAccepted, word: "accepted", reason: reason}
+	h.limiter.refund(event, d.guid)
+	return &result{
+		code: http.StatusServiceUnavailable, word: "not_kept", reason: "the delivery could not be stored; Conductor takes it from GitHub's log later", cause: err,
+	}
+}
+
+// isLimited reports whether the limit on senders applies. Anyone can comment on a public repository and close what they opened, but only
+// writers can push.
+func (h *Handler) isLimited(ctx context.Context, e v1alpha1.Event) bool {
+	return e.Push == nil && (h.o.IsWriter == nil || !h.o.IsWriter(ctx, e))
 }

@@ -25,6 +25,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/failure"
 )
 
 const (
@@ -79,7 +80,7 @@ func newFixture(t testing.TB) *fixture {
 			if e.Push != nil && strings.HasPrefix(e.Push.Ref, "refs/heads/") {
 				return false, "a branch starts nothing"
 			}
-			return true, "it is asked for"
+			return e.Push != nil || e.Comment != nil || e.Closed != nil, "it is asked for"
 		},
 	})
 	if err != nil {
@@ -161,7 +162,7 @@ func TestRelevantDeliveryIsKeptBeforeItIsAnswered(t *testing.T) {
 		Sender:     v1alpha1.Actor{Login: "ada", ID: 3, Type: "User"},
 		Push: &v1alpha1.PushEvent{
 			Ref: "refs/tags/run-integration-tests", Before: zeros, After: sha, Created: true, PushedAt: 1700000000,
-			HeadSHA: sha, HeadMessage: "fix #12",
+			HeadSHA: sha,
 		},
 	}
 	if len(f.inbox.kept) != 1 {
@@ -228,9 +229,11 @@ func TestBadInput(t *testing.T) {
 		{"no repository", "push", []byte(strings.Replace(push, `"repository"`, `"x"`, 1)), nil, 400, "not_understood"},
 		{"bad object name", "push", []byte(strings.ReplaceAll(push, sha, "master")), nil, 400, "not_understood"},
 		{"no comment", "issue_comment", []byte(push), nil, 400, "not_understood"},
+		{"an issue that was closed", "issues", []byte(strings.Replace(comment, "created", "closed", 1)), nil, 202, "accepted"},
+		{"an issue that was labeled", "issues", []byte(strings.Replace(comment, "created", "labeled", 1)), nil, 202, "ignored"},
 		{"other event", "star", []byte(`{"action":"created"}`), nil, 200, "ignored"},
 		{"ping", "ping", []byte(`{"zen":"."}`), nil, 200, "pong"},
-		{"irrelevant", "push", []byte(strings.Replace(push, "refs/tags/", "refs/heads/", 1)), nil, 200, "ignored"},
+		{"irrelevant", "push", []byte(strings.Replace(push, "refs/tags/", "refs/heads/", 1)), nil, 202, "ignored"},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -246,7 +249,7 @@ func TestBadInput(t *testing.T) {
 			if a.Code != c.code || a.Status != c.word {
 				t.Errorf("answered %+v, want %d %s", a, c.code, c.word)
 			}
-			if kept := len(f.inbox.kept); kept != map[bool]int{true: 1}[c.code == 202] {
+			if kept := len(f.inbox.kept); kept != map[bool]int{true: 1}[c.word == "accepted"] {
 				t.Errorf("kept %d deliveries", kept)
 			}
 			if n := strings.Count(f.log.String(), "\n"); n != 1 {
@@ -264,6 +267,13 @@ func TestWhatCannotBeKeptIsNotPromised(t *testing.T) {
 	}
 	if n := f.count(t, "push", "not_kept"); n != 1 {
 		t.Errorf("counted %v", n)
+	}
+	if word, err := f.Take(t.Context(), guid, "push", time.Now(), []byte(push)); err == nil || word != "not_kept" {
+		t.Errorf("from the log: %q, %v", word, err)
+	}
+	f.inbox.err = failure.Terminalf(v1alpha1.ReasonRefused, nil, "the object is invalid")
+	if a := f.do(t, request("push", []byte(push))); a.Code != http.StatusBadRequest || a.Status != "not_understood" {
+		t.Errorf("what can never be kept: answered %+v", a)
 	}
 	f.inbox.err = apierrors.NewAlreadyExists(schema.GroupResource{Resource: "deliveries"}, guid)
 	if a := f.do(t, request("push", []byte(push))); a.Code != http.StatusAccepted {

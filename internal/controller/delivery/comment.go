@@ -12,6 +12,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/authority"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
+	"github.com/w3evolutionsllc/conductor/internal/faults"
 	"github.com/w3evolutionsllc/conductor/internal/runs"
 	"github.com/w3evolutionsllc/conductor/internal/text"
 	"github.com/w3evolutionsllc/conductor/internal/trigger"
@@ -26,7 +27,7 @@ func Relevant(e v1alpha1.Event, rules trigger.Rules) (bool, string) {
 	}
 	var err error
 	for _, c := range decision.Commands {
-		err = authority.Check(authority.Commenter(e.Sender, ""), actionOf(c), "")
+		err = authority.Check(commenting(e.Sender, rules), actionOf(c), "")
 		if refusal, ok := errors.AsType[*authority.Refusal](err); !ok || refusal.Answer != "" {
 			return true, decision.Reason
 		}
@@ -39,18 +40,37 @@ func actionOf(c trigger.Command) authority.Action {
 	switch c.Call.(type) {
 	case trigger.Test:
 		return authority.StartByComment
+	case trigger.Rerun:
+		return authority.Rerun
 	case trigger.Cancel:
 		return authority.Cancel
+	case trigger.Status:
+		return authority.Status
+	case trigger.Extend:
+		return authority.Extend
+	case trigger.Down:
+		return authority.Down
 	}
 	return authority.Help
 }
 
 // comment acts on the commands of a comment in order, then replies and reacts once for all of them.
 func (r *Reconciler) comment(ctx context.Context, d *v1alpha1.Delivery, decision trigger.Decision) ([]result, error) {
+	others, err := r.ofIssue(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	if same := sameComment(others, d); same != nil {
+		return []result{{
+			outcome: same.Status.Outcome, runs: []string{same.Status.Run}, answered: same.Status.Answered,
+			reason: fmt.Sprintf("The same comment as delivery %s", same.Name),
+		}}, nil
+	}
 	by, err := r.commenter(ctx, d)
 	if err != nil {
 		return nil, err
 	}
+	r.acknowledge(ctx, d, by, decision.Commands)
 	var results []result
 	for i := range decision.Commands {
 		res, err := r.command(ctx, d, by, decision.Commands, i, results)
@@ -62,24 +82,57 @@ func (r *Reconciler) comment(ctx context.Context, d *v1alpha1.Delivery, decision
 		}
 		results = append(results, res)
 	}
-	if body := replyTo(results, decision.More); body != "" {
-		if err := r.reply(ctx, d, body); err != nil {
-			return results, err
-		}
-	}
-	switch {
-	case hasOutcome(results, v1alpha1.DeliveryStarted):
-		r.react(ctx, d, "rocket")
-	case hasOutcome(results, v1alpha1.DeliveryCanceled):
-		r.react(ctx, d, "+1")
-	}
-	return results, nil
+	return results, r.answer(ctx, d, by, results, decision.More, others)
 }
 
-// commenter returns the author of the comment with their permission. A bot's permission does not matter.
+// acknowledgeTime is how long after its delivery a comment is acknowledged: a retry soon has a result to show.
+const acknowledgeTime = 10 * time.Second
+
+// acknowledge shows at once that a comment was read, unless its author may not have any of its commands, or GitHub's limits leave too little
+// room for results.
+func (r *Reconciler) acknowledge(ctx context.Context, d *v1alpha1.Delivery, by authority.Subject, commands []trigger.Command) {
+	isAllowed := slices.ContainsFunc(commands, func(c trigger.Command) bool { return authority.Check(by, actionOf(c), "") == nil })
+	if isAllowed && r.now().Sub(receivedAt(d).Time) < acknowledgeTime && r.GitHub.HasRoom(d.Spec.Event.InstallationID) {
+		r.react(ctx, d, "eyes")
+	}
+}
+
+// answer replies and reacts to a comment. A comment whose commands were all refused gets a reaction, and words only if no refusal got them on
+// this issue within a day: a stranger could otherwise make Conductor comment as often as they do.
+func (r *Reconciler) answer(
+	ctx context.Context, d *v1alpha1.Delivery, by authority.Subject, results []result, more int, others []*v1alpha1.Delivery,
+) error {
+	isRefused := !slices.ContainsFunc(results, func(res result) bool { return res.outcome != v1alpha1.DeliveryRefused })
+	if body := replyTo(results, more); body != "" && !(isRefused && r.isAnswered(by, others)) {
+		if err := r.reply(ctx, d, body); err != nil {
+			return err
+		}
+		results[0].answered = true
+	}
+	switch {
+	case hasOutcome(results, v1alpha1.DeliveryFailed):
+		r.react(ctx, d, "confused")
+	case slices.ContainsFunc(results, func(res result) bool { return len(res.runs) > 0 }):
+		r.react(ctx, d, "rocket")
+	case isRefused && r.countRefused(others) < maxReactions:
+		r.react(ctx, d, "confused")
+	}
+	return nil
+}
+
+// commenting returns the author of a comment; what a person may do is not known yet.
+func commenting(author v1alpha1.Actor, rules trigger.Rules) authority.Subject {
+	by := authority.Commenter(author, "")
+	if by.Kind == authority.Bot {
+		return authority.ListedBot(author, rules.Bots[author.Login])
+	}
+	return by
+}
+
+// commenter returns the author of the comment with their permission. That of a bot on the repository does not matter.
 func (r *Reconciler) commenter(ctx context.Context, d *v1alpha1.Delivery) (authority.Subject, error) {
 	e := d.Spec.Event
-	if by := authority.Commenter(e.Sender, ""); by.Kind != authority.Person {
+	if by := commenting(e.Sender, r.Rules); by.Kind != authority.Person {
 		return by, nil
 	}
 	p, err := r.GitHub.Permission(ctx, e.InstallationID, e.Repository, e.Sender.Login)
@@ -99,9 +152,20 @@ func (r *Reconciler) command(
 	switch call := c.Call.(type) {
 	case trigger.Test:
 		res, err = r.test(ctx, d, by, call, index)
+	case trigger.Rerun:
+		res, err = r.rerun(ctx, d, by, call, index)
 	case trigger.Cancel:
 		res, err = r.cancel(ctx, d, by, call, earlier)
-	default: // Help, or a command that is not valid.
+	case trigger.Status:
+		res, err = r.status(ctx, d, by)
+	case trigger.Extend:
+		res, err = r.extend(ctx, d, by, call)
+	case trigger.Down:
+		res, err = r.down(ctx, d, by)
+	case trigger.Help:
+		res = result{outcome: v1alpha1.DeliveryAnswered, reply: trigger.HelpFor(call.Verb)}
+		err = authority.Check(by, authority.Help, "")
+	default: // A command that is not valid.
 		res = result{outcome: v1alpha1.DeliveryAnswered, reply: c.Problem, needsHelp: true}
 		err = authority.Check(by, authority.Help, "")
 	}
@@ -110,12 +174,18 @@ func (r *Reconciler) command(
 
 // test starts a Run of the pull request's head, or of the default branch for an issue.
 func (r *Reconciler) test(ctx context.Context, d *v1alpha1.Delivery, by authority.Subject, call trigger.Test, index int) (result, error) {
+	req := r.request(d, by, index)
+	req.Suites, req.Keep = call.Suites, call.Keep
+	return r.start(ctx, req)
+}
+
+// request returns the request of a command for a Run.
+func (r *Reconciler) request(d *v1alpha1.Delivery, by authority.Subject, index int) runs.Request {
 	e := d.Spec.Event
-	return r.start(ctx, runs.Request{
+	return runs.Request{
 		By: by, Name: trigger.CommandRunName(e, index), Repository: e.Repository, InstallationID: e.InstallationID, Issue: e.Comment.Issue,
 		Trigger: v1alpha1.Trigger{Kind: v1alpha1.TriggerComment, Delivery: d.Spec.GUID, Comment: e.Comment.ID, ReceivedAt: receivedAt(d)},
-		Suites:  call.Suites,
-	})
+	}
 }
 
 // cancel ends the Runs of this issue that are under way. Of the same comment these are only the Runs of earlier commands: a retry must
@@ -132,8 +202,7 @@ func (r *Reconciler) cancel(ctx context.Context, d *v1alpha1.Delivery, by author
 		By: by, Reason: cmp.Or(call.Reason, fmt.Sprintf("/conductor cancel on #%d", e.Comment.Issue)), AskedAt: receivedAt(d).Time, Trace: d.Spec.GUID,
 	}, func(run *v1alpha1.Run) bool {
 		known = append(known, run.Name)
-		isOfIssue := run.Status.Issue == e.Comment.Issue || run.Spec.Issue == e.Comment.Issue
-		return isOfIssue && (run.Spec.Trigger.Comment != e.Comment.ID || slices.Contains(started, run.Name))
+		return isOfIssue(run, e.Comment.Issue) && (run.Spec.Trigger.Comment != e.Comment.ID || slices.Contains(started, run.Name))
 	})
 	if err != nil {
 		return result{}, err
@@ -146,6 +215,7 @@ func (r *Reconciler) cancel(ctx context.Context, d *v1alpha1.Delivery, by author
 	if len(names) == 0 {
 		return result{outcome: v1alpha1.DeliveryAnswered, reason: "No run is under way", reply: "No run of this issue is under way."}, nil
 	}
+	faults.At(faults.Canceled)
 	return result{outcome: v1alpha1.DeliveryCanceled, runs: names, reason: "Canceled " + strings.Join(names, ", ")}, nil
 }
 
@@ -177,6 +247,7 @@ func (r *Reconciler) reply(ctx context.Context, d *v1alpha1.Delivery, body strin
 	if _, err := r.GitHub.UpsertComment(ctx, e.InstallationID, e.Repository, e.Comment.Issue, 0, mark, mark+"\n"+body); err != nil {
 		return fmt.Errorf("reply on #%d: %w", e.Comment.Issue, err)
 	}
+	faults.At(faults.Replied)
 	return nil
 }
 
@@ -186,4 +257,5 @@ func (r *Reconciler) react(ctx context.Context, d *v1alpha1.Delivery, content st
 	if err := r.GitHub.React(ctx, e.InstallationID, e.Repository, e.Comment.ID, content); err != nil && !errors.Is(err, context.Canceled) {
 		r.log(d).Warn("could not react to a comment", "comment", e.Comment.ID, "error", err)
 	}
+	faults.At(faults.Reacted)
 }

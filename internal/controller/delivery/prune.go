@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -15,11 +16,18 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 )
 
-// keepProcessed is how long a processed Delivery is kept: a day longer than the three days in which GitHub can redeliver it under the
-// same GUID (docs.github.com, redelivering webhooks).
-const keepProcessed = 4 * 24 * time.Hour
+const (
+	// keepProcessed is how long a processed Delivery is kept: a day longer than the three days in which GitHub can redeliver it under the
+	// same GUID (docs.github.com, redelivering webhooks).
+	keepProcessed = 4 * 24 * time.Hour
+	// keepRefused is how long a refused Delivery is kept. One that was answered in words is kept for a day, as the record of that.
+	keepRefused = time.Hour
+	// maxRefused is how many refused Deliveries of one repository are kept, the newest ones.
+	maxRefused = 200
+	pruneEvery = time.Minute
+)
 
-// Pruner deletes Deliveries that GitHub cannot redeliver any more.
+// Pruner deletes Deliveries that GitHub cannot redeliver any more, and refused ones much earlier: anyone can make those.
 type Pruner struct {
 	Client    client.Client
 	Namespace string
@@ -27,9 +35,9 @@ type Pruner struct {
 	Now       func() time.Time
 }
 
-// Start prunes every hour until the context ends. It runs on the leader only.
+// Start prunes every minute until the context ends. It runs on the leader only.
 func (p *Pruner) Start(ctx context.Context) error {
-	tick := time.NewTicker(time.Hour)
+	tick := time.NewTicker(pruneEvery)
 	defer tick.Stop()
 	for {
 		if err := p.Prune(ctx); err != nil && ctx.Err() == nil {
@@ -49,22 +57,56 @@ func (p *Pruner) Prune(ctx context.Context) error {
 	if err := p.Client.List(ctx, &list, client.InNamespace(p.Namespace), client.UnsafeDisableDeepCopy); err != nil {
 		return fmt.Errorf("list deliveries: %w", err)
 	}
+	refused := map[int64][]*v1alpha1.Delivery{}
 	for i := range list.Items {
 		d := &list.Items[i]
-		if at := d.Status.ProcessedAt; at != nil && p.Now().Sub(at.Time) > keepProcessed {
-			old := &v1alpha1.Delivery{ObjectMeta: metav1.ObjectMeta{Name: d.Name, Namespace: d.Namespace}} // d is the cache's own.
-			// A Delivery that was redelivered meanwhile has another version and is acted on again.
-			err := p.Client.Delete(ctx, old, client.Preconditions{UID: &d.UID, ResourceVersion: &d.ResourceVersion})
-			if client.IgnoreNotFound(err) != nil && !apierrors.IsConflict(err) {
-				return fmt.Errorf("delete delivery %s: %w", d.Name, err)
+		if at := d.Status.ProcessedAt; at != nil && p.Now().Sub(at.Time) > lifetime(d) {
+			if err := p.delete(ctx, d); err != nil {
+				return err
+			}
+		} else if d.Status.Outcome == v1alpha1.DeliveryRefused && !d.Status.Answered {
+			id := d.Spec.Event.Repository.ID
+			refused[id] = append(refused[id], d)
+		}
+	}
+	for _, all := range refused {
+		slices.SortFunc(all, func(a, b *v1alpha1.Delivery) int { return b.Status.ProcessedAt.Compare(a.Status.ProcessedAt.Time) })
+		for _, d := range all[min(len(all), maxRefused):] {
+			if err := p.delete(ctx, d); err != nil {
+				return err
 			}
 		}
 	}
 	return nil
 }
 
-// Setup adds the controller of Deliveries, the poll and the pruning to a manager.
-func Setup(mgr ctrl.Manager, r *Reconciler, p *Poller, prune *Pruner) error {
+// lifetime returns how long a Delivery is kept after it was processed.
+func lifetime(d *v1alpha1.Delivery) time.Duration {
+	switch {
+	case d.Status.Outcome != v1alpha1.DeliveryRefused:
+		return keepProcessed
+	case d.Status.Answered:
+		return answerEvery
+	}
+	return keepRefused
+}
+
+// delete deletes a Delivery, which is the cache's own. One that was redelivered meanwhile has another version and is acted on again.
+func (p *Pruner) delete(ctx context.Context, d *v1alpha1.Delivery) error {
+	old := &v1alpha1.Delivery{ObjectMeta: metav1.ObjectMeta{Name: d.Name, Namespace: d.Namespace}}
+	err := p.Client.Delete(ctx, old, client.Preconditions{UID: &d.UID, ResourceVersion: &d.ResourceVersion})
+	if client.IgnoreNotFound(err) != nil && !apierrors.IsConflict(err) {
+		return fmt.Errorf("delete delivery %s: %w", d.Name, err)
+	}
+	return nil
+}
+
+// Setup adds the controller of Deliveries, the poll, the pruning and reading GitHub's log to a manager. Without a CatchUp, only the webhook
+// receives deliveries.
+func Setup(mgr ctrl.Manager, r *Reconciler, p *Poller, prune *Pruner, c *CatchUp) error {
+	if err := index(context.Background(), mgr.GetFieldIndexer()); err != nil {
+		return err
+	}
 	err := ctrl.NewControllerManagedBy(mgr).Named("delivery").For(&v1alpha1.Delivery{}).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 8}).Complete(r)
 	if err != nil {
@@ -75,6 +117,13 @@ func Setup(mgr ctrl.Manager, r *Reconciler, p *Poller, prune *Pruner) error {
 	}
 	if err := mgr.Add(prune); err != nil {
 		return fmt.Errorf("set up the pruning of deliveries: %w", err)
+	}
+	if c == nil {
+		return nil
+	}
+	r.Ready = c.Ready
+	if err := mgr.Add(c); err != nil {
+		return fmt.Errorf("set up reading GitHub's delivery log: %w", err)
 	}
 	return nil
 }

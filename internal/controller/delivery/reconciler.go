@@ -28,6 +28,15 @@ type Runs interface {
 	Start(ctx context.Context, req runs.Request) (*v1alpha1.Run, error)
 	// CancelEach cancels the Runs of a repository that are under way and match, and returns their names. It can be repeated.
 	CancelEach(ctx context.Context, repository int64, c runs.Cancellation, matches func(*v1alpha1.Run) bool) ([]string, error)
+	// CloseEach ends the Runs and stacks of a repository that match, because their issue was closed, and returns their names. It can be
+	// repeated.
+	CloseEach(ctx context.Context, repository int64, c runs.Cancellation, matches func(*v1alpha1.Run) bool) ([]string, error)
+	// Extend keeps the stack of a finished Run for at least a time, and returns when it expires; zero means never. It can be repeated.
+	Extend(ctx context.Context, name string, e runs.Extension) (time.Time, error)
+	// DownEach deletes the kept stacks of the finished Runs of a repository that match, and returns their names. It can be repeated.
+	DownEach(ctx context.Context, repository int64, c runs.Cancellation, matches func(*v1alpha1.Run) bool) ([]string, error)
+	// Touch notes that a command uses a Run's kept stack.
+	Touch(ctx context.Context, name string, by authority.Subject, action authority.Action) error
 	// List returns the Runs of a repository by its id, newest first; 0 means all.
 	List(ctx context.Context, repository int64) ([]v1alpha1.Run, error)
 }
@@ -38,6 +47,8 @@ type Reconciler struct {
 	GitHub GitHub
 	Runs   Runs
 	Rules  trigger.Rules
+	// Ready reports whether comments may be acted on: not before those were taken from GitHub's log that are older. Nil means always.
+	Ready func() bool
 	// Observer gets every decision that was acted on; nil means none.
 	Observer observe.Observer
 	Log      *slog.Logger
@@ -45,12 +56,13 @@ type Reconciler struct {
 	Now func() time.Time
 }
 
-// deadline is how long a Delivery is retried. GitHub forgets deliveries after three days (docs.github.com, handling failed
+// deadline is how long a Delivery is retried after it was stored. GitHub forgets deliveries after three days (docs.github.com, handling failed
 // webhook deliveries), and a run that starts so late does not help anyone.
 const deadline = 6 * time.Hour
 
-// Reconcile acts on one Delivery and records the result. Acting can be repeated: Runs are named by what the event means, a cancellation
-// knows what it has canceled before, and comments and reactions are searched for before they are created.
+// Reconcile acts on one Delivery and records the result, in the order in which those of an issue were received. Acting can be repeated:
+// Runs are named by what the event means, a cancellation knows what it has canceled before, and comments and reactions are searched for
+// before they are created.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	d := &v1alpha1.Delivery{}
 	if err := r.Client.Get(ctx, req.NamespacedName, d); err != nil {
@@ -58,6 +70,11 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	if d.Status.ProcessedAt != nil || d.DeletionTimestamp != nil {
 		return ctrl.Result{}, nil
+	}
+	if isNext, err := r.isNext(ctx, d); err != nil {
+		return ctrl.Result{}, err
+	} else if !isNext {
+		return ctrl.Result{RequeueAfter: orderPause}, nil
 	}
 	results, err := r.act(ctx, d)
 	if f := failure.Of(err); f != nil {
@@ -71,6 +88,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 			return ctrl.Result{}, fmt.Errorf("act on delivery %s: %w", d.Name, err)
 		}
 	}
+	faults.At(faults.Acted)
 	return ctrl.Result{}, r.record(ctx, d, results)
 }
 
@@ -101,7 +119,11 @@ func (r *Reconciler) act(ctx context.Context, d *v1alpha1.Delivery) ([]result, e
 	case d.Spec.Event.Comment != nil:
 		return r.comment(ctx, d, decision)
 	}
-	res, err := r.push(ctx, d, decision)
+	act := r.push
+	if decision.Ends > 0 {
+		act = r.closed
+	}
+	res, err := act(ctx, d, decision)
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +166,7 @@ func (r *Reconciler) start(ctx context.Context, req runs.Request) (result, error
 	if err != nil {
 		return result{}, err
 	}
-	faults.Started()
+	faults.At(faults.Started)
 	return result{outcome: v1alpha1.DeliveryStarted, runs: []string{run.Name}, trust: run.Spec.Trust}, nil
 }
 
@@ -172,7 +194,11 @@ func (r *Reconciler) decided(d *v1alpha1.Delivery, by v1alpha1.Actor, action aut
 
 // isFinal reports whether a failure ends a Delivery: it is terminal, or the Delivery was retried for too long.
 func (r *Reconciler) isFinal(d *v1alpha1.Delivery, f *failure.Error) bool {
-	return f.Kind == failure.Terminal || r.now().Sub(receivedAt(d).Time) > deadline
+	since := receivedAt(d).Time
+	if d.CreationTimestamp.After(since) { // It was found in GitHub's log later.
+		since = d.CreationTimestamp.Time
+	}
+	return f.Kind == failure.Terminal || r.now().Sub(since) > deadline
 }
 
 // failed returns the result of a failure that is final.

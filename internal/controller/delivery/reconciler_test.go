@@ -49,35 +49,41 @@ func outcomes() []outcome {
 	edited.Spec.Event.Action = "edited"
 	bot := comments(5, "ci[bot]", "/conductor test", "/conductor cancel", "/conductor dance")
 	bot.Spec.Event.Sender.Type = "Bot"
+	renovate := comments(5, "renovate[bot]", "/conductor test")
+	renovate.Spec.Event.Sender.Type = "Bot"
 	return []outcome{
+		{name: "test by a listed bot", delivery: renovate, prepare: func(w *world) { w.Rules.Bots = map[string]v1alpha1.Permission{"renovate[bot]": "write"} },
+			want: v1alpha1.DeliveryStarted, run: trigger.RunName(renovate.Spec.Event), made: 1,
+			reason: "renovate[bot] commented on #12: test", reaction: "rocket",
+			decisions: []string{fmt.Sprintf(inShop, "renovate[bot]") + `start by comment of "unprotected": true: renovate[bot] commented on #12: test`}},
 		{name: "test", delivery: comments(5, "ada", "/conductor test"), want: v1alpha1.DeliveryStarted, run: runName, made: 1,
 			reason: "ada commented on #12: test", reaction: "rocket",
 			decisions: []string{ada + `start by comment of "unprotected": true: ada commented on #12: test`}},
 		{name: "test by a reader", delivery: comments(5, "rob", "/conductor test"), want: v1alpha1.DeliveryRefused,
-			reason: mine, reply: "Commands need write permission on this repository; yours is read.",
+			reason: mine, reply: "Commands need write permission on this repository; yours is read.", reaction: "confused",
 			decisions: []string{rob + `start by comment of "": false: ` + mine}},
 		{name: "test of a fork", delivery: comments(5, "ada", "/conductor test"), prepare: func(w *world) { w.hub.head.Fork = true },
-			want: v1alpha1.DeliveryRefused, reason: "The pull request comes from a fork", reply: "code from forks is not run yet",
+			want: v1alpha1.DeliveryRefused, reason: "The pull request comes from a fork", reply: "code from forks is not run yet", reaction: "confused",
 			decisions: []string{ada + `start by comment of "fork": false: The pull request comes from a fork`}},
 		{name: "cancel", delivery: comments(5, "ada", "/conductor cancel"), prepare: withRun, want: v1alpha1.DeliveryCanceled, run: "mine", made: 1,
-			reason: "Canceled mine", reaction: "+1", decisions: []string{ada + `cancel of "": true: ada commented on #12: cancel`}},
+			reason: "Canceled mine", reaction: "rocket", decisions: []string{ada + `cancel of "": true: ada commented on #12: cancel`}},
 		{name: "cancel without a run", delivery: comments(5, "ada", "/conductor cancel"), want: v1alpha1.DeliveryAnswered,
 			reason: "No run is under way", reply: "No run of this issue is under way.",
 			decisions: []string{ada + `cancel of "": true: ada commented on #12: cancel`}},
 		{name: "cancel by a reader", delivery: comments(5, "rob", "/conductor cancel"), prepare: withRun, want: v1alpha1.DeliveryRefused, made: 1,
-			reason: mine, reply: "write permission", decisions: []string{rob + `cancel of "": false: ` + mine}},
+			reason: mine, reply: "write permission", reaction: "confused", decisions: []string{rob + `cancel of "": false: ` + mine}},
 		{name: "help", delivery: comments(5, "ada", "/conductor help"), want: v1alpha1.DeliveryAnswered,
 			reason: "ada commented on #12: help", reply: "| `/conductor cancel [--reason TEXT]` |",
 			decisions: []string{ada + `help of "": true: ada commented on #12: help`}},
 		{name: "help for a reader", delivery: comments(5, "rob", "/conductor help"), want: v1alpha1.DeliveryRefused, reason: mine,
-			reply: "write permission", decisions: []string{rob + `help of "": false: ` + mine}},
+			reply: "write permission", reaction: "confused", decisions: []string{rob + `help of "": false: ` + mine}},
 		{name: "an unknown command", delivery: comments(5, "ada", "/conductor tset"), want: v1alpha1.DeliveryAnswered,
 			reason: "ada commented on #12: an invalid command", reply: "Unknown command `tset`. Did you mean `/conductor test`?\n\n| Command |",
 			decisions: []string{ada + `help of "": true: ada commented on #12: an invalid command`}},
-		{name: "a bot", delivery: bot, want: v1alpha1.DeliveryIgnored, reason: "ci[bot] is a bot; commands from bots are ignored", decisions: []string{
-			`guid-5: ci[bot] in acme/shop may start by comment of "": false: ci[bot] is a bot; commands from bots are ignored`,
-			`guid-5: ci[bot] in acme/shop may cancel of "": false: ci[bot] is a bot; commands from bots are ignored`,
-			`guid-5: ci[bot] in acme/shop may help of "": false: ci[bot] is a bot; commands from bots are ignored`}},
+		{name: "a bot", delivery: bot, want: v1alpha1.DeliveryIgnored, reason: "ci[bot] is a bot; commands from bots are ignored unless the operator's list (bots) has them", decisions: []string{
+			`guid-5: ci[bot] in acme/shop may start by comment of "": false: ci[bot] is a bot; commands from bots are ignored unless the operator's list (bots) has them`,
+			`guid-5: ci[bot] in acme/shop may cancel of "": false: ci[bot] is a bot; commands from bots are ignored unless the operator's list (bots) has them`,
+			`guid-5: ci[bot] in acme/shop may help of "": false: ci[bot] is a bot; commands from bots are ignored unless the operator's list (bots) has them`}},
 		{name: "an edited comment", delivery: edited, want: v1alpha1.DeliveryIgnored, reason: "only new ones are read"},
 		{name: "several", delivery: comments(5, "ada", "/conductor cancel --reason 'new commit'", "/conductor dance", "/conductor test e2e"), prepare: withRun,
 			want: v1alpha1.DeliveryStarted, run: trigger.CommandRunName(comments(5, "ada").Spec.Event, 2), made: 2,
@@ -86,7 +92,7 @@ func outcomes() []outcome {
 				ada + `cancel of "": true: ada commented on #12: cancel`, ada + `help of "": true: ada commented on #12: an invalid command`,
 				ada + `start by comment of "unprotected": true: ada commented on #12: test`}},
 		{name: "several by a reader", delivery: comments(5, "rob", "/conductor test", "/conductor help", "/conductor help", "/conductor help", "/conductor help", "/conductor help"),
-			want: v1alpha1.DeliveryRefused, reason: mine, reply: "Commands need write permission on this repository; yours is read. Ask someone who has it to comment.",
+			want: v1alpha1.DeliveryRefused, reason: mine, reply: "Commands need write permission on this repository; yours is read. Ask someone who has it to comment.", reaction: "confused",
 			decisions: []string{rob + `start by comment of "": false: ` + mine, rob + `help of "": false: ` + mine, rob + `help of "": false: ` + mine,
 				rob + `help of "": false: ` + mine, rob + `help of "": false: ` + mine}},
 		{name: "two tests are two runs", delivery: comments(5, "ada", "/conductor test a", "/conductor test b"), want: v1alpha1.DeliveryStarted,
@@ -161,8 +167,8 @@ func TestARunHasWhatTheCommandAsksFor(t *testing.T) {
 func TestEveryVerbIsActedOn(t *testing.T) {
 	for _, v := range trigger.Grammar() {
 		commands, _ := trigger.Parse(v.Example)
-		if isHelp := v.Name == "help"; (actionOf(commands[0]) == authority.Help) != isHelp {
-			t.Errorf("%s needs %q", v.Name, actionOf(commands[0]))
+		if isHelp := v.Name == "help"; (actionOf(trigger.Resolve(commands[0])) == authority.Help) != isHelp {
+			t.Errorf("%s needs %q", v.Name, actionOf(trigger.Resolve(commands[0])))
 		}
 	}
 }
@@ -322,7 +328,7 @@ func TestOneCommandThatFailsDoesNotKeepTheOthersFromWorking(t *testing.T) {
 	if d.Status.Outcome != v1alpha1.DeliveryFailed || d.Status.Reason != "The branch is gone; Canceled mine; ada commented on #12: help" || d.Status.Run != "mine" {
 		t.Errorf("%+v", d.Status)
 	}
-	if w.get("mine").Spec.Cancel == nil || w.hub.reply(5) == "" || w.hub.reactions["5:+1"] != 1 || len(w.decisions) != 2 {
+	if w.get("mine").Spec.Cancel == nil || w.hub.reply(5) == "" || w.hub.reactions["5:confused"] != 1 || len(w.decisions) != 2 {
 		t.Errorf("reply %q, reactions %v, decisions %q", w.hub.reply(5), w.hub.reactions, w.decisions)
 	}
 }
@@ -414,7 +420,7 @@ func TestAPushThatCameLateIsTheRunOfThePoll(t *testing.T) {
 }
 
 func TestRelevant(t *testing.T) {
-	rules := trigger.Rules{Tags: []string{"qa/*"}}
+	rules := trigger.Rules{Tags: []string{"qa/*"}, Bots: map[string]v1alpha1.Permission{"renovate[bot]": "write"}}
 	event := func(d *v1alpha1.Delivery, change ...func(*v1alpha1.Event)) v1alpha1.Event {
 		for _, c := range change {
 			c(&d.Spec.Event)
@@ -434,7 +440,8 @@ func TestRelevant(t *testing.T) {
 		{"a command", event(comments(5, "rob", "/conductor test")), true, "rob commented on #12: test"},
 		{"an unknown command", event(comments(5, "rob", "/conductor dance")), true, "rob commented on #12: an invalid command"},
 		{"talk", event(comments(5, "rob", "nice")), false, "The comment does not have a command"},
-		{"a bot's commands", event(comments(5, "ci[bot]", "/conductor test", "/conductor help"), bot), false, "ci[bot] is a bot; commands from bots are ignored"},
+		{"a bot's commands", event(comments(5, "ci[bot]", "/conductor test", "/conductor help"), bot), false, "ci[bot] is a bot; commands from bots are ignored unless the operator's list (bots) has them"},
+		{"a listed bot's command", event(comments(5, "renovate[bot]", "/conductor test"), bot), true, "renovate[bot] commented on #12: test"},
 		{"a bot's talk", event(comments(5, "ci[bot]", "done"), bot), false, "The comment does not have a command"},
 	} {
 		if got, reason := Relevant(tc.event, rules); got != tc.want || reason != tc.reason {

@@ -20,11 +20,16 @@ type result struct {
 	reply string
 	// needsHelp adds the help to the reply.
 	needsHelp bool
+	// answered is set if the author got a reply in words.
+	answered bool
 	// trust is the trust of the code, if known.
 	trust v1alpha1.TrustLevel
 	// decision is what the authority decided; nil if it was not asked.
 	decision *observe.Decision
 }
+
+// maxReason is the length of a Delivery's reason in bytes; the schema has the same limit.
+const maxReason = 512
 
 // byWeight orders outcomes: that of a Delivery is the first one that any of its commands has.
 var byWeight = []v1alpha1.DeliveryOutcome{
@@ -44,6 +49,7 @@ func summarize(results []result) v1alpha1.DeliveryStatus {
 		if status.Run == "" && len(res.runs) > 0 {
 			status.Run = res.runs[0]
 		}
+		status.Answered = status.Answered || res.answered
 	}
 	var reasons []string
 	for _, res := range results {
@@ -51,7 +57,7 @@ func summarize(results []result) v1alpha1.DeliveryStatus {
 			reasons = append(reasons, res.reason)
 		}
 	}
-	status.Reason = text.Head(strings.Join(reasons, "; "), 1024)
+	status.Reason = text.Head(strings.Join(reasons, "; "), maxReason)
 	return status
 }
 

@@ -35,7 +35,11 @@ type hub struct {
 	// comments are by their marks, reactions by comment id and name, with how often each was written.
 	comments  map[string]string
 	reactions map[string]int
+	// room is whether the limits leave room.
+	room bool
 }
+
+func (h *hub) HasRoom(int64) bool { return h.room }
 
 func (h *hub) call(name string) error {
 	h.calls[name]++
@@ -52,6 +56,10 @@ func (h *hub) Head(context.Context, int64, v1alpha1.Repository, int) (v1alpha1.H
 
 func (h *hub) Commit(_ context.Context, _ int64, _ v1alpha1.Repository, object string) (string, error) {
 	return object, h.call("Commit")
+}
+
+func (h *hub) PullCommits(context.Context, int64, v1alpha1.Repository, int) ([]string, error) {
+	return []string{h.head.SHA}, h.call("PullCommits")
 }
 
 func (h *hub) Protected(context.Context, int64, v1alpha1.Repository, string) (bool, error) {
@@ -103,7 +111,7 @@ func newWorld(t *testing.T, funcs interceptor.Funcs) *world {
 	if err := v1alpha1.AddToScheme(scheme); err != nil {
 		t.Fatal(err)
 	}
-	c := fake.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(&v1alpha1.Delivery{}, &v1alpha1.Run{}).WithInterceptorFuncs(funcs).Build()
+	c := withIndexes(fake.NewClientBuilder().WithScheme(scheme)).WithStatusSubresource(&v1alpha1.Delivery{}, &v1alpha1.Run{}).WithInterceptorFuncs(funcs).Build()
 	w := &world{t: t, log: &bytes.Buffer{}, clock: start, hub: &hub{
 		permissions: map[string]v1alpha1.Permission{"ada": "write", "rob": "read"},
 		head:        v1alpha1.Head{Ref: "refs/heads/main", SHA: strings.Repeat("e", 40)},
@@ -119,13 +127,22 @@ func newWorld(t *testing.T, funcs interceptor.Funcs) *world {
 	return w
 }
 
+// withIndexes adds the indexes that Setup adds to a cache.
+func withIndexes(b *fake.ClientBuilder) *fake.ClientBuilder {
+	for field, keys := range indexes {
+		b = b.WithIndex(&v1alpha1.Delivery{}, field, keys)
+	}
+	return b
+}
+
 // comments is a Delivery of a comment with these lines.
 func comments(id int64, login string, lines ...string) *v1alpha1.Delivery {
+	commands, more := trigger.Parse(strings.Join(lines, "\n"))
 	return &v1alpha1.Delivery{
 		ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("guid-%d", id)},
 		Spec: v1alpha1.DeliverySpec{GUID: fmt.Sprintf("guid-%d", id), Event: v1alpha1.Event{
-			Name: "issue_comment", Action: "created", InstallationID: 1, Repository: shop, Sender: v1alpha1.Actor{Login: login, Type: "User"},
-			Comment: &v1alpha1.CommentEvent{ID: id, Issue: issue, Body: strings.Join(lines, "\n")},
+			Name: "issue_comment", Action: "created", InstallationID: 1, Repository: shop, Sender: v1alpha1.Actor{Login: login, ID: int64(login[0]), Type: "User"},
+			Comment: &v1alpha1.CommentEvent{ID: id, Issue: issue, Commands: commands, More: more},
 		}},
 	}
 }

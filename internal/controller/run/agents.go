@@ -37,7 +37,7 @@ type Agent interface {
 	// Blob opens what is at one of evidence's paths.
 	Blob(ctx context.Context, path string) (content io.ReadCloser, size int64, digest string, err error)
 	// Tail is the end of a container's log, masked.
-	Tail(ctx context.Context, pod, container string, lines int) (string, error)
+	Tail(ctx context.Context, tail evidence.Tail) (string, error)
 	// Usage is what services used at most, by label value; empty where the cluster has no metrics.
 	Usage(ctx context.Context) (map[string]evidence.Usage, error)
 }

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 	"github.com/w3evolutionsllc/conductor/internal/plan"
@@ -116,7 +118,10 @@ func (r *Reconciler) notePlan(s *state) {
 		s.addNote(n)
 	}
 	s.addFindings()
-	s.status().Keep = s.plan.Keep
+	s.status().Keep, s.status().Idle, s.status().KeptAfterClose = s.plan.Keep, nil, s.plan.AfterClose
+	if s.plan.Idle > 0 {
+		s.status().Idle = &metav1.Duration{Duration: s.plan.Idle}
+	}
 	s.done(v1alpha1.ConditionCheckedOut, v1alpha1.ReasonDone, fmt.Sprintf("%s: %s to build, %s",
 		plan.ConfigFile, text.Plural(len(s.plan.Builds), "image"), text.Plural(len(s.plan.Suites), "suite")))
 }

@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -50,7 +51,7 @@ func newQuota(bytes int64) *quota {
 func (q *quota) take(bytes int64) error {
 	if q.left.Add(-bytes) < 0 {
 		q.left.Add(bytes)
-		return fmt.Errorf("%s more do not fit: a record has at most %s of artifacts and %s of JUnit files and logs",
+		return fmt.Errorf("%s more do not fit: a record has at most %s of artifacts and %s of test reports and logs",
 			units.BytesSize(float64(bytes)), units.BytesSize(maxArtifacts), units.BytesSize(maxLogs))
 	}
 	return nil
@@ -89,8 +90,14 @@ func (c *collector) files(ctx context.Context, known evidence.AgentState) []evid
 			}
 		}
 	}
+	taken := map[string]bool{}
 	for _, l := range known.Logs {
-		files = append(files, c.written(ctx, c.logName(l), evidence.LogMediaType, evidence.LogPath(l.Pod, l.Container)))
+		name := c.logName(l)
+		if taken[name] { // Another pod of the same attempt.
+			name = strings.TrimSuffix(name, logSuffix) + "-" + l.Pod + logSuffix
+		}
+		taken[name] = true
+		files = append(files, c.written(ctx, name, evidence.LogMediaType, evidence.LogPath(l.Pod, l.Container)))
 	}
 	for _, i := range c.run.Status.Images {
 		if i.Job != "" || i.Digest != "" {
@@ -184,10 +191,13 @@ func (c *collector) plan(ctx context.Context) ([]byte, error) {
 	return append(config, objects...), nil
 }
 
-// logName is the path of a log in the record.
+// logSuffix ends the names of logs in the record.
+const logSuffix = ".log.gz"
+
+// logName is the path of a log in the record. Init containers of a test, such as those that fill its volumes, have logs besides the test's.
 func (c *collector) logName(l evidence.LogFile) string {
 	if l.Suite == "" {
-		return "logs/service-" + l.Service + "-" + l.Pod + "-" + l.Container + ".log.gz"
+		return "logs/service-" + l.Service + "-" + l.Pod + "-" + l.Container + logSuffix
 	}
 	suite := l.Suite
 	for _, st := range c.run.Status.Suites {
@@ -195,7 +205,11 @@ func (c *collector) logName(l evidence.LogFile) string {
 			suite = st.Name
 		}
 	}
-	return "logs/test-" + suite + "-" + strconv.Itoa(l.Shard) + "-" + strconv.Itoa(l.Number) + ".log.gz"
+	name := "logs/test-" + suite + "-" + strconv.Itoa(l.Shard) + "-" + strconv.Itoa(l.Number)
+	if l.Init {
+		name += "-" + l.Container
+	}
+	return name + logSuffix
 }
 
 // labelled reports whether a label's value is that of a name.
@@ -237,7 +251,7 @@ func (c *collector) written(ctx context.Context, name, mediaType, path string) e
 
 // buildLog is the log of a build, masked and compressed.
 func (c *collector) buildLog(ctx context.Context, i v1alpha1.ImageStatus) evidence.Layer {
-	return evidence.Layer{Name: "logs/build-" + i.Name + ".log.gz", MediaType: evidence.LogMediaType, Write: func(w io.Writer) error {
+	return evidence.Layer{Name: "logs/build-" + i.Name + logSuffix, MediaType: evidence.LogMediaType, Write: func(w io.Writer) error {
 		log, err := c.openBuildLog(ctx, i.Name)
 		if err != nil {
 			return err

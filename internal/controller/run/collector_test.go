@@ -55,7 +55,7 @@ func TestTheResultListsWhatIsMissing(t *testing.T) {
 	r.Settings.Builds.Namespace = "builds"
 	c := newCollector(r, run, archivist{
 		blobs: map[string]string{
-			evidence.JUnitPath(key): "a tar", evidence.ArtifactsPath(key): "artifacts", evidence.LogPath("p1", "test"): "a log", evidence.LogPath("p2", "db"): "half",
+			evidence.JUnitPath(key): "a tar", evidence.ArtifactsPath(key): "artifacts", evidence.LogPath("p1", "test"): "a log", evidence.LogPath("p1", "seed"): "filled", evidence.LogPath("p5", "test"): "again", evidence.LogPath("p2", "db"): "half",
 			evidence.ArtifactsPath(other): "many",
 		},
 		sizes: map[string]int64{evidence.LogPath("p2", "db"): 8, evidence.LogPath("p3", "big"): maxLogs, evidence.ArtifactsPath(other): maxArtifacts},
@@ -65,7 +65,8 @@ func TestTheResultListsWhatIsMissing(t *testing.T) {
 	files := c.files(t.Context(), evidence.AgentState{
 		Attempts: []evidence.AttemptState{{Key: key, JUnitSize: 5, ArtifactsSize: 9}, {Key: other, JUnitSize: 5, ArtifactsSize: 9}},
 		Logs: []evidence.LogFile{
-			{Pod: "p1", Container: "test", Suite: "e2e", Number: 1}, {Pod: "p2", Container: "db", Service: "db"},
+			{Pod: "p1", Container: "test", Suite: "e2e", Number: 1}, {Pod: "p1", Container: "seed", Init: true, Suite: "e2e", Number: 1},
+			{Pod: "p5", Container: "test", Suite: "e2e", Number: 1}, {Pod: "p2", Container: "db", Service: "db"},
 			{Pod: "p3", Container: "big", Service: "big"}, {Pod: "p4", Container: "c", Service: "c"},
 		},
 	})
@@ -85,6 +86,7 @@ func TestTheResultListsWhatIsMissing(t *testing.T) {
 	}
 	want := map[string]string{
 		"junit/e2e-0-1.tar.gz": "true", "artifacts/e2e-0-1.tar.gz": "by digest", "logs/test-e2e-0-1.log.gz": "true", "logs/build-web.log.gz": "true",
+		"logs/test-e2e-0-1-seed.log.gz": "true", "logs/test-e2e-0-1-p5.log.gz": "true",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("files (-want +got):\n%s", diff)
@@ -102,9 +104,9 @@ func TestTheResultListsWhatIsMissing(t *testing.T) {
 		t.Fatal(err)
 	}
 	notes := []string{
-		"Not in this record: artifacts/e2e-0-2.tar.gz: 1.5GiB more do not fit: a record has at most 1.5GiB of artifacts and 512MiB of JUnit files and logs",
+		"Not in this record: artifacts/e2e-0-2.tar.gz: 1.5GiB more do not fit: a record has at most 1.5GiB of artifacts and 512MiB of test reports and logs",
 		"Not in this record: logs/service-db-p2-db.log.gz: 4 of 8 bytes came: unexpected EOF",
-		"Not in this record: logs/service-big-p3-big.log.gz: 512MiB more do not fit: a record has at most 1.5GiB of artifacts and 512MiB of JUnit files and logs",
+		"Not in this record: logs/service-big-p3-big.log.gz: 512MiB more do not fit: a record has at most 1.5GiB of artifacts and 512MiB of test reports and logs",
 		"Not in this record: logs/service-c-p4-c.log.gz: token *** is bad",
 		"Not in this record: logs/build-api.log.gz: the build's pod is gone",
 	}

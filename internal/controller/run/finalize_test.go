@@ -140,7 +140,7 @@ func TestADeletedRunIsReleased(t *testing.T) {
 func TestAStackExpiresWhateverBecomesOfTheBuilds(t *testing.T) {
 	run := &v1alpha1.Run{ObjectMeta: metav1.ObjectMeta{Name: "shop-1", Namespace: "conductor", UID: "1"}}
 	run.Status = v1alpha1.RunStatus{
-		Outcome: v1alpha1.OutcomePassed, FinishedAt: &metav1.MicroTime{Time: noon}, Keep: "1h", Namespace: jobs.StackName(run), ExpiresAt: &metav1.Time{Time: noon},
+		Outcome: v1alpha1.OutcomePassed, FinishedAt: &metav1.MicroTime{Time: noon.Add(-time.Hour)}, Keep: "1h", Namespace: jobs.StackName(run),
 		Conditions: []metav1.Condition{{Type: v1alpha1.ConditionStackKept, Status: metav1.ConditionUnknown, Reason: v1alpha1.ReasonInProgress}},
 	}
 	b := newCluster(t, interceptor.Funcs{}, run, namespace("conductor-builds"))

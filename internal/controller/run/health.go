@@ -24,14 +24,14 @@ import (
 // cache; a thousand watches would cost Conductor a cache of all their pods, and no one waits for the answer.
 const healthInterval = time.Minute
 
-// checkHealth checks the services of a kept stack that were up when the outcome was known. A problem is reported after two checks, or at
-// once when a container is crash-looping. Recovery is reported, too.
+// checkHealth checks the services of a kept stack that were up when the outcome was known. One that ends by itself has completed. A
+// problem is reported after two checks, or at once when a container is crash-looping. Recovery is reported, too.
 func (r *Reconciler) checkHealth(ctx context.Context, s *state) error {
 	if e := s.status().ExpiresAt; e != nil {
 		s.requeueAfter(e.Sub(s.now))
 	}
 	r.checkAddresses(ctx, s)
-	if !slices.ContainsFunc(s.status().Services, wasReady) {
+	if !slices.ContainsFunc(s.status().Services, wasUp) {
 		return nil
 	}
 	s.requeueAfter(healthInterval)
@@ -39,8 +39,16 @@ func (r *Reconciler) checkHealth(ctx context.Context, s *state) error {
 	if err != nil {
 		return err
 	}
-	for _, st := range s.status().Services {
-		if !wasReady(st) {
+	if err := r.stopCompleted(ctx, s, pods); err != nil {
+		return err
+	}
+	for i := range s.status().Services {
+		st := &s.status().Services[i]
+		if st.State != v1alpha1.ServiceReady {
+			continue
+		}
+		if hasCompleted(pods.of(st.Name), 1) {
+			complete(s, st)
 			continue
 		}
 		wrong, err := r.explainUnhealthy(ctx, s, st.Name, pods.of(st.Name))
@@ -56,11 +64,14 @@ func (r *Reconciler) checkHealth(ctx context.Context, s *state) error {
 	return nil
 }
 
-// reportCrashes notes how services crashed while the tests run, with the ends of their logs. It fails nothing: tests may end a service on
-// purpose.
+// reportCrashes notes which services completed and how others crashed while the tests run, with the ends of their logs. It fails nothing:
+// tests may end a service on purpose.
 func (r *Reconciler) reportCrashes(ctx context.Context, s *state) error {
 	pods, err := r.stacks.pods(ctx, s.run)
 	if err != nil {
+		return err
+	}
+	if err := r.stopCompleted(ctx, s, pods); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, diagnosisTime)
@@ -70,13 +81,17 @@ func (r *Reconciler) reportCrashes(ctx context.Context, s *state) error {
 		if st.State != v1alpha1.ServiceReady && st.State != v1alpha1.ServiceStarting {
 			continue
 		}
+		if hasCompleted(pods.of(st.Name), replicas(s.plan, st.Name)) {
+			complete(s, st)
+			continue
+		}
 		about := r.subject(s, diagnose.Service, st.Name)
 		for _, p := range pods.of(st.Name) {
 			f := diagnose.Crashing(p, about)
 			if f == nil {
 				continue
 			}
-			if st.State = v1alpha1.ServiceReady; !isReady(p) {
+			if st.State = v1alpha1.ServiceReady; !isUp(p) {
 				st.State = v1alpha1.ServiceStarting
 			}
 			if sentence := capitalize(f.String()); !strings.HasPrefix(st.Message, sentence) {
@@ -85,6 +100,16 @@ func (r *Reconciler) reportCrashes(ctx context.Context, s *state) error {
 		}
 	}
 	return nil
+}
+
+// replicas is how many pods a service has, at least 1.
+func replicas(p *loaded, service string) int {
+	for i := range p.Services {
+		if p.Services[i].Name == service {
+			return max(1, int(p.Services[i].Replicas))
+		}
+	}
+	return 1
 }
 
 // noteCrashes keeps in mind which services had crashed by the end of the tests.
@@ -97,7 +122,9 @@ func noteCrashes(s *state) {
 	}
 }
 
-func wasReady(st v1alpha1.ServiceStatus) bool { return st.State == v1alpha1.ServiceReady }
+func wasUp(st v1alpha1.ServiceStatus) bool {
+	return st.State == v1alpha1.ServiceReady || st.State == v1alpha1.ServiceCompleted
+}
 
 // markDegraded notes what is wrong: the first time as unknown, unless it is sure.
 func (r *Reconciler) markDegraded(s *state, wrong string, sure bool) {
@@ -142,7 +169,7 @@ func (r *Reconciler) keptPods(ctx context.Context, namespace string) (servicePod
 
 // explainUnhealthy returns what is wrong with a service that was up, with the end of its log; "" while one of its pods is ready.
 func (r *Reconciler) explainUnhealthy(ctx context.Context, s *state, name string, pods []*corev1.Pod) (string, error) {
-	if slices.ContainsFunc(pods, isReady) {
+	if slices.ContainsFunc(pods, isUp) {
 		return "", nil
 	}
 	who := "The service " + name + " is not up any more"
@@ -169,13 +196,30 @@ func (r *Reconciler) explainNoPods(ctx context.Context, s *state, name, who stri
 	d, err := r.Kube.AppsV1().Deployments(s.status().Namespace).Get(ctx, compose.ObjectName(name), metav1.GetOptions{})
 	switch {
 	case apierrors.IsNotFound(err):
-		return who + ": it was deleted", nil
+		return r.explainNoPodsOfJob(ctx, s, name, who)
 	case err != nil:
 		return "", fmt.Errorf("get the deployment of %s: %w", name, err)
 	case wanted(d) == 0:
 		return "", nil
 	}
 	if f := diagnose.Deployment(d, s.now); f != nil {
+		return f.About(who), nil
+	}
+	return who + ": it has no pod", nil
+}
+
+// explainNoPodsOfJob is a one-shot service without a pod, which is wrong before it has completed.
+func (r *Reconciler) explainNoPodsOfJob(ctx context.Context, s *state, name, who string) (string, error) {
+	j, err := r.Kube.BatchV1().Jobs(s.status().Namespace).Get(ctx, compose.ObjectName(name), metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return who + ": it was deleted", nil
+	case err != nil:
+		return "", fmt.Errorf("get the job of %s: %w", name, err)
+	case j.Status.Succeeded > 0:
+		return "", nil
+	}
+	if f := diagnose.Creation(r.listEvents(ctx, j.Namespace, "Job", j.Name), s.now); f != nil {
 		return f.About(who), nil
 	}
 	return who + ": it has no pod", nil

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -19,10 +20,13 @@ import (
 // TestServicesWithoutPodsAreFound: a Deployment has the service's name as a DNS label, and none of its pods may be wanted.
 func TestServicesWithoutPodsAreFound(t *testing.T) {
 	none := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: "stack", Name: "my-api"}, Spec: appsv1.DeploymentSpec{Replicas: new(int32(0))}}
-	r := &Reconciler{Kube: fake.NewClientset(none)}
+	job := func(name string, succeeded int32) *batchv1.Job {
+		return &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: "stack", Name: name}, Status: batchv1.JobStatus{Succeeded: succeeded}}
+	}
+	r := &Reconciler{Kube: fake.NewClientset(none, job("seed", 1), job("worker", 0))}
 	s := &state{run: &v1alpha1.Run{}, now: noon}
 	s.run.Status.Namespace = "stack"
-	for name, want := range map[string]string{"my_api": "", "Web": "It: it was deleted"} {
+	for name, want := range map[string]string{"my_api": "", "Web": "It: it was deleted", "seed": "", "worker": "It: it has no pod"} {
 		if got, err := r.explainNoPods(t.Context(), s, name, "It"); err != nil || got != want {
 			t.Errorf("%s: %q, %v", name, got, err)
 		}
@@ -178,6 +182,65 @@ func TestADeploymentThatCannotBeReadIsNotAnExplanation(t *testing.T) {
 	w.refuse("get", "deployments", errors.New("etcd is away"))
 	if got, err := w.explainUnhealthy(t.Context(), w.state(), "db", nil); got != "" || err == nil {
 		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// A service that ends by itself has completed, in the tests and in a kept stack: it is not unhealthy, and its Deployment is scaled down.
+func TestAServiceMayCompleteAfterTheStackIsUp(t *testing.T) {
+	for _, tc := range []struct {
+		name, service string
+		was           string
+		pods          []podChange
+		state         v1alpha1.ServiceState
+		replicas      int32
+	}{
+		{name: "a Job serves", service: "command: [work]", pods: []podChange{ready}, state: v1alpha1.ServiceReady, replicas: 1},
+		{name: "a Job ends", service: "command: [work]", was: "It crashed once", pods: []podChange{exited(0, "Completed", 0)}, state: v1alpha1.ServiceCompleted,
+			replicas: 1},
+		{name: "a Job ends in a second pod", service: "command: [work]", pods: []podChange{exited(1, "Error", 0), exited(0, "Completed", 0)},
+			state: v1alpha1.ServiceCompleted, replicas: 1},
+		{name: "a Deployment ends", service: "expose: [80]", was: "It crashed once", pods: []podChange{restarted(1, 0)}, state: v1alpha1.ServiceCompleted},
+		{name: "one of two ends", service: "expose: [80], scale: 2", pods: []podChange{crashed(1, 0), ready}, state: v1alpha1.ServiceReady, replicas: 1},
+		{name: "one that is restarted always ends", service: "restart: always", pods: []podChange{restarted(1, 0)}, state: v1alpha1.ServiceReady, replicas: 1},
+	} {
+		for stage, check := range map[string]func(*rig, *state) error{
+			"tests": func(w *rig, s *state) error { return w.reportCrashes(w.t.Context(), s) },
+			"kept":  func(w *rig, s *state) error { return w.checkHealth(w.t.Context(), s) },
+		} {
+			t.Run(stage+"/"+tc.name, func(t *testing.T) {
+				w := newRig(t, map[string]string{"docker-compose.qa.yml": "services: {work: {image: x, " + tc.service + "}}\n"})
+				w.begin()
+				w.add(&appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Name: "work", Namespace: jobs.StackName(w.run)}, Spec: appsv1.DeploymentSpec{Replicas: new(int32(1))}})
+				w.setService("work", v1alpha1.ServiceReady, tc.was)
+				pods := []*corev1.Pod{w.agentUp()}
+				for i, change := range tc.pods {
+					pods = append(pods, w.podOf("work", "work-"+string(rune('a'+i)), change))
+				}
+				w.setPods(pods...)
+				for range 2 {
+					s := w.state()
+					if stage == "kept" {
+						s.plan = nil
+					}
+					if err := check(w, s); err != nil {
+						t.Fatal(err)
+					}
+				}
+				s := w.state()
+				noteCrashes(s)
+				st := serviceStatus(s.status(), "work")
+				if st.State != tc.state || st.State == v1alpha1.ServiceCompleted && (st.Message != "" || len(s.status().Notes) > 0) {
+					t.Errorf("%s: %q, notes %q", st.State, st.Message, s.status().Notes)
+				}
+				if c := condition(s, v1alpha1.ConditionStackHealthy); stage == "kept" && c.Status != metav1.ConditionTrue {
+					t.Errorf("the stack's health: %s: %s", c.Status, c.Message)
+				}
+				d, err := w.Kube.AppsV1().Deployments(jobs.StackName(w.run)).Get(t.Context(), "work", metav1.GetOptions{})
+				if err != nil || *d.Spec.Replicas != tc.replicas {
+					t.Errorf("%v, %d replicas, want %d", err, *d.Spec.Replicas, tc.replicas)
+				}
+			})
+		}
 	}
 }
 

@@ -65,7 +65,7 @@ func pendingImages(p *loaded) []string {
 	}
 	for _, t := range p.Suites {
 		if t.Pending {
-			names = append(names, t.Test.Service)
+			names = append(names, t.Service)
 		}
 	}
 	slices.Sort(names)
@@ -178,12 +178,10 @@ const maxFindings = 12
 // addFindings notes what was converted with a difference, and which images could not be read.
 func (s *state) addFindings() {
 	count := 0
-	for _, f := range s.plan.Findings {
-		if f.Level == compose.LevelInfo {
-			continue
-		}
+	notes := slices.DeleteFunc(slices.Clone(s.plan.Findings), func(f compose.Finding) bool { return f.Level == compose.LevelInfo })
+	for _, line := range compose.Lines(notes) {
 		if count++; count <= maxFindings {
-			s.addNote(f.String())
+			s.addNote(line)
 		}
 	}
 	if slices.ContainsFunc(s.plan.Services, func(svc plan.Service) bool { return len(svc.Pending) > 0 }) {

@@ -422,7 +422,7 @@ func TestWhatAnImageIsUsedForIsNamed(t *testing.T) {
 		Services: []plan.Service{{Pending: []string{"web", "sidecar"}}, {Pending: []string{"web"}}},
 		Suites:   []plan.Suite{{Pending: true}, {}},
 	}}
-	p.Suites[0].Test.Service = "sut"
+	p.Suites[0].Service = "sut"
 	if got := pendingImages(p); !slices.Equal(got, []string{"sidecar", "sut", "web"}) {
 		t.Errorf("pending %v", got)
 	}

@@ -3,6 +3,7 @@ package run
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -42,6 +43,7 @@ func (r *Reconciler) reconcileKeep(ctx context.Context, s *state) error {
 	if s.isOpen(v1alpha1.ConditionStackKept) {
 		builds = r.deleteBuilds(ctx, s.run)
 	}
+	s.expire()
 	if why := r.reasonToDelete(s); why != nil { // A stack whose time is up waits for nothing.
 		return errors.Join(builds, r.deleteStack(ctx, s, why.reason, why.message))
 	}
@@ -59,24 +61,28 @@ func (r *Reconciler) reconcileKeep(ctx context.Context, s *state) error {
 		if err := r.restrictIngress(ctx, s); err != nil {
 			return err
 		}
-		r.markKept(s)
 	}
+	s.markKept()
 	return r.checkHealth(ctx, s)
 }
 
-// ending is why a stack goes.
+// deletion is why a stack goes.
 type deletion struct{ reason, message string }
 
 // reasonToDelete explains why a stack is not to be kept; nil when it is.
 func (r *Reconciler) reasonToDelete(s *state) *deletion {
 	e := s.status().ExpiresAt
 	switch {
-	case s.run.Spec.Cancel != nil:
+	case s.run.Spec.Cancel != nil && s.status().Outcome == v1alpha1.OutcomeCanceled:
 		return &deletion{v1alpha1.ReasonCanceled, "The run was canceled, and its stack is deleted"}
+	case s.run.Spec.Cancel != nil:
+		return &deletion{v1alpha1.ReasonCanceled, strings.TrimSuffix("Taken down by "+s.run.Spec.Cancel.By+": "+s.run.Spec.Cancel.Reason, ": ")}
 	case s.status().Namespace == "":
 		return &deletion{v1alpha1.ReasonNothingToDo, "There was no stack yet"}
+	case e != nil && !s.now.Before(e.Time) && s.isIdle():
+		return &deletion{v1alpha1.ReasonIdle, "The stack was not used for " + s.status().Idle.Duration.String() + " and is deleted"}
 	case e != nil && !s.now.Before(e.Time):
-		return &deletion{v1alpha1.ReasonExpired, "The stack was kept for " + s.status().Keep + " and is deleted"}
+		return &deletion{v1alpha1.ReasonExpired, "The stack was kept for " + s.keptFor() + " and is deleted"}
 	}
 	return nil
 }
@@ -95,13 +101,46 @@ func (r *Reconciler) restrictIngress(ctx context.Context, s *state) error {
 	return r.namespaces().ApplyPolicies(ctx, jobs.IngressPolicies(s.run, r.Settings.Stacks.IngressNamespaces))
 }
 
-// markKept notes how long the stack stays.
-func (r *Reconciler) markKept(s *state) {
-	message := "The stack is kept for " + s.status().Keep
-	if s.status().Keep == "forever" {
-		message = "The stack is kept until the run is deleted"
+// isIdle reports whether the stack would stay longer if it were used.
+func (s *state) isIdle() bool {
+	used := *s.run
+	used.Status.Idle = nil
+	return !used.Expiry().Equal(s.run.Expiry())
+}
+
+// keptFor is what the time of a stack was made of.
+func (s *state) keptFor() string {
+	if e := s.run.Spec.Extension; e != nil {
+		return s.status().Keep + ", extended by " + e.By + ","
 	}
-	s.done(v1alpha1.ConditionStackKept, v1alpha1.ReasonDone, message)
+	return s.status().Keep
+}
+
+// reminders are how long before its end a stack's report is updated, the last one first.
+var reminders = []struct {
+	before time.Duration
+	words  string
+}{{15 * time.Minute, "a quarter of an hour"}, {time.Hour, "an hour"}}
+
+// markKept notes how long the stack stays, or that it goes soon.
+func (s *state) markKept() {
+	e := s.status().ExpiresAt
+	if e == nil {
+		s.done(v1alpha1.ConditionStackKept, v1alpha1.ReasonDone, "The stack is kept until the run is deleted")
+		return
+	}
+	for _, reminder := range reminders {
+		at := e.Add(-reminder.before)
+		if !at.After(s.status().FinishedAt.Time) {
+			break // It was not kept for longer than that.
+		}
+		if !s.now.Before(at) {
+			s.done(v1alpha1.ConditionStackKept, v1alpha1.ReasonExpiring, "The stack will be deleted in less than "+reminder.words)
+			return
+		}
+		s.requeueAfter(at.Sub(s.now))
+	}
+	s.done(v1alpha1.ConditionStackKept, v1alpha1.ReasonDone, "The stack is kept for "+strings.TrimSuffix(s.keptFor(), ","))
 }
 
 // stuckAfter is how long the deletion of a namespace may take before its conditions are reported.

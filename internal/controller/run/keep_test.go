@@ -16,7 +16,6 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 	"github.com/w3evolutionsllc/conductor/internal/jobs"
-	"github.com/w3evolutionsllc/conductor/internal/plan"
 )
 
 // The look that finds the outcome may be at an old state of the Run. What it decides is not yet true, so it ends nothing.
@@ -80,13 +79,26 @@ func TestAStackIsKeptForItsTime(t *testing.T) {
 		{name: "the outcome is not known", set: func(w *rig) { w.run.Status.Outcome, w.run.Status.Conditions = "", nil }, stack: true},
 		{name: "the record is being kept", set: func(w *rig) { w.state().begin(v1alpha1.ConditionRecorded, "Keeping the record") },
 			status: metav1.ConditionUnknown, reason: v1alpha1.ReasonInProgress, want: "Cleaning up", stack: true, fenced: true},
-		{name: "it is kept", set: func(*rig) {}, status: metav1.ConditionTrue, reason: v1alpha1.ReasonDone, want: hour, requeue: time.Hour, stack: true,
+		{name: "it is kept", set: func(*rig) {}, status: metav1.ConditionTrue, reason: v1alpha1.ReasonDone, want: hour, requeue: 45 * time.Minute, stack: true,
 			fenced: true},
-		{name: "a moment before its end", set: func(*rig) {}, after: time.Hour - time.Second, status: metav1.ConditionTrue, reason: v1alpha1.ReasonDone,
-			want: hour, requeue: time.Second, stack: true, fenced: true},
+		{name: "a moment before its end", set: func(*rig) {}, after: time.Hour - time.Second, status: metav1.ConditionTrue, reason: v1alpha1.ReasonExpiring,
+			want: "in less than a quarter of an hour", requeue: time.Second, stack: true, fenced: true},
+		{name: "extended", set: func(w *rig) { w.extend(3 * time.Hour) }, after: time.Hour, status: metav1.ConditionTrue, reason: v1alpha1.ReasonDone,
+			want: hour + ", extended by ada", requeue: time.Hour, stack: true, fenced: true},
+		{name: "an hour before the end of an extension", set: func(w *rig) { w.extend(3 * time.Hour) }, after: 2 * time.Hour, status: metav1.ConditionTrue,
+			reason: v1alpha1.ReasonExpiring, want: "in less than an hour", requeue: 45 * time.Minute, stack: true, fenced: true},
+		{name: "extended forever", set: func(w *rig) { w.run.Spec.Extension = &v1alpha1.Extension{By: "ada"} }, after: 1000 * time.Hour,
+			status: metav1.ConditionTrue, reason: v1alpha1.ReasonDone, want: "until the run is deleted", stack: true, fenced: true},
+		{name: "the extension is up", set: func(w *rig) { w.extend(3 * time.Hour) }, after: 3 * time.Hour, status: metav1.ConditionUnknown,
+			reason: v1alpha1.ReasonInProgress, want: "being deleted", requeue: 2 * time.Second},
+		{name: "idle", set: func(w *rig) { w.run.Status.Idle = &metav1.Duration{Duration: 10 * time.Minute} }, after: 10 * time.Minute,
+			status: metav1.ConditionUnknown, reason: v1alpha1.ReasonInProgress, want: "being deleted", requeue: 2 * time.Second},
+		{name: "used", set: func(w *rig) {
+			w.run.Status.Idle, w.run.Spec.ActiveAt = &metav1.Duration{Duration: 10 * time.Minute}, &metav1.Time{Time: noon.Add(5 * time.Minute)}
+		}, after: 10 * time.Minute, status: metav1.ConditionTrue, reason: v1alpha1.ReasonDone, want: hour, requeue: 5 * time.Minute, stack: true, fenced: true},
 		{name: "its time is up", set: func(*rig) {}, after: time.Hour, status: metav1.ConditionUnknown, reason: v1alpha1.ReasonInProgress,
 			want: "being deleted", requeue: 2 * time.Second},
-		{name: "for ever", set: func(w *rig) { w.run.Status.Keep, w.run.Status.ExpiresAt = plan.Forever, nil }, after: 1000 * time.Hour,
+		{name: "for ever", set: func(w *rig) { w.run.Status.Keep, w.run.Status.ExpiresAt = v1alpha1.Forever, nil }, after: 1000 * time.Hour,
 			status: metav1.ConditionTrue, reason: v1alpha1.ReasonDone, want: "until the run is deleted", stack: true, fenced: true},
 		{name: "canceled", set: func(w *rig) { w.run.Spec.Cancel = cancel }, status: metav1.ConditionUnknown, reason: v1alpha1.ReasonInProgress,
 			want: "being deleted", requeue: 2 * time.Second},
@@ -125,6 +137,47 @@ func TestAStackIsKeptForItsTime(t *testing.T) {
 				t.Errorf("network policies applied: %t", fenced)
 			}
 		})
+	}
+}
+
+// extend extends the stack until a time after noon.
+func (w *rig) extend(until time.Duration) {
+	w.run.Spec.Extension = &v1alpha1.Extension{By: "ada", Until: &metav1.Time{Time: noon.Add(until)}}
+}
+
+func TestWhyAStackIsDeleted(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		set    func(*v1alpha1.Run)
+		after  time.Duration
+		reason string
+		want   string
+	}{
+		{"its time is up", func(*v1alpha1.Run) {}, time.Hour, v1alpha1.ReasonExpired, "The stack was kept for 1h0m0s and is deleted"},
+		{"its extension is up", func(r *v1alpha1.Run) {
+			r.Spec.Extension = &v1alpha1.Extension{By: "ada", Until: &metav1.Time{Time: noon.Add(2 * time.Hour)}}
+		}, 2 * time.Hour,
+			v1alpha1.ReasonExpired, "The stack was kept for 1h0m0s, extended by ada, and is deleted"},
+		{"idle", func(r *v1alpha1.Run) { r.Status.Idle = &metav1.Duration{Duration: time.Minute} }, time.Minute, v1alpha1.ReasonIdle, "The stack was not used for 1m0s and is deleted"},
+		{"used to the end", func(r *v1alpha1.Run) {
+			r.Status.Idle, r.Spec.ActiveAt = &metav1.Duration{Duration: time.Minute}, &metav1.Time{Time: noon.Add(time.Hour)}
+		}, time.Hour, v1alpha1.ReasonExpired, "The stack was kept for 1h0m0s and is deleted"},
+		{"canceled", func(r *v1alpha1.Run) {
+			r.Spec.Cancel, r.Status.Outcome = &v1alpha1.Cancel{By: "ada"}, v1alpha1.OutcomeCanceled
+		}, 0, v1alpha1.ReasonCanceled,
+			"The run was canceled, and its stack is deleted"},
+		{"taken down", func(r *v1alpha1.Run) { r.Spec.Cancel = &v1alpha1.Cancel{By: "ada"} }, 0, v1alpha1.ReasonCanceled, "Taken down by ada"},
+		{"closed", func(r *v1alpha1.Run) { r.Spec.Cancel = &v1alpha1.Cancel{By: "ada", Reason: "#12 was closed"} }, 0, v1alpha1.ReasonCanceled,
+			"Taken down by ada: #12 was closed"},
+	} {
+		w := newFinished(t)
+		tc.set(w.run)
+		w.now = noon.Add(tc.after)
+		s := w.state()
+		s.expire()
+		if got := w.reasonToDelete(s); got == nil || got.reason != tc.reason || got.message != tc.want {
+			t.Errorf("%s: %+v, want %s: %s", tc.name, got, tc.reason, tc.want)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package run
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"io"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/diagnose"
+	"github.com/w3evolutionsllc/conductor/internal/evidence"
 	"github.com/w3evolutionsllc/conductor/internal/redact"
 	"github.com/w3evolutionsllc/conductor/internal/text"
 )
@@ -102,38 +104,64 @@ func timeLeft(start *metav1.MicroTime, d time.Duration, now time.Time) time.Dura
 
 // stackTail is the end of the log of a stack's pod, as its agent masked it. Without an agent it is the kubelet's, with everything masked that
 // looks like a token.
-func (r *Reconciler) stackTail(ctx context.Context, run *v1alpha1.Run, pod *corev1.Pod, bytes int64) string {
+func (r *Reconciler) stackTail(ctx context.Context, run *v1alpha1.Run, pod *corev1.Pod, most int64) string {
 	const lines = 20
 	short, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	if agent, err := r.findAgent(short, run); err == nil {
-		end, err := agent.Tail(short, pod.Name, pod.Spec.Containers[0].Name, lines)
-		if err == nil && strings.TrimSpace(end) != "" {
-			return text.Tail(redact.Token(end), int(bytes))
+		end, err := agent.Tail(short, tailOf(pod, lines))
+		if err == nil && isPrinted(end) {
+			return text.Tail(redact.Token(end), int(most))
 		}
 	}
-	return r.podTail(ctx, pod, lines, bytes)
+	return r.podTail(ctx, pod, lines, most)
 }
 
+// isPrinted reports whether a log has a line besides the agent's notes on what is lost.
+func isPrinted(log string) bool {
+	for line := range strings.Lines(log) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "[conductor: ") {
+			return true
+		}
+	}
+	return false
+}
+
+// tailOf selects the end of the log of a pod's main container, as far as its status shows that it has run.
+func tailOf(pod *corev1.Pod, lines int) evidence.Tail {
+	t := evidence.Tail{Pod: pod.Name, Container: pod.Spec.Containers[0].Name, Lines: lines}
+	for _, c := range pod.Status.ContainerStatuses {
+		if c.Name == t.Container {
+			t.Restarts = c.RestartCount
+			t.Ended = c.State.Running == nil && (c.State.Terminated != nil || c.LastTerminationState.Terminated != nil)
+		}
+	}
+	return t
+}
+
+// unreadable is how the kubelet's answer begins, instead of a log, if the container's log is gone: k8s.io/kubernetes,
+// pkg/kubelet/kuberuntime, GetContainerLogs.
+const unreadable = "unable to retrieve container logs for "
+
 // podTail is the end of a pod's log, masked. Where the log cannot be read, the kubelet's own copy of its end is used.
-func (r *Reconciler) podTail(ctx context.Context, pod *corev1.Pod, lines, bytes int64) string {
+func (r *Reconciler) podTail(ctx context.Context, pod *corev1.Pod, lines, most int64) string {
 	container := pod.Spec.Containers[0].Name
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	stream, err := r.Kube.CoreV1().Pods(pod.Namespace).GetLogs(pod.Name, &corev1.PodLogOptions{Container: container, TailLines: &lines}).Stream(ctx)
 	if err != nil {
 		r.Log.Warn("the log of a pod cannot be read", "namespace", pod.Namespace, "pod", pod.Name, "error", err)
-		return text.Tail(redact.Token(terminationMessage(pod)), int(bytes))
+		return text.Tail(redact.Token(terminationMessage(pod)), int(most))
 	}
 	defer stream.Close()
 	data, err := io.ReadAll(io.LimitReader(stream, 1<<20))
 	if err != nil {
 		r.Log.Warn("the log of a pod broke off", "namespace", pod.Namespace, "pod", pod.Name, "error", err)
 	}
-	if len(data) == 0 { // It printed nothing, or its node is gone.
-		return text.Tail(redact.Token(terminationMessage(pod)), int(bytes))
+	if len(data) == 0 || bytes.HasPrefix(data, []byte(unreadable)) { // It printed nothing, or its log or node is gone.
+		return text.Tail(redact.Token(terminationMessage(pod)), int(most))
 	}
-	return text.Tail(redact.Token(string(data)), int(bytes))
+	return text.Tail(redact.Token(string(data)), int(most))
 }
 
 // terminationMessage is what the kubelet kept of the end of a pod's log: its own, or that of the run before.

@@ -17,6 +17,7 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/internal/compose"
 	"github.com/w3evolutionsllc/conductor/internal/diagnose"
+	"github.com/w3evolutionsllc/conductor/internal/evidence"
 	"github.com/w3evolutionsllc/conductor/internal/failure"
 	"github.com/w3evolutionsllc/conductor/internal/jobs"
 )
@@ -210,5 +211,38 @@ func TestSentencesBeginWithACapital(t *testing.T) {
 		if got := capitalize(in); got != want {
 			t.Errorf("%q: %q", in, got)
 		}
+	}
+}
+
+func TestTheTailOfALogIsOfWhatTheStatusShows(t *testing.T) {
+	running := corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}
+	ended := corev1.ContainerState{Terminated: &corev1.ContainerStateTerminated{}}
+	waiting := corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{}}
+	for _, tc := range []struct {
+		name string
+		is   corev1.ContainerStatus
+		want evidence.Tail
+	}{
+		{"pulls its image", corev1.ContainerStatus{State: waiting}, evidence.Tail{}},
+		{"runs", corev1.ContainerStatus{State: running}, evidence.Tail{}},
+		{"runs again", corev1.ContainerStatus{State: running, LastTerminationState: ended, RestartCount: 2}, evidence.Tail{Restarts: 2}},
+		{"has ended", corev1.ContainerStatus{State: ended}, evidence.Tail{Ended: true}},
+		{"backs off", corev1.ContainerStatus{State: waiting, LastTerminationState: ended, RestartCount: 1}, evidence.Tail{Restarts: 1, Ended: true}},
+	} {
+		tc.is.Name = "web"
+		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "web-1"}}
+		pod.Spec.Containers = []corev1.Container{{Name: "web"}}
+		pod.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "sidecar", RestartCount: 9}, tc.is}
+		tc.want.Pod, tc.want.Container, tc.want.Lines = "web-1", "web", 20
+		if got := tailOf(pod, 20); got != tc.want {
+			t.Errorf("%s: %+v, want %+v", tc.name, got, tc.want)
+		}
+	}
+}
+
+func TestNotesOnALostLogAreNotALog(t *testing.T) {
+	const notes = "[conductor: the end of the log before this restart is lost]\n\n"
+	if isPrinted(notes) || isPrinted("") || !isPrinted(notes+"schema is broken\n") {
+		t.Error("notes count as a log, or a line does not")
 	}
 }

@@ -117,7 +117,9 @@ func (r *Reconciler) linkRecord(ctx context.Context, run *v1alpha1.Run, kept v1a
 			continue
 		}
 		err := r.Registry.UpdateHistory(ctx, run.Spec.Repository, branch, full.Name, func(h *evidence.History) evidence.History {
-			return result.Record(h, run.Spec.Repository.FullName(), branch, full.Name, result.Entry(run.Name, run.Spec.SHA, full))
+			entry := result.Entry(run.Name, run.Spec.SHA, full)
+			entry.Setup = setupTime(run)
+			return result.Record(h, run.Spec.Repository.FullName(), branch, full.Name, entry)
 		})
 		if err != nil {
 			return fmt.Errorf("keep the history of %s on %s: %w", full.Name, branch, err)
@@ -215,7 +217,7 @@ func (r *Reconciler) refreshLogs(ctx context.Context, run *v1alpha1.Run, agent A
 		}
 		worst := worstAttempt(st)
 		if pod := attemptPod(pods[""], st.Name, worst); pod != nil {
-			if end, err := agent.Tail(ctx, pod.Name, pod.Spec.Containers[0].Name, 60); err == nil && strings.TrimSpace(end) != "" {
+			if end, err := agent.Tail(ctx, tailOf(pod, 60)); err == nil && strings.TrimSpace(end) != "" {
 				st.Log = text.Tail(redact.Token(end), 8000)
 			}
 		}

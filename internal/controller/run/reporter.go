@@ -84,6 +84,7 @@ func (r *Reporter) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result
 	run = r.sessions.newest(run)
 	if run.DeletionTimestamp != nil {
 		r.readings.forget(run.UID, func() {})
+		r.sessions.forgetPosted(run.UID)
 		return ctrl.Result{}, nil
 	}
 	if run.Status.StartedAt == nil {
@@ -120,7 +121,11 @@ func (r *Reporter) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result
 	if run.Status.Report == nil {
 		run.Status.Report = &v1alpha1.ReportStatus{}
 	}
+	r.expect(ctx, run)
 	whole.Status.Report = run.Status.Report
+	if !over {
+		ctx = v1alpha1.WithProgress(ctx)
+	}
 	err := r.post(ctx, run, whole, results)
 	r.sessions.noteReport(run.UID, r.now(), over)
 	run.Status.Report.Message = ""
@@ -129,6 +134,9 @@ func (r *Reporter) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result
 	} else if f := failure.Of(err); f != nil {
 		run.Status.Report.Message = text.Truncate(f.Sentence, 1024)
 		r.giveUp(run, f, digest)
+	}
+	if err == nil || run.Status.Report.Final {
+		r.sessions.forgetPosted(run.UID)
 	}
 	faults.Between(&before.Status, &run.Status)
 	if perr := r.patch(ctx, before, run, digest); perr != nil {
@@ -190,8 +198,13 @@ func (r *Reporter) post(ctx context.Context, run, whole *v1alpha1.Run, results [
 		f.note(&run.Status)
 		errs = append(errs, err)
 	}
-	for _, c := range report.CheckRuns(whole, suiteNames(run), results) {
-		id, err := r.GitHub.UpsertCheckRun(ctx, spec.InstallationID, spec.Repository, run.Status.Report.CheckRuns[c.ExternalID], c)
+	left := report.TimeLeft(whole, r.now())
+	for _, c := range report.CheckRuns(whole, suiteNames(run), results, left) {
+		known := run.Status.Report.CheckRuns[c.ExternalID]
+		if known != 0 && r.sessions.isPosted(run.UID, c) {
+			continue
+		}
+		id, err := r.GitHub.UpsertCheckRun(ctx, spec.InstallationID, spec.Repository, known, c)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("check run %s: %w", c.Name, err))
 			continue
@@ -200,9 +213,10 @@ func (r *Reporter) post(ctx context.Context, run, whole *v1alpha1.Run, results [
 			run.Status.Report.CheckRuns = map[string]int64{}
 		}
 		run.Status.Report.CheckRuns[c.ExternalID] = id
+		r.sessions.notePosted(run.UID, c)
 	}
 	if run.Status.Issue > 0 {
-		id, err := r.GitHub.UpsertComment(ctx, spec.InstallationID, spec.Repository, run.Status.Issue, run.Status.Report.CommentID, report.Mark(run), report.Comment(whole, results, r.now()))
+		id, err := r.GitHub.UpsertComment(ctx, spec.InstallationID, spec.Repository, run.Status.Issue, run.Status.Report.CommentID, report.Mark(run), report.Comment(whole, results, left, r.now()))
 		if err != nil {
 			errs = append(errs, fmt.Errorf("comment on #%d: %w", run.Status.Issue, err))
 		} else {

@@ -147,3 +147,85 @@ func TestAReportIsGivenUpInTheEnd(t *testing.T) {
 		}
 	}
 }
+
+// fullPage has no room for comments until a time, and counts what is written.
+type fullPage struct {
+	checkPage
+	now      func() time.Time
+	room     time.Time
+	writes   map[string]int
+	comments int
+	progress []bool
+}
+
+func (p *fullPage) UpsertCheckRun(ctx context.Context, i int64, repo v1alpha1.Repository, id int64, check v1alpha1.CheckRun) (int64, error) {
+	p.writes[check.ExternalID]++
+	return p.checkPage.UpsertCheckRun(ctx, i, repo, id, check)
+}
+
+func (p *fullPage) UpsertComment(ctx context.Context, _ int64, _ v1alpha1.Repository, _ int, _ int64, _, _ string) (int64, error) {
+	p.progress = append(p.progress, v1alpha1.IsProgress(ctx))
+	if wait := p.room.Sub(p.now()); wait > 0 {
+		return 0, failure.Waitingf(v1alpha1.ReasonUnavailable, wait, "GitHub rate limit reached")
+	}
+	p.comments++
+	return 1, nil
+}
+
+// A result whose comment has to wait is stored, its conclusion is written once, and the comment follows when there is room.
+func TestAResultOutlivesALimit(t *testing.T) {
+	run := &v1alpha1.Run{ObjectMeta: metav1.ObjectMeta{Name: "shop-1", Namespace: "conductor", UID: "1"}}
+	at := metav1.NewMicroTime(noon)
+	run.Status.StartedAt, run.Status.Issue, run.Status.IssueSource = &at, 7, "comment"
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	kube := fake.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(run).WithObjects(run).Build()
+	now := noon.Add(suitesGrace)
+	clock := func() time.Time { return now }
+	page := &fullPage{checkPage: checkPage{checks: map[string]v1alpha1.CheckRun{}}, now: clock, room: now.Add(10 * time.Minute), writes: map[string]int{}}
+	r := &Reporter{Client: kube, GitHub: page, Log: slog.New(slog.DiscardHandler), Now: clock}
+	r.open(opened(&Reconciler{}))
+	reconcile := func() time.Duration {
+		t.Helper()
+		res, err := r.Reconcile(t.Context(), ctrl.Request{NamespacedName: client.ObjectKeyFromObject(run)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := kube.Get(t.Context(), client.ObjectKeyFromObject(run), run); err != nil {
+			t.Fatal(err)
+		}
+		return res.RequeueAfter
+	}
+	reconcile() // It notes the check run.
+	if wait := reconcile(); wait != 10*time.Minute || len(page.progress) != 1 || !page.progress[0] {
+		t.Errorf("a run in progress is reported again after %s; progress: %v", wait, page.progress)
+	}
+	run.Status.Outcome, run.Status.FinishedAt = v1alpha1.OutcomePassed, &at
+	if err := kube.Status().Update(t.Context(), run); err != nil {
+		t.Fatal(err)
+	}
+	clear(page.writes)
+	page.progress = nil
+	for range 5 {
+		now = now.Add(time.Minute)
+		if wait := reconcile(); wait != page.room.Sub(now) {
+			t.Errorf("the result is reported again after %s", wait)
+		}
+	}
+	if n := page.writes["shop-1"]; n != 1 || page.checks["shop-1"].Conclusion != "success" {
+		t.Errorf("the conclusion %q was written %d times", page.checks["shop-1"].Conclusion, n)
+	}
+	if rep := run.Status.Report; rep.Final || rep.Message == "" || page.comments != 0 || page.progress[0] {
+		t.Errorf("report %+v, %d comments, progress %v", rep, page.comments, page.progress)
+	}
+	now = page.room
+	reconcile()
+	if rep := run.Status.Report; !rep.Final || rep.Message != "" || page.comments != 1 || page.writes["shop-1"] != 1 {
+		t.Errorf("report %+v, %d comments, %d conclusions", rep, page.comments, page.writes["shop-1"])
+	}
+	if r.sessions.find(run.UID).posted != nil {
+		t.Error("the session remembers a report that has ended")
+	}
+}

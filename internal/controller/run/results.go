@@ -373,7 +373,7 @@ func (r *Reconciler) suiteLog(ctx context.Context, suite string, a v1alpha1.Atte
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	end, err := agent.Tail(ctx, pod.Name, pod.Spec.Containers[0].Name, 60)
+	end, err := agent.Tail(ctx, tailOf(pod, 60))
 	if err != nil {
 		return r.podTail(ctx, pod, 60, 8000)
 	}

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -264,11 +265,20 @@ func (w *rig) podsByService() map[string][]*corev1.Pod {
 // podChange makes a pod another one.
 type podChange func(*corev1.Pod)
 
-// podOf is a pod of a service that was scheduled at noon.
+// podOf is a pod of a service that was scheduled at noon, with the restart policy and the annotations of its template.
 func (w *rig) podOf(service, name string, changes ...podChange) *corev1.Pod {
 	labels := jobs.Labels(w.run, jobs.StageStack)
 	labels[v1alpha1.LabelService] = names.LabelValue(service)
-	return w.podWith(name, labels, service, changes)
+	return w.podWith(name, labels, service, append([]podChange{func(p *corev1.Pod) {
+		p.Spec.RestartPolicy = corev1.RestartPolicyAlways
+		for _, svc := range w.plan.Services {
+			if d, ok := svc.Workload.(*appsv1.Deployment); ok && svc.Name == service {
+				p.Annotations = d.Spec.Template.Annotations
+			} else if svc.Name == service {
+				p.Spec.RestartPolicy = svc.Workload.(*batchv1.Job).Spec.Template.Spec.RestartPolicy
+			}
+		}
+	}}, changes...))
 }
 
 func (w *rig) podWith(name string, labels map[string]string, container string, changes []podChange) *corev1.Pod {
@@ -416,7 +426,7 @@ func (a *puppet) Blob(_ context.Context, path string) (io.ReadCloser, int64, str
 	return nil, 0, "", fmt.Errorf("get %s: %w", path, evidence.ErrAbsent)
 }
 
-func (a *puppet) Tail(context.Context, string, string, int) (string, error) { return a.tail, a.err }
+func (a *puppet) Tail(context.Context, evidence.Tail) (string, error) { return a.tail, a.err }
 
 func (a *puppet) Usage(context.Context) (map[string]evidence.Usage, error) { return nil, nil }
 

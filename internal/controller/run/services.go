@@ -23,17 +23,14 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
-const (
-	// crashLimit is how many crashes of a service end the Run when no other service is on its way, crashPatience how many do in any
-	// case: a service without depends_on crashes until what it needs is up. The kubelet starts it again after 0, 10, 20, 40 s.
-	crashLimit    = 3
-	crashPatience = 5
-	// podless is how long a workload may be without a pod before it is asked why.
-	noPodGrace = 5 * time.Second
-)
+// noPodGrace is how long a workload may be without a pod before it is asked why.
+const noPodGrace = 5 * time.Second
 
 // reconcileServices starts what may start and notes the state of every service.
 func (r *Reconciler) reconcileServices(ctx context.Context, s *state, pods servicePods) error {
+	if err := r.stopCompleted(ctx, s, pods); err != nil {
+		return err
+	}
 	var start []client.Object
 	for i := range s.plan.Services {
 		svc := &s.plan.Services[i]
@@ -41,9 +38,15 @@ func (r *Reconciler) reconcileServices(ctx context.Context, s *state, pods servi
 		if st.State == v1alpha1.ServiceWaiting {
 			if why := r.explainWait(s, svc, pods); why != "" {
 				st.Message = why
+				if err := r.failOnEndedDependency(ctx, s, svc, st); err != nil {
+					return err
+				}
 				continue
 			}
-			start = append(start, svc.Workload)
+			// With pods it was started, though the status of that reconcile was lost: what was started stays.
+			if len(pods.of(svc.Name)) == 0 {
+				start = append(start, svc.Workload)
+			}
 			if s.images.exposes(svc) { // Ports that were not known when the namespace was made.
 				start = append(start, svc.Objects...)
 			}
@@ -60,7 +63,7 @@ func (r *Reconciler) reconcileServices(ctx context.Context, s *state, pods servi
 			}
 		}
 	}
-	if err := r.failOnCrashLoop(ctx, s, pods); err != nil {
+	if err := r.failOnCrashes(ctx, s, pods); err != nil {
 		return err
 	}
 	return r.namespaces().Apply(ctx, start)
@@ -82,7 +85,8 @@ func (r *Reconciler) explainWait(s *state, svc *plan.Service, pods servicePods) 
 			continue
 		}
 		dep := serviceStatus(s.status(), d.Service)
-		if !isMet(d.Condition, dep.State, slices.ContainsFunc(pods.of(d.Service), stackns.HasStarted)) && (d.Required || dep.State != v1alpha1.ServiceFailed) {
+		met := isMet(d.Condition, dep.State, slices.ContainsFunc(pods.of(d.Service), stackns.HasStarted))
+		if !met && (d.Required || dep.State != v1alpha1.ServiceFailed && !isNeverHealthy(d, dep)) {
 			waits = append(waits, d.Service+" ("+strings.TrimPrefix(d.Condition, "service_")+")")
 		}
 	}
@@ -101,6 +105,25 @@ func isMet(condition string, state v1alpha1.ServiceState, started bool) bool {
 		return state == v1alpha1.ServiceCompleted
 	}
 	return started || state == v1alpha1.ServiceReady || state == v1alpha1.ServiceCompleted
+}
+
+// isNeverHealthy reports whether a dependency that is to be healthy has ended.
+func isNeverHealthy(d compose.Dependency, dep *v1alpha1.ServiceStatus) bool {
+	return d.Condition == compose.ConditionHealthy && dep.State == v1alpha1.ServiceCompleted
+}
+
+// failOnEndedDependency ends the Run when a service waits for the health of one that has ended.
+func (r *Reconciler) failOnEndedDependency(ctx context.Context, s *state, svc *plan.Service, st *v1alpha1.ServiceStatus) error {
+	for _, d := range svc.DependsOn {
+		i := slices.IndexFunc(s.status().Services, func(o v1alpha1.ServiceStatus) bool { return o.Name == d.Service })
+		if i >= 0 && d.Required && isNeverHealthy(d, &s.status().Services[i]) {
+			return r.failService(ctx, s, svc.Name, st, nil, diagnose.Finding{
+				Reason: v1alpha1.ReasonUnhealthy, Sentence: "it waits until " + d.Service + " is healthy, but " + d.Service + " ended with exit code 0",
+				Advice: "If " + d.Service + " is meant to end, wait for it with the condition service_completed_successfully.",
+			})
+		}
+	}
+	return nil
 }
 
 // explainMissingPod asks why a service that was started has no pod.
@@ -126,55 +149,31 @@ func (r *Reconciler) explainMissingPod(ctx context.Context, s *state, svc *plan.
 	return r.failService(ctx, s, svc.Name, st, nil, *f)
 }
 
-// observeService notes the state of a started service, from its pods.
+// observeService notes the state of a started service, from its pods. One that others wait for is never ready: they wait for its end.
 func (r *Reconciler) observeService(ctx context.Context, s *state, svc *plan.Service, st *v1alpha1.ServiceStatus, pods []*corev1.Pod) error {
-	if svc.OneShot {
-		return r.observeJob(ctx, s, svc, st, pods)
-	}
-	ready := 0
+	up := 0
 	for _, p := range pods {
-		if isReady(p) {
-			ready++
+		if diagnose.Completed(p) || isUp(p) {
+			if up++; !svc.Awaited {
+				continue
+			}
 		} else if f := r.explainBlockedService(ctx, s, p, svc.Name); f != nil {
 			if err := r.failService(ctx, s, svc.Name, st, nil, *f); err != nil {
 				return err
 			}
-		} else {
-			st.Message = r.waitSentence(s, p, svc)
+			continue
 		}
+		st.Message = r.waitSentence(s, p, svc)
 	}
 	switch want := max(1, int(svc.Replicas)); {
-	case svc.Replicas == 0 || ready >= want:
+	case svc.OneShot && svc.Replicas == 0 || hasCompleted(pods, want):
+		complete(s, st)
+	case svc.Awaited:
+		st.State = v1alpha1.ServiceStarting
+	case svc.Replicas == 0 || up >= want:
 		st.State, st.Message = v1alpha1.ServiceReady, ""
 	case st.State == v1alpha1.ServiceReady:
 		st.State = v1alpha1.ServiceStarting
-	}
-	return nil
-}
-
-// observeJob notes the state of a service that runs to its end.
-func (r *Reconciler) observeJob(ctx context.Context, s *state, svc *plan.Service, st *v1alpha1.ServiceStatus, pods []*corev1.Pod) error {
-	failed := 0
-	about := r.subject(s, diagnose.Service, svc.Name)
-	for _, p := range pods {
-		if t := terminated(p); p.Status.Phase == corev1.PodSucceeded || t != nil && t.ExitCode == 0 {
-			st.State, st.Message = v1alpha1.ServiceCompleted, ""
-			return nil
-		}
-		if f := diagnose.Ended(p, about); f != nil {
-			failed++
-			st.Message = capitalize(f.String())
-			job := svc.Workload.(*batchv1.Job)
-			if job.Spec.BackoffLimit == nil || failed > int(*job.Spec.BackoffLimit) {
-				f.After = 0
-				f.Sentence += ", and other services wait for its success"
-				return r.failService(ctx, s, svc.Name, st, p, *f)
-			}
-		} else if f := r.explainBlockedService(ctx, s, p, svc.Name); f != nil {
-			if err := r.failService(ctx, s, svc.Name, st, nil, *f); err != nil {
-				return err
-			}
-		}
 	}
 	return nil
 }
@@ -218,47 +217,6 @@ func (r *Reconciler) failService(ctx context.Context, s *state, name string, st 
 	return f.Failure(who)
 }
 
-// failOnCrashLoop ends the Run when a service crashes or loses its pods again and again. As long as another service is on its way, a
-// crash may be for want of that.
-func (r *Reconciler) failOnCrashLoop(ctx context.Context, s *state, pods servicePods) error {
-	limit := crashLimit
-	if slices.ContainsFunc(s.plan.Services, func(svc plan.Service) bool { return r.mayComeUp(s, &svc, pods.of(svc.Name)) }) {
-		limit = crashPatience
-	}
-	for _, svc := range s.plan.Services {
-		st := serviceStatus(s.status(), svc.Name)
-		if svc.OneShot || st.State != v1alpha1.ServiceStarting {
-			continue
-		}
-		about, lost := r.subject(s, diagnose.Service, svc.Name), 0
-		for _, p := range pods.of(svc.Name) {
-			if f := diagnose.Crashing(p, about); f != nil && !isReady(p) && diagnose.Crashes(p) >= limit {
-				return r.failService(ctx, s, svc.Name, st, p, *f)
-			}
-			if f := diagnose.Ended(p, about); f != nil && p.Status.Phase == corev1.PodFailed {
-				if lost++; lost >= crashLimit {
-					return r.failService(ctx, s, svc.Name, st, p, *f)
-				}
-			}
-		}
-	}
-	return nil
-}
-
-// mayComeUp reports whether a service may still come up: its image is being built or looked up, or it starts and has not crashed.
-func (r *Reconciler) mayComeUp(s *state, svc *plan.Service, pods []*corev1.Pod) bool {
-	switch serviceStatus(s.status(), svc.Name).State {
-	case v1alpha1.ServiceWaiting:
-		return slices.Contains(svc.Pending, svc.Name)
-	case v1alpha1.ServiceStarting:
-		return !slices.ContainsFunc(pods, func(p *corev1.Pod) bool { return diagnose.Crashes(p) > 0 })
-	}
-	return false
-}
-
-// isCrashLooping reports whether a pod crashed so often that it will not recover.
-func isCrashLooping(p *corev1.Pod) bool { return diagnose.Crashes(p) >= crashLimit }
-
 func isReady(p *corev1.Pod) bool {
 	if p.DeletionTimestamp != nil {
 		return false
@@ -271,6 +229,16 @@ func isReady(p *corev1.Pod) bool {
 	return false
 }
 
+// isUp reports whether the containers of a pod are ready, apart from those that have ended and may.
+func isUp(p *corev1.Pod) bool {
+	if isReady(p) || p.DeletionTimestamp != nil || p.Status.Phase != corev1.PodRunning {
+		return isReady(p)
+	}
+	return len(p.Status.ContainerStatuses) > 1 && !slices.ContainsFunc(p.Status.ContainerStatuses, func(c corev1.ContainerStatus) bool {
+		return !c.Ready && !diagnose.HasEnded(p, c)
+	})
+}
+
 // waitSentence is what a started service still waits for.
 func (r *Reconciler) waitSentence(s *state, p *corev1.Pod, svc *plan.Service) string {
 	about := r.subject(s, diagnose.Service, svc.Name)
@@ -279,6 +247,9 @@ func (r *Reconciler) waitSentence(s *state, p *corev1.Pod, svc *plan.Service) st
 	}
 	if f := diagnose.Ended(p, about); f != nil {
 		return capitalize(f.String())
+	}
+	if svc.Awaited && isUp(p) {
+		return "It runs, and other services wait for its completion"
 	}
 	if stackns.HasStarted(p) && svc.Probe != "" {
 		return "It runs, but its health check has not passed yet: " + svc.Probe

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
-	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -251,10 +250,19 @@ func TestAPodThatNoNodeTakesIsExplainedByItsClaims(t *testing.T) {
 	}
 }
 
-func TestAJobOfTheStackIsWhatItsPodsAre(t *testing.T) {
+// restarted is a pod whose container runs again after it ended so often.
+func restarted(times, code int32) podChange {
+	return func(p *corev1.Pod) {
+		crashed(times, code)(p)
+		p.Status.ContainerStatuses[0].RestartCount = times
+		ready(p)
+	}
+}
+
+func TestAServiceThatOthersWaitForIsWhatItsPodsAre(t *testing.T) {
 	for _, tc := range []struct {
 		name    string
-		retries *int32
+		restart string
 		pods    []podChange
 		after   time.Duration
 		state   v1alpha1.ServiceState
@@ -262,37 +270,274 @@ func TestAJobOfTheStackIsWhatItsPodsAre(t *testing.T) {
 		reason  string
 	}{
 		{name: "no pod", state: v1alpha1.ServiceStarting},
-		{name: "it runs", pods: []podChange{running}, state: v1alpha1.ServiceStarting},
+		{name: "it runs", pods: []podChange{running}, state: v1alpha1.ServiceStarting, message: "Starting"},
+		{name: "it is ready", pods: []podChange{ready}, state: v1alpha1.ServiceStarting, message: "It runs, and other services wait for its completion"},
 		{name: "success", pods: []podChange{exited(0, "Completed", 0)}, state: v1alpha1.ServiceCompleted},
-		{name: "success after a failure", retries: new(int32(1)), pods: []podChange{exited(1, "Error", 0), exited(0, "Completed", 0)},
+		{name: "success in a second pod", restart: "on-failure:1", pods: []podChange{exited(1, "Error", 0), exited(0, "Completed", 0)},
 			state: v1alpha1.ServiceCompleted},
-		{name: "a failure that is retried", retries: new(int32(1)), pods: []podChange{exited(3, "Error", 0)}, state: v1alpha1.ServiceStarting,
-			message: "It ended with exit code 3"},
-		{name: "the last failure", retries: new(int32(1)), pods: []podChange{exited(3, "Error", 0), exited(4, "Error", 0)}, state: v1alpha1.ServiceFailed,
-			message: "exit code 4", reason: v1alpha1.ReasonCrashed},
+		{name: "success after a restart", restart: "on-failure:1", pods: []podChange{func(p *corev1.Pod) {
+			exited(0, "Completed", 0)(p)
+			p.Status.ContainerStatuses[0].RestartCount = 1
+		}}, state: v1alpha1.ServiceCompleted},
+		{name: "a failure that is retried", restart: "on-failure:1", pods: []podChange{crashed(1, 3)}, state: v1alpha1.ServiceStarting,
+			message: "It crashed once, the last time: it ended with exit code 3"},
+		{name: "a retry", restart: "on-failure:1", pods: []podChange{restarted(1, 3)}, state: v1alpha1.ServiceStarting,
+			message: "It crashed once, the last time: it ended with exit code 3"},
+		{name: "the last failure", restart: "on-failure:1", pods: []podChange{crashed(2, 4)}, state: v1alpha1.ServiceFailed,
+			message: "exit code 4, and other services wait for its success", reason: v1alpha1.ReasonCrashed},
+		{name: "the last failure in a second pod", restart: "on-failure:1", pods: []podChange{exited(3, "Error", 0), crashed(1, 4)},
+			state: v1alpha1.ServiceFailed, message: "exit code 4", reason: v1alpha1.ReasonCrashed},
 		{name: "a failure without retries", pods: []podChange{exited(3, "Error", 0)}, state: v1alpha1.ServiceFailed, message: "exit code 3",
+			reason: v1alpha1.ReasonCrashed},
+		{name: "a failure without retries, and the kubelet was faster", pods: []podChange{restarted(1, 3)}, state: v1alpha1.ServiceFailed,
+			message: "t ended with exit code 3, and other services", reason: v1alpha1.ReasonCrashed},
+		{name: "an eviction without retries", pods: []podChange{func(p *corev1.Pod) {
+			p.Status.Phase, p.Status.Reason, p.Status.ContainerStatuses = corev1.PodFailed, "Evicted", nil
+		}}, state: v1alpha1.ServiceFailed, message: "evicted", reason: v1alpha1.ReasonEvicted},
+		{name: "six failures without a limit", restart: "on-failure", pods: []podChange{crashed(6, 1)}, state: v1alpha1.ServiceStarting, message: "6 times"},
+		{name: "seven failures without a limit", restart: "on-failure", pods: []podChange{crashed(7, 1)}, state: v1alpha1.ServiceFailed, message: "7 times",
 			reason: v1alpha1.ReasonCrashed},
 		{name: "its image is not there", pods: []podChange{waits("ErrImagePull", "manifest unknown")}, after: time.Minute, state: v1alpha1.ServiceFailed,
 			message: "manifest unknown", reason: v1alpha1.ReasonImageUnavailable},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			w := newShop(t)
-			svc, st := w.service("migrate"), w.setService("migrate", v1alpha1.ServiceStarting, "")
-			svc.Workload.(*batchv1.Job).Spec.BackoffLimit = tc.retries
+			w := newRig(t, map[string]string{"docker-compose.qa.yml": `services:
+  migrate: {image: 'shop:1', command: [migrate], restart: '` + tc.restart + `'}
+  web: {image: 'shop:1', depends_on: {migrate: {condition: service_completed_successfully}}}
+`})
+			w.begin()
+			w.setService("migrate", v1alpha1.ServiceStarting, "")
 			var pods []*corev1.Pod
 			for i, change := range tc.pods {
 				pods = append(pods, w.podOf("migrate", "migrate-"+string(rune('a'+i)), change))
 			}
+			w.setPods(pods...)
 			w.now = noon.Add(tc.after)
-			err := w.observeService(t.Context(), w.state(), svc, st, pods)
+			err := w.reconcileServices(t.Context(), w.state(), w.podsByService())
 			wantFailure(t, err, failure.Terminal, tc.reason, "The service migrate", tc.message)
+			st := serviceStatus(&w.run.Status, "migrate")
 			if wantText(t, st.Message, tc.message); st.State != tc.state {
 				t.Errorf("%s: %q, want %s", st.State, st.Message, tc.state)
 			}
-			if ran := tc.reason == v1alpha1.ReasonCrashed; ran != strings.Contains(st.Message, "fake logs") {
+			if ran := tc.reason != "" && tc.reason != v1alpha1.ReasonImageUnavailable; ran != strings.Contains(st.Message, "fake logs") {
 				t.Errorf("the end of the log: %q", st.Message)
 			}
 		})
+	}
+}
+
+// What it means that a container ends: its exit code and restart policy decide, and whether it is a Job's or a Deployment's.
+func TestEndsOfContainersAreWhatTheRestartPolicyMakesOfThem(t *testing.T) {
+	const job, deployment = "command: [work]", "command: [work], expose: [80]"
+	for _, tc := range []struct {
+		name, service string
+		pods          []podChange
+		state         v1alpha1.ServiceState
+		fails         string // in the Run's message; empty if it goes on
+	}{
+		{name: "a Job runs", service: job, pods: []podChange{ready}, state: v1alpha1.ServiceReady},
+		{name: "a Job is not ready yet", service: job, pods: []podChange{running}, state: v1alpha1.ServiceStarting},
+		{name: "a Job ends", service: job, pods: []podChange{exited(0, "Completed", 0)}, state: v1alpha1.ServiceCompleted},
+		{name: "one Job of two ends", service: job + ", scale: 2", pods: []podChange{exited(0, "Completed", 0), ready}, state: v1alpha1.ServiceReady},
+		{name: "one Job of two is not there yet", service: job + ", scale: 2", pods: []podChange{exited(0, "Completed", 0)}, state: v1alpha1.ServiceStarting},
+		{name: "both Jobs end", service: job + ", scale: 2", pods: []podChange{exited(0, "Completed", 0), exited(0, "Completed", 0)},
+			state: v1alpha1.ServiceCompleted},
+		{name: "no Job is wanted", service: job + ", scale: 0", state: v1alpha1.ServiceCompleted},
+		{name: "a Job fails twice", service: job, pods: []podChange{crashed(2, 1)}, state: v1alpha1.ServiceStarting},
+		{name: "a Job fails three times", service: job, pods: []podChange{crashed(3, 1)}, state: v1alpha1.ServiceFailed, fails: "crashed 3 times"},
+		{name: "a Job fails in three pods", service: job, pods: []podChange{exited(1, "Error", 0), exited(1, "Error", 0), crashed(1, 1)},
+			state: v1alpha1.ServiceFailed, fails: "exit code 1"},
+		{name: "a Job was evicted and runs again", service: job, pods: []podChange{exited(137, "Error", 0), ready}, state: v1alpha1.ServiceReady},
+		{name: "a Job without restarts fails twice", service: job + ", restart: 'no'", pods: []podChange{crashed(2, 1)}, state: v1alpha1.ServiceStarting},
+		{name: "a Job with two retries fails twice", service: job + ", restart: 'on-failure:2'", pods: []podChange{crashed(2, 1)}, state: v1alpha1.ServiceStarting},
+		{name: "a Job with two retries fails three times", service: job + ", restart: 'on-failure:2'", pods: []podChange{crashed(3, 1)},
+			state: v1alpha1.ServiceFailed, fails: "crashed 3 times"},
+		{name: "a Job without retries fails and runs again", service: job + ", restart: 'on-failure:0'", pods: []podChange{restarted(1, 1)},
+			state: v1alpha1.ServiceFailed, fails: "exit code 1"},
+		{name: "a Job with any number of retries fails six times", service: job + ", restart: on-failure", pods: []podChange{crashed(6, 1)},
+			state: v1alpha1.ServiceStarting},
+		{name: "a Job with any number of retries fails seven times", service: job + ", restart: on-failure", pods: []podChange{crashed(7, 1)},
+			state: v1alpha1.ServiceFailed, fails: "crashed 7 times"},
+		{name: "a server ends", service: deployment, pods: []podChange{crashed(1, 0)}, state: v1alpha1.ServiceCompleted},
+		{name: "a server ended and was restarted", service: deployment, pods: []podChange{restarted(1, 0)}, state: v1alpha1.ServiceCompleted},
+		{name: "a server without restarts ends", service: deployment + ", restart: 'no'", pods: []podChange{crashed(1, 0)}, state: v1alpha1.ServiceCompleted},
+		{name: "a server that is restarted on failure ends", service: deployment + ", restart: on-failure", pods: []podChange{crashed(1, 0)},
+			state: v1alpha1.ServiceCompleted},
+		{name: "a server that is restarted always ends", service: deployment + ", restart: always", pods: []podChange{crashed(2, 0)},
+			state: v1alpha1.ServiceStarting},
+		{name: "a server that is restarted always ends again and again", service: deployment + ", restart: unless-stopped", pods: []podChange{crashed(3, 0)},
+			state: v1alpha1.ServiceFailed, fails: "ended 3 times with exit code 0, but a service has to keep running"},
+		{name: "a server ends for its pod is deleted", service: deployment, pods: []podChange{func(p *corev1.Pod) {
+			exited(0, "Completed", time.Second)(p)
+			p.DeletionTimestamp = &metav1.Time{Time: noon}
+		}, ready}, state: v1alpha1.ServiceReady},
+		{name: "a server ends for its pod is evicted", service: deployment, pods: []podChange{func(p *corev1.Pod) {
+			exited(0, "Completed", 0)(p)
+			p.Status.Phase, p.Status.Reason = corev1.PodFailed, "Evicted"
+		}, ready}, state: v1alpha1.ServiceReady},
+		{name: "one server of two ends", service: deployment + ", scale: 2", pods: []podChange{crashed(1, 0), ready}, state: v1alpha1.ServiceReady},
+		{name: "both servers end", service: deployment + ", scale: 2", pods: []podChange{crashed(1, 0), crashed(1, 0)}, state: v1alpha1.ServiceCompleted},
+		{name: "a server crashes twice", service: deployment, pods: []podChange{crashed(2, 1)}, state: v1alpha1.ServiceStarting},
+		{name: "a server crashes three times", service: deployment, pods: []podChange{crashed(3, 1)}, state: v1alpha1.ServiceFailed, fails: "crashed 3 times"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w := newRig(t, map[string]string{"docker-compose.qa.yml": "services: {work: {image: x, " + tc.service + "}}\n"})
+			w.begin()
+			st := w.setService("work", v1alpha1.ServiceStarting, "")
+			var pods []*corev1.Pod
+			for i, change := range tc.pods {
+				pods = append(pods, w.podOf("work", "work-"+string(rune('a'+i)), change))
+			}
+			w.setPods(pods...)
+			err := w.reconcileServices(t.Context(), w.state(), w.podsByService())
+			if tc.fails == "" {
+				wantFailure(t, err, failure.Terminal, "")
+			} else {
+				wantFailure(t, err, failure.Terminal, v1alpha1.ReasonCrashed, "The service work did not come up", tc.fails)
+			}
+			if st.State != tc.state || st.Message != "" && st.State == v1alpha1.ServiceCompleted {
+				t.Errorf("%s: %q, want %s", st.State, st.Message, tc.state)
+			}
+		})
+	}
+}
+
+// A Deployment is scaled down once its completion is stored, and nothing starts it again.
+func TestACompletedDeploymentIsScaledDown(t *testing.T) {
+	w := newRig(t, map[string]string{"docker-compose.qa.yml": "services: {web: {image: x, expose: [80]}, job: {image: x, command: [work]}}\n"})
+	w.begin()
+	w.add(w.service("web").Workload)
+	w.setService("web", v1alpha1.ServiceStarting, "")
+	w.setService("job", v1alpha1.ServiceStarting, "")
+	w.setPods(w.podOf("web", "web-1", crashed(1, 0)), w.podOf("job", "job-1", exited(0, "Completed", 0)))
+	for i, want := range []int32{1, 0, 0} {
+		s := w.state()
+		if err := w.reconcileServices(t.Context(), s, w.podsByService()); err != nil {
+			t.Fatal(err)
+		}
+		if i == 0 { // The same reconcile goes on with the tests.
+			if err := w.reportCrashes(t.Context(), s); err != nil {
+				t.Fatal(err)
+			}
+		}
+		d, err := w.Kube.AppsV1().Deployments(jobs.StackName(w.run)).Get(t.Context(), "web", metav1.GetOptions{})
+		if err != nil || *d.Spec.Replicas != want {
+			t.Errorf("reconcile %d: %v, %d replicas, want %d", i, err, *d.Spec.Replicas, want)
+		}
+		if got := states(w.run); got["web"] != v1alpha1.ServiceCompleted || got["job"] != v1alpha1.ServiceCompleted || i == 0 && s.requeue != 10*time.Millisecond {
+			t.Errorf("reconcile %d: %v, requeue after %s", i, got, s.requeue)
+		}
+	}
+	if applied := w.takeApplied(); len(applied) > 0 {
+		t.Errorf("applied %q", applied)
+	}
+}
+
+// What was started is not started again, though the status of that reconcile was lost: it may have ended since.
+func TestAServiceWithPodsIsNotStartedAgain(t *testing.T) {
+	for name, pods := range map[string][]podChange{"Job work": nil, "": {exited(0, "Completed", 0)}} {
+		w := newRig(t, map[string]string{"docker-compose.qa.yml": "services: {work: {image: x, command: [seed]}}\n"})
+		w.begin()
+		for _, change := range pods {
+			w.setPods(w.podOf("work", "work-1", change))
+		}
+		if err := w.reconcileServices(t.Context(), w.state(), w.podsByService()); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(w.takeApplied(), ", "); got != name {
+			t.Errorf("applied %q, want %q", got, name)
+		}
+		if got := states(w.run)["work"]; (got == v1alpha1.ServiceCompleted) != (name == "") {
+			t.Errorf("the service is %s", got)
+		}
+	}
+}
+
+// The kind of a service is that of its pods: a plan that is made after a restart of Conductor may know less of an image.
+func TestALaterPlanDoesNotChangeWhatWasStarted(t *testing.T) {
+	files := map[string]string{"docker-compose.qa.yml": "services: {work: {image: 'alpine:3', restart: on-failure}}\n"}
+	known := plan.Images{AllKnown: true, Configs: map[string]compose.ImageConfig{"alpine:3": {Cmd: []string{"sh"}}}}
+	for name, later := range map[string]plan.Images{
+		"the same is known": known, "the image is asked for again": {}, "the image cannot be read anymore": {AllKnown: true},
+	} {
+		for fate, want := range map[string]struct {
+			pod   podChange
+			state v1alpha1.ServiceState
+			fails bool
+		}{
+			"it runs": {ready, v1alpha1.ServiceReady, false}, "it ends": {exited(0, "Completed", 0), v1alpha1.ServiceCompleted, false},
+			"it fails six times":   {crashed(6, 1), v1alpha1.ServiceStarting, false},
+			"it fails seven times": {crashed(7, 1), v1alpha1.ServiceFailed, true},
+		} {
+			w := newRig(t, nil)
+			w.makePlan(files, known)
+			w.begin()
+			pod := w.podOf("work", "work-1", want.pod)
+			w.setPods(pod)
+			w.setService("work", v1alpha1.ServiceStarting, "")
+			w.makePlan(files, later)
+			if err := w.reconcileServices(t.Context(), w.state(), w.podsByService()); (err != nil) != want.fails {
+				t.Errorf("%s, %s: %v", name, fate, err)
+			}
+			if got := states(w.run)["work"]; got != want.state || pod.Spec.RestartPolicy != corev1.RestartPolicyOnFailure {
+				t.Errorf("%s, %s: %s, a pod with restartPolicy %s", name, fate, got, pod.Spec.RestartPolicy)
+			}
+		}
+	}
+}
+
+// A guest that ends does not keep its pod from being up, and does not end the Run however often the kubelet restarts it.
+func TestAGuestThatEndsIsNotACrash(t *testing.T) {
+	for _, tc := range []struct {
+		name, restart string
+		guest         int32 // how the guest ended, five times
+		hostReady     bool
+		state         v1alpha1.ServiceState
+	}{
+		{name: "it ends", guest: 0, hostReady: true, state: v1alpha1.ServiceReady},
+		{name: "the host is not ready yet", guest: 0, state: v1alpha1.ServiceStarting},
+		{name: "it fails", guest: 1, hostReady: true, state: v1alpha1.ServiceFailed},
+		{name: "it should keep running", restart: ", restart: always", guest: 0, hostReady: true, state: v1alpha1.ServiceFailed},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			w := newRig(t, map[string]string{"docker-compose.qa.yml": `services:
+  web: {image: x, expose: [80]}
+  helper: {image: x, command: [help], network_mode: 'service:web'` + tc.restart + `}
+`})
+			w.begin()
+			w.setService("web", v1alpha1.ServiceStarting, "")
+			w.setPods(w.podOf("web", "web-1", running, func(p *corev1.Pod) {
+				p.Spec.Containers = append(p.Spec.Containers, corev1.Container{Name: "helper"})
+				host := p.Status.ContainerStatuses[0]
+				host.Ready = tc.hostReady
+				crashed(5, tc.guest)(p)
+				guest := p.Status.ContainerStatuses[0]
+				guest.Name = "helper"
+				p.Status.ContainerStatuses = []corev1.ContainerStatus{host, guest}
+			}))
+			err := w.reconcileServices(t.Context(), w.state(), w.podsByService())
+			if got := states(w.run)["web"]; got != tc.state || (err != nil) != (tc.state == v1alpha1.ServiceFailed) {
+				t.Errorf("%s, %v; want %s", got, err, tc.state)
+			}
+		})
+	}
+}
+
+// A service that waits for the health of one that has ended would wait forever.
+func TestADependencyThatHasEndedIsNeverHealthy(t *testing.T) {
+	for required, fails := range map[string]string{"true": "it waits until db is healthy, but db ended with exit code 0", "false": ""} {
+		w := newRig(t, map[string]string{"docker-compose.qa.yml": `services:
+  db: {image: x, expose: [80]}
+  web: {image: x, expose: [80], depends_on: {db: {condition: service_healthy, required: ` + required + `}}}
+`})
+		w.begin()
+		w.setService("db", v1alpha1.ServiceCompleted, "")
+		err := w.reconcileServices(t.Context(), w.state(), w.podsByService())
+		if fails != "" {
+			wantFailure(t, err, failure.Terminal, v1alpha1.ReasonUnhealthy, "The service web cannot start", fails)
+		} else if got := strings.Join(w.takeApplied(), ", "); err != nil || got != "Deployment web" {
+			t.Errorf("required: %s: %v, applied %q", required, err, got)
+		}
 	}
 }
 
@@ -369,7 +614,6 @@ func TestACrashLoopEndsTheRun(t *testing.T) {
 			crashed(4, 1)(p)
 			ready(p)
 		}}},
-		{name: "it ends well again and again", pods: []podChange{crashed(3, 0)}, fails: true, want: "has to keep running"},
 		{name: "two lost pods", pods: []podChange{exited(1, "Error", 0), exited(1, "Error", 0)}},
 		{name: "three lost pods", pods: []podChange{exited(1, "Error", 0), exited(1, "Error", 0), exited(1, "Error", 0)}, fails: true, want: "exit code 1"},
 		{name: "a service that was up", set: func(w *rig) { w.setService("db", v1alpha1.ServiceReady, "") }, pods: []podChange{crashed(9, 1)}},
@@ -393,7 +637,7 @@ func TestACrashLoopEndsTheRun(t *testing.T) {
 			}
 			w.add(w.agentUp())
 			w.agent.tail = "panic: no database\n"
-			err := w.failOnCrashLoop(t.Context(), w.state(), pods)
+			err := w.failOnCrashes(t.Context(), w.state(), pods)
 			st := serviceStatus(&w.run.Status, "db")
 			if !tc.fails {
 				if err != nil || st.State == v1alpha1.ServiceFailed {

@@ -1,6 +1,8 @@
 package run
 
 import (
+	"crypto/sha256"
+	"encoding/json"
 	"sync"
 	"time"
 
@@ -28,11 +30,14 @@ type session struct {
 	written *v1alpha1.Run
 	// reportedAt is when the Run was last reported, to pace the reports.
 	reportedAt time.Time
+	// posted are the digests of the check runs that GitHub has, until all of a report is posted. A retry would otherwise write them again
+	// each time.
+	posted map[string][sha256.Size]byte
 }
 
 func (s *session) isEmpty() bool {
 	return s.plan == nil && s.step == nil && s.reading == nil && s.pods == nil && s.agent == nil && s.images == nil && s.results == nil &&
-		!s.namespaceMade && s.written == nil && s.reportedAt.IsZero()
+		!s.namespaceMade && s.written == nil && s.reportedAt.IsZero() && s.posted == nil
 }
 
 // sessions are those of all Runs, under one lock that is never held over I/O. The parts of the package that have a share in each session
@@ -118,6 +123,36 @@ func (l *sessions) noteReport(uid types.UID, now time.Time, last bool) {
 		return
 	}
 	l.of(uid).reportedAt = now
+}
+
+// isPosted reports whether GitHub has a check run as it is.
+func (l *sessions) isPosted(uid types.UID, check v1alpha1.CheckRun) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.find(uid).posted[check.ExternalID] == digestOf(check)
+}
+
+// notePosted notes that GitHub has a check run.
+func (l *sessions) notePosted(uid types.UID, check v1alpha1.CheckRun) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.of(uid)
+	if s.posted == nil {
+		s.posted = map[string][sha256.Size]byte{}
+	}
+	s.posted[check.ExternalID] = digestOf(check)
+}
+
+func digestOf(check v1alpha1.CheckRun) [sha256.Size]byte {
+	content, _ := json.Marshal(check) // It has only texts, numbers and times.
+	return sha256.Sum256(content)
+}
+
+// forgetPosted ends a report.
+func (l *sessions) forgetPosted(uid types.UID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.drop(uid, func(s *session) { s.posted = nil })
 }
 
 // madeNamespace reports whether this process has made the namespace of a Run's stack.

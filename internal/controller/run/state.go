@@ -30,6 +30,8 @@ type state struct {
 	deadlines settings.Deadlines
 	// recorded is set when this reconcile worked on the record, whose end is not stored yet.
 	recorded bool
+	// completed are the services whose completion this reconcile found: it is not stored yet.
+	completed []string
 	// requeue is the shortest time after which a stage wants to be reconciled; 0 when none does.
 	requeue time.Duration
 }
@@ -132,18 +134,11 @@ func (s *state) finish(outcome v1alpha1.Outcome, reason, message string) {
 	}
 }
 
-// expire sets when the stack is deleted, so that the first report of the outcome has it.
+// expire sets when the stack is deleted: with the outcome, so that the first report has it, and later, since it may have been extended or used.
 func (s *state) expire() {
-	st := s.status()
-	if st.Namespace == "" || st.Keep == "forever" || s.run.Spec.Cancel != nil {
-		return
+	if s.status().Namespace != "" && s.run.Spec.Cancel == nil {
+		s.status().ExpiresAt = s.run.Expiry()
 	}
-	d, err := time.ParseDuration(st.Keep)
-	if err != nil {
-		d = s.run.Spec.Ceilings.Keep.Duration
-	}
-	e := metav1.NewTime(st.FinishedAt.Add(d))
-	st.ExpiresAt = &e
 }
 
 // handleError turns a stage's error into what happens next. It returns the error when the queue has to back off.

@@ -251,7 +251,7 @@ func (r *Reconciler) readResults(ctx context.Context, run *v1alpha1.Run, name st
 	return taken{drop: func() { r.results.grow(-kept.Size) }, note: func(s *state) error {
 		st := suiteStatus(s.status(), name)
 		if err != nil {
-			st.Problems = append(st.Problems, "The JUnit files could not be read: "+text.Truncate(err.Error(), 300))
+			st.Problems = append(st.Problems, "The test reports could not be read: "+text.Truncate(err.Error(), 300))
 		}
 		put()
 		noteResult(st, kept.Suite)

@@ -219,7 +219,7 @@ func TestASuiteEndsWithoutItsAgent(t *testing.T) {
 	if st.Outcome != v1alpha1.OutcomeFailed || s.status().Outcome != v1alpha1.OutcomeFailed {
 		t.Errorf("suite %s, run %s", st.Outcome, s.status().Outcome)
 	}
-	wantText(t, strings.Join(st.Problems, "\n"), "agent did not answer", "JUnit files could not be read: connection refused")
+	wantText(t, strings.Join(st.Problems, "\n"), "agent did not answer", "test reports could not be read: connection refused")
 	wantText(t, st.Log, "fake logs") // The kubelet's.
 }
 
