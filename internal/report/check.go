@@ -30,18 +30,18 @@ const (
 
 // CheckRuns returns the check runs of a Run, one for each suite. Without names the suites are those of the Run's status. While
 // no suite is known there is one for the Run as a whole; once created, it is updated beside the others. A suite without a
-// result is shown by its status.
-func CheckRuns(run *v1alpha1.Run, names []string, results []evidence.Suite) []v1alpha1.CheckRun {
+// result is shown by its status; left is from TimeLeft.
+func CheckRuns(run *v1alpha1.Run, names []string, results []evidence.Suite, left string) []v1alpha1.CheckRun {
 	if len(names) == 0 {
 		names = suiteNames(run)
 	}
 	suites := gather(run, names, results)
 	var checks []v1alpha1.CheckRun
 	if len(suites) == 0 || isRunCheckNoted(run) {
-		checks = append(checks, runCheck(run, suites))
+		checks = append(checks, runCheck(run, suites, left))
 	}
 	for i := range suites {
-		checks = append(checks, suiteCheck(run, suites, &suites[i]))
+		checks = append(checks, suiteCheck(run, suites, &suites[i], left))
 	}
 	return checks
 }
@@ -59,7 +59,7 @@ func isRunCheckNoted(run *v1alpha1.Run) bool {
 func checkID(run *v1alpha1.Run, suite string) string { return run.Name + "/" + suite }
 
 // runCheck is the check run of the Run as a whole.
-func runCheck(run *v1alpha1.Run, suites []tested) v1alpha1.CheckRun {
+func runCheck(run *v1alpha1.Run, suites []tested, left string) v1alpha1.CheckRun {
 	c := v1alpha1.CheckRun{
 		Name: CheckName, ExternalID: run.Name, HeadSHA: run.Spec.SHA,
 		Title: title(headline(run, suites)), StartedAt: instant(run.Status.StartedAt),
@@ -68,22 +68,21 @@ func runCheck(run *v1alpha1.Run, suites []tested) v1alpha1.CheckRun {
 	if c.Status == statusCompleted {
 		c.CompletedAt = instant(run.Status.FinishedAt)
 	}
-	c.Summary = summary(run, true)
-	c.Text = fitted(func(s size) string {
-		d := document{size: s}
-		d.suites(run, suites)
-		d.images(run)
-		d.services(run)
-		return strings.TrimLeft(d.String(), "\n")
+	c.Summary = summary(run, true, left)
+	c.Text = fitted(run, []part{
+		{add: func(d *document) { d.failures(run, suites) }},
+		{"the suites", func(d *document) { d.suites(run, suites) }},
+		{"the images", func(d *document) { d.images(run) }},
+		{"the services", func(d *document) { d.services(run) }},
 	})
 	return c
 }
 
 // suiteCheck is the check run of one suite.
-func suiteCheck(run *v1alpha1.Run, suites []tested, t *tested) v1alpha1.CheckRun {
+func suiteCheck(run *v1alpha1.Run, suites []tested, t *tested, left string) v1alpha1.CheckRun {
 	c := v1alpha1.CheckRun{
 		Name: CheckName + " / " + cut(Plain(t.Name), 100), ExternalID: checkID(run, t.Name), HeadSHA: run.Spec.SHA,
-		StartedAt: instant(t.StartedAt), Title: suiteTitle(run, suites, t), Summary: summary(run, t.Outcome != v1alpha1.OutcomePassed),
+		StartedAt: instant(t.StartedAt), Title: suiteTitle(run, suites, t), Summary: summary(run, t.Outcome != v1alpha1.OutcomePassed, left),
 	}
 	if c.StartedAt.IsZero() {
 		c.StartedAt = instant(run.Status.StartedAt)
@@ -94,43 +93,40 @@ func suiteCheck(run *v1alpha1.Run, suites []tested, t *tested) v1alpha1.CheckRun
 			c.CompletedAt = instant(run.Status.FinishedAt)
 		}
 	}
-	var left int
-	c.Annotations, left = annotations(t)
-	c.Text = fitted(func(s size) string { return suiteText(s, run, t, left) })
+	var unannotated int
+	c.Annotations, unannotated = annotations(t)
+	c.Text = fitted(run, suiteParts(run, t, unannotated))
 	return c
 }
 
-// suiteText is the text of a suite's check run. unannotated is how many annotations exceed the limit.
-func suiteText(s size, run *v1alpha1.Run, t *tested, unannotated int) string {
-	d := document{size: s}
-	if unannotated > 0 {
-		d.para(fmt.Sprintf("GitHub shows %d annotations; %d more are in the record.", maxAnnotations, unannotated))
-	}
-	d.suite(run, t, min(len(t.bad), s.cases))
-	if s.log > 0 && strings.TrimSpace(t.Log) != "" {
-		d.para("End of the log:")
-		d.para(fence(t.Log, s.log))
-	}
+// suiteParts are the parts of the text of a suite's check run. unannotated is how many annotations exceed the limit.
+func suiteParts(run *v1alpha1.Run, t *tested, unannotated int) []part {
+	parts := []part{{add: func(d *document) {
+		if unannotated > 0 {
+			d.para(fmt.Sprintf("GitHub shows %d annotations; %d more are in the record.", maxAnnotations, unannotated))
+		}
+		d.suite(run, t, min(len(t.bad), d.cases))
+		if d.size.log > 0 && strings.TrimSpace(t.Log) != "" {
+			d.para("End of the log:")
+			d.para(fence(t.Log, d.size.log))
+		}
+	}}}
 	if t.Outcome == "" || t.Outcome == v1alpha1.OutcomeError {
-		d.images(run)
-		d.services(run)
+		parts = append(parts, part{"the images", func(d *document) { d.images(run) }}, part{"the services", func(d *document) { d.services(run) }})
 	}
-	d.record(run)
-	return strings.TrimLeft(d.String(), "\n")
+	return append(parts, part{add: func(d *document) { d.record(run) }})
 }
 
 // summary is the same for all check runs of a Run, except that a passed suite does not explain why another failed.
-func summary(run *v1alpha1.Run, explain bool) string {
-	return fitted(func(s size) string {
-		d := document{size: s}
-		d.para(origin(run))
+func summary(run *v1alpha1.Run, explain bool, left string) string {
+	return fitted(run, []part{{add: func(d *document) {
 		if explain {
-			d.para(explanation(run, s))
+			d.explain(run, left)
 		}
+		d.para(origin(run))
 		d.stages(run)
 		d.para(expiry(run, time.Time{}))
-		return strings.TrimLeft(d.String(), "\n")
-	})
+	}}})
 }
 
 func runState(run *v1alpha1.Run) (status, conclusion string) {

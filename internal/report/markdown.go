@@ -79,8 +79,17 @@ func fenceHead(s string, max int) string {
 	return fenced(s)
 }
 
+// clip returns the beginning of a text of several lines, at most max characters of it, without what a terminal interprets.
+func clip(s string, max int) string {
+	s = strings.TrimRight(clean(lines.Replace(text.Head(s, 8*max))), "\n ")
+	return cut(s, max)
+}
+
 // fenced encloses a text in fences longer than any run of backticks in it.
-func fenced(s string) string {
+func fenced(s string) string { return fencedAs("text", s) }
+
+// fencedAs is fenced for a text in a language.
+func fencedAs(language, s string) string {
 	longest, run := 2, 0
 	for i := range len(s) {
 		if run++; s[i] != '`' {
@@ -89,7 +98,7 @@ func fenced(s string) string {
 		longest = max(longest, run)
 	}
 	ticks := strings.Repeat("`", longest+1)
-	return ticks + "text\n" + s + "\n" + ticks
+	return ticks + language + "\n" + s + "\n" + ticks
 }
 
 // head returns at most max bytes of the beginning of s, cut between characters, and whether that is all of it.
@@ -139,7 +148,7 @@ func clean(s string) string {
 		switch {
 		case r == '\n' || r == '\t':
 			return r
-		case unicode.IsControl(r), r >= 0x202A && r <= 0x202E, r >= 0x2066 && r <= 0x2069, r == 0x200E, r == 0x200F, r == 0x2028, r == 0x2029:
+		case unicode.IsControl(r), r >= 0x202A && r <= 0x202E, r >= 0x2066 && r <= 0x2069, r == 0x061C, r == 0x200E, r == 0x200F, r == 0x2028, r == 0x2029:
 			return -1
 		}
 		return r

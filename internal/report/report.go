@@ -22,32 +22,64 @@ const maxBody = 60_000
 // Mark is the hidden line that identifies a Run's comment.
 func Mark(run *v1alpha1.Run) string { return "<!-- conductor:run=" + run.Name + " -->" }
 
-// Comment renders the Run's comment in GitHub's Markdown, at most 60,000 bytes. A suite without a result is shown by its status.
-// The clock decides whether the stack has expired and dates the comment; the rest depends only on the Run and its results.
-func Comment(run *v1alpha1.Run, results []evidence.Suite, now time.Time) string {
+// Comment renders the Run's comment in GitHub's Markdown, at most 60,000 bytes. A suite without a result is shown by its status; left is
+// from TimeLeft. The clock decides whether the stack has expired and dates the comment; the rest depends only on the Run and its results.
+func Comment(run *v1alpha1.Run, results []evidence.Suite, left string, now time.Time) string {
 	suites := gather(run, suiteNames(run), results)
-	body := fitted(func(s size) string {
-		d := document{size: s}
-		d.line(Mark(run))
-		d.para("### " + headline(run, suites))
-		d.para(origin(run))
-		d.para(explanation(run, s))
-		d.stages(run)
-		d.suites(run, suites)
-		d.images(run)
-		d.services(run)
-		d.health(run)
-		d.para(expiry(run, now))
-		d.record(run)
-		d.fullText(run, suites)
-		d.notes(run)
-		d.para(next(run))
-		return d.String()
-	})
+	parts := underWay(run, suites, left)
+	if run.Status.Outcome != "" {
+		parts = ended(run, suites, now)
+	}
+	body := fitted(run, parts)
 	if now.IsZero() {
 		return body
 	}
 	return body + "\n<sub>Updated " + now.UTC().Format("2006-01-02 15:04:05") + " UTC</sub>\n"
+}
+
+// underWay are the parts of a comment on a Run without an outcome: what it does now comes first.
+func underWay(run *v1alpha1.Run, suites []tested, left string) []part {
+	return []part{
+		{add: func(d *document) {
+			d.line(Mark(run))
+			d.para("### " + headline(run, suites))
+			d.explain(run, left)
+			d.para(origin(run))
+		}},
+		{add: func(d *document) { d.stages(run) }},
+		{"suites", func(d *document) { d.suites(run, suites) }},
+		{"images", func(d *document) { d.images(run) }},
+		{"services", func(d *document) { d.services(run) }},
+		{"the notes on the conversion", func(d *document) { d.notes(run) }},
+		{add: func(d *document) { d.para(next(run)) }},
+	}
+}
+
+// ended are the parts of a comment on a Run with an outcome: what failed and what to do come first.
+func ended(run *v1alpha1.Run, suites []tested, now time.Time) []part {
+	return []part{
+		{add: func(d *document) {
+			d.line(Mark(run))
+			d.para("### " + headline(run, suites))
+			if run.Status.Outcome != v1alpha1.OutcomeFailed || !isEveryFailureNamed(suites) {
+				d.explain(run, "")
+			}
+			d.failures(run, suites)
+			d.para(next(run))
+			d.para(origin(run))
+		}},
+		{"the suites", func(d *document) { d.suites(run, suites) }},
+		{add: func(d *document) { d.stages(run) }},
+		{"the images", func(d *document) { d.images(run) }},
+		{"the services", func(d *document) { d.services(run) }},
+		{add: func(d *document) {
+			d.health(run)
+			d.para(expiry(run, now))
+			d.record(run)
+			d.fullText(run, suites)
+		}},
+		{"the notes on the conversion", func(d *document) { d.notes(run) }},
+	}
 }
 
 // Digest is a hash of the report of a Run; inFull are the suites that are reported test by test. It depends neither on the clock nor on
@@ -59,10 +91,10 @@ func Digest(run *v1alpha1.Run, inFull []string) string {
 	bare := withoutTexts(run)
 	report := bare.Status.Report
 	bare.Status.Report = nil
-	h.Write([]byte(Comment(bare, nil, time.Time{})))
+	h.Write([]byte(Comment(bare, nil, "", time.Time{})))
 	bare.Status.Report = report
 	// Strings and times always marshal, and writing to a hash cannot fail.
-	_ = json.NewEncoder(h).Encode(CheckRuns(bare, nil, nil))
+	_ = json.NewEncoder(h).Encode(CheckRuns(bare, nil, nil, ""))
 	_ = json.NewEncoder(h).Encode(slices.Sorted(slices.Values(inFull)))
 	return hex.EncodeToString(h.Sum(nil))
 }
@@ -106,15 +138,58 @@ var sizes = []size{
 	{rows: 3, text: 60, cases: 3, detail: 80},
 }
 
-// fitted renders at the largest size that fits into maxBody.
-func fitted(render func(size) string) string {
-	var body string
-	for _, s := range sizes {
-		if body = render(s); len(body) <= maxBody-100 {
-			break
+// part is a part of a text; one with a name can be left out.
+type part struct {
+	name string
+	add  func(*document)
+}
+
+// maxNotice is room for the sentence on what is left out, in bytes.
+const maxNotice = 600
+
+// fitted renders the parts at the largest size at which they fit into maxBody. If that is not the largest of all, a sentence follows on
+// where the rest is. Parts that do not fit at the smallest size either are left out, the last one first.
+func fitted(run *v1alpha1.Run, parts []part) string {
+	for i, s := range sizes {
+		if body := render(parts, s); len(body) <= maxBody-maxNotice {
+			if i > 0 {
+				body += shortened(run, nil)
+			}
+			return body
 		}
 	}
-	return body
+	var without []string
+	for i := len(parts) - 1; ; i-- {
+		if i >= 0 && parts[i].name == "" {
+			continue
+		}
+		if i >= 0 {
+			without = append(without, parts[i].name)
+			parts = slices.Delete(slices.Clone(parts), i, i+1)
+		}
+		if body := render(parts, sizes[len(sizes)-1]); i < 0 || len(body) <= maxBody-maxNotice {
+			return text.Head(body, maxBody-maxNotice) + shortened(run, without)
+		}
+	}
+}
+
+func render(parts []part, s size) string {
+	d := document{size: s}
+	for _, p := range parts {
+		if p.add(&d); d.full() {
+			break // It will be discarded.
+		}
+	}
+	return strings.TrimLeft(d.String(), "\n")
+}
+
+// shortened is the sentence on what a text lacks, and where that is.
+func shortened(run *v1alpha1.Run, without []string) string {
+	lacks := "Logs, messages and lists are shortened"
+	if len(without) > 0 {
+		lacks += ", and " + strings.Join(without, ", ") + " left out"
+	}
+	return "\n" + lacks + " to fit GitHub's limit. " + code("conductor runs record "+run.Name) + " prints all of it.\n"
 }
 
 // document is Markdown under construction: paragraphs with an empty line between them.
@@ -153,16 +228,12 @@ func (d *document) table(head []string, rows [][]string) {
 	}
 }
 
-// log adds the end of a log, collapsed unless open.
-func (d *document) log(label, name, log string, open bool) {
+// log adds the end of a log, collapsed.
+func (d *document) log(label, name, log string) {
 	if d.size.log == 0 || d.full() || strings.TrimSpace(log) == "" {
 		return
 	}
-	tag := "<details>"
-	if open {
-		tag = "<details open>"
-	}
-	d.para(tag + "<summary>" + label + " <code>" + escapeHTML(name) + "</code></summary>")
+	d.para("<details><summary>" + label + " <code>" + escapeHTML(name) + "</code></summary>")
 	d.para(fence(log, d.size.log))
 	d.para("</details>")
 }

@@ -223,7 +223,10 @@ var cases = map[string]*v1alpha1.Run{
 	"no-config": broken(v1alpha1.ReasonNotFound,
 		"The repository's root has no .conductor.yaml. It has .conductor.yml: rename it"),
 	"bad-yaml": broken(v1alpha1.ReasonInvalidConfig,
-		".conductor.yaml has 2 errors:\n.conductor.yaml:3:1: testz: There is no such key; did you mean tests?\n.conductor.yaml:5:9: stack.public[0].port: 99999 is not between 1 and 65535"),
+		".conductor.yaml:3:1: testz: There is no such key; did you mean tests?\n-testz:\n+tests:\n"+
+			".conductor.yaml:5:9: stack.public[0].port: 99999 is not between 1 and 65535\n   port: 99999"),
+	"no-config-at-all": broken(v1alpha1.ReasonNotFound, "The repository's root has no .conductor.yaml. Three lines are enough:\n"+
+		"version: 1\ntests:\n  integration: go test ./... # a guess from go.mod"),
 	"bad-compose": broken(v1alpha1.ReasonInvalidCompose,
 		"docker-compose.qa.yml:7: services.backend.privileged: refused, because a stack's pods may not be privileged"),
 	"build-failed": buildFailed(),
@@ -234,6 +237,17 @@ var cases = map[string]*v1alpha1.Run{
 	"canceled":  canceled(),
 	"fork":      edit(passed(), func(r *v1alpha1.Run) { r.Spec.Trust, r.Spec.Ref = v1alpha1.TrustFork, "refs/pull/12/head" }),
 	"forever":   edit(passed(), func(r *v1alpha1.Run) { r.Status.Keep, r.Status.ExpiresAt = "forever", nil }),
+	"idle":      edit(passed(), func(r *v1alpha1.Run) { r.Status.Idle = &metav1.Duration{Duration: 2 * time.Hour} }),
+	"expiring": edit(passed(), func(r *v1alpha1.Run) {
+		r.Spec.Extension = &v1alpha1.Extension{By: "oct<o>cat", Until: r.Status.ExpiresAt}
+		c := &r.Status.Conditions[len(r.Status.Conditions)-1]
+		c.Reason, c.Message = v1alpha1.ReasonExpiring, "The stack will be deleted in less than an hour"
+	}),
+	"extended-forever": edit(passed(), func(r *v1alpha1.Run) { r.Spec.Extension, r.Status.ExpiresAt = &v1alpha1.Extension{By: "octocat"}, nil }),
+	"taken-down": edit(passed(), func(r *v1alpha1.Run) {
+		c := &r.Status.Conditions[len(r.Status.Conditions)-1]
+		c.Status, c.Reason, c.Message = no, v1alpha1.ReasonCanceled, "Taken down by octocat: #12 was closed"
+	}),
 	"address-refused": edit(passed(), func(r *v1alpha1.Run) {
 		r.Status.Services[0].URLProblem = "The address does not work: the Gateway gateways/public rejected it (NotAllowedByListeners): no listener allows <stack-shop>. " +
 			"Ask the operator to allow routes from the stacks' namespaces on a listener of the Gateway (allowedRoutes)."
@@ -249,8 +263,8 @@ func TestCommentAndChecksAreAsInTheGoldenFiles(t *testing.T) {
 	for name, run := range cases {
 		t.Run(name, func(t *testing.T) {
 			var b strings.Builder
-			b.WriteString(Comment(run, results[name], start.Add(2*time.Hour)))
-			for _, c := range CheckRuns(run, nil, results[name]) {
+			b.WriteString(Comment(run, results[name], "", start.Add(2*time.Hour)))
+			for _, c := range CheckRuns(run, nil, results[name], "") {
 				fmt.Fprintf(&b, "\n======== check run %q (%s) %s %s\nstarted %s, completed %s\ntitle: %s\n-------- summary\n%s-------- text\n%s",
 					c.Name, c.ExternalID, c.Status, c.Conclusion, clock(c.StartedAt), clock(c.CompletedAt), c.Title, c.Summary, c.Text)
 				for _, a := range c.Annotations {

@@ -144,7 +144,7 @@ func TestFiveThousandFailuresFitAndTheNewOneIsNamed(t *testing.T) {
 	const n = 5000
 	for _, filler := range []string{"x", "`@", "é", "\U0001F600", "</details>\n"} {
 		run, suites := failed(), []evidence.Suite{many(n, filler)}
-		comment := Comment(run, suites, start)
+		comment := Comment(run, suites, "", start)
 		inspect(t, filler, comment)
 		if len(comment) > maxBody || len(comment) < maxBody/8 || !utf8.ValidString(comment) {
 			t.Errorf("%q: the comment has %d bytes", filler, len(comment))
@@ -154,7 +154,7 @@ func TestFiveThousandFailuresFitAndTheNewOneIsNamed(t *testing.T) {
 				t.Errorf("%q: the comment lacks %q", filler, want)
 			}
 		}
-		c := CheckRuns(run, nil, suites)[0]
+		c := CheckRuns(run, nil, suites, "")[0]
 		if len(c.Annotations) != maxAnnotations || !strings.Contains(c.Text, "4000 more are in the record") || len(c.Text) > maxBody {
 			t.Errorf("%q: %d annotations, a text of %d bytes", filler, len(c.Annotations), len(c.Text))
 		}
@@ -169,7 +169,7 @@ func TestFailuresThatFitAreAllShown(t *testing.T) {
 	for i := range 60 {
 		s.Cases = append(s.Cases, evidence.Case{Name: fmt.Sprintf("case %d.", i), Status: evidence.Failed, Message: "no", Detail: strings.Repeat("a line\n", 40)})
 	}
-	comment := Comment(failed(), []evidence.Suite{s}, start)
+	comment := Comment(failed(), []evidence.Suite{s}, "", start)
 	for _, c := range s.Cases {
 		if !strings.Contains(comment, "<code>"+c.Name+"</code>") {
 			t.Errorf("%s is missing", c.Name)
@@ -182,13 +182,13 @@ func TestSuitesShareTheRoom(t *testing.T) {
 	run := failed()
 	unit := many(300, "y")
 	unit.Name = "unit"
-	comment := Comment(run, []evidence.Suite{many(300, "x"), unit}, start)
+	comment := Comment(run, []evidence.Suite{many(300, "x"), unit}, "", start)
 	first, second, _ := strings.Cut(comment, "**`unit`:**")
 	a, b := strings.Count(first, "❌ <code>"), strings.Count(second, "❌ <code>")
 	if a == 0 || a-b < 0 || a-b > 1 {
 		t.Errorf("%d cases of one suite and %d of the other", a, b)
 	}
-	if sizes[0].cases != 100 || strings.Contains(Comment(run, []evidence.Suite{many(1, "x"), unit}, start), "and 299 more") {
+	if sizes[0].cases != 100 || strings.Contains(Comment(run, []evidence.Suite{many(1, "x"), unit}, "", start), "and 299 more") {
 		t.Error("what one suite leaves, the other does not get")
 	}
 }
@@ -272,13 +272,13 @@ func TestProblemsOfAttemptsAreListedOnceAndBounded(t *testing.T) {
 // The comment links to check runs as soon as they are known, but that alone does not change the digest.
 func TestLinksToCheckRunsAreNothingNew(t *testing.T) {
 	run := edit(passed(), recorded)
-	linked := Comment(run, nil, start)
+	linked := Comment(run, nil, "", start)
 	if !strings.Contains(linked, "[`e2e`](https://github.com/acme/shop/runs/4711), [`unit`](https://github.com/acme/shop/runs/4712)") {
 		t.Error("no links")
 	}
 	digest := Digest(run, nil)
 	run.Status.Report = nil
-	if Comment(run, nil, start) == linked || Digest(run, nil) != digest {
+	if Comment(run, nil, "", start) == linked || Digest(run, nil) != digest {
 		t.Error("the links are missing, or change the digest")
 	}
 	if Digest(run, []string{"e2e"}) == digest {
@@ -289,7 +289,7 @@ func TestLinksToCheckRunsAreNothingNew(t *testing.T) {
 	}
 	run.Status.Report = &v1alpha1.ReportStatus{CheckRuns: map[string]int64{run.Name + "/e2e": 1}}
 	run.Spec.Repository.HTMLURL = ""
-	if strings.Contains(Comment(run, nil, start), "Full results") {
+	if strings.Contains(Comment(run, nil, "", start), "Full results") {
 		t.Error("links without an address")
 	}
 }
@@ -298,7 +298,7 @@ func BenchmarkComment5000(b *testing.B) {
 	run, suites := failed(), []evidence.Suite{many(5000, "expected 200, got 502\n")}
 	b.ReportAllocs()
 	for b.Loop() {
-		Comment(run, suites, start)
+		Comment(run, suites, "", start)
 	}
 }
 
@@ -316,7 +316,7 @@ func BenchmarkCommentGrows(b *testing.B) {
 		suites := []evidence.Suite{many(n, "é")}
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			for b.Loop() {
-				Comment(failed(), suites, time.Time{})
+				Comment(failed(), suites, "", time.Time{})
 			}
 		})
 	}

@@ -58,7 +58,7 @@ func hostileResults(s string) []evidence.Suite {
 }
 
 // allowedHTML is the report's own HTML: text from users appears only inside <code>, escaped.
-var allowedHTML = regexp.MustCompile(`^(<!-- conductor:run=[a-z0-9.-]+ -->|<details( open)?><summary>[A-Za-z0-9 ❌]*( <code>[^<>]*</code>)?[a-z ]*</summary>|</details>|</?sub>)$`)
+var allowedHTML = regexp.MustCompile(`^(<!-- conductor:run=[a-z0-9.-]+ -->|<details( open)?><summary>[A-Za-z0-9 ❌,]*(&lt;1s in all)?( <code>[^<>]*</code>)?[a-z ]*</summary>|</details>|</?sub>)$`)
 
 // mention matches what GitHub acts on in text outside code: @name, #1 and GH-1.
 var mention = regexp.MustCompile(`(?i)@[a-z0-9]|#[0-9]|\bgh-[0-9]`)
@@ -176,8 +176,8 @@ func check(t *testing.T, what, prose string) {
 // examine checks the whole report of a Run.
 func examine(t *testing.T, run *v1alpha1.Run, results []evidence.Suite) {
 	t.Helper()
-	texts := map[string]string{"comment": Comment(run, results, start)}
-	for _, c := range CheckRuns(run, nil, results) {
+	texts := map[string]string{"comment": Comment(run, results, "", start)}
+	for _, c := range CheckRuns(run, nil, results, "") {
 		texts["summary of "+c.Name], texts["text of "+c.Name] = c.Summary, c.Text
 		if strings.ContainsAny(c.Title+c.Name, "\n\r\x1b") || utf8.RuneCountInString(c.Title) > 200 {
 			t.Errorf("the title of %q is not a single line of 200 characters: %q", c.Name, c.Title)
@@ -274,8 +274,8 @@ func TestTheLongestRunStillFits(t *testing.T) {
 		for range 4 {
 			all[0].Cases = append(all[0].Cases, all[0].Cases...)
 		}
-		comment := Comment(r, all, start)
-		for i, c := range append([]v1alpha1.CheckRun{{Summary: comment}, {Summary: Comment(r, nil, start)}}, CheckRuns(r, []string{long, long + "2"}, all)...) {
+		comment := Comment(r, all, "", start)
+		for i, c := range append([]v1alpha1.CheckRun{{Summary: comment}, {Summary: Comment(r, nil, "", start)}}, CheckRuns(r, []string{long, long + "2"}, all, "")...) {
 			if len(c.Summary) > maxBody || len(c.Text) > maxBody {
 				t.Errorf("%q: text %d has %d and %d bytes", s, i, len(c.Summary), len(c.Text))
 			}
@@ -304,7 +304,7 @@ func TestDigestFollowsWhatIsReported(t *testing.T) {
 		seen[d] = name
 		reported := run.DeepCopy()
 		reported.Status.Report = &v1alpha1.ReportStatus{CommentID: 1, Digest: d, Final: true, CheckRuns: map[string]int64{}}
-		for _, c := range CheckRuns(run, nil, nil) {
+		for _, c := range CheckRuns(run, nil, nil, "") {
 			reported.Status.Report.CheckRuns[c.ExternalID] = 7
 		}
 		reported.Status.Phase, reported.ResourceVersion = v1alpha1.PhaseFinished, "99"
@@ -314,21 +314,21 @@ func TestDigestFollowsWhatIsReported(t *testing.T) {
 		}
 	}
 	late := passed()
-	if Comment(late, nil, start.Add(48*time.Hour)) == Comment(late, nil, start.Add(time.Hour)) {
+	if Comment(late, nil, "", start.Add(48*time.Hour)) == Comment(late, nil, "", start.Add(time.Hour)) {
 		t.Error("the comment does not change when the stack expires")
 	}
 }
 
 func TestChecksAreMarkedAndClosed(t *testing.T) {
 	early := cases["running-checkout"]
-	checks := CheckRuns(early, nil, nil)
+	checks := CheckRuns(early, nil, nil, "")
 	if len(checks) != 1 || checks[0].ExternalID != early.Name || checks[0].Status != "in_progress" || checks[0].Conclusion != "" {
 		t.Fatalf("before the suites are known: %+v", checks)
 	}
 	run := passed()
 	run.Status.Report = &v1alpha1.ReportStatus{CheckRuns: map[string]int64{run.Name: 5}}
 	var got []string
-	for _, c := range CheckRuns(run, []string{"e2e", "unit"}, nil) {
+	for _, c := range CheckRuns(run, []string{"e2e", "unit"}, nil, "") {
 		got = append(got, c.ExternalID+" "+c.Status+" "+c.Conclusion)
 		if c.CompletedAt.IsZero() || c.CompletedAt.Before(c.StartedAt) || c.HeadSHA != run.Spec.SHA {
 			t.Errorf("%s: %+v", c.ExternalID, c)
@@ -339,7 +339,7 @@ func TestChecksAreMarkedAndClosed(t *testing.T) {
 		t.Errorf("checks = %v", got)
 	}
 	for name, want := range map[string]string{"canceled": "cancelled", "timeout": "timed_out", "no-config": "failure", "build-failed": "failure", "failed": "failure", "passed": "success"} {
-		if c := CheckRuns(cases[name], nil, nil)[0]; c.Conclusion != want {
+		if c := CheckRuns(cases[name], nil, nil, "")[0]; c.Conclusion != want {
 			t.Errorf("%s concludes %q, want %q", name, c.Conclusion, want)
 		}
 	}
@@ -351,7 +351,7 @@ func TestSuitesThatEndOtherwise(t *testing.T) {
 	stopped := suite(v1alpha1.OutcomeCanceled, 0, 10, 13, "")
 	stopped.Name, stopped.ExitCode = "stopped", nil
 	run.Status.Suites = append(run.Status.Suites, v1alpha1.SuiteStatus{Name: "never"}, stopped, v1alpha1.SuiteStatus{Name: "untimed", Outcome: v1alpha1.OutcomePassed})
-	for _, c := range CheckRuns(run, []string{"never", "stopped", "untimed"}, nil) {
+	for _, c := range CheckRuns(run, []string{"never", "stopped", "untimed"}, nil, "") {
 		_, name, ok := strings.Cut(c.ExternalID, "/")
 		want := map[string][2]string{
 			"never": {"neutral", "Not run. "}, "stopped": {"cancelled", "Canceled after 3s"}, "untimed": {"success", "Passed"},
@@ -360,7 +360,7 @@ func TestSuitesThatEndOtherwise(t *testing.T) {
 			t.Errorf("%s concludes %s, %q; want %v", name, c.Conclusion, c.Title, want)
 		}
 	}
-	if all := CheckRuns(run, nil, nil)[0]; !strings.Contains(all.Text, "7 passed") {
+	if all := CheckRuns(run, nil, nil, "")[0]; !strings.Contains(all.Text, "7 passed") {
 		t.Errorf("the check run of all does not show its suites' logs:\n%s", all.Text)
 	}
 }

@@ -13,7 +13,8 @@ import (
 	"github.com/w3evolutionsllc/conductor/internal/text"
 )
 
-// stages adds the table of the stages. It shows only times that no longer change, so that the comment changes only when the Run does.
+// stages adds the table of the stages, collapsed once the outcome is known. It shows only times that no longer change, so that the comment
+// changes only when the Run does.
 func (d *document) stages(run *v1alpha1.Run) {
 	var rows [][]string
 	for _, st := range stage.Table {
@@ -21,15 +22,28 @@ func (d *document) stages(run *v1alpha1.Run) {
 			continue
 		}
 		c := meta.FindStatusCondition(run.Status.Conditions, st.Condition)
-		var t v1alpha1.StageTime
-		for _, have := range run.Status.Stages {
-			if have.Name == st.Name {
-				t = have
-			}
-		}
+		t := stageTime(run, st.Name)
 		rows = append(rows, []string{st.Title, state(c, t), began(t.StartedAt), took(t.StartedAt, t.FinishedAt), inline(remark(c), min(d.text, 120))})
 	}
+	if run.Status.Outcome != "" {
+		summary := "Stages"
+		if from, to := run.Status.StartedAt, run.Status.FinishedAt; from != nil && to != nil {
+			summary += ", " + brief(max(0, to.Sub(from.Time))) + " in all"
+		}
+		d.para("<details><summary>" + escapeHTML(summary) + "</summary>")
+		defer d.para("</details>")
+	}
 	d.table([]string{"Stage", "State", "Started (UTC)", "Took", ""}, rows)
+}
+
+// stageTime is when a stage began and ended; empty if it has not begun.
+func stageTime(run *v1alpha1.Run, name string) v1alpha1.StageTime {
+	for _, t := range run.Status.Stages {
+		if t.Name == name {
+			return t
+		}
+	}
+	return v1alpha1.StageTime{}
 }
 
 // state is a condition in a word or two.
@@ -99,7 +113,7 @@ func (d *document) images(run *v1alpha1.Run) {
 	}
 	d.table([]string{"Image", "Digest", "Took"}, rows)
 	for _, i := range run.Status.Images {
-		d.log("End of the log of the build of", i.Name, i.Log, true)
+		d.log("End of the log of the build of", i.Name, i.Log)
 	}
 }
 
@@ -143,7 +157,7 @@ func (d *document) services(run *v1alpha1.Run) {
 	}
 	for _, s := range run.Status.Services {
 		if _, log, ok := strings.Cut(s.Message, "\n"); ok {
-			d.log("End of the log of", s.Name, log, s.State == v1alpha1.ServiceFailed)
+			d.log("End of the log of", s.Name, log)
 		}
 	}
 }

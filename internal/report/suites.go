@@ -215,32 +215,13 @@ func (d *document) suites(run *v1alpha1.Run, suites []tested) {
 	d.table([]string{"Suite", "Result", "Tests", "Exit code", "Took", ""}, rows)
 	d.details(run, suites)
 	for _, t := range suites {
-		d.log("End of the log of", t.Name, t.Log, false)
+		d.log("End of the log of", t.Name, t.Log)
 	}
 }
 
 // details adds the failing cases and other details of each suite. The suites share the limit on cases.
 func (d *document) details(run *v1alpha1.Run, suites []tested) {
-	waiting := 0
-	for _, t := range suites {
-		if len(t.bad) > 0 {
-			waiting++
-		}
-	}
-	left := d.cases
-	for i := range suites[:min(len(suites), d.rows)] {
-		t := &suites[i]
-		n := 0
-		if len(t.bad) > 0 {
-			n = min(len(t.bad), (left+waiting-1)/waiting)
-			left -= n
-			waiting--
-		}
-		if d.full() {
-			return
-		}
-		d.suite(run, t, n)
-	}
+	d.share(suites[:min(len(suites), d.rows)], d.cases, func(t *tested, n int) { d.suite(run, t, n) })
 }
 
 // suite adds the details of one suite, with at most cases of its failing cases.

@@ -19,6 +19,8 @@ var causes = map[string]string{
 	v1alpha1.ReasonNodeLost:      "its node was lost",
 	v1alpha1.ReasonQuotaExceeded: "quota exceeded",
 	v1alpha1.ReasonDiskFull:      "disk full",
+
+	v1alpha1.ReasonInvalidCompose: "invalid compose file",
 }
 
 // headline is the Run in one line, without a Markdown block of its own.
@@ -39,7 +41,10 @@ func headline(run *v1alpha1.Run, suites []tested) string {
 		return "⏹️ Integration tests canceled"
 	case v1alpha1.OutcomeError:
 		st, reason := culprit(run)
+		m := mistakeOf(run)
 		switch {
+		case m != nil:
+			return "⚠️ No test result: " + m.headline
 		case reason == v1alpha1.ReasonTimeout:
 			return "⚠️ No test result: the run timed out"
 		case st == nil:
@@ -101,21 +106,34 @@ func current(run *v1alpha1.Run) *stage.Stage {
 	return nil
 }
 
-// explanation is the cause of the outcome, or what is in progress.
-func explanation(run *v1alpha1.Run, s size) string {
-	if run.Status.Outcome != "" {
-		if run.Status.Outcome == v1alpha1.OutcomePassed {
-			return ""
-		}
-		return labelled("Why", run.Status.Message, s.text)
+// explain adds the cause of the outcome, or what is in progress and how long it will take.
+func (d *document) explain(run *v1alpha1.Run, left string) {
+	m := mistakeOf(run)
+	switch c := run.Spec.Cancel; {
+	case run.Status.Outcome == v1alpha1.OutcomePassed:
+	case m != nil:
+		d.mend(run, m)
+	case run.Status.Outcome != "":
+		d.para(labelled("Why", run.Status.Message, d.text))
+	case c != nil:
+		d.para("**Now:** canceling, requested by " + code(c.By))
+	default:
+		d.para(labelled("Now", doing(run), d.text))
+		d.para(labelled("Expected", left, d.text))
 	}
-	if c := run.Spec.Cancel; c != nil {
-		return "**Now:** canceling, requested by " + code(c.By)
-	}
+}
+
+// doing is what a Run does or waits for.
+func doing(run *v1alpha1.Run) string {
 	if st := current(run); st != nil {
-		return labelled("Now", meta.FindStatusCondition(run.Status.Conditions, st.Condition).Message, s.text)
+		return meta.FindStatusCondition(run.Status.Conditions, st.Condition).Message
 	}
-	return labelled("Now", run.Status.Message, s.text)
+	for _, st := range stage.Table {
+		if c := meta.FindStatusCondition(run.Status.Conditions, st.Condition); c != nil && c.Status == metav1.ConditionUnknown && c.Message != "" {
+			return c.Message
+		}
+	}
+	return run.Status.Message
 }
 
 // labelled is a paragraph with a label. A message of several lines, such as the errors in a file, keeps its line breaks.
@@ -180,10 +198,11 @@ func expiry(run *v1alpha1.Run, now time.Time) string {
 	if st.Namespace == "" {
 		return ""
 	}
-	if c := meta.FindStatusCondition(st.Conditions, v1alpha1.ConditionStackKept); c != nil && c.Status == metav1.ConditionFalse {
+	c := meta.FindStatusCondition(st.Conditions, v1alpha1.ConditionStackKept)
+	if c != nil && c.Status == metav1.ConditionFalse {
 		switch c.Reason {
 		case v1alpha1.ReasonExpired:
-			return "The stack expired" + kept(st.Keep) + " and was deleted."
+			return "The stack expired" + kept(run) + " and was deleted."
 		case v1alpha1.ReasonDeleted:
 			return "The stack was deleted."
 		}
@@ -193,27 +212,44 @@ func expiry(run *v1alpha1.Run, now time.Time) string {
 		return ""
 	}
 	inspect := " Inspect it: " + code("kubectl -n "+st.Namespace+" get pods")
+	if c != nil && c.Reason == v1alpha1.ReasonExpiring {
+		inspect += "\n\n" + "⏳ " + inline(c.Message, 300) + ". " + code("/conductor extend 4h") + " keeps it longer."
+	}
 	switch {
 	case run.DeletionTimestamp != nil:
 		return "The stack is being deleted."
 	case st.ExpiresAt != nil && !now.IsZero() && !now.Before(st.ExpiresAt.Time):
-		return "The stack has expired" + kept(st.Keep) + " and is being deleted."
+		return "The stack has expired" + kept(run) + " and is being deleted."
 	case st.ExpiresAt != nil:
-		return "The stack is kept until " + st.ExpiresAt.UTC().Format("2006-01-02 15:04") + " UTC" + kept(st.Keep) + ", then deleted." + inspect
-	case st.Keep == "forever":
+		return "The stack is kept until " + st.ExpiresAt.UTC().Format("2006-01-02 15:04") + " UTC" + kept(run) + ", then deleted." + inspect
+	case run.Spec.Extension != nil:
+		return "The stack is kept until someone deletes it" + kept(run) + "." + inspect
+	case st.Keep == v1alpha1.Forever:
 		return "The stack is kept until someone deletes it (" + code("keep: forever") + ")." + inspect
 	}
 	return ""
 }
 
-func kept(keep string) string {
-	if keep == "" {
-		return ""
-	}
+// kept is what the time of a stack was made of.
+func kept(run *v1alpha1.Run) string {
+	keep := run.Status.Keep
 	if d, err := time.ParseDuration(keep); err == nil {
 		keep = brief(d)
 	}
-	return " (" + inline(keep, 40) + ")"
+	var parts []string
+	if keep != "" {
+		parts = append(parts, inline(keep, 40))
+	}
+	if idle := run.Status.Idle; idle != nil {
+		parts = append(parts, "or "+brief(idle.Duration)+" after its last use")
+	}
+	if e := run.Spec.Extension; e != nil {
+		parts = append(parts, "extended by "+code(e.By))
+	}
+	if len(parts) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(parts, ", ") + ")"
 }
 
 // next lists the commands that make sense now.
@@ -221,6 +257,9 @@ func next(run *v1alpha1.Run) string {
 	help := code("/conductor help") + " lists all commands."
 	if run.Status.Outcome == "" {
 		return "Comment " + code("/conductor cancel") + " to cancel this run. " + help
+	}
+	if mistakeOf(run) != nil {
+		return "Push the corrected file, then comment " + code("/conductor test") + " to run the tests. " + help
 	}
 	rerun := "Comment " + code("/conductor test") + " to run it again"
 	if f := failedSuites(run); len(f) > 0 && len(f) < len(run.Status.Suites) && len(f) <= 4 {

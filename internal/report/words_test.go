@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 )
@@ -92,14 +95,14 @@ func TestLinksAreBounded(t *testing.T) {
 			run.Status.Report.CheckRuns[run.Name+"/"+name] = int64(i + 1)
 		}
 	}
-	comment := Comment(run, nil, start)
+	comment := Comment(run, nil, "", start)
 	if n := strings.Count(comment, "/runs/"); n != 10 || strings.Contains(comment, "/runs/12") || strings.Contains(comment, "/runs/0") {
 		t.Errorf("%d links to check runs", n)
 	}
 }
 
 func TestWhatATerminalActsOnIsTakenOut(t *testing.T) {
-	for _, r := range []rune{0, 0x1f, 0x7f, 0x85, 0x200E, 0x200F, 0x2028, 0x2029, 0x202A, 0x202C, 0x202E, 0x2066, 0x2068, 0x2069} {
+	for _, r := range []rune{0, 0x1f, 0x7f, 0x85, 0x061C, 0x200E, 0x200F, 0x2028, 0x2029, 0x202A, 0x202C, 0x202E, 0x2066, 0x2068, 0x2069} {
 		if got := clean("a" + string(r) + "b"); got != "ab" {
 			t.Errorf("%U stays: %q", r, got)
 		}
@@ -112,15 +115,74 @@ func TestWhatATerminalActsOnIsTakenOut(t *testing.T) {
 }
 
 func TestTheFirstSizeThatFitsIsTaken(t *testing.T) {
-	for _, c := range []struct{ first, want int }{{maxBody - 100, maxBody - 100}, {maxBody - 99, 7}} {
-		got := fitted(func(s size) string {
-			if s == sizes[0] {
-				return strings.Repeat("x", c.first)
+	run := failed()
+	smaller := "smaller" + shortened(run, nil)
+	for _, c := range []struct {
+		first int
+		want  string
+	}{{maxBody - maxNotice, strings.Repeat("x", maxBody-maxNotice)}, {maxBody - maxNotice + 1, smaller}} {
+		got := fitted(run, []part{{add: func(d *document) {
+			if d.size == sizes[0] {
+				d.WriteString(strings.Repeat("x", c.first))
+			} else {
+				d.WriteString("smaller")
 			}
-			return "smaller"
-		})
-		if len(got) != c.want {
+		}}})
+		if got != c.want {
 			t.Errorf("of %d bytes, %d are taken", c.first, len(got))
+		}
+	}
+}
+
+func TestPartsThatDoNotFitAreLeftOutFromTheEnd(t *testing.T) {
+	run := failed()
+	of := func(name string, bytes int) part {
+		return part{name, func(d *document) { d.WriteString(strings.Repeat("x", bytes)) }}
+	}
+	for _, c := range []struct {
+		parts   []part
+		kept    int
+		without []string
+	}{
+		{[]part{of("", 10), of("the suites", 20), of("the images", maxBody)}, 30, []string{"the images"}},
+		{[]part{of("", 10), of("the suites", maxBody), of("", 20), of("the images", 30)}, 30, []string{"the images", "the suites"}},
+		{[]part{of("", maxBody), of("the suites", 20)}, maxBody - maxNotice, []string{"the suites"}},
+	} {
+		if got, want := fitted(run, c.parts), strings.Repeat("x", c.kept)+shortened(run, c.without); got != want {
+			t.Errorf("without %v: %d bytes, want %d: %.200s", c.without, len(got), len(want), strings.TrimLeft(got, "x"))
+		}
+	}
+}
+
+func TestTheTimeLeftIsKnownOnlyFromAllOfTheRun(t *testing.T) {
+	at := func(minutes int) *metav1.MicroTime {
+		return new(metav1.NewMicroTime(start.Add(time.Duration(minutes) * time.Minute)))
+	}
+	run := &v1alpha1.Run{}
+	run.Status.Stages = []v1alpha1.StageTime{{Name: "secrets", StartedAt: at(0)}}
+	run.Status.Suites = []v1alpha1.SuiteStatus{{Name: "unit"}, {Name: "e2e"}}
+	usual := &v1alpha1.ExpectedTimes{Setup: 120, Suites: map[string]int32{"unit": 60, "e2e": 600}}
+	run.Status.Report = &v1alpha1.ReportStatus{Expected: usual}
+	for _, c := range []struct {
+		name string
+		edit func(*v1alpha1.Run)
+		want string
+	}{
+		{"before the tests", func(*v1alpha1.Run) {}, "about 15 minutes left, until 12:13 UTC"},
+		{"in a suite", func(r *v1alpha1.Run) {
+			r.Status.Stages = append(r.Status.Stages, v1alpha1.StageTime{Name: "tests", StartedAt: at(-5)})
+			r.Status.Suites[0].Outcome, r.Status.Suites[1].StartedAt = v1alpha1.OutcomePassed, at(-4)
+		}, "about 6 minutes left, until 12:06 UTC"},
+		{"later than usual", func(r *v1alpha1.Run) { r.Status.Suites[1].StartedAt = at(-11) }, "any moment now"},
+		{"ended", func(r *v1alpha1.Run) { r.Status.Outcome = v1alpha1.OutcomePassed }, ""},
+		{"canceled", func(r *v1alpha1.Run) { r.Status.Outcome, r.Spec.Cancel = "", &v1alpha1.Cancel{} }, ""},
+		{"a new suite", func(r *v1alpha1.Run) { r.Spec.Cancel, r.Status.Suites[1].Name = nil, "new" }, ""},
+		{"nothing known", func(r *v1alpha1.Run) { r.Status.Suites[1].Name, r.Status.Report.Expected = "e2e", nil }, ""},
+	} {
+		c.edit(run)
+		got := TimeLeft(run, start)
+		if got != c.want {
+			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}
 	}
 }
