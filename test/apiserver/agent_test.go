@@ -167,7 +167,7 @@ func (a agent) Blob(_ context.Context, path string) (io.ReadCloser, int64, strin
 	return io.NopCloser(strings.NewReader("not much\n")), 9, "sha256:" + strings.Repeat("0", 64), nil
 }
 
-func (a agent) Tail(context.Context, string, string, int) (string, error) {
+func (a agent) Tail(context.Context, evidence.Tail) (string, error) {
 	return "the end of the log\n", a.answers()
 }
 

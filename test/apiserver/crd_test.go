@@ -31,6 +31,7 @@ func TestTheAPIServerHoldsWhatARunMayBe(t *testing.T) {
 		{"a short sha", "spec.sha", func(r *v1alpha1.Run) { r.Spec.SHA = "abc" }},
 		{"an unknown trust level", "spec.trust", func(r *v1alpha1.Run) { r.Spec.Trust = "full" }},
 		{"an unknown trigger", "spec.trigger.kind", func(r *v1alpha1.Run) { r.Spec.Trigger.Kind = "moon" }},
+		{"a time to keep that is no duration", "spec.keep", func(r *v1alpha1.Run) { r.Spec.Keep = "a while" }},
 		{"no owner", "spec.repository.owner", func(r *v1alpha1.Run) { r.Spec.Repository.Owner = "" }},
 	} {
 		run := newRun("refused")
@@ -62,6 +63,10 @@ func TestWhatARunRunsCannotBeChangedAndACancelNotTakenBack(t *testing.T) {
 		if err := admin.Update(t.Context(), changed); err == nil || !strings.Contains(err.Error(), "start another run") {
 			t.Errorf("%s: %v", what, err)
 		}
+	}
+	run.Spec.Extension, run.Spec.ActiveAt = &v1alpha1.Extension{By: "ada"}, new(metav1.Now())
+	if err := admin.Update(t.Context(), run); err != nil {
+		t.Fatalf("extend: %v", err)
 	}
 	run.Spec.Cancel = &v1alpha1.Cancel{By: "ada", At: metav1.Now()}
 	if err := admin.Update(t.Context(), run); err != nil {

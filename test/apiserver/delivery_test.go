@@ -33,10 +33,11 @@ var (
 
 // commented is the event of a comment on the issue.
 func commented(id int64, login, body string) v1alpha1.Event {
+	commands, more := trigger.Parse(body)
 	return v1alpha1.Event{
 		Name: "issue_comment", Action: "created", InstallationID: installation, Repository: acme,
 		Sender:  v1alpha1.Actor{Login: login, ID: id, Type: "User"},
-		Comment: &v1alpha1.CommentEvent{ID: id, Issue: issueNumber, Body: body},
+		Comment: &v1alpha1.CommentEvent{ID: id, Issue: issueNumber, Commands: commands, More: more},
 	}
 }
 
@@ -206,7 +207,7 @@ func TestACancelCommandEndsTheRunsOfItsIssue(t *testing.T) {
 	})
 	other := w.until(w.start(func(s *v1alpha1.RunSpec) { s.Issue = 99 }), "a run of another issue tests", halts[3].reached)
 	d := w.processed(w.deliver("cancel", commented(2, "ada", "/conductor cancel")), v1alpha1.DeliveryCanceled)
-	if d.Status.Run != mine.Name || w.github.reactions["2:+1"] != 1 {
+	if d.Status.Run != mine.Name || w.github.reactions["2:rocket"] != 1 {
 		t.Errorf("run %s, reactions %v", d.Status.Run, w.github.reactions)
 	}
 	mine = w.until(mine, "the run is canceled", over)
@@ -250,7 +251,7 @@ func TestTheCommandsOfAComment(t *testing.T) {
 			replies = append(replies, c)
 		}
 	}
-	if len(replies) != 1 || w.github.reactions["2:rocket"] != 1 || w.github.reactions["2:+1"] != 0 {
+	if len(replies) != 1 || w.github.reactions["2:rocket"] != 1 || len(w.github.reactions) != 1 {
 		t.Errorf("replies %q, reactions %v", replies, w.github.reactions)
 	}
 }

@@ -4,6 +4,7 @@ package apiserver
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -63,7 +64,7 @@ func stoppedBy(code int32, reason, message string) corev1.ContainerState {
 // loops is a container that crashed several times and waits for its restart.
 func loops(times int32, code int32, reason, message string) fate {
 	wait := corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: "CrashLoopBackOff", Message: "back-off 20s restarting failed container"}}
-	return fate{name: "loops " + reason, as: container(corev1.PodRunning, times-1, wait, stoppedBy(code, reason, message))}
+	return fate{name: fmt.Sprint("loops ", times, " ", reason), as: container(corev1.PodRunning, times-1, wait, stoppedBy(code, reason, message))}
 }
 
 // dies is a container that ended with a reason from the runtime.
@@ -120,7 +121,8 @@ func TestWhatKeepsAServiceFromComingUpIsReported(t *testing.T) {
 	}{
 		{"it crashes", loops(3, 1, "Error", "no DATABASE_URL"), "", 0, v1alpha1.ReasonCrashed, []string{"redis", "crashed 3 times", "exit code 1"}},
 		{"it runs out of memory", loops(3, 137, "OOMKilled", ""), "", 0, v1alpha1.ReasonOutOfMemory, []string{"redis", "ran out of memory", "deploy.resources.limits.memory"}},
-		{"it ends", loops(3, 0, "Completed", ""), "", 0, v1alpha1.ReasonCrashed, []string{"exit code 0", "service_completed_successfully"}},
+		{"it ends, and others wait for its health", loops(1, 0, "Completed", ""), "", 0, v1alpha1.ReasonUnhealthy,
+			[]string{"backend", "it waits until redis is healthy, but redis ended with exit code 0", "service_completed_successfully"}},
 		{"no such command", loops(3, 128, "StartError", "exec: serve: executable file not found"), "", 0, v1alpha1.ReasonCrashed, []string{"could not be started", "executable file not found"}},
 		{"no room", unschedulable(noRoom), "Insufficient memory", 3 * time.Minute, v1alpha1.ReasonUnschedulable, []string{"redis", "1 Insufficient memory", "It requests"}},
 		{"no volume", unschedulable("0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims."), "unbound", 3 * time.Minute,

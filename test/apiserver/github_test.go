@@ -218,8 +218,15 @@ func (g *github) Head(context.Context, int64, v1alpha1.Repository, int) (h v1alp
 	return h, err
 }
 
+// HasRoom has none, so that the only reactions are those at the end.
+func (g *github) HasRoom(int64) bool { return false }
+
 func (g *github) React(_ context.Context, _ int64, _ v1alpha1.Repository, id int64, content string) error {
 	return g.call("React", func() { g.reactions[fmt.Sprintf("%d:%s", id, content)] = 1 })
+}
+
+func (g *github) PullCommits(context.Context, int64, v1alpha1.Repository, int) ([]string, error) {
+	return nil, nil
 }
 
 func (g *github) Protected(context.Context, int64, v1alpha1.Repository, string) (bool, error) {

@@ -29,6 +29,7 @@ var checked = map[string]string{
     depends_on: {cache: {condition: service_healthy}}
   last:
     image: busybox:1
+    restart: always
     depends_on: {web: {condition: service_healthy}}
 `,
 	"Dockerfile": "FROM busybox\nHEALTHCHECK CMD test -f /up\n", "Dockerfile.test": "FROM busybox\n",
@@ -160,7 +161,7 @@ func TestASilentRegistryDelaysNoOtherRun(t *testing.T) {
 func tuned() map[string]string {
 	return map[string]string{
 		".conductor.yaml":       "version: 1\ntests: {integration: {image: node, command: x}}\n",
-		"docker-compose.qa.yml": "services: {db: {image: 'redis:7', sysctls: {net.core.somaxconn: 1024}}, plain: {image: 'busybox:1'}}\n",
+		"docker-compose.qa.yml": "services: {db: {image: 'redis:7', restart: always, sysctls: {net.core.somaxconn: 1024}}, plain: {image: 'busybox:1'}}\n",
 	}
 }
 

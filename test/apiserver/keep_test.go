@@ -3,7 +3,9 @@
 package apiserver
 
 import (
+	"fmt"
 	"maps"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,7 +14,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
+	"github.com/w3evolutionsllc/conductor/internal/authority"
 	"github.com/w3evolutionsllc/conductor/internal/jobs"
+	"github.com/w3evolutionsllc/conductor/internal/runs"
 )
 
 // keeping sets keep in the shop's .conductor.yaml.
@@ -79,6 +83,75 @@ func TestTheOperatorsCeilingsBoundWhatTheFileKeeps(t *testing.T) {
 			if got := run.Status.ExpiresAt.Sub(run.Status.FinishedAt.Time).Round(time.Minute); got != tc.want {
 				t.Errorf("kept for %s, want %s", got, tc.want)
 			}
+		})
+	}
+}
+
+func TestAStackIsExtendedWhileItIsKept(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		w := newWorld(t)
+		w.keeping("{ttl: 2h, idle: 1h}")
+		p := w.process()
+		run := w.until(w.start(), "the run passes", kept)
+		service := w.service()
+		w.later(50*time.Minute, run)
+		w.must(service.Touch(t.Context(), run.Name, authority.OperatorNamed("ada"), authority.Logs))
+		w.later(55*time.Minute, run)
+		if w.gone(&corev1.Namespace{}, "", jobs.StackName(run)) {
+			t.Fatal("a stack that was used is gone")
+		}
+		ask := runs.Extension{By: authority.OperatorNamed("ada"), For: 4 * time.Hour, AskedAt: w.clock.now()}
+		until, err := service.Extend(t.Context(), run.Name, ask)
+		w.must(err)
+		if restart {
+			p.kill(t)
+			w.process()
+		}
+		if again, err := service.Extend(t.Context(), run.Name, ask); err != nil || !again.Equal(until) {
+			t.Errorf("asked again: %s, %v, want %s", again, err, until)
+		}
+		w.until(run, "the status has the extension", func(r *v1alpha1.Run) bool { return r.Status.ExpiresAt != nil && r.Status.ExpiresAt.Time.Equal(until) })
+		w.later(3*time.Hour+30*time.Minute, run)
+		w.until(run, "the report counts down", func(r *v1alpha1.Run) bool { return reason(r, v1alpha1.ConditionStackKept) == v1alpha1.ReasonExpiring })
+		w.later(time.Hour, run)
+		run = w.until(run, "the stack goes", over)
+		if reason(run, v1alpha1.ConditionStackKept) != v1alpha1.ReasonExpired {
+			t.Errorf("StackKept %s", reason(run, v1alpha1.ConditionStackKept))
+		}
+		w.nothingLeft(run)
+	}
+}
+
+// closed is the event of the issue's end.
+func closed(by string) v1alpha1.Event {
+	e := commented(1, by, "")
+	e.Name, e.Action, e.Comment, e.Closed = "issues", "closed", nil, &v1alpha1.ClosedEvent{Issue: issueNumber}
+	return e
+}
+
+func TestClosingAnIssueEndsItsStackUnlessTheRepositoryKeepsIt(t *testing.T) {
+	for _, stays := range []bool{false, true} {
+		w := newWorld(t)
+		w.keeping(fmt.Sprintf("{ttl: 1h, after_close: %t}", stays))
+		w.github.permissions["ada"], w.github.head = "write", v1alpha1.Head{Ref: "refs/heads/main", SHA: strings.Repeat("e", 40)}
+		w.process()
+		d := w.processed(w.deliver("guid-1", commented(1, "ada", "/conductor test")), v1alpha1.DeliveryStarted)
+		run := w.until(&v1alpha1.Run{ObjectMeta: metav1.ObjectMeta{Name: d.Status.Run, Namespace: d.Namespace}}, "the run passes", kept)
+		if stays {
+			w.processed(w.deliver("guid-2", closed("eve")), v1alpha1.DeliveryIgnored)
+			if run = w.get(run); run.Spec.Cancel != nil || w.gone(&corev1.Namespace{}, "", jobs.StackName(run)) {
+				t.Errorf("the stack does not stay: %+v", run.Spec.Cancel)
+			}
+			continue
+		}
+		w.processed(w.deliver("guid-2", closed("eve")), v1alpha1.DeliveryCanceled)
+		run = w.until(run, "the stack goes", over)
+		if run.Status.Outcome != v1alpha1.OutcomePassed || reason(run, v1alpha1.ConditionStackKept) != v1alpha1.ReasonCanceled {
+			t.Errorf("outcome %s, StackKept %s", run.Status.Outcome, reason(run, v1alpha1.ConditionStackKept))
+		}
+		w.nothingLeft(run)
+		w.eventually("the comment has it", func() bool {
+			return strings.Contains(w.github.commentsOn(issueNumber)[0], "Taken down by eve")
 		})
 	}
 }

@@ -55,12 +55,12 @@ func runTests(m *testing.M) int {
 	}
 	// Nothing deletes the objects in a namespace here, and each Run has a Service: the long tests need more than the default 254 addresses.
 	env.ControlPlane.GetAPIServer().Configure().Set("service-cluster-ip-range", "10.0.0.0/16")
+	defer func() { _ = env.Stop() }() // Also what a failed start leaves.
 	var err error
 	if config, err = env.Start(); err != nil {
 		fmt.Fprintln(os.Stderr, "start the API server (KUBEBUILDER_ASSETS is the directory of etcd and kube-apiserver):", err)
 		return 1
 	}
-	defer env.Stop()
 	if err := clientgoscheme.AddToScheme(scheme); err != nil {
 		panic(err)
 	}

@@ -220,6 +220,9 @@ func (n *node) namespace(ctx context.Context, name string) error {
 	}
 	for i := range deployments.Items {
 		o := &deployments.Items[i]
+		if *o.Spec.Replicas == 0 {
+			continue
+		}
 		if err := n.run(ctx, o, "Deployment", o.Spec.Template, owned[o.UID]); err != nil {
 			return err
 		}

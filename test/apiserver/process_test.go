@@ -132,7 +132,7 @@ func (w *world) wire(mgr manager.Manager, p *process) {
 		Reconciler: p.acts, Live: mgr.GetAPIReader(), Namespace: w.set.Namespace, Every: time.Hour, Settle: time.Minute, Log: log,
 	}
 	p.pruner = &delivery.Pruner{Client: mgr.GetClient(), Namespace: w.set.Namespace, Log: log, Now: w.clock.now}
-	w.must(delivery.Setup(mgr, p.acts, p.poller, p.pruner))
+	w.must(delivery.Setup(mgr, p.acts, p.poller, p.pruner, nil))
 }
 
 // planner plans in this process; the end-to-end tests cover the child process.

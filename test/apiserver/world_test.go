@@ -55,6 +55,7 @@ var shop = map[string]string{
       migrate: {condition: service_completed_successfully}
   frontend:
     build: ./frontend
+    restart: always
     depends_on:
       backend: {condition: service_healthy}
 `,

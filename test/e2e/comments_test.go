@@ -89,7 +89,6 @@ func TestCommentsAreAnswered(t *testing.T) {
 		lines             int
 	}{
 		{"a reader", reader.Login, "/conductor test", []string{"write permission"}, 1},
-		{"a reader who cancels", reader.Login, "/conductor cancel", []string{"write permission"}, 1},
 		{"help", r.User.Login, "/conductor help", []string{"/conductor test", "/conductor cancel", "/conductor help"}, 0},
 		{"a typing error", r.User.Login, "/conductor tset", []string{"tset", "/conductor test"}, 0},
 		{"nothing to cancel", r.User.Login, "/conductor cancel", []string{"No run of this issue is under way"}, 1},
@@ -101,6 +100,20 @@ func TestCommentsAreAnswered(t *testing.T) {
 				t.Errorf("%d lines, want %d: %s", n, c.lines, answer)
 			}
 		})
+	}
+	// A second refusal on the same day gets no words.
+	refused := r.commentAs(reader.Login, r.Issue, "/conductor cancel")
+	eventually(t, patience, func() error {
+		isRefused := slices.ContainsFunc(r.comments(r.Issue), func(c githubtest.Comment) bool {
+			return c.ID == refused && slices.Contains(c.Reactions, "confused by "+here.App.Bot)
+		})
+		if !isRefused {
+			return fmt.Errorf("no reaction to the refused comment: %+v", r.comments(r.Issue))
+		}
+		return nil
+	})
+	if again := r.marked(fmt.Sprintf("<!-- conductor:answer=%d -->", refused)); len(again) > 0 {
+		t.Errorf("a second refusal in words: %q", again)
 	}
 	r.commentAs(r.User.Login, r.Issue, "Type `/conductor test` to run it:\n\n> /conductor test\n\n```\n/conductor test\n```\n")
 	r.answered("issue_comment", 6)

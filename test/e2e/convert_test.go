@@ -211,7 +211,7 @@ func (m *manifest) run(service string, argv ...string) string {
 	return out
 }
 
-const idler = "image: busybox:1.36\n    command: sleep 86400\n    stop_grace_period: 1s\n"
+const idler = "image: busybox:1.36\n    command: sleep 86400\n    restart: always\n    stop_grace_period: 1s\n"
 
 // TestConvertedStacksKeepTheOrder applies stacks whose order is only in their objects. Each dependency is first late and then ready, or
 // never becomes ready.

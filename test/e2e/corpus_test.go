@@ -17,6 +17,7 @@ import (
 	batchv1 "k8s.io/api/batch/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/w3evolutionsllc/conductor/internal/api/v1alpha1"
 	"github.com/w3evolutionsllc/conductor/test/corpus"
 )
 
@@ -92,19 +93,21 @@ func TestCorpusRuns(t *testing.T) {
 				args = append(args, "--image", service+"="+standIn(t, r.name, p, uses, service))
 			}
 			m := appliedFrom(t, all[i].Dir, nil, args...)
-			n := m.up()
+			n, ended := m.up(p)
 			for _, u := range uses {
-				m.answers(p, u, listens(t, p, uses, u, r.deaf))
+				if !ended[corpus.Host(p, p.Services[u.From]).Name] && !ended[u.To] {
+					m.answers(p, u, listens(t, p, uses, u, r.deaf))
+				}
 			}
 			t.Logf("%d workloads are up, %d uses of names answer; stood in for: %q", n, len(uses), r.standIns)
 		})
 	}
 }
 
-// up waits until every Deployment has all its pods ready and every Job is complete, and returns their number.
-func (m *manifest) up() int {
+// up waits until every Deployment has all its pods ready and every Job is complete or serves, and returns their number and the services that
+// have ended.
+func (m *manifest) up(p *types.Project) (n int, ended map[string]bool) {
 	m.t.Helper()
-	n := 0
 	eventually(m.t, upTime, func() error {
 		deployments, err := here.Kube.AppsV1().Deployments(m.namespace).List(m.t.Context(), metav1.ListOptions{})
 		if err != nil {
@@ -122,19 +125,25 @@ func (m *manifest) up() int {
 				return fmt.Errorf("%s: %d of %d pods are ready", d.Name, d.Status.ReadyReplicas, *d.Spec.Replicas)
 			}
 		}
-		return incomplete(jobs.Items)
+		ended, err = endedJobs(p, jobs.Items)
+		return err
 	})
-	return n
+	return n, ended
 }
 
-// incomplete returns an error that names a Job that is not complete.
-func incomplete(jobs []batchv1.Job) error {
+// endedJobs are the services whose Jobs are complete. The error names a Job that neither is nor serves: one that others wait for does not.
+func endedJobs(p *types.Project, jobs []batchv1.Job) (map[string]bool, error) {
+	ended := map[string]bool{}
 	for _, j := range jobs {
-		if j.Status.Succeeded == 0 {
-			return fmt.Errorf("the Job %s is not complete: %d pods have failed", j.Name, j.Status.Failed)
+		service := j.Labels[v1alpha1.LabelService]
+		switch serves := j.Status.Ready != nil && *j.Status.Ready > 0 && !completes(p, service); {
+		case j.Status.Succeeded > 0:
+			ended[service] = true
+		case !serves:
+			return nil, fmt.Errorf("the Job %s neither is complete nor serves: %d pods have failed", j.Name, j.Status.Failed)
 		}
 	}
-	return nil
+	return ended, nil
 }
 
 // inCluster is a name as it is written in variables, commands and files after the conversion, according to the documentation.
@@ -142,13 +151,10 @@ func inCluster(name string) string {
 	return strings.ToLower(strings.ReplaceAll(name, "_", "-"))
 }
 
-// answers checks from a pod of the service that uses a name that it resolves and that one of the ports accepts connections. Jobs have
-// completed by now: their stand-ins have checked it themselves, and their own names do not resolve anymore, as under compose.
+// answers checks from a pod of the service that uses a name that it resolves and that one of the ports accepts connections. Services that
+// have ended are left out: their stand-ins have checked it themselves, and their own names do not resolve anymore, as under compose.
 func (m *manifest) answers(p *types.Project, u corpus.Use, ports []int) {
 	m.t.Helper()
-	if completes(p, u.From) || completes(p, u.To) {
-		return
-	}
 	from, host := corpus.Host(p, p.Services[u.From]).Name, inCluster(u.Name)
 	// The discard port accepts connections nowhere: the error shows whether the name resolves.
 	m.soonIn(from, fmt.Sprintf("nc -w 2 %s 9 </dev/null 2>&1 | grep -q 'bad address' && echo unknown || echo known", host), "known")

@@ -44,6 +44,21 @@ func TestPausedAPIServer(t *testing.T) {
 	}
 }
 
+// TestALostCommentIsActedOn loses the delivery of a comment: Conductor finds it in GitHub's log.
+func TestALostCommentIsActedOn(t *testing.T) {
+	r := idle(t)
+	if err := here.GitHub.LoseDeliveries(here.App.ID, 1); err != nil {
+		t.Fatal(err)
+	}
+	comment := r.commentAs(r.User.Login, r.Issue, "/conductor help")
+	contains(t, "answer", r.answer(r.Issue, comment), "/conductor test")
+	for _, d := range r.deliveries() {
+		if c := d.Spec.Event.Comment; c == nil || c.ID != comment {
+			t.Errorf("an unexpected delivery: %+v", d.Spec)
+		}
+	}
+}
+
 // undelivered pushes the tag so that its event is in GitHub's log but did not arrive.
 func (r *repo) undelivered() githubtest.Delivery {
 	r.t.Helper()

@@ -85,6 +85,7 @@ const (
   web:
     image: busybox:1.36
     command: sleep 3600
+    restart: always
     stop_grace_period: 1s
     depends_on:
       gate:
@@ -143,7 +144,7 @@ var troubles = []trouble{
 		files: patient(web("    command: sleep 3600\n    depends_on:\n      migrate:\n        condition: service_completed_successfully\n") +
 			"  migrate:\n    image: busybox:1.36\n    mem_limit: 32m\n    command: sh -c 'echo filling up; exec dd if=/dev/zero of=/dev/null bs=200M count=1'\n"),
 		condition: v1alpha1.ConditionStackReady, reason: v1alpha1.ReasonOutOfMemory,
-		want: []string{"The service migrate did not come up: it ran out of memory and was killed; its limit is 32Mi", "of the service migrate in the compose file above 32Mi", "filling up"},
+		want: []string{"The service migrate did not come up: it ", "ran out of memory and was killed; its limit is 32Mi", "of the service migrate in the compose file above 32Mi", "filling up"},
 	},
 	{
 		name: "test's Job deleted", files: slow(60), during: withoutJob,
@@ -417,6 +418,7 @@ func reportsFinalizer(t *testing.T, r *repo) {
 const fragile = `services:
   web:
     image: busybox:1.36
+    restart: always
     tmpfs: /state
     stop_grace_period: 1s
     command:

@@ -174,7 +174,7 @@ awk -v shard=$CONDUCTOR_SHARD 'BEGIN {
 exit 1`), idleWeb)
 }
 
-// manyCases is attack A3: shards with the maximum number of cases (internal/junit, MaxCases), each with names of the maximum size that
+// manyCases is attack A3: shards with the maximum number of cases (internal/testreport, MaxCases), each with names of the maximum size that
 // differ between shards.
 func manyCases(shards int) func(*lab.Tree) {
 	return func(tree *lab.Tree) {

@@ -76,7 +76,7 @@ var badFiles = []badInput{
 	{
 		name:  "no file",
 		files: map[string]string{".conductor.yaml": ""},
-		want:  []string{"The repository's root has no .conductor.yaml. Two lines are enough"},
+		want:  []string{"The repository's root has no .conductor.yaml. Three lines are enough"},
 	},
 	{
 		name:  "bad YAML",
@@ -137,10 +137,10 @@ var badContainers = []badInput{
 		name: "service crashes",
 		files: map[string]string{
 			"docker-compose.qa.yml": "services:\n  web:\n    image: busybox:1.36\n    command: sh -c 'echo no database; exit 4'\n    restart: always\n    healthcheck:\n      test: [\"CMD\", \"true\"]\n",
-			".conductor.yaml":       "version: 1\nstack:\n  ready:\n    timeout: 10s\ntests:\n  smoke: sh /test.sh\n",
+			".conductor.yaml":       "version: 1\nstack:\n  ready:\n    timeout: 60s\ntests:\n  smoke: sh /test.sh\n",
 		},
 		stack: true,
-		want:  []string{"web", "crash", "exit code 4"}, // By timeout or as a crash loop, whichever comes first.
+		want:  []string{"web", "crash", "exit code 4"},
 	},
 	{
 		name: "one-shot service fails",

@@ -172,7 +172,7 @@ func mainJobCommands(t *testing.T, run *v1alpha1.Run) {
 		args string
 		want []string
 	}{
-		{"runs list", []string{run.Name, "acme/mainjob", "passed", run.Spec.SHA[:12]}},
+		{"runs list", []string{run.Name, run.Spec.Repository.FullName(), "passed", run.Spec.SHA[:12]}},
 		{"runs get " + run.Name, []string{"All tests passed", "builds", "integration", "backend", run.Status.Images[0].Digest}},
 		{"runs logs " + run.Name, []string{"was confirmed to customer-"}},
 		{"runs logs " + run.Name + " backend --of service", []string{"Conductor Shop listens on 3001"}},

@@ -58,11 +58,11 @@ func standIn(t *testing.T, project string, p *types.Project, uses []corpus.Use, 
 	if len(s.Entrypoint) > 0 {
 		names = append(names, path.Join("usr/local/bin", path.Base(s.Entrypoint[0])))
 	}
-	return push(t, "conductor/stand-in/"+project+"-"+inCluster(service), config, names)
+	return push(t, "conductor/stand-in/"+project+"-"+inCluster(service), config, standInScript, names)
 }
 
-// push adds the script to busybox, under each of the names, and pushes the image.
-func push(t *testing.T, repository string, config v1.Config, names []string) string {
+// push adds a script to busybox, under each of the names, and pushes the image.
+func push(t *testing.T, repository string, config v1.Config, script string, names []string) string {
 	t.Helper()
 	base, err := name.ParseReference(here.Registry+"/library/busybox:1.36", name.Insecure)
 	if err != nil {
@@ -75,10 +75,10 @@ func push(t *testing.T, repository string, config v1.Config, names []string) str
 	var files bytes.Buffer
 	w := tar.NewWriter(&files)
 	for _, n := range names {
-		if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: n, Mode: 0o755, Size: int64(len(standInScript))}); err != nil {
+		if err := w.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: n, Mode: 0o755, Size: int64(len(script))}); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := io.WriteString(w, standInScript); err != nil {
+		if _, err := io.WriteString(w, script); err != nil {
 			t.Fatal(err)
 		}
 	}

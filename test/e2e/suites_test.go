@@ -147,6 +147,39 @@ func TestSuitesThatFail(t *testing.T) {
 	}
 }
 
+// TestReportFormats reads reports of three formats, two of them from outside the working directory.
+func TestReportFormats(t *testing.T) {
+	t.Parallel()
+	r := repository(t, "testdata/reports")
+	r.start()
+	run := r.until("finished", lab.Settled)
+	s := suiteOf(t, run, "formats")
+	if want := (v1alpha1.TestTotals{Tests: 5, Passed: 2, Failed: 3}); s.Totals == nil || *s.Totals != want || len(s.Problems) > 0 {
+		t.Errorf("totals %+v, want %+v; problems %q", s.Totals, want, s.Problems)
+	}
+	kept := recorded(t, run)
+	check, comment := r.check(run, "formats"), plain(r.comment(run))
+	for id, want := range map[string]evidence.Case{
+		"Shop.CartTests › Removes":       {File: "tests/CartTests.cs", Line: 14, Message: "Expected: 0, Actual: 1"},
+		"example.com/shop/pay › TestPay": {File: "pay/pay_test.go", Line: 21, Message: "pay_test.go:21: got 1 euro, want 2"},
+		"ships":                          {File: "test/ship.bats", Line: 7, Message: "no address"},
+	} {
+		c := caseOf(t, kept.suite(t, "formats"), id)
+		if c.Status != evidence.Failed || c.File != want.File || c.Line != want.Line || c.Message != want.Message {
+			t.Errorf("the record has %+v, want %+v", c, want)
+		}
+		contains(t, "check run", plain(check.Text), want.Message, fmt.Sprintf("%s:%d", want.File, want.Line))
+		contains(t, "comment", comment, want.Message)
+	}
+	files := slices.Sorted(maps.Keys(kept.files(t, "junit/formats-0-1.tar.gz")))
+	if want := []string{"go.out", "rootfs/out/x.trx", "rootfs/tmp/ship.tap"}; !slices.Equal(files, want) {
+		t.Errorf("the record has the reports %q, want %q", files, want)
+	}
+	if files := kept.files(t, "artifacts/formats-0-1.tar.gz"); !maps.Equal(files, map[string]int64{"rootfs/out/trace.log": 6}) {
+		t.Errorf("artifacts %v", files)
+	}
+}
+
 var inventions = regexp.MustCompile(`made up: (\S+), (\d+), (want \w+)`)
 
 // madeUp checks the report of a failing test that invents its name, message and line at run time.

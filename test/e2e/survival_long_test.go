@@ -83,7 +83,8 @@ func points(t *testing.T, bin string) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	all := strings.Fields(string(out))
+	// The points of deliveries are those of test/gauntlet: a tag does not reach them.
+	all := slices.DeleteFunc(strings.Fields(string(out)), func(p string) bool { return strings.HasPrefix(p, "delivery-") })
 	if len(all) < 10 {
 		t.Fatalf("these points are too few to be true: %q", all)
 	}

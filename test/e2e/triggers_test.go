@@ -104,7 +104,7 @@ func TestOtherPushesDoNothing(t *testing.T) {
 	r.push("v1.0.0", "Please run #1")
 	r.push("re"+tag, "")
 	for _, d := range r.answered("push", 2) {
-		if d.StatusCode != 200 {
+		if d.StatusCode != 202 {
 			t.Errorf("a delivery that asks for nothing was answered %d %s", d.StatusCode, d.Status)
 		}
 	}

@@ -129,7 +129,7 @@ func TestWebhookRefuses(t *testing.T) {
 		{"not JSON", signed("push", guid, []byte("ref=refs/tags/run-integration-tests")), 400, "not_understood", "JSON"},
 		{"a form", good.having("Content-Type", "application/x-www-form-urlencoded"), 415, "bad_type", "set the webhook's content type to application/json"},
 		{"no GUID", good.without("X-GitHub-Delivery"), 400, "bad_guid", "X-GitHub-Delivery is not a GUID"},
-		{"25 MiB", signed("push", guid, padded(25<<20)), 200, "ignored", ""},
+		{"25 MiB", signed("push", guid, padded(25<<20)), 202, "ignored", ""},
 		{"25 MiB and a byte", signed("push", guid, padded(25<<20+1)), 413, "too_large", "at most 25 MiB"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -73,6 +73,7 @@ func (a *answer) render() error {
 	return nil
 }
 
+// etag is the entity tag of a body. GitHub's vary with the Authorization header: a new token gets a full answer first.
 func etag(credential string, body []byte) string {
 	h := sha256.New()
 	h.Write([]byte(credential + "\n"))

@@ -59,7 +59,7 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request, path string) {
 	if string(bytes.TrimSpace(body)) == "null" { // what some clients send for no options; GitHub takes it as no body
 		body = nil
 	}
-	c := &call{Server: s, request: r, path: path, body: body, query: r.URL.Query()}
+	c := &call{Server: s, request: r, path: path, body: body, query: r.URL.Query(), now: s.Now()}
 	c.route, c.params = s.router.find(r.Method, path)
 	fault := s.faults.take(r, path)
 	var a answer
@@ -170,7 +170,7 @@ func (c *call) finish(a *answer) {
 	if c.request.Method != http.MethodGet || a.status != http.StatusOK {
 		return
 	}
-	tag := etag(c.principal.key(), a.raw)
+	tag := etag(credential(c.request), a.raw)
 	a.header.Set("ETag", tag)
 	a.header.Set("Cache-Control", "private, max-age=60, s-maxage=60")
 	a.header.Set("Vary", "Accept, Authorization, Cookie, X-GitHub-OTP,Accept-Encoding, Accept, X-Requested-With")

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -127,6 +128,51 @@ func TestLostDeliveries(t *testing.T) {
 	attempts := "/app/hook/deliveries/" + num(lost[0].GetID()) + "/attempts"
 	if status, answer, _ := w.call("POST", attempts, w.goodJWT(), ""); status != 404 {
 		t.Errorf("redelivery after three days: %d %s", status, answer)
+	}
+}
+
+// settled waits until every delivery was attempted.
+func (w *world) settled() {
+	w.t.Helper()
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+		if !slices.ContainsFunc(w.Deliveries(w.app.ID), func(d githubtest.Delivery) bool { return !d.Done }) {
+			return
+		}
+	}
+	w.t.Fatal("not every delivery was attempted")
+}
+
+// TestDeliveriesByStatus reads the log with the status parameter, which go-github does not have, in pages of GitHub's largest size.
+func TestDeliveriesByStatus(t *testing.T) {
+	w := newWorld(t, githubtest.Options{})
+	w.done("installation")
+	const lost, good = 120, 3
+	must(t, w.LoseDeliveries(w.app.ID, lost))
+	for range lost + good {
+		one(w.CreateIssue("acme/shop", "ada", "t", ""))(t)
+	}
+	w.settled()
+	for query, want := range map[string]int{"status=failure&per_page=100": 100, "status=success&per_page=100": good + 1, "per_page=100": 100, "per_page=1000": 100, "": 30} {
+		status, body, header := w.call("GET", "/app/hook/deliveries?"+query, w.goodJWT(), "")
+		var page []struct {
+			StatusCode int    `json:"status_code"`
+			Action     string `json:"action"`
+		}
+		must(t, json.Unmarshal(body, &page))
+		if hasNext := strings.Contains(header.Get("Link"), `rel="next"`); status != 200 || len(page) != want || hasNext != (want != good+1) {
+			t.Errorf("%q: status %d, %d deliveries, want %d; Link %q", query, status, len(page), want, header.Get("Link"))
+		}
+		for _, d := range page {
+			if isLost := d.StatusCode == 0; strings.Contains(query, "failure") && !isLost || strings.Contains(query, "success") && isLost {
+				t.Errorf("%q: status code %d", query, d.StatusCode)
+			}
+		}
+	}
+	// The log is bounded: what is too old for the API is removed.
+	w.Advance(3*24*time.Hour + time.Second)
+	one(w.CreateIssue("acme/shop", "ada", "t", ""))(t)
+	if n := len(w.Deliveries(w.app.ID)); n != 1 {
+		t.Errorf("%d deliveries are kept, want 1", n)
 	}
 }
 

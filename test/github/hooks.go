@@ -12,6 +12,7 @@ import (
 	"hash"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -35,6 +36,15 @@ type hook struct {
 	secret     string
 	deliveries []*Delivery
 	lose, drop int
+}
+
+// forget removes deliveries that are older than GitHub's window.
+func (h *hook) forget(now time.Time) {
+	kept := slices.IndexFunc(h.deliveries, func(d *Delivery) bool { return !d.Done || now.Sub(d.At) <= deliveryWindow })
+	if kept < 0 {
+		kept = len(h.deliveries)
+	}
+	h.deliveries = h.deliveries[kept:]
 }
 
 // Delivery is one attempt to deliver an event to an App.
@@ -164,6 +174,7 @@ func (s *Server) deliver(a *app, d *Delivery) {
 		d.lost = true
 	}
 	d.requestHeader = s.hookHeader(a, d)
+	a.hook.forget(d.At)
 	a.hook.deliveries = append(a.hook.deliveries, d)
 	target, lost := a.hook.url, d.lost
 	s.hooks.add(a.id, func() { s.send(target, d, lost) })

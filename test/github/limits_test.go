@@ -56,6 +56,10 @@ func TestConditionalRequestsCostNothing(t *testing.T) {
 	if status != http.StatusNotModified || len(body) != 0 || second.Get("X-RateLimit-Remaining") != first.Get("X-RateLimit-Remaining") {
 		t.Errorf("%d, remaining %s then %s", status, first.Get("X-RateLimit-Remaining"), second.Get("X-RateLimit-Remaining"))
 	}
+	other := one(w.InstallationToken(w.installation))(t)
+	if status, _, _ := w.call("GET", "/repos/acme/shop/git/matching-refs/tags/", other, "", "If-None-Match", first.Get("ETag")); status != http.StatusOK {
+		t.Errorf("with another token: %d", status)
+	}
 	must(t, w.PushTag("acme/shop", "ada", "x", "", ""))
 	status, _, third := w.call("GET", "/repos/acme/shop/git/matching-refs/tags/", token, "", "If-None-Match", first.Get("ETag"))
 	if status != http.StatusOK || third.Get("ETag") == first.Get("ETag") {
@@ -128,6 +132,80 @@ func TestSecondaryLimitOnContent(t *testing.T) {
 	w.Advance(time.Minute)
 	if status, body, _ := w.call("POST", "/repos/acme/shop/issues/1/comments", one(w.InstallationToken(w.installation))(t), `{"body":"x"}`); status != http.StatusCreated {
 		t.Errorf("a minute later: %d %s", status, body)
+	}
+}
+
+// Limits count any interval, not the one of the clock. A refused request says when the next is possible, and then it is.
+func TestSecondaryLimitsSlide(t *testing.T) {
+	for _, tc := range []struct {
+		name       string
+		options    githubtest.Options
+		read       bool
+		want       []int
+		retryAfter time.Duration
+	}{
+		{"content of a minute", githubtest.Options{ContentLimit: 2}, false, []int{201, 201, 403}, 40 * time.Second},
+		{"content of an hour", githubtest.Options{ContentLimit: 9, ContentHourLimit: 2}, false, []int{201, 201, 403}, 59*time.Minute + 40*time.Second},
+		{"points of writes", githubtest.Options{PointLimit: 10}, false, []int{201, 201, 403}, 40 * time.Second},
+		{"points of reads", githubtest.Options{PointLimit: 3}, true, []int{200, 200, 200, 403}, 30 * time.Second},
+		{"GitHub's own limits", githubtest.Options{
+			ContentLimit: githubtest.ContentPerMinute, ContentHourLimit: githubtest.ContentPerHour, PointLimit: githubtest.PointsPerMinute,
+		}, false, []int{201, 201, 201, 201}, 0},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			now := time.Now()
+			tc.options.Now = func() time.Time { return now }
+			w := newWorld(t, tc.options)
+			n := one(w.CreateIssue("acme/shop", "ada", "t", ""))(t)
+			token := one(w.InstallationToken(w.installation))(t)
+			method, body := "POST", `{"body":"x"}`
+			if tc.read {
+				method, body = "GET", ""
+			}
+			request := func() (int, string) {
+				status, _, header := w.call(method, "/repos/acme/shop/issues/"+num(n)+"/comments", token, body)
+				return status, header.Get("Retry-After")
+			}
+			for i, want := range tc.want {
+				if got, after := request(); got != want || want == 403 && after != num(int64(tc.retryAfter/time.Second)) {
+					t.Fatalf("request %d: %d, Retry-After %s", i+1, got, after)
+				}
+				w.Advance(10 * time.Second)
+			}
+			if tc.retryAfter == 0 {
+				return
+			}
+			w.Advance(tc.retryAfter - 11*time.Second)
+			if got, _ := request(); got != 403 {
+				t.Errorf("before its time: %d", got)
+			}
+			w.Advance(time.Second)
+			token = one(w.InstallationToken(w.installation))(t) // the other may have expired
+			if got, _ := request(); got != tc.want[0] {
+				t.Errorf("at its time: %d", got)
+			}
+		})
+	}
+}
+
+func TestThrottle(t *testing.T) {
+	w := newWorld(t, githubtest.Options{})
+	token := one(w.InstallationToken(w.installation))(t)
+	get := func() (int, string) {
+		status, _, header := w.call("GET", "/repos/acme/shop", token, "")
+		return status, header.Get("Retry-After")
+	}
+	w.Throttle(w.installation, time.Minute)
+	if status, after := get(); status != 403 || after != "60" {
+		t.Errorf("%d, Retry-After %s", status, after)
+	}
+	w.Advance(time.Minute)
+	if status, _ := get(); status != 200 {
+		t.Errorf("a minute later: %d", status)
+	}
+	reads := func(r githubtest.Request) bool { return r.Path == "/repos/acme/shop" }
+	if a, b := w.Most(time.Minute, reads), w.Most(2*time.Minute, reads); a != 1 || b != 2 {
+		t.Errorf("at most %d in a minute and %d in two, want 1 and 2", a, b)
 	}
 }
 

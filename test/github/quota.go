@@ -1,18 +1,39 @@
 package githubtest
 
 import (
+	"fmt"
 	"net/http"
-	"strings"
 	"time"
 )
 
 // quota counts one credential's requests. https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api
 type quota struct {
-	used    int
-	reset   time.Time
-	content int
-	minute  time.Time
+	used  int
+	reset time.Time
+	// content has the times of the requests of the last hour that created content, points one time for each point of the last minute.
+	content, points []time.Time
+	// throttled is the end of a secondary limit that a test imposed.
+	throttled time.Time
 }
+
+// within returns the number of times in the interval that ends now.
+func within(times []time.Time, now time.Time, interval time.Duration) int {
+	n := 0
+	for n < len(times) && now.Sub(times[len(times)-1-n]) < interval {
+		n++
+	}
+	return n
+}
+
+// GitHub's secondary limits are "no more than 80 content-generating requests per minute and no more than 500 content-generating requests per
+// hour", and 900 points a minute, of which a read costs one and a write five (the same page, "About secondary rate limits").
+const (
+	ContentPerMinute = 80
+	ContentPerHour   = 500
+	PointsPerMinute  = 900
+
+	pointsOfRead, pointsOfWrite = 1, 5
+)
 
 const anonymousLimit = 60
 
@@ -49,11 +70,25 @@ func (c *call) installationLimit(i *installation) int {
 func (c *call) quota() *quota {
 	key := c.principal.key()
 	q := c.limits[key]
-	if q == nil || !c.now.Before(q.reset) {
-		q = &quota{reset: c.now.Add(time.Hour)}
+	if q == nil {
+		q = &quota{}
 		c.limits[key] = q
 	}
+	if !c.now.Before(q.reset) {
+		q.used, q.reset = 0, c.now.Add(time.Hour)
+	}
 	return q
+}
+
+// Throttle imposes a secondary limit on an installation: all of its requests are refused for a time, which Retry-After names.
+func (s *Server) Throttle(installation int64, d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	key := fmt.Sprintf("installation %d", installation)
+	if s.limits[key] == nil {
+		s.limits[key] = &quota{}
+	}
+	s.limits[key].throttled = s.now().Add(d)
 }
 
 // charge counts the request, or refuses it when a limit is reached. Asking for the limits is free.
@@ -67,24 +102,49 @@ func (c *call) charge() *answer {
 		return &a
 	}
 	q.used++
-	return c.chargeContent(q)
+	if wait := c.chargeSecondary(q); wait > 0 {
+		fault := Fault{Status: http.StatusForbidden, Secondary: true, RetryAfter: wait}
+		a := fault.answer()
+		return &a
+	}
+	return nil
 }
 
-// chargeContent applies the secondary limit on requests that create content, which notify people.
-func (c *call) chargeContent(q *quota) *answer {
-	creates := c.request.Method == http.MethodPost && !strings.HasSuffix(c.route.template, "/access_tokens")
-	if c.options.ContentLimit == 0 || !creates {
-		return nil
+// chargeSecondary applies the secondary limits and returns how long a request that exceeds one has to wait.
+func (c *call) chargeSecondary(q *quota) time.Duration {
+	if wait := q.throttled.Sub(c.now); wait > 0 {
+		return wait
 	}
-	if c.now.Sub(q.minute) >= time.Minute {
-		q.minute, q.content = c.now, 0
+	wait := func(times []time.Time, limit int, interval time.Duration) time.Duration {
+		if limit == 0 || within(times, c.now, interval) < limit {
+			return 0
+		}
+		return times[len(times)-limit].Add(interval).Sub(c.now)
 	}
-	if q.content++; q.content <= c.options.ContentLimit {
-		return nil
+	if d := wait(q.points, c.options.PointLimit, time.Minute); d > 0 {
+		return d
 	}
-	fault := Fault{Status: http.StatusForbidden, Secondary: true, RetryAfter: time.Minute - c.now.Sub(q.minute)}
-	a := fault.answer()
-	return &a
+	if c.createsContent() {
+		d := max(wait(q.content, c.options.ContentLimit, time.Minute), wait(q.content, c.options.ContentHourLimit, time.Hour))
+		if d > 0 {
+			return d
+		}
+		q.content = append(q.content[len(q.content)-within(q.content, c.now, time.Hour):], c.now)
+	}
+	points := pointsOfRead
+	if c.request.Method != http.MethodGet {
+		points = pointsOfWrite
+	}
+	q.points = q.points[len(q.points)-within(q.points, c.now, time.Minute):]
+	for range points {
+		q.points = append(q.points, c.now)
+	}
+	return 0
+}
+
+// createsContent reports whether the request creates something that people see, such as a comment, a reaction or a check run.
+func (c *call) createsContent() bool {
+	return c.route != nil && c.request.Method == http.MethodPost && (c.principal.installation != nil || c.principal.user != nil)
 }
 
 // refund takes a request off the count: an answer of 304 costs nothing.
@@ -93,9 +153,6 @@ func (c *call) refund() { c.quota().used-- }
 func (c *call) quotaHeaders(h http.Header) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.now.IsZero() {
-		c.now = c.Server.now()
-	}
 	q := c.quota()
 	h.Set("X-RateLimit-Limit", itoa(c.limit()))
 	h.Set("X-RateLimit-Remaining", itoa(max(0, c.limit()-q.used)))

@@ -10,6 +10,10 @@ import (
 type Request struct {
 	// Time is when it came, by the real clock.
 	Time time.Time `json:"time"`
+	// At is when it came, by the server's clock, which Advance moves; zero for git.
+	At time.Time `json:"at"`
+	// Content means that it counts as content-creating.
+	Content bool `json:"content,omitempty"`
 	// Method and Path are as sent; Path is below the API's base and without the query.
 	Method string `json:"method"`
 	Path   string `json:"path"`
@@ -50,6 +54,22 @@ func (s *Server) Requests() []Request {
 	return slices.Clone(s.log.all)
 }
 
+// Most returns the largest number of requests that match, in any interval of the server's clock. Refused requests count too.
+func (s *Server) Most(interval time.Duration, matches func(Request) bool) int {
+	var times []time.Time
+	for _, r := range s.Requests() {
+		if matches(r) {
+			times = append(times, r.At)
+		}
+	}
+	slices.SortFunc(times, time.Time.Compare)
+	most := 0
+	for i, at := range times {
+		most = max(most, within(times[:i+1], at, interval))
+	}
+	return most
+}
+
 // ResetRequests empties the log.
 func (s *Server) ResetRequests() {
 	s.log.mu.Lock()
@@ -60,7 +80,7 @@ func (s *Server) ResetRequests() {
 func (s *Server) logRequest(c *call, status int, started time.Time) {
 	r := Request{
 		Time: started, Method: c.request.Method, Path: c.path, Status: status,
-		Caller: c.principal.kind(), Duration: time.Since(started),
+		Caller: c.principal.kind(), Duration: time.Since(started), At: c.now, Content: c.createsContent(),
 	}
 	if c.route != nil {
 		r.Operation, r.Needed = c.route.name(), c.route.access.sets

@@ -33,9 +33,12 @@ type Options struct {
 	AdminToken string
 	// RateLimit is the number of requests per hour and credential. Zero means GitHub's 5000.
 	RateLimit int
-	// ContentLimit is the number of content-creating requests per minute and credential after which GitHub's
-	// secondary limit strikes; GitHub names 80. Zero means no limit.
-	ContentLimit int
+	// ContentLimit and ContentHourLimit are the content-creating requests of a credential in any minute and any hour, after which
+	// a secondary limit strikes; GitHub's are ContentPerMinute and ContentPerHour. Zero means no limit.
+	ContentLimit, ContentHourLimit int
+	// PointLimit is the points of a credential in any minute, after which a secondary limit strikes: a read costs one, a write five.
+	// GitHub's is PointsPerMinute. Zero means no limit.
+	PointLimit int
 	// Enterprise behaves as GitHub Enterprise Server 3.19: a dispatch takes ten inputs and cannot return the run, and
 	// deliveries name the host in X-GitHub-Enterprise-Host.
 	Enterprise bool

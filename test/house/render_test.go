@@ -231,6 +231,19 @@ retention: {perRepository: 20}
 memory: {results: 128Mi}
 `
 
+// With `webhook: pull`, nothing of Conductor can be reached from outside, and no secret is needed.
+func TestPullingNeedsNoServiceAndNoSecret(t *testing.T) {
+	r := render(t, strings.TrimSuffix(leastValues, "}")+", webhook: pull, ingress: {enabled: true, host: conductor.example.com}}")
+	for _, o := range r.all {
+		if o.GetKind() == "Service" || o.GetKind() == "Ingress" {
+			t.Errorf("%s %s", o.GetKind(), o.GetName())
+		}
+	}
+	if text := r.text["config.yaml"]; strings.Contains(text, "webhookSecretFiles") || !strings.Contains(text, "webhook: pull") {
+		t.Errorf("config:\n%s", text)
+	}
+}
+
 func TestTheChartRenders(t *testing.T) {
 	for name, values := range map[string]string{"least": leastValues, "many": manyValues} {
 		r := render(t, values)

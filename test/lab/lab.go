@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -36,6 +37,9 @@ type Lab struct {
 	Install Install
 
 	dir string
+
+	mu           sync.Mutex
+	repositories int
 }
 
 // Options configure a lab.
@@ -120,20 +124,49 @@ func (l *Lab) startGitHub() error {
 	if l.GitHub, err = githubtest.New(githubtest.Options{Address: l.HostIP + ":0"}); err != nil {
 		return fmt.Errorf("start GitHub: %w", err)
 	}
-	if err := l.GitHub.CreateOrg("acme"); err != nil {
+	if err := l.GitHub.CreateOrg(firstOrg); err != nil {
 		return fmt.Errorf("make an organization: %w", err)
 	}
 	l.App, err = l.GitHub.CreateApp(githubtest.AppOptions{
-		Slug: "conductor", Owner: "acme", Permissions: manifest.Permissions, Events: manifest.Events,
+		Slug: "conductor", Owner: firstOrg, Permissions: manifest.Permissions, Events: manifest.Events,
 		WebhookURL: l.WebhookURL(), WebhookSecret: newSecret(),
 	})
 	if err != nil {
 		return fmt.Errorf("register the App: %w", err)
 	}
-	if _, err := l.GitHub.InstallApp(l.App.ID, "acme", githubtest.InstallOptions{}); err != nil {
-		return fmt.Errorf("install the App: %w", err)
+	return l.install(firstOrg)
+}
+
+func (l *Lab) install(org string) error {
+	if _, err := l.GitHub.InstallApp(l.App.ID, org, githubtest.InstallOptions{}); err != nil {
+		return fmt.Errorf("install the App on %s: %w", org, err)
 	}
 	return nil
+}
+
+const (
+	firstOrg = "acme"
+	// perOrg is how many repositories share an organization, and with it GitHub's limits for an installation.
+	perOrg = 8
+)
+
+// nextOrg returns the organization of the next repository, with the App installed.
+func (l *Lab) nextOrg() (string, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	number, first := l.repositories/perOrg, l.repositories%perOrg == 0
+	l.repositories++
+	if number == 0 {
+		return firstOrg, nil
+	}
+	org := fmt.Sprintf("%s-%d", firstOrg, number)
+	if !first {
+		return org, nil
+	}
+	if err := l.GitHub.CreateOrg(org); err != nil {
+		return "", fmt.Errorf("make an organization: %w", err)
+	}
+	return org, l.install(org)
 }
 
 // Close stops the GitHub. Conductor and its stacks keep running.

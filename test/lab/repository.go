@@ -47,7 +47,11 @@ func (l *Lab) NewRepository(ctx context.Context, name, dir string) (*Repository,
 
 // newRepository creates a repository, calls fill to commit files in its clone, and pushes main.
 func (l *Lab) newRepository(ctx context.Context, name string, fill func(*Repository) error) (*Repository, error) {
-	r := &Repository{lab: l, Name: "acme/" + name, Dir: filepath.Join(l.dir, name)}
+	org, err := l.nextOrg()
+	if err != nil {
+		return nil, err
+	}
+	r := &Repository{lab: l, Name: org + "/" + name, Dir: filepath.Join(l.dir, name)}
 	repo, err := l.GitHub.CreateRepository(r.Name, githubtest.RepositoryOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("make %s: %w", r.Name, err)

@@ -24,6 +24,8 @@ func main() {
 	flag.StringVar(&o.Dir, "dir", "", "where git repositories are kept; by default a temporary directory")
 	flag.StringVar(&o.AdminToken, "admin-token", os.Getenv("GITHUB_ADMIN_TOKEN"), "token of the administration API; random when empty")
 	flag.IntVar(&o.ContentLimit, "content-limit", 0, "content-creating requests per minute before the secondary limit; 0 is none")
+	flag.IntVar(&o.ContentHourLimit, "content-hour-limit", 0, "content-creating requests per hour before the secondary limit; 0 is none")
+	flag.IntVar(&o.PointLimit, "point-limit", 0, "points per minute before the secondary limit, 1 for a read and 5 for a write; 0 is none")
 	flag.BoolVar(&o.Enterprise, "enterprise", false, "behave as GitHub Enterprise Server 3.19")
 	flag.BoolVar(&o.TLS, "tls", false, "serve HTTPS with a certificate for 127.0.0.1 and example.com")
 	flag.Parse()
