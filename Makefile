@@ -1,7 +1,7 @@
 # Conductor. `make demo` runs the main job, `make test` passes the tests; both install what they need.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help build unit test apiserver e2e e2e-long corpus bench demo demo-binary demo-modules verify generate lint fuzz mutation deps cluster-up cluster-down cluster-status
+.PHONY: help build unit test apiserver e2e e2e-long gauntlet corpus natural natural-up bench demo demo-binary demo-modules verify generate lint fuzz mutation deps cluster-up cluster-down cluster-status
 
 GO ?= go
 VERSION ?= $(shell git describe --always --dirty 2>/dev/null || echo dev)
@@ -10,6 +10,8 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 LEAN := -trimpath -gcflags=all=-dwarf=false
 RUN ?= .
 FUZZTIME ?= 1m
+# The parts of the gauntlet that need no cluster: the model of concurrency and the pressure of GitHub's limits.
+GAUNTLET ?= ^TestModel|^TestPressure
 MUTATE ?= trigger report junit result
 CLUSTER_TOOL = CGO_ENABLED=0 $(GO) -C test/cluster run $(LEAN) .
 
@@ -20,16 +22,17 @@ build: ## the binary, in bin/
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/conductor ./cmd/conductor
 
 unit: ## quick tests; no cluster
-	$(GO) test ./cmd/... ./internal/... ./test/house/... ./test/corpus/...
+	$(GO) test ./cmd/... ./internal/... ./test/house/... ./test/corpus/... ./test/natural/...
 
 deps: ## what the tests need of Debian and npm
 	@test/deps.sh
 
 test: deps ## every test but the long ones: unit, contract, API server, end to end
-	$(GO) test ./cmd/... ./internal/... ./test/house/... ./test/corpus/... ./test/github/...
+	$(GO) test ./cmd/... ./internal/... ./test/house/... ./test/corpus/... ./test/natural/... ./test/github/...
 	$(GO) -C test/cluster test ./...
 	$(MAKE) --no-print-directory cluster-up
 	eval "$$($(CLUSTER_TOOL) env)" && $(GO) test -count=1 -timeout 20m -tags apiserver ./test/apiserver
+	eval "$$($(CLUSTER_TOOL) env)" && $(GO) test -count=1 -timeout 10m -tags apiserver ./test/gauntlet
 	$(GO) test -count=1 -timeout 40m -tags e2e ./test/e2e
 
 apiserver: cluster-up ## the controllers against a real API server, without a kubelet; RUN=Regexp picks
@@ -43,11 +46,24 @@ e2e-long: deps cluster-up ## the long forms: a second cluster, killed half-way, 
 	eval "$$($(CLUSTER_TOOL) env)" && $(GO) test -count=1 -v -timeout 15m -tags 'apiserver long' -run '$(RUN)' ./test/apiserver
 	$(GO) test -count=1 -v -timeout 60m -tags 'e2e long' -run '$(RUN)' ./test/e2e
 
+gauntlet: cluster-up ## killed and paused replicas, missed and copied deliveries, hostile senders; minutes; RUN=Regexp picks
+	$(GO) test -count=1 -run '$(GAUNTLET)' ./internal/...
+	eval "$$($(CLUSTER_TOOL) env)" && $(GO) test -count=1 -v -timeout 20m -tags 'apiserver gauntlet' -run '$(RUN)' ./test/gauntlet
+
 corpus: deps cluster-up ## compose projects that are kept elsewhere: CORPUS=DIR; their objects on the API server, and those that can on the cluster
 	@test -n '$(CORPUS)' || { echo 'name the directory of the projects: make corpus CORPUS=DIR'; exit 2; }
 	eval "$$($(CLUSTER_TOOL) env)" && CORPUS='$(abspath $(CORPUS))' $(GO) test -count=1 -v -timeout 20m -tags apiserver -run TestObjectsAreTaken ./test/apiserver
 	$(CLUSTER_TOOL) databases
 	CORPUS='$(abspath $(CORPUS))' $(GO) test -count=1 -v -timeout 60m -tags 'e2e corpus' -run 'TestCorpusRuns/$(RUN)' ./test/e2e
+
+natural: ## plan and convert compared with verdicts on real projects: NATURAL=DIR is where these are kept; RUN=Regexp picks
+	@test -n '$(NATURAL)' || { echo 'name the directory of the projects: make natural NATURAL=DIR'; exit 2; }
+	NATURAL='$(abspath $(NATURAL))' $(GO) test -count=1 -v -tags natural -run 'TestVerdictsAreComposes|TestNatural/$(RUN)' ./test/natural
+
+natural-up: deps cluster-up ## those of the same projects that can, on the cluster; NATURAL=DIR, RUN=Regexp picks
+	@test -n '$(NATURAL)' || { echo 'name the directory of the projects: make natural-up NATURAL=DIR'; exit 2; }
+	$(CLUSTER_TOOL) databases
+	NATURAL='$(abspath $(NATURAL))' $(GO) test -count=1 -v -timeout 60m -tags 'e2e corpus natural' -run 'TestNaturalRuns/$(RUN)' ./test/e2e
 
 bench: deps cluster-up ## what Conductor costs (docs/benchmarks.md); CORPUS=DIR also compares conversions with Kompose's
 	$(GO) run ./test/bench $(BENCH)
@@ -79,7 +95,7 @@ generate: ## everything that is made from something else
 	$(GO) test ./test/house -run TestTheLinterHasTheLaw -update
 
 lint: ## vet, format, imports
-	$(GO) vet ./... && $(GO) vet -tags 'e2e long hostile corpus apiserver faults' ./test/... ./internal/faults && $(GO) -C test/cluster vet -tags cluster ./... && $(GO) -C test/kompose vet ./...
+	$(GO) vet ./... && $(GO) vet -tags 'e2e long hostile corpus natural apiserver gauntlet faults' ./test/... ./internal/faults && $(GO) -C test/cluster vet -tags cluster ./... && $(GO) -C test/kompose vet ./...
 	@test -z "$$(gofmt -l cmd internal test)" || { gofmt -l cmd internal test; echo "run gofmt -w"; exit 1; }
 	$(GO) test ./test/house/...
 	for os in darwin windows; do GOOS=$$os CGO_ENABLED=0 $(GO) vet ./cmd/conductor || exit 1; done # The commands for people run there, too.
